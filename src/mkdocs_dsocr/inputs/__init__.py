@@ -1,0 +1,18 @@
+"""Model configuration, workload and hardware: parsed and validated."""
+
+from mkdocs_dsocr.inputs.errors import InputError
+from mkdocs_dsocr.inputs.hardware import Hardware, load_hardware
+from mkdocs_dsocr.inputs.model_config import ModelConfig, load_model_config
+from mkdocs_dsocr.inputs.references import shipped
+from mkdocs_dsocr.inputs.workload import Workload, load_workload
+
+__all__ = [
+    "Hardware",
+    "InputError",
+    "ModelConfig",
+    "Workload",
+    "load_hardware",
+    "load_model_config",
+    "load_workload",
+    "shipped",
+]

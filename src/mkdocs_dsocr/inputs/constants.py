@@ -1,0 +1,44 @@
+"""What the model's code fixes and its ``config.json`` does not say, with sources.
+
+Sources: *SAM* is the image encoder of Segment Anything's ViT-B (Kirillov et al.
+2023, build_sam), *CLIP* is ViT-L/14 (Radford et al. 2021), *DeepSeek-OCR* is the
+published modelling code of deepseek-ai/DeepSeek-OCR.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+RMS_NORM_EPS: Final = 1e-6
+"""DeepseekV2Config's default; config.json does not override it."""
+ROPE_THETA: Final = 10_000.0
+"""DeepseekV2Config's default."""
+ROPE_SCALING: Final = 1.0
+"""transformers' default RoPE: attention scaling 1."""
+ROUTED_SCALING_FACTOR: Final = 1.0
+"""DeepseekV2Config's default."""
+
+IMAGE_CHANNELS: Final = 3
+"""RGB."""
+SAM_PATCH: Final = 16
+"""SAM: patch size."""
+SAM_WINDOW: Final = 14
+"""SAM: window of the blocks that are not global."""
+SAM_MLP_RATIO: Final = 4
+"""SAM: width of the MLP over width of a token (vision_config.mlp_ratio speaks of another tower)."""
+SAM_NECK: Final = 256
+"""SAM: out_chans of the neck."""
+SAM_NORM_EPS: Final = 1e-6
+"""SAM: eps of LayerNorm and LayerNorm2d."""
+CLIP_MLP_RATIO: Final = 4
+"""CLIP: 4096 over 1024."""
+CLIP_NORM_EPS: Final = 1e-5
+"""CLIP: layernorm_epsilon."""
+DOWNSAMPLE: Final = 4
+"""DeepSeek-OCR: net_2 and net_3 halve SAM's map twice."""
+TILE_SIZE: Final = 640
+"""DeepSeek-OCR: the side for which the grid rule speaks, whatever image_size is."""
+MIN_TILES: Final = 2
+"""DeepSeek-OCR: min_num of the grid rule."""
+MAX_RULE_TILES: Final = 9
+"""DeepSeek-OCR: max_num of the grid rule."""

@@ -1,0 +1,116 @@
+"""Reading input files: YAML and JSON mappings, with errors that name the place."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from mkdocs_dsocr.inputs.errors import InputError, shown
+
+MAX_BYTES: Final = 1_000_000
+MAX_DEPTH: Final = 20
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Base of everything that is read from a file: no coercion, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML or JSON file that holds one mapping.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, unreadable, too large, not UTF-8, malformed,
+        empty, no mapping, or has duplicate keys or nodes that contain themselves.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(path, "", error.strerror or "unreadable", "a readable file") from error
+    if len(data) > MAX_BYTES:
+        raise InputError(path, "", f"{len(data):,} bytes", f"at most {MAX_BYTES:,}")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(path, "", f"a byte that is no UTF-8 at {error.start}", "text") from error
+    content = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
+    if not isinstance(content, dict) or not content:
+        found = "nothing" if content is None or content == {} else shown(content)
+        raise InputError(path, "", found, "a mapping of keys to values")
+    _check_depth(path, content)
+    return content
+
+
+def _yaml(path: Path, text: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(StringIO(text))
+    except (YAMLError, ValueError, RecursionError, OverflowError) as error:
+        where, problem = "", str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, MarkedYAMLError):
+            problem = error.problem or problem
+            if error.problem_mark is not None:
+                where = f"line {error.problem_mark.line + 1}"
+        raise InputError(path, where, problem, "YAML 1.2 without duplicate keys") from error
+
+
+def _json(path: Path, text: str) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in result:
+                raise InputError(path, key, "the key twice", "each key once")
+            result[key] = value
+        return result
+
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise InputError(path, f"line {error.lineno}", error.msg, "JSON") from error
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(path, "", "a value that is too deep or too long", "JSON") from error
+
+
+def _check_depth(path: Path, node: Any, depth: int = 0, key: str = "") -> None:
+    if depth > MAX_DEPTH:
+        raise InputError(path, key, "nodes nested without end", f"at most {MAX_DEPTH} levels")
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if not isinstance(name, str):
+                raise InputError(path, key, f"the key {shown(name)}", "keys that are text")
+            _check_depth(path, value, depth + 1, f"{key}.{name}" if key else name)
+    elif isinstance(node, list):
+        for value in node:
+            _check_depth(path, value, depth + 1, key)
+
+
+def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> Model:
+    """Return `content` as `model`, or raise an :class:`InputError` for its first fault."""
+    try:
+        return model.model_validate_json(json.dumps(content))
+    except (TypeError, ValueError) as error:
+        if not isinstance(error, ValidationError):
+            raise InputError(path, "", "a value that JSON cannot hold", "plain values") from error
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise InputError(path, key, "nothing", "a value: the key is required") from None
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(sorted(model.model_fields))
+            raise InputError(path, key, "an unknown key", f"one of {known}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(path, key, shown(first["input"]), message) from None

@@ -1,0 +1,82 @@
+"""Workload files: what is fed to the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
+from mkdocs_dsocr.inputs.hardware import Identifier
+from mkdocs_dsocr.inputs.references import resolve
+
+VIEW_MULTIPLE: Final = 64
+MAX_VIEW: Final = 8192
+MAX_TILES: Final = 10_000
+MAX_TOKENS: Final = 10**7
+MAX_BATCH: Final = 10**6
+
+
+def _multiple(value: int) -> int:
+    if value % VIEW_MULTIPLE:
+        raise ValueError(f"a multiple of {VIEW_MULTIPLE} px, up to {MAX_VIEW}")
+    return value
+
+
+ViewSize = Annotated[int, Field(ge=VIEW_MULTIPLE, le=MAX_VIEW), AfterValidator(_multiple)]
+Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+Batch = Annotated[int, Field(ge=1, le=MAX_BATCH)]
+PageSide = Annotated[int, Field(ge=1, le=10**6)]
+Tiles = Annotated[int, Field(ge=1, le=MAX_TILES)]
+
+
+class Workload(Strict):
+    """A workload as its file states it."""
+
+    profile_id: Identifier
+    description: Annotated[str, Field(max_length=2000)] = ""
+    base_size: ViewSize = Field(description="side of the global view, px")
+    image_size: ViewSize = Field(description="side of a local view (the only view without crops)")
+    crop_mode: bool = Field(description="whether the page is also cut into local views")
+    max_new_tokens: Tokens = Field(description="tokens generated for each page")
+    seq_len: Tokens | None = Field(None, description="image and text tokens of a page")
+    text_tokens: Annotated[int, Field(ge=0, le=MAX_TOKENS)] | None = Field(
+        None, description="text tokens of a page's prompt"
+    )
+    page_size: tuple[PageSide, PageSide] | None = Field(None, description="width, height in px")
+    crop_grid: tuple[Tiles, Tiles] | None = Field(None, description="local views a row, a column")
+    batch_size: Batch = Field(1, description="pages that are decoded together")
+    num_pages: Batch | None = Field(None, description="pages in all; default batch_size")
+    doc_kind: Literal["text_heavy", "mixed_layout", "image_rich", "synthetic"] = "synthetic"
+    logits_positions: Literal["all", "last"] = Field(
+        "all", description="prefill positions that get logits"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.seq_len is None and self.text_tokens is None:
+            raise ValueError("one of seq_len and text_tokens")
+        if self.crop_mode and self.page_size is None and self.crop_grid is None:
+            raise ValueError("page_size or crop_grid beside crop_mode: true")
+        if not self.crop_mode and self.crop_grid is not None:
+            raise ValueError("no crop_grid beside crop_mode: false")
+        if self.crop_grid is not None and self.crop_grid[0] * self.crop_grid[1] > MAX_TILES:
+            raise ValueError(f"a crop_grid of at most {MAX_TILES} tiles")
+        return self
+
+    @property
+    def pages(self) -> int:
+        return self.num_pages if self.num_pages is not None else self.batch_size
+
+
+def load_workload(value: str, base: Path | None = None, source: str = "option") -> Workload:
+    """Load a workload by id or path.
+
+    Raises
+    ------
+    InputError
+        If there is no such workload, or it is not valid.
+    """
+    path = resolve("workloads", value, base, source)
+    return validate(Workload, read_mapping(path), path)

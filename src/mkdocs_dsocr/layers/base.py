@@ -1,0 +1,341 @@
+"""The analytic layer: dimensions in, operations and children out.
+
+A layer is a frozen dataclass whose fields are its dimensions. Its
+:meth:`BaseLayer.forward` yields, in the order of execution, the operations it
+runs itself and the layers it calls. Every number, table and formula of the
+project is derived from that one method.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
+
+from mkdocs_dsocr.layers.operations import Kernel, Operation, Tensor, fuse
+from mkdocs_dsocr.quantities import (
+    BITS_PER_BYTE,
+    GIGABYTE,
+    TERABIT,
+    TFLOP,
+    Quantity,
+    Symbol,
+    arithmetic_series,
+    maximum,
+    product,
+    ratio,
+    total,
+)
+
+T = TypeVar("T")
+Repetition = Literal["none", "for", "parfor"]
+MetricOf = Callable[["BaseLayer"], Quantity]
+
+
+class Dimension(NamedTuple):
+    """What a field of a layer means: its symbol, sentence and unit."""
+
+    symbol: str
+    meaning: str
+    unit: str
+
+
+def dim(symbol: str, meaning: str, unit: str = "", default: Any = dataclasses.MISSING) -> Any:
+    """Declare a dimension of a layer: a field that documents itself."""
+    return field(default=default, metadata={"dimension": Dimension(symbol, meaning, unit)})
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(dim, field))
+def layer(cls: type[T]) -> type[T]:
+    """Make a class an analytic layer: a frozen dataclass with keyword fields."""
+    return dataclass(frozen=True, eq=False, kw_only=True)(cls)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter tensor of the module, with the shape that PyTorch gives it."""
+
+    name: str
+    shape: tuple[Quantity, ...]
+    copies: Quantity | None = None
+    """How many modules hold one, where the layer stands for several."""
+
+    @property
+    def elements(self) -> Quantity:
+        """Elements of all copies together."""
+        return product(self.shape if self.copies is None else (self.copies, *self.shape))
+
+
+@dataclass(frozen=True)
+class Child:
+    """A layer that another one calls.
+
+    Attributes
+    ----------
+    name
+        Its segment of the module path; a pattern (``[1-11]``) for several modules.
+    layer
+        What one of them is; all of them together if `merged`.
+    count, repetition
+        How many modules the name stands for, and whether they run one after
+        another (``for``) or independently of each other (``parfor``).
+    merged
+        Whether `layer` already holds the work of all `count` modules (experts
+        share the rows between them, so no one of them has a size of its own).
+    calls
+        How often each runs.
+    last, steps
+        For a loop whose layer grows by equal steps (decode): the layer of the
+        last step. Every count is affine in the step, so `steps` of them are an
+        arithmetic series.
+    """
+
+    name: str
+    layer: BaseLayer
+    count: int = 1
+    repetition: Repetition = "none"
+    merged: bool = False
+    calls: int = 1
+    last: BaseLayer | None = None
+    steps: int = 1
+
+
+class Rationale(NamedTuple):
+    """Why a layer's formulas are as they are, for a reader who wants to refute them."""
+
+    counted: str
+    not_counted: str
+    assumed: str
+    would_change: str
+
+
+class BaseLayer:
+    """Base of all analytic layers.
+
+    A subclass states dimensions, :meth:`forward`, and where it has them
+    :meth:`parameters` and :meth:`kv_cache`. The methods named after
+    ModelMeter's contract answer for one call, children included, and need
+    integer (or NumPy) dimensions; with symbolic ones they return expressions.
+    """
+
+    module_class: ClassVar[str] = ""
+    """Name of the PyTorch class that it stands for; its own name if empty."""
+    source: ClassVar[str] = ""
+    """Where the module is defined."""
+    rationale: ClassVar[Rationale]
+
+    @classmethod
+    def class_name(cls) -> str:
+        return cls.module_class or cls.__name__
+
+    def forward(self) -> Iterator[Operation | Child]:
+        """Yield operations and children in the order in which they run."""
+        raise NotImplementedError
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Yield the module's own parameters."""
+        yield from ()
+
+    def kv_cache(self) -> Iterator[Tensor]:
+        """Yield the tensors that the module's own KV cache holds after the call."""
+        yield from ()
+
+    def operations(self) -> list[Operation]:
+        return [part for part in self.forward() if isinstance(part, Operation)]
+
+    def children(self) -> list[Child]:
+        return [part for part in self.forward() if isinstance(part, Child)]
+
+    def kernels(self) -> list[Kernel]:
+        return fuse(self.operations())
+
+    @classmethod
+    def dimensions(cls) -> dict[str, Dimension]:
+        """Return what each dimension field means."""
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        return {f.name: f.metadata["dimension"] for f in fields if "dimension" in f.metadata}
+
+    def values(self) -> dict[str, Any]:
+        """Return the value of each dimension by its symbol."""
+        return {d.symbol: getattr(self, name) for name, d in self.dimensions().items()}
+
+    def symbolic(self: T) -> T:
+        """Return the same layer with a symbol for each dimension."""
+        symbols = {n: Symbol(d.symbol) for n, d in self.dimensions().items()}  # type: ignore[attr-defined]
+        return dataclasses.replace(self, **symbols)  # type: ignore[type-var]
+
+    def forward_tensor_core_flops(self) -> Quantity:
+        """TFLOPs (1e12) on tensor cores."""
+        return ratio(summed(self, tensor_core_flops), TFLOP)
+
+    def forward_cuda_core_flops(self) -> Quantity:
+        """TFLOPs (1e12) on CUDA cores."""
+        return ratio(summed(self, cuda_core_flops), TFLOP)
+
+    def forward_cal_io(self) -> Quantity:
+        """Terabits (1e12 bit) that cross the borders of its kernels."""
+        return ratio(BITS_PER_BYTE * summed(self, io_bytes), TERABIT)
+
+    def forward_arithmetic_intensity(self) -> Quantity:
+        """FLOPs per bit; 0 where nothing moves."""
+        flops = summed(self, tensor_core_flops) + summed(self, cuda_core_flops)
+        bits = BITS_PER_BYTE * summed(self, io_bytes)
+        return 0 if isinstance(bits, int) and bits == 0 else ratio(flops, bits)
+
+    def forward_memory_weight(self) -> Quantity:
+        """GB (1e9 byte) of resident parameters."""
+        return ratio(resident(self, weight_bytes), GIGABYTE)
+
+    def forward_memory_activation(self) -> Quantity:
+        """GB (1e9 byte) of activations at its largest operation."""
+        return ratio(peak(self, activation_bytes), GIGABYTE)
+
+    def forward_memory_kvcache(self) -> Quantity:
+        """GB (1e9 byte) of KV cache after the call."""
+        return ratio(resident(self, kvcache_bytes), GIGABYTE)
+
+
+@layer
+class Group(BaseLayer):
+    """A stage or a pass: modules that run together, and nothing else."""
+
+    items: tuple[Child, ...]
+
+    def forward(self) -> Iterator[Operation | Child]:
+        yield from self.items
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A layer met on a walk, and how often it stands there.
+
+    Attributes
+    ----------
+    pass_id, torch_path
+        The pass in which it runs, and the pattern of module paths it stands for.
+    parent_id
+        ``module_id`` of the caller.
+    layer, last, steps
+        As in :class:`Child`: first and last of an arithmetic series of calls.
+    modules
+        How many modules stand behind `layer` (1 if it is merged).
+    calls
+        How often each of them runs each step.
+    child
+        The edge by which it was reached.
+    """
+
+    pass_id: str
+    torch_path: str
+    parent_id: str | None
+    layer: BaseLayer
+    last: BaseLayer
+    steps: int
+    modules: int
+    calls: int
+    child: Child
+
+    @property
+    def module_id(self) -> str:
+        return f"{self.pass_id}/{self.torch_path}" if self.torch_path else self.pass_id
+
+    def summed(self, metric: MetricOf) -> Quantity:
+        """Return what its own operations come to over all calls."""
+        return self.modules * self.calls * self.series(metric(self.layer), metric(self.last))
+
+    def series(self, first: Quantity, last: Quantity) -> Quantity:
+        return first if self.steps == 1 else arithmetic_series(first, last, self.steps)
+
+
+def walk(root: BaseLayer, name: str = "model") -> Iterator[Visit]:
+    """Yield `root` and every layer under it, parents first."""
+    top = Child(name, root)
+    yield from _walk(Visit(name, "", None, root, root, 1, 1, 1, top))
+
+
+def _walk(visit: Visit) -> Iterator[Visit]:
+    yield visit
+    children = visit.layer.children()
+    last = children if visit.last is visit.layer else visit.last.children()
+    for child, end in zip(children, last, strict=True):
+        group = isinstance(child.layer, Group)
+        segments = () if group else (visit.torch_path, child.name)
+        yield from _walk(
+            Visit(
+                pass_id=child.name if group else visit.pass_id,
+                torch_path=".".join(s for s in segments if s),
+                parent_id=visit.module_id,
+                layer=child.layer,
+                last=child.last or end.layer,
+                steps=child.steps * visit.steps,
+                modules=visit.modules * (1 if child.merged else child.count),
+                calls=visit.calls * child.calls,
+                child=child,
+            )
+        )
+
+
+def tensor_core_flops(layer: BaseLayer) -> Quantity:
+    """Return what the layer's own operations do on tensor cores."""
+    return total(k.tensor_core_flops for k in layer.kernels())
+
+
+def cuda_core_flops(layer: BaseLayer) -> Quantity:
+    """Return what the layer's own operations do on CUDA cores."""
+    return total(k.cuda_core_flops for k in layer.kernels())
+
+
+def matmul_flops(layer: BaseLayer) -> Quantity:
+    """Return what PyTorch's counter counts of the layer's own operations."""
+    return total(o.matmul_flops for o in layer.operations())
+
+
+def io_bytes(layer: BaseLayer) -> Quantity:
+    """Return the bytes that cross the borders of the layer's own kernels."""
+    return total(k.io_bytes for k in layer.kernels())
+
+
+def weight_bytes(layer: BaseLayer) -> Quantity:
+    """Return the bytes of the layer's own parameters."""
+    return total(Tensor(p.name, p.elements).bytes for p in layer.parameters())
+
+
+def num_parameters(layer: BaseLayer) -> Quantity:
+    """Return the number of elements in the layer's own parameters."""
+    return total(p.elements for p in layer.parameters())
+
+
+def kvcache_bytes(layer: BaseLayer) -> Quantity:
+    """Return the bytes of the layer's own KV cache."""
+    return total(t.bytes for t in layer.kv_cache())
+
+
+def activation_bytes(layer: BaseLayer) -> Quantity:
+    """Return the activations of the layer's largest own operation."""
+    return _largest(o.activation_bytes for o in layer.operations())
+
+
+def summed(root: BaseLayer, metric: MetricOf) -> Quantity:
+    """Return `metric` summed over every call under `root`."""
+    return total(v.summed(metric) for v in walk(root))
+
+
+def resident(root: BaseLayer, metric: MetricOf) -> Quantity:
+    """Return `metric` summed over modules: one that runs in several passes is there once."""
+    modules: dict[str, list[Quantity]] = {}
+    for visit in walk(root):
+        modules.setdefault(visit.torch_path, []).append(visit.modules * metric(visit.last))
+    return total(_largest(iter(values)) for values in modules.values())
+
+
+def peak(root: BaseLayer, metric: MetricOf) -> Quantity:
+    """Return the largest value of `metric` under `root`."""
+    return _largest(metric(v.last) for v in walk(root))
+
+
+def _largest(quantities: Iterator[Quantity]) -> Quantity:
+    result: Quantity = 0
+    for index, quantity in enumerate(quantities):
+        result = quantity if index == 0 else maximum(result, quantity)
+    return result

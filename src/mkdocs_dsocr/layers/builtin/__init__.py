@@ -1,0 +1,22 @@
+"""PyTorch's own modules."""
+
+from mkdocs_dsocr.layers.builtin.activations import GELU, SiLU
+from mkdocs_dsocr.layers.builtin.containers import ModuleList, Sequential
+from mkdocs_dsocr.layers.builtin.conv2d import Conv2d, UnusedConv2d
+from mkdocs_dsocr.layers.builtin.embedding import Embedding
+from mkdocs_dsocr.layers.builtin.layer_norm import LayerNorm
+from mkdocs_dsocr.layers.builtin.linear import ExpertLinear, Linear, LMHead
+
+__all__ = [
+    "GELU",
+    "Conv2d",
+    "Embedding",
+    "ExpertLinear",
+    "LMHead",
+    "LayerNorm",
+    "Linear",
+    "ModuleList",
+    "Sequential",
+    "SiLU",
+    "UnusedConv2d",
+]

@@ -1,0 +1,87 @@
+"""torch.nn.Conv2d."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class Conv2d(BaseLayer):
+    """Square convolution over a square map, without groups or dilation."""
+
+    source = "torch.nn.Conv2d"
+    rationale = Rationale(
+        counted="One multiply-add for each output element, input channel and kernel position; "
+        "the bias as one addition an output.",
+        not_counted="Savings or overhead of Winograd, FFT or im2col algorithms.",
+        assumed="Positions in the zero padding count in full, as PyTorch's counter does.",
+        would_change="Stride and padding act through the output's side alone.",
+    )
+
+    views: Quantity = dim("B", "images in the batch", "views")
+    in_channels: Quantity = dim("C_in", "input channels")
+    out_channels: Quantity = dim("C_out", "output channels")
+    kernel: Quantity = dim("p", "side of the kernel", "px")
+    side_in: Quantity = dim("s_in", "side of the input map", "px")
+    side_out: Quantity = dim("s_out", "side of the output map", "px")
+    bias: bool = False
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter(
+            "weight", (self.out_channels, self.in_channels, self.kernel, self.kernel)
+        )
+        if self.bias:
+            yield Parameter("bias", (self.out_channels,))
+
+    def forward(self) -> Iterator[Operation | Child]:
+        outputs = self.views * self.side_out**2 * self.out_channels
+        weight = self.out_channels * self.in_channels * self.kernel**2
+        reads = [
+            Tensor("x", self.views * self.side_in**2 * self.in_channels),
+            Tensor("W", weight, role="weight"),
+        ]
+        if self.bias:
+            reads.append(Tensor("b", self.out_channels, role="weight"))
+        yield Operation(
+            "x ∗ W + b" if self.bias else "x ∗ W",
+            "conv2d",
+            matmul_flops=2 * outputs * self.in_channels * self.kernel**2,
+            elementwise_flops=outputs if self.bias else 0,
+            unit="tensor",
+            reads=tuple(reads),
+            writes=(Tensor("y", outputs),),
+            why="One multiply-add, 2 FLOPs, for each output, input channel and kernel position.",
+        )
+
+
+@layer
+class UnusedConv2d(BaseLayer):
+    """A convolution whose parameters are loaded and never used.
+
+    CLIP's own patch convolution: the SAM features take its place.
+    """
+
+    module_class = "Conv2d"
+    source = "torch.nn.Conv2d"
+    rationale = Rationale(
+        counted="Its weight, as resident memory.",
+        not_counted="Any work: no forward calls it.",
+        assumed="The checkpoint's tensor is loaded with the others.",
+        would_change="Dropping it saves its bytes and changes no output.",
+    )
+
+    in_channels: Quantity = dim("C_in", "input channels")
+    out_channels: Quantity = dim("C_out", "output channels")
+    kernel: Quantity = dim("p", "side of the kernel", "px")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter(
+            "weight", (self.out_channels, self.in_channels, self.kernel, self.kernel)
+        )
+
+    def forward(self) -> Iterator[Operation | Child]:
+        yield from ()

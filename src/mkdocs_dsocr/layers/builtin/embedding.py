@@ -1,0 +1,41 @@
+"""torch.nn.Embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class Embedding(BaseLayer):
+    """A table from which each index picks one row."""
+
+    source = "torch.nn.Embedding"
+    rationale = Rationale(
+        counted="Bytes: the indices, the rows that they pick, and the copy.",
+        not_counted="The rest of the table: a lookup does not read it. It has no FLOPs.",
+        assumed="Each pick is a read of its own, also where two indices are equal.",
+        would_change="Costing it as a product with one-hot rows would be wrong: none takes place.",
+    )
+
+    rows: Quantity = dim("N", "indices looked up")
+    entries: Quantity = dim("V", "rows in the table")
+    width: Quantity = dim("d", "width of a row", "elements")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("weight", (self.entries, self.width))
+
+    def forward(self) -> Iterator[Operation | Child]:
+        yield Operation(
+            "pick rows",
+            "embedding",
+            reads=(
+                Tensor("indices", self.rows, "int64"),
+                Tensor("weight", self.rows * self.width, role="weight"),
+            ),
+            writes=(Tensor("y", self.rows * self.width),),
+            why="A gather reads the rows that it picks, not the table.",
+        )

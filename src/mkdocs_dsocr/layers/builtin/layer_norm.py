@@ -1,0 +1,50 @@
+"""torch.nn.LayerNorm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers import costs
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class LayerNorm(BaseLayer):
+    """Normalise every row to mean 0 and variance 1, then scale and shift it."""
+
+    source = "torch.nn.LayerNorm"
+    rationale = Rationale(
+        counted=f"{costs.LAYER_NORM} FLOPs an element and {costs.LAYER_NORM_ROW} a row, "
+        "as the table of costs derives them.",
+        not_counted="A second pass over the input by kernels that do not keep the row on chip.",
+        assumed="One fused kernel reads each row once; it also writes mean and 1/std (float32).",
+        would_change="Under autocast it returns float32: twice the bytes written.",
+    )
+
+    rows: Quantity = dim("N", "rows to normalise")
+    width: Quantity = dim("d", "width of a row", "elements")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("weight", (self.width,))
+        yield Parameter("bias", (self.width,))
+
+    def forward(self) -> Iterator[Operation | Child]:
+        elements = self.rows * self.width
+        yield Operation(
+            "layer norm",
+            "norm",
+            elementwise_flops=costs.LAYER_NORM * elements + costs.LAYER_NORM_ROW * self.rows,
+            reads=(
+                Tensor("x", elements),
+                Tensor("weight", self.width, role="weight"),
+                Tensor("bias", self.width, role="weight"),
+            ),
+            writes=(
+                Tensor("y", elements),
+                Tensor("mean", self.rows, "float32"),
+                Tensor("1/std", self.rows, "float32"),
+            ),
+            why="mean, subtract, square, mean of squares, × 1/std, × weight, + bias.",
+        )

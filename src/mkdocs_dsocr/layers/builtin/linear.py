@@ -1,0 +1,126 @@
+"""torch.nn.Linear, and the LM head built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity
+
+
+def _product(
+    rows: Quantity, d_in: Quantity, d_out: Quantity, weight: Quantity, bias: bool = False
+) -> Operation:
+    """Return ``x Wᵀ`` (with the bias, where there is one) as one operation."""
+    why = "One multiply-add, 2 FLOPs, for each row, input and output."
+    if bias:
+        why += " The bias is added in the product's epilogue, on CUDA cores."
+    return Operation(
+        "x Wᵀ + b" if bias else "x Wᵀ",
+        "linear",
+        matmul_flops=2 * rows * d_in * d_out,
+        elementwise_flops=rows * d_out if bias else 0,
+        unit="tensor",
+        reads=(
+            Tensor("x", rows * d_in),
+            Tensor("W", weight, role="weight"),
+            *((Tensor("b", d_out, role="weight"),) if bias else ()),
+        ),
+        writes=(Tensor("y", rows * d_out),),
+        why=why,
+    )
+
+
+@layer
+class Linear(BaseLayer):
+    """Affine map of every row: y = x Wᵀ + b.
+
+    The product runs on tensor cores in bfloat16 with float32 accumulation.
+    """
+
+    source = "torch.nn.Linear"
+    rationale = Rationale(
+        counted="The full product over all rows, and the bias as one addition an output.",
+        not_counted="Padding of rows or widths to the tensor cores' tile.",
+        assumed="Weights are read once a call; input and output cross DRAM once.",
+        would_change="A fused epilogue (activation, residual) would save the output's round trip.",
+    )
+
+    rows: Quantity = dim("N", "rows: every token, patch or position of the batch")
+    d_in: Quantity = dim("d_in", "input width", "elements")
+    d_out: Quantity = dim("d_out", "output width", "elements")
+    bias: bool = False
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("weight", (self.d_out, self.d_in))
+        if self.bias:
+            yield Parameter("bias", (self.d_out,))
+
+    def forward(self) -> Iterator[Operation | Child]:
+        yield _product(self.rows, self.d_in, self.d_out, self.d_out * self.d_in, self.bias)
+
+
+@layer
+class ExpertLinear(BaseLayer):
+    """The same linear of all experts of a layer: each maps the rows routed to it.
+
+    All experts together see `rows` rows, whichever expert each row goes to.
+    """
+
+    module_class = "Linear"
+    source = "torch.nn.Linear"
+    rationale = Rationale(
+        counted="The products over all routed rows; the weights of the experts that get any row.",
+        not_counted="Padding of an expert's few rows to the tensor cores' tile.",
+        assumed="An expert's weight is read once a call, if it gets a row, and not otherwise.",
+        would_change="Skewed routing touches fewer experts: fewer bytes, the same FLOPs.",
+    )
+
+    rows: Quantity = dim("N", "rows over all experts: tokens × experts a token")
+    d_in: Quantity = dim("d_in", "input width", "elements")
+    d_out: Quantity = dim("d_out", "output width", "elements")
+    experts: Quantity = dim("E", "experts held in memory")
+    distinct: Quantity = dim("D", "distinct experts that get any row (an expectation)")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("weight", (self.d_out, self.d_in), self.experts)
+
+    def forward(self) -> Iterator[Operation | Child]:
+        weight = self.distinct * self.d_out * self.d_in
+        yield _product(self.rows, self.d_in, self.d_out, weight)
+
+
+@layer
+class LMHead(BaseLayer):
+    """Scores of every word of the vocabulary: logits = x Wᵀ, then a float32 copy.
+
+    The model applies it to every position of the prefill unless the workload
+    says ``logits_positions: last``.
+    """
+
+    source = "torch.nn.Linear (lm_head), and the cast that follows it"
+    rationale = Rationale(
+        counted="The product over all positions asked for, and both copies of the logits.",
+        not_counted="Sampling: the choice of the next token from the logits.",
+        assumed="The logits are written in bfloat16, read back and written again as float32.",
+        would_change="Only the last position is needed to generate: `logits_positions: last` "
+        "divides the cost of the prefill's head by the sequence length.",
+    )
+
+    rows: Quantity = dim("N", "positions that get logits, over the batch", "tokens")
+    d_in: Quantity = dim("h", "hidden size", "elements")
+    d_out: Quantity = dim("V", "vocabulary size", "words")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("weight", (self.d_out, self.d_in))
+
+    def forward(self) -> Iterator[Operation | Child]:
+        yield _product(self.rows, self.d_in, self.d_out, self.d_out * self.d_in)
+        yield Operation(
+            "logits as float32",
+            "copy",
+            reads=(Tensor("y", self.rows * self.d_out),),
+            writes=(Tensor("logits", self.rows * self.d_out, "float32"),),
+            why="The model returns float32 logits: a copy of twice the bytes.",
+        )

@@ -1,0 +1,10 @@
+"""The model as a whole."""
+
+from mkdocs_dsocr.layers.core.deepseek_ocr import (
+    DeepseekOCRForCausalLM,
+    LanguagePart,
+    ProjectorPart,
+    VisionPart,
+)
+
+__all__ = ["DeepseekOCRForCausalLM", "LanguagePart", "ProjectorPart", "VisionPart"]

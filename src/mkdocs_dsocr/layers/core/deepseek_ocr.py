@@ -1,0 +1,168 @@
+"""DeepseekOCRModel, in the parts that a pass runs, and the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.builtin import Embedding, ModuleList
+from mkdocs_dsocr.layers.decoder import DeepseekV2RMSNorm
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy
+from mkdocs_dsocr.layers.vision import ImageEncoderViT, MlpProjector, VitModel
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class _ModelPart(BaseLayer):
+    """A part of DeepseekOCRModel; the model's own parameters belong to every part."""
+
+    module_class = "DeepseekOCRModel"
+    source = "modeling_deepseekocr.DeepseekOCRModel"
+
+    hidden_size: Quantity = dim("h", "hidden size of the decoder", "elements")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("image_newline", (self.hidden_size,))
+        yield Parameter("view_seperator", (self.hidden_size,))
+
+
+@layer
+class VisionPart(_ModelPart):
+    """The model's vision pass: one batch of views through SAM, then through CLIP."""
+
+    rationale = Rationale(
+        counted="Both towers, on all views of the batch.",
+        not_counted="Rendering, resizing and normalising the page on the host.",
+        assumed="Pages are encoded one by one: local views in one batch, the global view in "
+        "another, each reading the towers' weights.",
+        would_change="Encoding several pages in one batch would read the weights once for all.",
+    )
+
+    sam: ImageEncoderViT
+    clip: VitModel
+
+    def forward(self) -> Iterator[Operation | Child]:
+        yield Child("sam_model", self.sam)
+        yield Child("vision_model", self.clip)
+
+
+@layer
+class ProjectorPart(_ModelPart):
+    """The model's projector pass: features of both towers joined, projected, laid out in rows.
+
+    Local views are put together to one map first; a newline token ends each row.
+    """
+
+    rationale = Rationale(
+        counted="The join of both towers' features, the projector, the copies that lay the "
+        "tokens out.",
+        not_counted="Nothing.",
+        assumed="CLIP's class token is dropped by a view; each layout step is a copy.",
+        would_change="The projector could write its rows in place and save the copies.",
+    )
+
+    tiles_w: Quantity = dim("w_t", "views a row of tiles", "views")
+    tiles_h: Quantity = dim("h_t", "rows of tiles", "views")
+    side: Quantity = dim("n", "features a side of a view", "tokens")
+    clip_width: Quantity = dim("d_c", "width of CLIP's features", "elements")
+    sam_width: Quantity = dim("d_s", "width of SAM's features", "elements")
+    tiled: bool = False
+
+    def forward(self) -> Iterator[Operation | Child]:
+        rows = self.tiles_w * self.tiles_h * self.side**2
+        width = self.clip_width + self.sam_width
+        yield Operation(
+            "join CLIP's and SAM's features",
+            "copy",
+            reads=(
+                Tensor("CLIP", rows * self.clip_width),
+                Tensor("SAM", rows * self.sam_width),
+            ),
+            writes=(Tensor("joined", rows * width),),
+        )
+        yield Child(
+            "projector", MlpProjector(rows=rows, d_in=width, hidden_size=self.hidden_size)
+        )
+        if self.tiled:
+            yield copy("tiles to one map", rows * self.hidden_size)
+        lines = self.tiles_h * self.side
+        tokens = lines * (self.tiles_w * self.side + 1)
+        yield Operation(
+            "end each row with a newline token",
+            "copy",
+            reads=(
+                Tensor("map", rows * self.hidden_size),
+                Tensor("image_newline", self.hidden_size, role="weight"),
+            ),
+            writes=(Tensor("tokens", tokens * self.hidden_size),),
+            why="The newline is one parameter, expanded over the rows: read once.",
+        )
+
+
+@layer
+class LanguagePart(_ModelPart):
+    """The model's decoder pass: embeddings, image features in their places, layers, norm.
+
+    A prefill puts the image features of each page in the place of its image
+    tokens; a decode step has none.
+    """
+
+    rationale = Rationale(
+        counted="Embedding, the join of views, the masked scatter, every layer, the last norm.",
+        not_counted="Tokenising, position ids, sampling; the LM head is a layer of its own.",
+        assumed="The whole batch runs at once.",
+        would_change="Prefill sees all tokens at once and is bound by compute; decode sees one "
+        "token a sample and is bound by reading weights and cache.",
+    )
+
+    batch: Quantity = dim("B", "samples in the batch", "samples")
+    q_len: Quantity = dim("S", "new positions a sample", "tokens")
+    image_tokens: Quantity = dim("T_i", "image tokens a sample", "tokens")
+    vocab_size: Quantity = dim("V", "vocabulary size", "words")
+    decoder_layers: tuple[Child, ...]
+    has_images: bool
+
+    def forward(self) -> Iterator[Operation | Child]:
+        rows = self.batch * self.q_len
+        yield Child(
+            "embed_tokens", Embedding(rows=rows, entries=self.vocab_size, width=self.hidden_size)
+        )
+        if self.has_images:
+            features = self.batch * self.image_tokens * self.hidden_size
+            yield copy(
+                "join views and separator",
+                features,
+                why="Local views, global view and one separator, for each page.",
+            )
+            yield Operation(
+                "image features to their places",
+                "embedding",
+                reads=(Tensor("features", features), Tensor("mask", rows, "bool")),
+                writes=(Tensor("embeddings", features),),
+                why="A masked scatter: reads the mask, writes only the image positions.",
+            )
+        yield Child("layers", ModuleList(items=self.decoder_layers))
+        yield Child("norm", DeepseekV2RMSNorm(rows=rows, width=self.hidden_size))
+
+
+@layer
+class DeepseekOCRForCausalLM(BaseLayer):
+    """The whole model on the whole workload: every stage, every pass, every step.
+
+    Vision and projector run page by page, prefill and decode in rounds of the
+    batch; decode sums over its steps.
+    """
+
+    source = "modeling_deepseekocr.DeepseekOCRForCausalLM"
+    rationale = Rationale(
+        counted="All four stages over all pages of the workload.",
+        not_counted="Image decoding, copies between host and device, sampling.",
+        assumed="Decode makes max_new_tokens − 1 steps: the prefill yields the first token. "
+        "Every count is affine in the context, so the steps are an arithmetic series.",
+        would_change="Stopping at the end-of-text token makes fewer steps.",
+    )
+
+    items: tuple[Child, ...]
+
+    def forward(self) -> Iterator[Operation | Child]:
+        yield from self.items

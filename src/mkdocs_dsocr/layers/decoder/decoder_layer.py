@@ -1,0 +1,104 @@
+"""DeepseekV2DecoderLayer, with a dense MLP or with experts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP
+from mkdocs_dsocr.layers.decoder.moe import DeepseekV2MoE
+from mkdocs_dsocr.layers.decoder.rms_norm import DeepseekV2RMSNorm
+from mkdocs_dsocr.layers.llama import LlamaFlashAttention2
+from mkdocs_dsocr.layers.operations import Operation, residual
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class _DecoderLayer(BaseLayer):
+    """What both kinds of decoder layer share: norms, attention, residuals."""
+
+    module_class = "DeepseekV2DecoderLayer"
+    source = "modeling_deepseekv2.DeepseekV2DecoderLayer"
+
+    batch: Quantity = dim("B", "samples in the batch", "samples")
+    q_len: Quantity = dim("S", "new positions a sample", "tokens")
+    kv_len: Quantity = dim("K", "positions in the cache after the append", "tokens")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+    heads: Quantity = dim("H", "query heads")
+    kv_heads: Quantity = dim("H_kv", "key and value heads")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+
+    def _mlp(self, rows: Quantity) -> BaseLayer:
+        raise NotImplementedError
+
+    def forward(self) -> Iterator[Operation | Child]:
+        rows = self.batch * self.q_len
+        norm = DeepseekV2RMSNorm(rows=rows, width=self.hidden_size)
+        yield Child("input_layernorm", norm)
+        yield Child(
+            "self_attn",
+            LlamaFlashAttention2(
+                batch=self.batch,
+                q_len=self.q_len,
+                kv_len=self.kv_len,
+                hidden_size=self.hidden_size,
+                heads=self.heads,
+                kv_heads=self.kv_heads,
+                head_dim=self.head_dim,
+            ),
+        )
+        yield residual(rows * self.hidden_size, "x + attn(norm(x))")
+        yield Child("post_attention_layernorm", norm)
+        yield Child("mlp", self._mlp(rows))
+        yield residual(rows * self.hidden_size, "x + mlp(norm(x))")
+
+
+@layer
+class DenseDecoderLayer(_DecoderLayer):
+    """Pre-norm decoder layer with a dense SwiGLU MLP: the first layers of the stack."""
+
+    rationale = Rationale(
+        counted="Both norms, attention, MLP and both residual additions.",
+        not_counted="Fusion of a residual addition with the norm that follows it.",
+        assumed="Every part is called once a layer.",
+        would_change="The sequence: projections and MLP grow with S, attention with S·K.",
+    )
+
+    intermediate_size: Quantity = dim("m", "width inside the dense MLP", "elements")
+
+    def _mlp(self, rows: Quantity) -> BaseLayer:
+        return DeepseekV2MLP(
+            rows=rows, hidden_size=self.hidden_size, intermediate_size=self.intermediate_size
+        )
+
+
+@layer
+class MoEDecoderLayer(_DecoderLayer):
+    """Pre-norm decoder layer whose MLP is a mixture of experts."""
+
+    rationale = Rationale(
+        counted="Both norms, attention, gate, routed and shared experts, both residual additions.",
+        not_counted="The host's loop over the experts.",
+        assumed="All experts are resident; a call reads those that its tokens chose.",
+        would_change="The batch in decode: more tokens a step touch more experts, until all are "
+        "read anyway.",
+    )
+
+    moe_intermediate_size: Quantity = dim("m", "width inside a routed expert", "elements")
+    experts: Quantity = dim("E", "routed experts")
+    top_k: Quantity = dim("k", "experts a token")
+    shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
+    distinct_experts: Quantity = dim("D", "distinct experts that get any token (an expectation)")
+    expert_count: int
+
+    def _mlp(self, rows: Quantity) -> BaseLayer:
+        return DeepseekV2MoE(
+            rows=rows,
+            hidden_size=self.hidden_size,
+            moe_intermediate_size=self.moe_intermediate_size,
+            experts=self.experts,
+            top_k=self.top_k,
+            shared_experts=self.shared_experts,
+            distinct_experts=self.distinct_experts,
+            expert_count=self.expert_count,
+        )

@@ -1,0 +1,86 @@
+"""DeepseekV2MLP: SwiGLU feed-forward, dense, shared or routed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.builtin import ExpertLinear, Linear, SiLU
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity
+
+
+def _gated(elements: Quantity) -> Operation:
+    return Operation(
+        "SiLU(gate) · up",
+        "activation",
+        elementwise_flops=elements,
+        reads=(Tensor("SiLU(gate)", elements), Tensor("up", elements)),
+        writes=(Tensor("y", elements),),
+        why="The activation itself is the child act_fn.",
+    )
+
+
+@layer
+class DeepseekV2MLP(BaseLayer):
+    """SwiGLU: down(SiLU(gate(x)) · up(x)), without biases.
+
+    The dense layer's MLP, and the shared experts of a MoE layer as one wide MLP.
+    """
+
+    source = "modeling_deepseekv2.DeepseekV2MLP"
+    rationale = Rationale(
+        counted="Three products, the activation and the gate's multiplication.",
+        not_counted="Nothing.",
+        assumed="Gate and up are two products; the activation and the multiplication are two "
+        "kernels.",
+        would_change="A fused SwiGLU kernel would save two passes over N·m elements.",
+    )
+
+    rows: Quantity = dim("N", "tokens", "tokens")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+    intermediate_size: Quantity = dim("m", "width inside the MLP", "elements")
+
+    def forward(self) -> Iterator[Operation | Child]:
+        wide = Linear(rows=self.rows, d_in=self.hidden_size, d_out=self.intermediate_size)
+        yield Child("gate_proj", wide)
+        yield Child("act_fn", SiLU(rows=self.rows, width=self.intermediate_size))
+        yield Child("up_proj", wide)
+        yield _gated(self.rows * self.intermediate_size)
+        yield Child(
+            "down_proj",
+            Linear(rows=self.rows, d_in=self.intermediate_size, d_out=self.hidden_size),
+        )
+
+
+@layer
+class RoutedExperts(BaseLayer):
+    """The routed experts of a MoE layer, together: each a small SwiGLU on its own rows."""
+
+    module_class = "DeepseekV2MLP"
+    source = "modeling_deepseekv2.DeepseekV2MLP"
+    rationale = Rationale(
+        counted="Products, activation and gating over all routed rows (tokens × experts a token).",
+        not_counted="The host's loop over the experts, and its launches.",
+        assumed="Rows are routed uniformly and independently, so D distinct experts are read in "
+        "expectation. Which expert a row goes to does not change the FLOPs.",
+        would_change="Skewed routing reads fewer experts: an upper estimate of the bytes.",
+    )
+
+    rows: Quantity = dim("N", "rows over all experts: tokens × experts a token")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+    intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
+    experts: Quantity = dim("E", "experts held in memory")
+    distinct: Quantity = dim("D", "distinct experts that get any row (an expectation)")
+
+    def forward(self) -> Iterator[Operation | Child]:
+        yield Child("gate_proj", self._linear(self.hidden_size, self.intermediate_size))
+        yield Child("act_fn", SiLU(rows=self.rows, width=self.intermediate_size))
+        yield Child("up_proj", self._linear(self.hidden_size, self.intermediate_size))
+        yield _gated(self.rows * self.intermediate_size)
+        yield Child("down_proj", self._linear(self.intermediate_size, self.hidden_size))
+
+    def _linear(self, d_in: Quantity, d_out: Quantity) -> ExpertLinear:
+        return ExpertLinear(
+            rows=self.rows, d_in=d_in, d_out=d_out, experts=self.experts, distinct=self.distinct
+        )

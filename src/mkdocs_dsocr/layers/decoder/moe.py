@@ -1,0 +1,267 @@
+"""MoEGate and DeepseekV2MoE: routing, routed experts and shared experts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers import costs
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.builtin import ModuleList
+from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP, RoutedExperts
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.quantities import Quantity, ratio
+
+
+def expected_distinct(experts: Quantity, top_k: Quantity, tokens: Quantity) -> Quantity:
+    """Return the expected number of distinct experts that `tokens` tokens choose.
+
+    Each token chooses `top_k` of `experts`, uniformly and independently of the
+    others: an expert is missed by all of them with probability (1 − k/E)^T.
+    """
+    chosen: Quantity = experts * (1 - (1 - ratio(top_k, experts)) ** tokens)
+    return chosen
+
+
+@layer
+class MoEGate(BaseLayer):
+    """Score every expert for every token in float32 and take the best k."""
+
+    source = "modeling_deepseekv2.MoEGate (greedy top-k of a softmax)"
+    rationale = Rationale(
+        counted="Casts, scores, softmax, one comparison a score for the selection, the scaling "
+        "of the chosen weights.",
+        not_counted="Further passes of the selection: a radix select reads the scores again.",
+        assumed="The scores are a float32 product; with TF32 off no tensor core takes part.",
+        would_change="Under autocast the product is bfloat16 and runs on tensor cores.",
+    )
+
+    rows: Quantity = dim("N", "tokens", "tokens")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+    experts: Quantity = dim("E", "routed experts")
+    top_k: Quantity = dim("k", "experts a token")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("weight", (self.experts, self.hidden_size))
+
+    def forward(self) -> Iterator[Operation | Child]:
+        elements, weights = self.rows * self.hidden_size, self.experts * self.hidden_size
+        scores, chosen = self.rows * self.experts, self.rows * self.top_k
+        x32 = Tensor("x32", elements, "float32")
+        w32 = Tensor("W32", weights, "float32")
+        logits = Tensor("logits", scores, "float32")
+        probabilities = Tensor("p", scores, "float32")
+        best = Tensor("best", chosen, "float32")
+        yield Operation(
+            "x as float32",
+            "copy",
+            reads=(Tensor("x", elements),),
+            writes=(x32,),
+            kernel="scores",
+        )
+        yield Operation(
+            "W as float32",
+            "copy",
+            reads=(Tensor("W", weights, role="weight"),),
+            writes=(w32,),
+            kernel="scores",
+        )
+        yield Operation(
+            "router scores",
+            "routing",
+            matmul_flops=2 * self.rows * self.hidden_size * self.experts,
+            reads=(x32, w32),
+            writes=(logits,),
+            kernel="scores",
+            why="The module computes them in float32: CUDA-core work.",
+        )
+        yield Operation(
+            "softmax over experts",
+            "routing",
+            elementwise_flops=costs.SOFTMAX * scores,
+            reads=(logits,),
+            writes=(probabilities,),
+            kernel="select",
+        )
+        yield Operation(
+            "top-k selection",
+            "routing",
+            elementwise_flops=scores,
+            reads=(probabilities,),
+            writes=(best, Tensor("indices", chosen, "int64")),
+            kernel="select",
+            why="At least one comparison for each score.",
+        )
+        yield Operation(
+            "× routed scaling factor",
+            "routing",
+            elementwise_flops=chosen,
+            reads=(best,),
+            writes=(Tensor("weights", chosen, "float32"),),
+            kernel="select",
+            why="The factor is 1 here and is multiplied all the same.",
+        )
+
+
+@layer
+class DeepseekV2MoE(BaseLayer):
+    """Route every token to k of E experts, and every token through the shared experts.
+
+    Tokens are sorted by expert, each expert maps its own, and the results are
+    weighted and added up at their places.
+    """
+
+    source = "modeling_deepseekv2.DeepseekV2MoE (moe_infer)"
+    rationale = Rationale(
+        counted="Gate, sorting and gathering of tokens, routed and shared experts, the weighted "
+        "combination.",
+        not_counted="The host's loop over experts and its device-to-host synchronisation.",
+        assumed="A token's hidden state passes through its k experts only, so work is N·k, not "
+        "N·E, whichever experts are chosen. All experts are resident; a call reads those that "
+        "some token chose: D = E·(1 − (1 − k/E)^N) under uniform, independent routing.",
+        would_change="Real routing is skewed: fewer distinct experts and fewer bytes, the same "
+        "FLOPs.",
+    )
+
+    rows: Quantity = dim("N", "tokens", "tokens")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+    moe_intermediate_size: Quantity = dim("m", "width inside a routed expert", "elements")
+    experts: Quantity = dim("E", "routed experts")
+    top_k: Quantity = dim("k", "experts a token")
+    shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
+    distinct_experts: Quantity = dim("D", "distinct experts that get any token (an expectation)")
+    expert_count: int
+
+    def forward(self) -> Iterator[Operation | Child]:
+        routed = self.rows * self.top_k
+        yield Child(
+            "gate",
+            MoEGate(
+                rows=self.rows,
+                hidden_size=self.hidden_size,
+                experts=self.experts,
+                top_k=self.top_k,
+            ),
+        )
+        yield from self._dispatch(routed)
+        experts = RoutedExperts(
+            rows=routed,
+            hidden_size=self.hidden_size,
+            intermediate_size=self.moe_intermediate_size,
+            experts=self.experts,
+            distinct=self.distinct_experts,
+        )
+        pattern = indices(range(self.expert_count))
+        items = (Child(pattern, experts, self.expert_count, "parfor", merged=True),)
+        yield Child("experts", ModuleList(items=items))
+        yield from self._combine(routed)
+        yield Child(
+            "shared_experts",
+            DeepseekV2MLP(
+                rows=self.rows,
+                hidden_size=self.hidden_size,
+                intermediate_size=self.shared_experts * self.moe_intermediate_size,
+            ),
+        )
+        elements = self.rows * self.hidden_size
+        yield Operation(
+            "routed + shared",
+            "residual",
+            elementwise_flops=elements,
+            reads=(Tensor("combined", elements), Tensor("shared", elements)),
+            writes=(Tensor("y", elements),),
+        )
+
+    def _dispatch(self, routed: Quantity) -> Iterator[Operation]:
+        """Yield the operations that bring each expert its tokens."""
+        table = self.rows * self.experts
+        chosen = Tensor("indices", routed, "int64")
+        ones = Tensor("chosen", table, "int64")
+        order, source = Tensor("order", routed, "int64"), Tensor("source", routed, "int64")
+        elements = routed * self.hidden_size
+        yield Operation("zero the table of choices", "routing", writes=(ones,), kernel="count")
+        yield Operation(
+            "mark choices",
+            "routing",
+            reads=(chosen, ones),
+            writes=(ones,),
+            kernel="count",
+        )
+        yield Operation(
+            "tokens per expert",
+            "routing",
+            elementwise_flops=table,
+            reads=(ones,),
+            writes=(Tensor("counts", self.experts, "int64"),),
+            kernel="count",
+            why="A sum over tokens for each expert; the host reads it, one synchronisation.",
+        )
+        yield Operation(
+            "sort by expert",
+            "routing",
+            reads=(chosen,),
+            writes=(Tensor("sorted", routed, "int64"), order),
+            why="Sorting moves integers and is no arithmetic.",
+        )
+        yield Operation(
+            "token of each choice",
+            "routing",
+            elementwise_flops=routed,
+            reads=(order,),
+            writes=(source,),
+            kernel="gather",
+        )
+        yield Operation(
+            "gather tokens",
+            "routing",
+            reads=(source, Tensor("x, picked", elements)),
+            writes=(Tensor("x, sorted", elements),),
+            kernel="gather",
+            why="k copies of every token, in the order of the experts.",
+        )
+
+    def _combine(self, routed: Quantity) -> Iterator[Operation]:
+        """Yield the operations that bring the experts' results back to their tokens."""
+        elements, out = routed * self.hidden_size, self.rows * self.hidden_size
+        joined, placed = Tensor("joined", elements), Tensor("placed", elements)
+        wide, weighted = (Tensor(n, elements, "float32") for n in ("placed32", "weighted"))
+        mixed = Tensor("sum", out, "float32")
+        yield Operation(
+            "join the experts' results",
+            "routing",
+            reads=(Tensor("results", elements),),
+            writes=(joined,),
+        )
+        yield Operation(
+            "scatter to their places",
+            "routing",
+            reads=(Tensor("order", routed, "int64"), joined),
+            writes=(placed,),
+            kernel="combine",
+        )
+        yield Operation(
+            "results as float32", "routing", reads=(placed,), writes=(wide,), kernel="combine"
+        )
+        yield Operation(
+            "× weight of the choice",
+            "routing",
+            elementwise_flops=elements,
+            reads=(wide, Tensor("weights", routed, "float32")),
+            writes=(weighted,),
+            kernel="combine",
+        )
+        yield Operation(
+            "sum over the k choices",
+            "routing",
+            elementwise_flops=elements,
+            reads=(weighted,),
+            writes=(mixed,),
+            kernel="combine",
+        )
+        yield Operation(
+            "sum as bfloat16",
+            "routing",
+            reads=(mixed,),
+            writes=(Tensor("combined", out),),
+            kernel="combine",
+        )

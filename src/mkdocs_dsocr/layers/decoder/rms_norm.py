@@ -1,0 +1,59 @@
+"""DeepseekV2RMSNorm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers import costs
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import DType, Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class DeepseekV2RMSNorm(BaseLayer):
+    """Scale every row by the reciprocal of its root mean square, in float32."""
+
+    source = "modeling_deepseekv2.DeepseekV2RMSNorm"
+    rationale = Rationale(
+        counted="Each elementwise step: 1 FLOP an element, the mean 1 for each element read.",
+        not_counted="Nothing.",
+        assumed="Fused: one kernel reads the row once and writes it once, float32 stays on chip.",
+        would_change="Run eagerly it is eight kernels, most of them on float32 copies.",
+    )
+
+    rows: Quantity = dim("N", "rows to normalise", "tokens")
+    width: Quantity = dim("h", "hidden size", "elements")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("weight", (self.width,))
+
+    def forward(self) -> Iterator[Operation | Child]:
+        elements = self.rows * self.width
+
+        def tensor(name: str, rows_only: bool = False, dtype: DType = "float32") -> Tensor:
+            return Tensor(name, self.rows if rows_only else elements, dtype)
+
+        x, y = tensor("x", dtype="model"), tensor("y", dtype="model")
+        x32, squares, scaled = tensor("x32"), tensor("x²"), tensor("x·r")
+        mean, shifted, rsqrt = (tensor(n, rows_only=True) for n in ("mean", "mean + ε", "r"))
+        weight = Tensor("weight", self.width, role="weight")
+        steps: tuple[tuple[str, Quantity, tuple[Tensor, ...], Tensor], ...] = (
+            ("x as float32", 0, (x,), x32),
+            ("square", elements, (x32,), squares),
+            ("mean", costs.MEAN * elements, (squares,), mean),
+            ("mean + ε", self.rows, (mean,), shifted),
+            ("reciprocal square root", self.rows, (shifted,), rsqrt),
+            ("x · rsqrt", elements, (x32, rsqrt), scaled),
+            ("as bfloat16", 0, (scaled,), tensor("n", dtype="model")),
+            ("× weight", elements, (tensor("n", dtype="model"), weight), y),
+        )
+        for name, flops, reads, write in steps:
+            yield Operation(
+                name,
+                "norm",
+                elementwise_flops=flops,
+                reads=reads,
+                writes=(write,),
+                kernel="RMSNorm",
+            )

@@ -1,0 +1,103 @@
+"""LlamaFlashAttention2: causal attention with rotary positions and a KV cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers import costs
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity, exact_div
+
+
+@layer
+class LlamaFlashAttention2(BaseLayer):
+    """Causal multi-head attention with rotary positions, FlashAttention and a KV cache.
+
+    Queries of the S new positions meet all K positions of the cache: K = S in
+    the prefill, S = 1 in a decode step.
+    """
+
+    source = "transformers 4.46.3, models/llama/modeling_llama.py"
+    rationale = Rationale(
+        counted="Four projections, rotation of q and k, the append to the cache, attention over "
+        "all S·K pairs in full, as PyTorch's counter does: no causal halving.",
+        not_counted="Work that a causal kernel skips: (S − 1)/2S of the pairs when K = S.",
+        assumed="FlashAttention keeps the scores on chip and reads the cache once; new keys and "
+        "values are appended in place.",
+        would_change="The eager class would write and read B·H·S·K float32 scores. A cache that "
+        "grows by concatenation would copy all of it at every step.",
+    )
+
+    batch: Quantity = dim("B", "samples in the batch", "samples")
+    q_len: Quantity = dim("S", "new positions a sample", "tokens")
+    kv_len: Quantity = dim("K", "positions in the cache after the append", "tokens")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+    heads: Quantity = dim("H", "query heads")
+    kv_heads: Quantity = dim("H_kv", "key and value heads")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+
+    def kv_cache(self) -> Iterator[Tensor]:
+        elements = self.batch * self.kv_len * self.kv_heads * self.head_dim
+        yield Tensor("keys", elements, role="kv_cache")
+        yield Tensor("values", elements, role="kv_cache")
+
+    def forward(self) -> Iterator[Operation | Child]:
+        rows = self.batch * self.q_len
+        q_width, kv_width = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        pairs = self.batch * self.heads * self.q_len * self.kv_len
+        yield Child("q_proj", Linear(rows=rows, d_in=self.hidden_size, d_out=q_width))
+        yield Child("k_proj", Linear(rows=rows, d_in=self.hidden_size, d_out=kv_width))
+        yield Child("v_proj", Linear(rows=rows, d_in=self.hidden_size, d_out=kv_width))
+        yield Child(
+            "rotary_emb",
+            LlamaRotaryEmbedding(batch=self.batch, q_len=self.q_len, head_dim=self.head_dim),
+        )
+        for name, heads in (("q", self.heads), ("k", self.kv_heads)):
+            yield from self._rotate(name, rows, heads)
+        yield Operation(
+            "append k and v to the cache",
+            "copy",
+            reads=(Tensor("rotated k", rows * kv_width), Tensor("v", rows * kv_width)),
+            writes=(Tensor("new keys and values", 2 * rows * kv_width, role="kv_cache"),),
+            why="In place: only the new positions are written.",
+        )
+        yield Operation(
+            "FlashAttention",
+            "attention",
+            matmul_flops=4 * pairs * self.head_dim,
+            elementwise_flops=costs.SOFTMAX * pairs,
+            unit="tensor",
+            reads=(Tensor("rotated q", rows * q_width), *self.kv_cache()),
+            writes=(Tensor("o", rows * q_width),),
+            why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs. "
+            "One kernel reads q and the whole cache, writes the output, and keeps scores on chip.",
+        )
+        yield Child("o_proj", Linear(rows=rows, d_in=q_width, d_out=self.hidden_size))
+
+    def _rotate(self, name: str, rows: Quantity, heads: Quantity) -> Iterator[Operation]:
+        """Yield x·cos + rotate_half(x)·sin, five kernels that fuse to one."""
+        elements = rows * heads * self.head_dim
+        half = rows * heads * exact_div(self.head_dim, 2)
+        x, rotated = Tensor(name, elements), Tensor(f"rotated {name}", elements)
+        by_cos, by_sin = Tensor(f"{name} cos", elements), Tensor(f"{name} sin", elements)
+        negated, turned = Tensor(f"{name} negated", half), Tensor(f"{name} turned", elements)
+        cos, sin = (Tensor(f, rows * self.head_dim) for f in ("cos", "sin"))
+        steps: tuple[tuple[str, str, Quantity, tuple[Tensor, ...], Tensor], ...] = (
+            ("× cos", "rope", elements, (x, cos), by_cos),
+            ("negate second half", "rope", half, (x,), negated),
+            ("join halves", "copy", 0, (x, negated), turned),
+            ("× sin", "rope", elements, (turned, sin), by_sin),
+            ("add", "rope", elements, (by_cos, by_sin), rotated),
+        )
+        for what, category, flops, reads, write in steps:
+            yield Operation(
+                f"{name}: {what}",
+                category,
+                elementwise_flops=flops,
+                reads=reads,
+                writes=(write,),
+                kernel=f"rotate {name}",
+            )

@@ -1,0 +1,84 @@
+"""LlamaRotaryEmbedding: the angles of rotary positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity, exact_div
+
+
+@layer
+class LlamaRotaryEmbedding(BaseLayer):
+    """Cosine and sine of position × frequency, for every position of every sample.
+
+    The product is a batched matmul of one column and one row in float32.
+    """
+
+    source = "transformers 4.46.3, models/llama/modeling_llama.py"
+    rationale = Rationale(
+        counted="The product, cosine, sine and the attention scaling's multiplications.",
+        not_counted="The rotation itself: the attention that calls it counts it.",
+        assumed="Every layer computes its own angles; generation passes a position for each "
+        "sample of the batch.",
+        would_change="Computing the angles once for all layers would save all but one call.",
+    )
+
+    batch: Quantity = dim("B", "samples in the batch", "samples")
+    q_len: Quantity = dim("S", "positions a sample", "tokens")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+
+    def forward(self) -> Iterator[Operation | Child]:
+        positions = self.batch * self.q_len
+        half = exact_div(self.head_dim, 2)
+        angles = Tensor("angles", positions * half, "float32")
+        doubled = Tensor("angles, twice", positions * self.head_dim, "float32")
+        inv_freq = Tensor("inv_freq", half, "float32")
+        yield Operation(
+            "positions as float32",
+            "copy",
+            reads=(Tensor("positions", positions, "int64"),),
+            writes=(Tensor("p", positions, "float32"),),
+            kernel="angles",
+        )
+        yield Operation(
+            "position × frequency",
+            "rope",
+            matmul_flops=2 * positions * half,
+            reads=(inv_freq, Tensor("p", positions, "float32")),
+            writes=(angles,),
+            kernel="angles",
+            why="A matmul over an inner dimension of 1, in float32: with TF32 off it is "
+            "CUDA-core work.",
+        )
+        yield Operation(
+            "angles for both halves", "copy", reads=(angles,), writes=(doubled,), kernel="angles"
+        )
+        for function in ("cos", "sin"):
+            value = Tensor(function, doubled.elements, "float32")
+            scaled = Tensor(f"{function}, scaled", doubled.elements, "float32")
+            yield Operation(
+                function,
+                "rope",
+                elementwise_flops=positions * self.head_dim,
+                reads=(doubled,),
+                writes=(value,),
+                kernel="angles",
+            )
+            yield Operation(
+                f"{function} × scaling",
+                "rope",
+                elementwise_flops=positions * self.head_dim,
+                reads=(value,),
+                writes=(scaled,),
+                kernel="angles",
+                why="The attention scaling is 1 here and is multiplied all the same.",
+            )
+            yield Operation(
+                f"{function} as bfloat16",
+                "copy",
+                reads=(scaled,),
+                writes=(Tensor(f"{function}, out", doubled.elements),),
+                kernel="angles",
+            )

@@ -1,0 +1,187 @@
+"""What a layer is made of: tensors, operations and the kernels that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from mkdocs_dsocr.quantities import Quantity, total
+
+DType = Literal["model", "float32", "int64", "bool"]
+Role = Literal["activation", "weight", "kv_cache"]
+Unit = Literal["tensor", "cuda"]
+
+BYTES_PER_ELEMENT: Final[dict[DType, int]] = {"model": 2, "float32": 4, "int64": 8, "bool": 1}
+"""Storage of one element; ``model`` is the checkpoint's own dtype, bfloat16."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor that an operation reads or writes.
+
+    Attributes
+    ----------
+    name
+        Identity within the layer: the same name is the same storage.
+    elements
+        How many elements the operation touches, not how many there are:
+        a gather touches the rows that it picks.
+    dtype, role
+        What one element is, and what the tensor is to the model.
+    """
+
+    name: str
+    elements: Quantity
+    dtype: DType = "model"
+    role: Role = "activation"
+
+    @property
+    def bytes(self) -> Quantity:
+        return BYTES_PER_ELEMENT[self.dtype] * self.elements
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One kernel of an eager run: a non-view ATen call, an SDPA call being one.
+
+    Attributes
+    ----------
+    name
+        What is computed, as a reader would write it.
+    category
+        A key of :data:`mkdocs_dsocr.layers.categories.CATEGORIES`.
+    matmul_flops
+        2 per multiply-add of matrix products, convolutions and attention
+        products: what PyTorch's ``FlopCounterMode`` counts.
+    elementwise_flops
+        Everything else, by the table in :mod:`mkdocs_dsocr.layers.costs`.
+    unit
+        Where the matrix product runs: tensor cores, or CUDA cores (float32).
+    reads, writes
+        The tensors touched, each storage once.
+    kernel
+        The fused kernel it belongs to; alone in one where this is empty.
+    why
+        The choice behind the formula, where one was made.
+    """
+
+    name: str
+    category: str
+    matmul_flops: Quantity = 0
+    elementwise_flops: Quantity = 0
+    unit: Unit = "cuda"
+    reads: tuple[Tensor, ...] = ()
+    writes: tuple[Tensor, ...] = ()
+    kernel: str = ""
+    why: str = ""
+
+    @property
+    def tensor_core_flops(self) -> Quantity:
+        return self.matmul_flops if self.unit == "tensor" else 0
+
+    @property
+    def cuda_core_flops(self) -> Quantity:
+        if self.unit == "tensor":
+            return self.elementwise_flops
+        return total(q for q in (self.matmul_flops, self.elementwise_flops) if not is_zero(q))
+
+    @property
+    def activation_bytes(self) -> Quantity:
+        """Bytes of the activations that exist while it runs."""
+        return whole(_bytes(t for t in (*self.reads, *self.writes) if t.role == "activation"))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Operations that run as one launch and share what stays inside it."""
+
+    operations: tuple[Operation, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def tensor_core_flops(self) -> Quantity:
+        return _sum(o.tensor_core_flops for o in self.operations)
+
+    @property
+    def cuda_core_flops(self) -> Quantity:
+        return _sum(o.cuda_core_flops for o in self.operations)
+
+    @property
+    def io_bytes(self) -> Quantity:
+        """Bytes that cross its border; an expectation is rounded half-even, here only."""
+        return whole(_bytes((*self.inputs, *self.outputs)))
+
+
+def fuse(operations: Iterable[Operation]) -> list[Kernel]:
+    """Group operations into their declared kernels, in order of first appearance.
+
+    A tensor that is written and then read inside a kernel stays inside, unless
+    an operation of another kernel reads it too.
+    """
+    groups: dict[str, list[Operation]] = {}
+    for index, operation in enumerate(operations):
+        groups.setdefault(operation.kernel or f"#{index}", []).append(operation)
+    readers: dict[str, set[str]] = {}
+    for key, group in groups.items():
+        for operation in group:
+            for tensor in operation.reads:
+                readers.setdefault(tensor.name, set()).add(key)
+    return [_kernel(key, group, readers) for key, group in groups.items()]
+
+
+def _kernel(key: str, group: list[Operation], readers: dict[str, set[str]]) -> Kernel:
+    inputs: dict[str, Tensor] = {}
+    written: dict[str, Tensor] = {}
+    inside: set[str] = set()
+    for operation in group:
+        for tensor in operation.reads:
+            if tensor.name in written:
+                inside.add(tensor.name)
+            else:
+                inputs.setdefault(tensor.name, tensor)
+        for tensor in operation.writes:
+            written[tensor.name] = tensor
+    outputs = [t for n, t in written.items() if n not in inside or readers[n] != {key}]
+    return Kernel(tuple(group), tuple(inputs.values()), tuple(outputs))
+
+
+def is_zero(quantity: Quantity) -> bool:
+    """Tell a literal 0 from a quantity (an array or an expression is never one)."""
+    return isinstance(quantity, int) and quantity == 0
+
+
+def whole(quantity: Quantity) -> Quantity:
+    """Round an expectation half-even; leave integers, arrays and expressions alone."""
+    return round(quantity) if isinstance(quantity, float) else quantity
+
+
+def _bytes(tensors: Iterable[Tensor]) -> Quantity:
+    return total(t.bytes for t in tensors)
+
+
+def _sum(quantities: Iterable[Quantity]) -> Quantity:
+    return total(q for q in quantities if not is_zero(q))
+
+
+def residual(elements: Quantity, name: str = "x + f(x)") -> Operation:
+    """Return the addition of a branch to its residual stream."""
+    return Operation(
+        name,
+        "residual",
+        elementwise_flops=elements,
+        reads=(Tensor("x", elements), Tensor("f(x)", elements)),
+        writes=(Tensor("y", elements),),
+    )
+
+
+def copy(name: str, elements: Quantity, why: str = "") -> Operation:
+    """Return a copy of `elements` to a new place."""
+    return Operation(
+        name,
+        "copy",
+        reads=(Tensor(f"{name}: from", elements),),
+        writes=(Tensor(f"{name}: to", elements),),
+        why=why,
+    )

@@ -1,0 +1,124 @@
+"""ImageEncoderViT: the SAM tower with its neck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.builtin import Conv2d, ModuleList, Sequential
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy
+from mkdocs_dsocr.layers.vision.block import GlobalBlock, WindowBlock
+from mkdocs_dsocr.layers.vision.interpolation import resize_table
+from mkdocs_dsocr.layers.vision.layer_norm2d import LayerNorm2d
+from mkdocs_dsocr.layers.vision.patch_embed import PatchEmbed
+from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.quantities import Quantity, ceil_div
+
+
+@layer
+class ImageEncoderViT(BaseLayer):
+    """SAM ViT-B with a neck: a view becomes a map of (g/4)² features.
+
+    Patches, positions, blocks with attention in windows or over the whole view,
+    then four convolutions that narrow the map and halve it twice.
+    """
+
+    source = "deepencoder.ImageEncoderViT (SAM ViT-B)"
+    rationale = Rationale(
+        counted="Patch embedding, positions, every block, neck, both downsampling convolutions.",
+        not_counted="Decoding, resizing and normalising the page's image on the host.",
+        assumed="All views of one call run as one batch; weights are read once a call.",
+        would_change="Position tables are resized only for views that are not of the trained side.",
+    )
+
+    views: Quantity = dim("B", "views in the batch", "views")
+    grid: Quantity = dim("g", "patches a side", "patches")
+    in_channels: Quantity = dim("C_in", "colour channels")
+    patch: Quantity = dim("p", "side of a patch", "px")
+    heads: Quantity = dim("H", "attention heads")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+    mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
+    window: Quantity = dim("w", "side of an attention window", "tokens")
+    table_side: Quantity = dim("t", "side of the trained position table", "patches")
+    neck_channels: Quantity = dim("C_n", "channels of the neck")
+    mid_channels: Quantity = dim("C_2", "channels after net_2")
+    out_channels: Quantity = dim("C_3", "channels after net_3")
+    depth: int
+    global_blocks: tuple[int, ...]
+    padded: bool
+    resize: bool
+
+    def parameters(self) -> Iterator[Parameter]:
+        width = self.heads * self.head_dim
+        yield Parameter("pos_embed", (1, self.table_side, self.table_side, width))
+
+    def forward(self) -> Iterator[Operation | Child]:
+        width = self.heads * self.head_dim
+        elements = self.views * self.grid**2 * width
+        yield Child(
+            "patch_embed",
+            PatchEmbed(
+                views=self.views,
+                in_channels=self.in_channels,
+                width=width,
+                patch=self.patch,
+                grid=self.grid,
+            ),
+        )
+        positions = Tensor("pos_embed", self.table_side**2 * width, role="weight")
+        if self.resize:
+            yield from resize_table(self.table_side, self.grid, width, positions, "positions")
+            positions = Tensor("positions", self.grid**2 * width)
+        yield Operation(
+            "patches + positions",
+            "embedding",
+            elementwise_flops=elements,
+            reads=(Tensor("patches", elements), positions),
+            writes=(Tensor("x", elements),),
+        )
+        yield Child("blocks", ModuleList(items=tuple(self._blocks())))
+        yield Child("neck", Sequential(items=tuple(self._neck())))
+        half, quarter = ceil_div(self.grid, 2), ceil_div(ceil_div(self.grid, 2), 2)
+        yield Child("net_2", self._conv(self.neck_channels, self.mid_channels, 3, half, self.grid))
+        yield copy(
+            "clone",
+            self.views * half**2 * self.mid_channels,
+            why="The model clones net_2's output before net_3 reads it.",
+        )
+        yield Child("net_3", self._conv(self.mid_channels, self.out_channels, 3, quarter, half))
+
+    def _blocks(self) -> Iterator[Child]:
+        in_windows = [i for i in range(self.depth) if i not in self.global_blocks]
+        common = {
+            "views": self.views,
+            "grid": self.grid,
+            "heads": self.heads,
+            "head_dim": self.head_dim,
+            "mlp_hidden": self.mlp_hidden,
+        }
+        if in_windows:
+            block: BaseLayer = WindowBlock(window=self.window, padded=self.padded, **common)
+            yield Child(indices(in_windows), block, len(in_windows), "for")
+        if self.global_blocks:
+            block = GlobalBlock(table_side=self.table_side, resize=self.resize, **common)
+            yield Child(indices(self.global_blocks), block, len(self.global_blocks), "for")
+
+    def _neck(self) -> Iterator[Child]:
+        width = self.heads * self.head_dim
+        norm = LayerNorm2d(views=self.views, channels=self.neck_channels, side=self.grid)
+        yield Child("0", self._conv(width, self.neck_channels, 1, self.grid, self.grid))
+        yield Child("1", norm)
+        yield Child("2", self._conv(self.neck_channels, self.neck_channels, 3, self.grid, self.grid))
+        yield Child("3", norm)
+
+    def _conv(
+        self, c_in: Quantity, c_out: Quantity, kernel: int, side_out: Quantity, side_in: Quantity
+    ) -> Conv2d:
+        return Conv2d(
+            views=self.views,
+            in_channels=c_in,
+            out_channels=c_out,
+            kernel=kernel,
+            side_in=side_in,
+            side_out=side_out,
+        )

@@ -1,0 +1,67 @@
+"""LayerNorm2d: layer norm over the channels of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers import costs
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class LayerNorm2d(BaseLayer):
+    """Normalise every pixel over its channels, in separate elementwise steps."""
+
+    source = "deepencoder.LayerNorm2d (SAM's neck)"
+    rationale = Rationale(
+        counted="Each elementwise step: 1 FLOP an element, reductions 1 for each element read.",
+        not_counted="Nothing.",
+        assumed="Fused: one kernel reads the map once and writes it once. "
+        "Run eagerly it is ten kernels, each with its own reads and writes.",
+        would_change="A channels-last layout with torch.nn.LayerNorm would be the same work.",
+    )
+
+    views: Quantity = dim("B", "maps in the batch", "views")
+    channels: Quantity = dim("C", "channels")
+    side: Quantity = dim("s", "side of the map", "px")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("weight", (self.channels,))
+        yield Parameter("bias", (self.channels,))
+
+    def forward(self) -> Iterator[Operation | Child]:
+        pixels = self.views * self.side**2
+        elements = pixels * self.channels
+
+        def full(name: str) -> Tensor:
+            return Tensor(name, elements)
+
+        def row(name: str) -> Tensor:
+            return Tensor(name, pixels)
+
+        def step(
+            name: str, flops: Quantity, reads: tuple[Tensor, ...], write: Tensor
+        ) -> Operation:
+            return Operation(
+                name,
+                "norm",
+                elementwise_flops=flops,
+                reads=reads,
+                writes=(write,),
+                kernel="layer norm 2d",
+            )
+
+        weight = Tensor("weight", self.channels, role="weight")
+        bias = Tensor("bias", self.channels, role="weight")
+        yield step("mean over channels", costs.MEAN * elements, (full("x"),), row("u"))
+        yield step("x − mean", elements, (full("x"), row("u")), full("d"))
+        yield step("square", elements, (full("d"),), full("d²"))
+        yield step("variance", costs.MEAN * elements, (full("d²"),), row("s"))
+        yield step("x − mean, again", elements, (full("x"), row("u")), full("c"))
+        yield step("variance + ε", pixels, (row("s"),), row("s+ε"))
+        yield step("square root", pixels, (row("s+ε"),), row("std"))
+        yield step("divide by std", elements, (full("c"), row("std")), full("n"))
+        yield step("× weight", elements, (full("n"), weight), full("wn"))
+        yield step("+ bias", elements, (full("wn"), bias), full("y"))

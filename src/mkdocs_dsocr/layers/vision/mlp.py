@@ -1,0 +1,82 @@
+"""The two feed-forward blocks of the vision towers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers import costs
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.builtin import GELU, Linear
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class MLPBlock(BaseLayer):
+    """SAM's feed-forward block: widen, GELU, narrow."""
+
+    source = "deepencoder.MLPBlock (SAM)"
+    rationale = Rationale(
+        counted="Two linears with bias and a GELU, each a kernel of its own.",
+        not_counted="Window padding: it was cut off before this block.",
+        assumed="The widened activations are written and read again on both sides of the GELU.",
+        would_change="A fused GELU epilogue would save two passes over N·m elements.",
+    )
+
+    rows: Quantity = dim("N", "tokens", "tokens")
+    width: Quantity = dim("d", "width of a token", "elements")
+    hidden: Quantity = dim("m", "width inside the block", "elements")
+
+    def forward(self) -> Iterator[Operation | Child]:
+        yield Child("lin1", Linear(rows=self.rows, d_in=self.width, d_out=self.hidden, bias=True))
+        yield Child("act", GELU(rows=self.rows, width=self.hidden))
+        yield Child("lin2", Linear(rows=self.rows, d_in=self.hidden, d_out=self.width, bias=True))
+
+
+@layer
+class NoTPFeedForward(BaseLayer):
+    """CLIP's feed-forward block: widen, quick-GELU x·σ(1.702 x), narrow."""
+
+    source = "deepencoder.NoTPFeedForward (CLIP ViT-L/14)"
+    rationale = Rationale(
+        counted="Two linears with bias; quick-GELU as multiply, sigmoid, multiply.",
+        not_counted="Nothing.",
+        assumed="The scripted quick-GELU runs as one kernel.",
+        would_change="Run eagerly it is three kernels with two intermediate tensors.",
+    )
+
+    rows: Quantity = dim("N", "tokens", "tokens")
+    width: Quantity = dim("d", "width of a token", "elements")
+    hidden: Quantity = dim("m", "width inside the block", "elements")
+
+    def forward(self) -> Iterator[Operation | Child]:
+        elements = self.rows * self.hidden
+        x, scaled = Tensor("x", elements), Tensor("1.702x", elements)
+        gate, y = Tensor("σ", elements), Tensor("y", elements)
+        yield Child("fc1", Linear(rows=self.rows, d_in=self.width, d_out=self.hidden, bias=True))
+        yield Operation(
+            "1.702 x",
+            "activation",
+            elementwise_flops=elements,
+            reads=(x,),
+            writes=(scaled,),
+            kernel="quick-GELU",
+        )
+        yield Operation(
+            "sigmoid",
+            "activation",
+            elementwise_flops=costs.SIGMOID * elements,
+            reads=(scaled,),
+            writes=(gate,),
+            kernel="quick-GELU",
+            why="negate, exp, add and divide.",
+        )
+        yield Operation(
+            "x · sigmoid",
+            "activation",
+            elementwise_flops=elements,
+            reads=(x, gate),
+            writes=(y,),
+            kernel="quick-GELU",
+        )
+        yield Child("fc2", Linear(rows=self.rows, d_in=self.hidden, d_out=self.width, bias=True))

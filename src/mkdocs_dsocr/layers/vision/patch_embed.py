@@ -1,0 +1,45 @@
+"""PatchEmbed: a page cut into patches, each mapped to a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.builtin import Conv2d
+from mkdocs_dsocr.layers.operations import Operation
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class PatchEmbed(BaseLayer):
+    """Cut each view into square patches and map every patch to a vector.
+
+    A convolution whose stride equals its kernel; the permutation to
+    channels-last that follows is a view.
+    """
+
+    source = "deepencoder.PatchEmbed (SAM)"
+    rationale = Rationale(
+        counted="The convolution.",
+        not_counted="The permutation: it moves no bytes until somebody reads the result.",
+        assumed="Patches do not overlap, so each pixel is read once.",
+        would_change="The view's side: work grows with its square.",
+    )
+
+    views: Quantity = dim("B", "views in the batch", "views")
+    in_channels: Quantity = dim("C_in", "colour channels")
+    width: Quantity = dim("d", "width of a patch's vector", "elements")
+    patch: Quantity = dim("p", "side of a patch", "px")
+    grid: Quantity = dim("g", "patches a side", "patches")
+
+    def forward(self) -> Iterator[Operation | Child]:
+        conv = Conv2d(
+            views=self.views,
+            in_channels=self.in_channels,
+            out_channels=self.width,
+            kernel=self.patch,
+            side_in=self.patch * self.grid,
+            side_out=self.grid,
+            bias=True,
+        )
+        yield Child("proj", conv)

@@ -1,0 +1,162 @@
+"""DeepSeek-OCR as a tree of analytic layers: what each pass calls, on what sizes."""
+
+from __future__ import annotations
+
+from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Group
+from mkdocs_dsocr.layers.builtin import LMHead
+from mkdocs_dsocr.layers.core import (
+    DeepseekOCRForCausalLM,
+    LanguagePart,
+    ProjectorPart,
+    VisionPart,
+)
+from mkdocs_dsocr.layers.decoder import DenseDecoderLayer, MoEDecoderLayer, expected_distinct
+from mkdocs_dsocr.layers.vision import ImageEncoderViT, VitModel
+from mkdocs_dsocr.models.plan import Plan, Run
+from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
+from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.quantities import Quantity
+from mkdocs_dsocr.trace import PassShape
+
+STAGES = ("vision", "projector", "prefill", "decode")
+
+
+def build(config: ModelConfig, plan: Plan) -> DeepseekOCRForCausalLM:
+    """Return the whole model on a workload: stages, passes, modules."""
+    items: list[Child] = []
+    for stage in STAGES:
+        runs = [r for r in plan.runs if r.stage == stage]
+        if stage in ("vision", "projector"):
+            items.append(Child(stage, Group(items=tuple(_pass(config, r) for r in runs))))
+        else:
+            items += [_pass(config, r) for r in runs] or [Child(stage, Group(items=()))]
+    return DeepseekOCRForCausalLM(items=tuple(items))
+
+
+def _pass(config: ModelConfig, run: Run) -> Child:
+    first = Group(items=tuple(pass_modules(config, run.first)))
+    last = Group(items=tuple(pass_modules(config, run.last))) if run.steps > 1 else None
+    return Child(run.first.pass_id, first, calls=run.calls, last=last, steps=run.steps)
+
+
+def pass_modules(
+    config: ModelConfig, shape: PassShape, distinct_experts: Quantity | None = None
+) -> list[Child]:
+    """Return what one run of a pass calls.
+
+    Parameters
+    ----------
+    config, shape
+        The model's dimensions, and what the pass is fed.
+    distinct_experts
+        How many experts of a layer get any token; where not given, the
+        expectation under uniform, independent routing.
+    """
+    if shape.part == "vision":
+        return [Child("model", _vision(config, shape))]
+    if shape.part == "projector":
+        return [Child("model", _projector(config, shape))]
+    language = config.language
+    if distinct_experts is None:
+        distinct_experts = expected_distinct(
+            language.n_routed_experts, language.num_experts_per_tok, shape.batch * shape.q_len
+        )
+    head = LMHead(
+        rows=shape.batch * shape.logits, d_in=language.hidden_size, d_out=language.vocab_size
+    )
+    return [
+        Child("model", _language(config, shape, distinct_experts)),
+        Child("lm_head", head),
+    ]
+
+
+def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
+    sam, clip = config.sam, config.clip
+    views = shape.tiles_w * shape.tiles_h
+    grid, side = patches_a_side(shape.image_size), features_a_side(shape.image_size)
+    return VisionPart(
+        hidden_size=config.language.hidden_size,
+        sam=ImageEncoderViT(
+            views=views,
+            grid=grid,
+            in_channels=constants.IMAGE_CHANNELS,
+            patch=constants.SAM_PATCH,
+            heads=sam.heads,
+            head_dim=sam.width // sam.heads,
+            mlp_hidden=constants.SAM_MLP_RATIO * sam.width,
+            window=constants.SAM_WINDOW,
+            table_side=config.sam_table_side,
+            neck_channels=constants.SAM_NECK,
+            mid_channels=sam.downsample_channels[0],
+            out_channels=sam.downsample_channels[1],
+            depth=sam.layers,
+            global_blocks=sam.global_attn_indexes,
+            padded=grid % constants.SAM_WINDOW != 0,
+            resize=grid != config.sam_table_side,
+        ),
+        clip=VitModel(
+            views=views,
+            side=side,
+            heads=clip.heads,
+            head_dim=clip.width // clip.heads,
+            mlp_hidden=constants.CLIP_MLP_RATIO * clip.width,
+            table_side=clip.table_side,
+            in_channels=constants.IMAGE_CHANNELS,
+            patch=clip.patch_size,
+            depth=clip.layers,
+            resize=side != clip.table_side,
+        ),
+    )
+
+
+def _projector(config: ModelConfig, shape: PassShape) -> ProjectorPart:
+    return ProjectorPart(
+        hidden_size=config.language.hidden_size,
+        tiles_w=shape.tiles_w,
+        tiles_h=shape.tiles_h,
+        side=features_a_side(shape.image_size),
+        clip_width=config.clip.width,
+        sam_width=config.sam.downsample_channels[1],
+        tiled=shape.tiles_w * shape.tiles_h > 1,
+    )
+
+
+def _language(config: ModelConfig, shape: PassShape, distinct: Quantity) -> LanguagePart:
+    language = config.language
+    common = {
+        "batch": shape.batch,
+        "q_len": shape.q_len,
+        "kv_len": shape.kv_len,
+        "hidden_size": language.hidden_size,
+        "heads": language.num_attention_heads,
+        "kv_heads": language.num_key_value_heads,
+        "head_dim": language.head_dim,
+    }
+    dense = range(language.first_k_dense_replace)
+    sparse = range(language.first_k_dense_replace, language.num_hidden_layers)
+    kinds: list[tuple[range, BaseLayer]] = [
+        (dense, DenseDecoderLayer(intermediate_size=language.intermediate_size, **common)),
+        (
+            sparse,
+            MoEDecoderLayer(
+                moe_intermediate_size=language.moe_intermediate_size,
+                experts=language.n_routed_experts,
+                top_k=language.num_experts_per_tok,
+                shared_experts=language.n_shared_experts,
+                distinct_experts=distinct,
+                expert_count=language.n_routed_experts,
+                **common,
+            ),
+        ),
+    ]
+    layers = (Child(indices(r), kind, len(r), "for") for r, kind in kinds if r)
+    return LanguagePart(
+        hidden_size=language.hidden_size,
+        batch=shape.batch,
+        q_len=shape.q_len,
+        image_tokens=shape.image_tokens,
+        vocab_size=language.vocab_size,
+        decoder_layers=tuple(layers),
+        has_images=shape.image_tokens > 0,
+    )

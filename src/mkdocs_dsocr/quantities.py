@@ -1,0 +1,171 @@
+"""The algebra of formulas: plain Python arithmetic that is read several ways.
+
+A formula is written once, with ``+``, ``-``, ``*``, ``**`` and the functions
+below. Given ``int`` dimensions it is an exact integer, given NumPy arrays a
+sweep, given :class:`Symbol` dimensions an expression tree that keeps the form
+in which the author wrote it: nothing is reordered, collected or simplified.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+TFLOP: Final = 10**12
+TERABIT: Final = 10**12
+GIGABYTE: Final = 10**9
+BITS_PER_BYTE: Final = 8
+
+
+class Expr:
+    """A symbolic quantity. Arithmetic on it builds a larger one."""
+
+    def __add__(self, other: Quantity) -> Expr:
+        return _apply("add", self, other)
+
+    def __radd__(self, other: Quantity) -> Expr:
+        return _apply("add", other, self)
+
+    def __sub__(self, other: Quantity) -> Expr:
+        return _apply("sub", self, other)
+
+    def __rsub__(self, other: Quantity) -> Expr:
+        return _apply("sub", other, self)
+
+    def __mul__(self, other: Quantity) -> Expr:
+        return _apply("mul", self, other)
+
+    def __rmul__(self, other: Quantity) -> Expr:
+        return _apply("mul", other, self)
+
+    def __pow__(self, other: Quantity) -> Expr:
+        return _apply("pow", self, other)
+
+
+@dataclass(frozen=True)
+class Number(Expr):
+    """A literal."""
+
+    value: int | float
+
+
+@dataclass(frozen=True)
+class Symbol(Expr):
+    """A named dimension, such as ``N`` or ``d_in``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Apply(Expr):
+    """An operator (a key of :data:`OPERATORS`) and what it is applied to."""
+
+    operator: str
+    arguments: tuple[Expr, ...]
+
+
+Quantity: TypeAlias = int | float | Expr
+
+
+def _apply(name: str, *arguments: Quantity) -> Expr:
+    return Apply(name, tuple(a if isinstance(a, Expr) else Number(a) for a in arguments))
+
+
+def _is_symbolic(*arguments: object) -> bool:
+    return any(isinstance(argument, Expr) for argument in arguments)
+
+
+def ceil_div(a: Quantity, b: Quantity) -> Any:
+    """Return ``⌈a / b⌉`` without leaving the integers."""
+    return _apply("ceil_div", a, b) if _is_symbolic(a, b) else -(-a // b)  # type: ignore[operator]
+
+
+def exact_div(a: Quantity, b: Quantity) -> Any:
+    """Return ``a / b`` where it is a whole number.
+
+    Raises
+    ------
+    ValueError
+        If `b` does not divide `a`.
+    """
+    if _is_symbolic(a, b):
+        return _apply("exact_div", a, b)
+    quotient, rest = divmod(a, b)  # type: ignore[type-var]
+    if rest if isinstance(rest, int) else any(rest.flat):  # type: ignore[union-attr]
+        raise ValueError(f"{b} does not divide {a}")
+    return quotient
+
+
+def ratio(a: Quantity, b: Quantity) -> Any:
+    """Return ``a / b`` as a float: for expectations and intensities, never for FLOPs."""
+    return _apply("ratio", a, b) if _is_symbolic(a, b) else a / b  # type: ignore[operator]
+
+
+def maximum(a: Quantity, b: Quantity) -> Any:
+    """Return the larger of two quantities (elementwise for arrays)."""
+    if _is_symbolic(a, b):
+        return _apply("maximum", a, b)
+    if hasattr(a, "shape") or hasattr(b, "shape"):
+        import numpy
+
+        return numpy.maximum(a, b)  # type: ignore[arg-type]
+    return max(a, b)  # type: ignore[type-var]
+
+
+OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "pow": operator.pow,
+    "ceil_div": ceil_div,
+    "exact_div": exact_div,
+    "ratio": ratio,
+    "maximum": maximum,
+}
+
+
+def total(quantities: Iterable[Quantity]) -> Quantity:
+    """Return the sum from left to right, and 0 where there is nothing to add."""
+    result: Quantity = 0
+    for index, quantity in enumerate(quantities):
+        result = quantity if index == 0 else result + quantity
+    return result
+
+
+def product(quantities: Iterable[Quantity]) -> Quantity:
+    """Return the product from left to right, and 1 where there are no factors."""
+    result: Quantity = 1
+    for index, quantity in enumerate(quantities):
+        result = quantity if index == 0 else result * quantity
+    return result
+
+
+def evaluate(quantity: Quantity, values: Mapping[str, Any]) -> Any:
+    """Put `values` in for the symbols of `quantity` and compute it.
+
+    Parameters
+    ----------
+    quantity
+        A number, returned as it is, or an expression.
+    values
+        A value (``int``, ``float`` or NumPy array) for each symbol's name.
+
+    Raises
+    ------
+    KeyError
+        If a symbol has no value.
+    """
+    if isinstance(quantity, Symbol):
+        return values[quantity.name]
+    if isinstance(quantity, Number):
+        return quantity.value
+    if isinstance(quantity, Apply):
+        return OPERATORS[quantity.operator](*(evaluate(a, values) for a in quantity.arguments))
+    return quantity
+
+
+def arithmetic_series(first: Quantity, last: Quantity, steps: Quantity) -> Any:
+    """Return the sum over `steps` equally spaced terms from `first` to `last`."""
+    return exact_div(steps * (first + last), 2)

@@ -1,0 +1,121 @@
+"""Plain records of a static trace, to and from JSON. Imports nothing of the project.
+
+A trace says what PyTorch counted: FLOPs of every module in every pass, and the
+parameters and classes of the model. Formulas are verified against it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Part = Literal["vision", "projector", "language"]
+
+
+@dataclass(frozen=True)
+class PassShape:
+    """What one run of a pass is fed: all that its layers and its trace depend on.
+
+    Attributes
+    ----------
+    pass_id, part
+        ``vision.global`` …, and the part of the model that it runs.
+    image_size, tiles_w, tiles_h
+        Vision and projector: side of a view in px, views a row and a column.
+    batch, q_len, kv_len
+        Language: samples, new tokens a sample, positions in the cache after them.
+    image_tokens
+        Language: image tokens a sample (0 in a decode step).
+    logits
+        Language: positions a sample that get logits.
+    """
+
+    pass_id: str
+    part: Part
+    image_size: int = 0
+    tiles_w: int = 0
+    tiles_h: int = 0
+    batch: int = 0
+    q_len: int = 0
+    kv_len: int = 0
+    image_tokens: int = 0
+    logits: int = 0
+
+
+@dataclass(frozen=True)
+class ModuleRecord:
+    """A module of the traced model.
+
+    ``parameters`` maps the names of its own parameters to their shapes.
+    """
+
+    path: str
+    class_name: str
+    qualified_class_name: str
+    parameters: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """What PyTorch's ``FlopCounterMode`` counted in one run of a pass.
+
+    ``matmul_flops`` maps a module's path to its FLOPs, children included;
+    modules that were not called are absent. ``kvcache_bytes`` is the storage
+    of the cache after the pass.
+    """
+
+    shape: PassShape
+    matmul_flops: dict[str, int]
+    kvcache_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Everything that one static analysis found."""
+
+    device: str
+    torch_version: str
+    modules: tuple[ModuleRecord, ...]
+    passes: tuple[PassRecord, ...]
+
+    def find(self, shape: PassShape) -> PassRecord | None:
+        """Return the record of a pass of exactly this shape."""
+        return next((p for p in self.passes if p.shape == shape), None)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> Trace:
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the text is no trace.
+        """
+        try:
+            data: dict[str, Any] = json.loads(text)
+            return Trace(
+                device=str(data["device"]),
+                torch_version=str(data["torch_version"]),
+                modules=tuple(
+                    ModuleRecord(
+                        m["path"],
+                        m["class_name"],
+                        m["qualified_class_name"],
+                        {k: tuple(v) for k, v in m["parameters"].items()},
+                    )
+                    for m in data["modules"]
+                ),
+                passes=tuple(
+                    PassRecord(
+                        PassShape(**p["shape"]), dict(p["matmul_flops"]), p["kvcache_bytes"]
+                    )
+                    for p in data["passes"]
+                ),
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not a trace: {error}") from error
