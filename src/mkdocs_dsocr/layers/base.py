@@ -76,13 +76,14 @@ class Child:
     name
         Its segment of the module path; a pattern (``[1-11]``) for several modules.
     layer
-        What one of them is; all of them together if `merged`.
+        What one of them is; all of them together where `active` is given.
     count, repetition
         How many modules the name stands for, and whether they run one after
         another (``for``) or independently of each other (``parfor``).
-    merged
-        Whether `layer` already holds the work of all `count` modules (experts
-        share the rows between them, so no one of them has a size of its own).
+    active
+        Given where `layer` holds the work of all `count` modules together
+        (experts share the rows between them, so no one of them has a size of
+        its own): how many of them run, which may be an expectation.
     calls
         How often each runs.
     last, steps
@@ -95,7 +96,7 @@ class Child:
     layer: BaseLayer
     count: int = 1
     repetition: Repetition = "none"
-    merged: bool = False
+    active: Quantity | None = None
     calls: int = 1
     last: BaseLayer | None = None
     steps: int = 1
@@ -219,9 +220,13 @@ class Visit:
     layer, last, steps
         As in :class:`Child`: first and last of an arithmetic series of calls.
     modules
-        How many modules stand behind `layer` (1 if it is merged).
+        How often `layer` stands in the model.
+    instances
+        How many modules of the model it is (more where it holds several).
+    active
+        Modules that run each time, of those that one `layer` holds.
     calls
-        How often each of them runs each step.
+        How often `layer` runs each step.
     child
         The edge by which it was reached.
     """
@@ -233,6 +238,8 @@ class Visit:
     last: BaseLayer
     steps: int
     modules: int
+    instances: int
+    active: Quantity
     calls: int
     child: Child
 
@@ -251,7 +258,7 @@ class Visit:
 def walk(root: BaseLayer, name: str = "model") -> Iterator[Visit]:
     """Yield `root` and every layer under it, parents first."""
     top = Child(name, root)
-    yield from _walk(Visit(name, "", None, root, root, 1, 1, 1, top))
+    yield from _walk(Visit(name, "", None, root, root, 1, 1, 1, 1, 1, top))
 
 
 def _walk(visit: Visit) -> Iterator[Visit]:
@@ -269,7 +276,9 @@ def _walk(visit: Visit) -> Iterator[Visit]:
                 layer=child.layer,
                 last=child.last or end.layer,
                 steps=child.steps * visit.steps,
-                modules=visit.modules * (1 if child.merged else child.count),
+                modules=visit.modules * (child.count if child.active is None else 1),
+                instances=visit.instances * child.count,
+                active=visit.active if child.active is None else visit.active * child.active,
                 calls=visit.calls * child.calls,
                 child=child,
             )

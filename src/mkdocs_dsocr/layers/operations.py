@@ -101,6 +101,16 @@ class Kernel:
     outputs: tuple[Tensor, ...]
 
     @property
+    def name(self) -> str:
+        return self.operations[0].kernel or self.operations[0].name
+
+    @property
+    def category(self) -> str:
+        """Family of its first operation that is more than a copy."""
+        families = [o.category for o in self.operations]
+        return next((f for f in families if f != "copy"), families[0])
+
+    @property
     def tensor_core_flops(self) -> Quantity:
         return _sum(o.tensor_core_flops for o in self.operations)
 

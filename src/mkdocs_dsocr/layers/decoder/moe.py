@@ -152,7 +152,8 @@ class DeepseekV2MoE(BaseLayer):
             distinct=self.distinct_experts,
         )
         pattern = indices(range(self.expert_count))
-        items = (Child(pattern, experts, self.expert_count, "parfor", merged=True),)
+        active = self.distinct_experts
+        items = (Child(pattern, experts, self.expert_count, "parfor", active=active),)
         yield Child("experts", ModuleList(items=items))
         yield from self._combine(routed)
         yield Child(

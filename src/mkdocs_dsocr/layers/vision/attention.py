@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -70,6 +70,11 @@ class Attention(BaseLayer):
                 why="Each query meets the n relative positions of its row or column, "
                 "not all n² tokens.",
             )
+        yield copy(
+            "rel_w in the order of the queries",
+            rows * self.side,
+            why="Its product runs column by column, so the result lies transposed.",
+        )
         yield Operation(
             "bias = rel_h + rel_w",
             "attention",

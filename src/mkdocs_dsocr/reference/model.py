@@ -1,0 +1,123 @@
+"""DeepSeek-OCR as a PyTorch module: vision, projector, decoder, LM head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.reference.decoder import DeepseekV2DecoderLayer, DeepseekV2RMSNorm, KVCache
+from mkdocs_dsocr.reference.vision import ImageEncoderViT, MlpProjector, VitModel
+
+
+@dataclass(frozen=True)
+class Page:
+    """Pixels of a page: a global view ``[1, 3, s, s]`` and local views ``[w·h, 3, s, s]``.
+
+    `grid` is the number of local views a row and a column.
+    """
+
+    global_view: Tensor
+    local_views: Tensor | None = None
+    grid: tuple[int, int] = (1, 1)
+
+
+class DeepseekOCRModel(nn.Module):
+    """Everything but the LM head."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        language = config.language
+        self.embed_tokens = nn.Embedding(language.vocab_size, language.hidden_size)
+        self.layers = nn.ModuleList(
+            DeepseekV2DecoderLayer(language, index) for index in range(language.num_hidden_layers)
+        )
+        self.norm = DeepseekV2RMSNorm(language.hidden_size)
+        self.sam_model = ImageEncoderViT(config.sam, config.sam_table_side)
+        self.vision_model = VitModel(config.clip)
+        joined = config.clip.width + config.sam.downsample_channels[-1]
+        self.projector = MlpProjector(joined, language.hidden_size)
+        self.image_newline = nn.Parameter(torch.zeros(language.hidden_size))
+        self.view_seperator = nn.Parameter(torch.zeros(language.hidden_size))
+
+    def encode(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Run both towers on views ``[B, 3, s, s]``: SAM's map, CLIP's tokens."""
+        sam = self.sam_model(views)
+        return sam, self.vision_model(sam)
+
+    def project(self, sam: Tensor, clip: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Join, project and lay out the features of a grid of views as rows of tokens."""
+        joined = torch.cat((clip[:, 1:], sam.flatten(2).transpose(1, 2)), dim=-1)
+        features = self.projector(joined)
+        (tiles_w, tiles_h), side = grid, sam.shape[-1]
+        rows = features.view(tiles_h, tiles_w, side, side, -1).transpose(1, 2)
+        rows = rows.reshape(tiles_h * side, tiles_w * side, -1)
+        newline = self.image_newline.expand(rows.shape[0], 1, -1)
+        return torch.cat((rows, newline), dim=1).view(-1, rows.shape[-1])
+
+    def page_features(self, page: Page) -> Tensor:
+        """Return the image tokens ``[T, h]`` of a page: local views, global view, separator."""
+        parts = [self.project(*self.encode(page.global_view), (1, 1)), self.view_seperator[None]]
+        if page.local_views is not None:
+            parts.insert(0, self.project(*self.encode(page.local_views), page.grid))
+        return torch.cat(parts)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        cache: KVCache,
+        pages: list[Page] | None = None,
+        features: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Run the decoder on ``[B, S]`` token ids.
+
+        Parameters
+        ----------
+        input_ids, cache
+            New tokens, and the cache that they extend.
+        pages
+            A page for each sample, encoded first (prefill).
+        features
+            The image tokens of each page instead, where they are known already.
+        """
+        x = self.embed_tokens(input_ids)
+        if pages is not None:
+            features = [self.page_features(page) for page in pages]
+        for sample, tokens in enumerate(features or []):
+            mask = torch.zeros(x.shape[1], 1, dtype=torch.bool, device=x.device)
+            mask[: tokens.shape[0]] = True
+            x[sample].masked_scatter_(mask, tokens)
+        past = cache.layers[0][0].shape[2] if cache.layers else 0
+        positions = torch.arange(past, past + x.shape[1], device=x.device)
+        positions = positions.unsqueeze(0).expand(x.shape[0], -1)
+        for layer in self.layers:
+            x = layer(x, positions, cache)
+        out: Tensor = self.norm(x)
+        return out
+
+
+class DeepseekOCRForCausalLM(nn.Module):
+    """The model with its LM head; logits are float32."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        language = config.language
+        self.model = DeepseekOCRModel(config)
+        self.lm_head = nn.Linear(language.hidden_size, language.vocab_size, bias=False)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        cache: KVCache,
+        pages: list[Page] | None = None,
+        features: list[Tensor] | None = None,
+        logits: int | None = None,
+    ) -> Tensor:
+        """Return logits of the last `logits` positions (of all, where it is None)."""
+        x = self.model(input_ids, cache, pages, features)
+        if logits is not None:
+            x = x[:, -logits:]
+        scores: Tensor = self.lm_head(x)
+        return scores.float()

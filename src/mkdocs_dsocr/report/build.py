@@ -1,0 +1,324 @@
+"""Config, workload and hardware → the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cached_property
+
+from mkdocs_dsocr import resources
+from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
+from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.layers.base import Visit
+from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.models import STAGES, Plan, build, plan
+from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
+from mkdocs_dsocr.report import schema
+from mkdocs_dsocr.report.tally import Node, Tally, merged, tally
+
+NOT_MODELLED = (
+    "Reading, decoding, resizing and normalising the page's image on the host.",
+    "Copies between host and device, and the host's time to launch kernels.",
+    "Sampling: the choice of each token from its logits.",
+    "Caches: every kernel reads its inputs from and writes its outputs to DRAM.",
+    "Skewed routing: experts are chosen uniformly and independently.",
+    "Padding of products to the tensor cores' tile.",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """A model, a workload and a GPU, analysed: the layer tree behind the report.
+
+    Parameters
+    ----------
+    config, workload, hardware
+        The inputs.
+    source
+        Where the workload was read, for messages.
+    operators
+        The traced classes, where there was a trace.
+    """
+
+    config: ModelConfig
+    workload: Workload
+    hardware: Hardware
+    source: str = "workload"
+    operators: schema.TargetOperatorList | None = None
+
+    @cached_property
+    def plan(self) -> Plan:
+        return plan(self.config, self.workload, self.source)
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Every node of the layer tree, by ``module_id``, parents first."""
+        return tally(build(self.config, self.plan), self.hardware)
+
+    @cached_property
+    def root(self) -> Node:
+        return next(iter(self.nodes.values()))
+
+    @cached_property
+    def classes(self) -> dict[str, list[Node]]:
+        """The nodes of each module class (LMHead apart), in order of first appearance."""
+        result: dict[str, list[Node]] = {}
+        for node in self.nodes.values():
+            if node.class_name != "Group":
+                result.setdefault(node.class_name, []).append(node)
+        return result
+
+    @cached_property
+    def report(self) -> schema.AnalyticModelReport:
+        return _report(self)
+
+    @cached_property
+    def summary(self) -> schema.DeepSeekOCRAnalyticReportSummary:
+        report = self.report
+        names = {m.module_id: m for m in report.modules}
+        top = sorted(report.module_metrics, key=lambda m: (-m.self_time_ms, m.module_id))[:10]
+        return schema.DeepSeekOCRAnalyticReportSummary(
+            report_id=report.report_id,
+            model_variant=report.model.model_variant,
+            workload_profile_id=report.workload.profile_id,
+            predicted_total_time_ms=report.predicted_total_time_ms,
+            measured_total_time_ms=report.measured_total_time_ms,
+            predicted_vs_measured_ratio=report.predicted_vs_measured_ratio,
+            top_modules=[
+                schema.AnalyticModuleSummary(
+                    module_id=m.module_id,
+                    name=names[m.module_id].name,
+                    stage=names[m.module_id].stage,
+                    share_of_model_time=m.share_of_model_time,
+                    total_time_ms=m.total_time_ms,
+                    total_flops_tflops=m.total_flops_tflops,
+                    memory_activations_gb=m.memory_activations_gb,
+                )
+                for m in top
+            ],
+            notes=report.notes,
+        )
+
+
+def _report(analysis: Analysis) -> schema.AnalyticModelReport:
+    config, workload, resolved = analysis.config, analysis.workload, analysis.plan
+    nodes = analysis.nodes
+    identity = (config.variant, workload.profile_id, analysis.hardware.hardware_id)
+    return schema.AnalyticModelReport(
+        schema_version="1.0",
+        report_id="--".join(identity),
+        generated_at=generated_at(),
+        model=_model(config, analysis.root.total),
+        workload=_workload(resolved),
+        hardware=analysis.hardware,
+        passes=[
+            schema.PassRun(
+                stage=run.stage,  # type: ignore[arg-type]
+                calls=run.calls,
+                steps=run.steps,
+                first=dataclasses.asdict(run.first),
+                last=dataclasses.asdict(run.last),
+            )
+            for run in resolved.runs
+        ],
+        stages={s: _stage(nodes, s) for s in STAGES},  # type: ignore[misc]
+        layers=[_layer(name, group) for name, group in analysis.classes.items()],
+        modules=[_module(module_id, node) for module_id, node in nodes.items()],
+        operator_categories=[
+            schema.OperatorCategory(
+                category_id=c.category_id,
+                display_name=c.display_name,
+                description=c.description,
+                match_classes=list(c.match_classes),
+            )
+            for c in CATEGORIES.values()
+        ],
+        module_metrics=[
+            _metrics(module_id, node, workload.profile_id, analysis.root.total.time_ms)
+            for module_id, node in nodes.items()
+        ],
+        operator_coverage=_coverage(analysis),
+        profile_run_id=None,
+        predicted_total_time_ms=analysis.root.total.time_ms,
+        measured_total_time_ms=None,
+        predicted_vs_measured_ratio=None,
+        notes=" ".join(
+            (
+                "Predicted device time of a forward pass: each kernel takes as long as the "
+                "ceiling that binds it.",
+                *resolved.notes,
+            )
+        ),
+        not_modelled=list(NOT_MODELLED),
+        layer_docs_dir="layers",
+    )
+
+
+def generated_at() -> str | None:
+    """Return ``SOURCE_DATE_EPOCH`` in ISO 8601, or None: same inputs, same bytes.
+
+    Raises
+    ------
+    InputError
+        If the variable is set and is no number of seconds.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return None
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC).isoformat()
+    except (ValueError, OverflowError, OSError) as error:
+        raise InputError(
+            "environment", "SOURCE_DATE_EPOCH", shown(epoch), "seconds since 1970"
+        ) from error
+
+
+def _model(config: ModelConfig, total: Tally) -> schema.DeepSeekOCRModelSpec:
+    language = config.language
+    return schema.DeepSeekOCRModelSpec(
+        model_id=config.model_id,
+        model_variant=config.variant,
+        hf_revision=None,
+        config_path=_config_path(config),
+        hidden_size=language.hidden_size,
+        intermediate_size=language.intermediate_size,
+        num_layers=language.num_hidden_layers,
+        num_attention_heads=language.num_attention_heads,
+        vision_backbone="other",
+        uses_moe=language.first_k_dense_replace < language.num_hidden_layers,
+        num_parameters=sum(total.parameters.values()),
+        notes="The vision backbone is SAM ViT-B followed by CLIP ViT-L.",
+    )
+
+
+def _config_path(config: ModelConfig) -> str:
+    """Return where config.json lies without saying anything about this machine."""
+    if config.path.is_relative_to(resources.data_dir()):
+        return f"data/{config.path.relative_to(resources.data_dir()).as_posix()}"
+    path = config.path
+    return "/".join(path.parts[-2:]) if path.is_absolute() else path.as_posix()
+
+
+def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
+    workload = plan.workload
+    return schema.OCRWorkloadProfile(
+        profile_id=workload.profile_id,
+        description=workload.description,
+        seq_len=plan.seq_len,
+        base_size=workload.base_size,
+        image_size=workload.image_size,
+        crop_mode=workload.crop_mode,
+        max_new_tokens=workload.max_new_tokens,
+        doc_kind=workload.doc_kind,
+        num_pages=workload.pages,
+        page_size=list(workload.page_size) if workload.page_size else None,
+        crop_grid=list(plan.grid),
+        image_tokens=plan.image_tokens,
+        text_tokens=plan.text_tokens,
+        batch_size=workload.batch_size,
+        logits_positions=workload.logits_positions,
+    )
+
+
+def _stage(nodes: dict[str, Node], stage: str) -> schema.StageMetrics:
+    total = merged(n.own for n in nodes.values() if n.stage == stage)
+    return schema.StageMetrics(
+        **total.integers(),
+        time_ms=total.time_ms,
+        time_by_ceiling_ms=total.time_by_ceiling_ms,
+        binding_ceiling=total.binding_ceiling,
+    )
+
+
+def _layer(class_name: str, nodes: Iterable[Node]) -> schema.LayerMetrics:
+    group = list(nodes)
+    total = merged(n.own for n in group)
+    instances = {n.visit.torch_path: n.visit.instances for n in group}
+    return schema.LayerMetrics(
+        **total.integers(),
+        class_name=class_name,
+        instances=sum(instances.values()),
+        parameters=sum(total.parameters.values()),
+        calls=sum(n.calls for n in group),
+        time_ms=total.time_ms,
+        time_by_ceiling_ms=total.time_by_ceiling_ms,
+    )
+
+
+def _module(module_id: str, node: Node) -> schema.AnalyticModuleNode:
+    visit, child = node.visit, node.visit.child
+    return schema.AnalyticModuleNode(
+        module_id=module_id,
+        name=child.name,
+        class_name=node.class_name,
+        qualified_class_name=f"{type(visit.layer).__module__}.{type(visit.layer).__qualname__}",
+        torch_path=visit.torch_path,
+        instances=visit.instances if visit.torch_path else 0,
+        stage=node.stage,  # type: ignore[arg-type]
+        parent_id=visit.parent_id,
+        children=node.children,
+        repetition=child.repetition,
+        repetition_count=child.count if child.repetition != "none" else None,
+        constructor_params=constructor_params(visit),
+    )
+
+
+def constructor_params(
+    visit: Visit,
+) -> dict[str, int | float | bool | list[int | float]]:
+    """Return the dimensions of a layer; ``[first, last]`` where they grow."""
+    first, last = (
+        {
+            f.name: value
+            for f in dataclasses.fields(layer)  # type: ignore[arg-type]
+            if isinstance(value := getattr(layer, f.name), int | float)
+        }
+        for layer in (visit.layer, visit.last)
+    )
+    return {k: v if v == last[k] else [v, last[k]] for k, v in first.items()}
+
+
+def _metrics(
+    module_id: str, node: Node, profile_id: str, model_time_ms: float
+) -> schema.ModuleMetricsSnapshot:
+    total = node.total
+    integers = total.integers()
+    return schema.ModuleMetricsSnapshot(
+        **integers,
+        module_id=module_id,
+        profile_id=profile_id,
+        calls=node.calls,
+        total_time_ms=total.time_ms,
+        total_flops_tflops=total.flops / TFLOP,
+        total_io_tb=BITS_PER_BYTE * total.io_bytes / TERABIT,
+        memory_weights_gb=integers["weight_bytes"] / GIGABYTE,
+        memory_activations_gb=total.activation_bytes / GIGABYTE,
+        memory_kvcache_gb=integers["kvcache_bytes"] / GIGABYTE,
+        share_of_model_time=min(1.0, total.time_ms / model_time_ms) if model_time_ms else 0.0,
+        time_by_ceiling_ms=total.time_by_ceiling_ms,
+        self=schema.Integers(**node.own.integers()),
+        self_time_ms=node.own.time_ms,
+        operator_breakdown=[
+            schema.OperatorMetrics(
+                category_id=name,
+                calls=family.calls,
+                flops_tflops=family.flops / TFLOP,
+                io_tb=BITS_PER_BYTE * family.io_bytes / TERABIT,
+                time_ms=family.time_ms,
+                share_of_module_flops=family.flops / total.flops if total.flops else 0.0,
+            )
+            for name, family in sorted(total.families.items())
+        ],
+    )
+
+
+def _coverage(analysis: Analysis) -> schema.OperatorCoverage | None:
+    if analysis.operators is None:
+        return None
+    classes = sorted({o.class_name for o in analysis.operators.operators})
+    other = [c for c in classes if c not in analysis.classes]
+    return schema.OperatorCoverage(
+        classes=len(classes), covered=len(classes) - len(other), other=other
+    )

@@ -1,0 +1,67 @@
+"""The report's files: JSON, YAML, CSV and the schema, as text."""
+
+from __future__ import annotations
+
+import csv
+import json
+from io import StringIO
+
+from ruamel.yaml import YAML
+
+from mkdocs_dsocr.report.build import Analysis
+from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers, json_schema
+
+
+def report_files(analysis: Analysis) -> dict[str, str]:
+    """Return the text of each file of the report by its name."""
+    report = analysis.report.model_dump(mode="json", by_alias=True)
+    return {
+        "report.json": _json(report),
+        "report.yaml": _yaml(report),
+        "summary.json": _json(analysis.summary.model_dump(mode="json", by_alias=True)),
+        "modules.csv": modules_csv(analysis.report),
+        "report.schema.json": _json(json_schema()),
+    }
+
+
+def modules_csv(report: AnalyticModelReport) -> str:
+    """Return a row for each node: identity, integers with and without children, time."""
+    integers = list(Integers.model_fields)
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = ["module_id", "class_name", "stage", "parent_id", "instances", "calls"]
+    own = [f"self_{name}" for name in integers]
+    writer.writerow(
+        [*head, *integers, "total_time_ms", "share_of_model_time", *own, "self_time_ms"]
+    )
+    for module, metrics in zip(report.modules, report.module_metrics, strict=True):
+        writer.writerow(
+            [
+                module.module_id,
+                module.class_name,
+                module.stage,
+                module.parent_id or "",
+                module.instances,
+                metrics.calls,
+                *(getattr(metrics, name) for name in integers),
+                metrics.total_time_ms,
+                metrics.share_of_model_time,
+                *(getattr(metrics.self_, name) for name in integers),
+                metrics.self_time_ms,
+            ]
+        )
+    return out.getvalue()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _yaml(value: object) -> str:
+    out = StringIO()
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(value, out)
+    return out.getvalue()

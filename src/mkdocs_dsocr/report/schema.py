@@ -1,0 +1,274 @@
+"""The report as other tools read it: names, types and units of every field.
+
+Units: TFLOP = 1e12, Tb = 1e12 bit, GB = 1e9 byte, times in milliseconds, one
+multiply-add = 2 FLOPs. Paths are relative POSIX paths.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from mkdocs_dsocr.inputs.hardware import Hardware
+
+SCHEMA_VERSION: Final = "1.0"
+
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Stage = Literal["vision", "projector", "prefill", "decode", "other"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class Integers(_Record):
+    """Exact counts. Sums over all calls in the workload, except where said."""
+
+    matmul_flops: Count = Field(
+        description="FLOPs of matrix products, convolutions and attention products, as PyTorch's "
+        "FlopCounterMode counts them: 2 per multiply-add, attention in full (no causal halving)"
+    )
+    tensor_core_flops: Count = Field(description="FLOPs on tensor cores")
+    cuda_core_flops: Count = Field(description="FLOPs on CUDA cores: elementwise, float32 products")
+    io_bytes: Count = Field(description="bytes that cross the borders of fused kernels")
+    weight_bytes: Count = Field(description="resident parameters; a module counts once")
+    activation_bytes: Count = Field(description="largest operation's activations: a peak, no sum")
+    kvcache_bytes: Count = Field(description="KV cache at its largest: resident, no sum")
+
+
+class StageMetrics(Integers):
+    """Integers of a stage: the sum of ``self`` over its modules."""
+
+    time_ms: Amount = Field(description="predicted device time")
+    time_by_ceiling_ms: dict[str, Amount] = Field(
+        description="the same, by the ceiling that binds each kernel"
+    )
+    binding_ceiling: str = Field(description="the ceiling that binds most of the time")
+
+
+class OperatorCategory(_Record):
+    """A family of operations."""
+
+    category_id: str
+    display_name: str
+    description: str
+    match_classes: list[str]
+
+
+class OperatorMetrics(_Record):
+    """What one family comes to within a module."""
+
+    category_id: str
+    calls: Count = Field(description="kernels launched")
+    flops_tflops: Amount = Field(description="1e12 FLOPs")
+    io_tb: Amount = Field(description="terabits, 1e12 bit")
+    time_ms: Amount
+    share_of_module_flops: Share
+
+
+class AnalyticModuleNode(_Record):
+    """A module (or several equal ones) in one pass; stages and passes group them."""
+
+    module_id: str = Field(description="<pass>/<pattern of module paths>: stable and unique")
+    name: str
+    class_name: str = Field(description="PyTorch class it stands for; Group for stages and passes")
+    qualified_class_name: str = Field(description="the analytic layer's class")
+    torch_path: str = Field(description="pattern of module paths; empty for a group")
+    instances: Count = Field(description="modules of the model that it stands for")
+    stage: Stage
+    parent_id: str | None
+    children: list[str]
+    repetition: Literal["none", "for", "parfor"]
+    repetition_count: int | None
+    constructor_params: dict[str, int | float | bool | list[int | float]] = Field(
+        description="dimensions; [first, last] where they grow over the steps"
+    )
+
+
+class ModuleMetricsSnapshot(Integers):
+    """What a module comes to in the workload, its children included."""
+
+    module_id: str
+    profile_id: str
+    calls: Count = Field(description="calls of the module in the workload (expected, for experts)")
+    total_time_ms: Amount = Field(description="predicted forward time")
+    total_flops_tflops: Amount = Field(description="1e12 FLOPs, tensor and CUDA cores")
+    total_io_tb: Amount = Field(description="terabits, 1e12 bit")
+    memory_weights_gb: Amount = Field(description="1e9 byte")
+    memory_activations_gb: Amount = Field(description="1e9 byte")
+    memory_kvcache_gb: Amount = Field(description="1e9 byte")
+    share_of_model_time: Share
+    time_by_ceiling_ms: dict[str, Amount]
+    self_: Integers = Field(alias="self", description="the same integers without children")
+    self_time_ms: Amount
+    operator_breakdown: list[OperatorMetrics]
+
+
+class LayerMetrics(Integers):
+    """A module class: the sum of ``self`` over all its modules and passes."""
+
+    class_name: str
+    instances: Count
+    parameters: Count
+    calls: Count
+    time_ms: Amount
+    time_by_ceiling_ms: dict[str, Amount]
+
+
+class DeepSeekOCRModelSpec(_Record):
+    """The model."""
+
+    model_id: str
+    model_variant: str
+    hf_revision: str | None
+    config_path: str
+    hidden_size: Count
+    intermediate_size: Count
+    num_layers: Count
+    num_attention_heads: Count
+    vision_backbone: Literal["sam_vit_b", "clip_vit_l", "other"]
+    uses_moe: bool
+    num_parameters: Count
+    notes: str
+
+
+class OCRWorkloadProfile(_Record):
+    """The workload, resolved."""
+
+    profile_id: str
+    description: str
+    seq_len: Count = Field(description="tokens of a page's prompt, image tokens included")
+    base_size: Count = Field(description="px")
+    image_size: Count = Field(description="px")
+    crop_mode: bool
+    max_new_tokens: Count
+    doc_kind: Literal["text_heavy", "mixed_layout", "image_rich", "synthetic"]
+    num_pages: Count
+    page_size: list[int] | None = Field(description="width, height in px")
+    crop_grid: list[int] = Field(description="local views a row, a column; [1, 1] for none")
+    image_tokens: Count
+    text_tokens: Count
+    batch_size: Count
+    logits_positions: Literal["all", "last"]
+
+
+class PassRun(_Record):
+    """Equal runs of a pass, and the shapes that they are fed."""
+
+    stage: Stage
+    calls: Count
+    steps: Count
+    first: dict[str, int | str]
+    last: dict[str, int | str]
+
+
+class OperatorCoverage(_Record):
+    """The traced classes against the analytic layers."""
+
+    classes: Count
+    covered: Count
+    other: list[str] = Field(description="traced classes without an analytic layer")
+
+
+class AnalyticModelReport(_Record):
+    """The whole report."""
+
+    schema_version: Literal["1.0"]
+    report_id: str = Field(description="<variant>--<workload>--<hardware>")
+    generated_at: str | None = Field(description="SOURCE_DATE_EPOCH in ISO 8601, or null")
+    model: DeepSeekOCRModelSpec
+    workload: OCRWorkloadProfile
+    hardware: Hardware
+    passes: list[PassRun]
+    stages: dict[Literal["vision", "projector", "prefill", "decode"], StageMetrics]
+    layers: list[LayerMetrics]
+    modules: list[AnalyticModuleNode]
+    operator_categories: list[OperatorCategory]
+    module_metrics: list[ModuleMetricsSnapshot]
+    operator_coverage: OperatorCoverage | None
+    profile_run_id: str | None
+    predicted_total_time_ms: Amount
+    measured_total_time_ms: Amount | None
+    predicted_vs_measured_ratio: Amount | None
+    notes: str
+    not_modelled: list[str]
+    layer_docs_dir: str
+
+    def node(self, module_id: str) -> AnalyticModuleNode:
+        return next(m for m in self.modules if m.module_id == module_id)
+
+    def metrics(self, module_id: str) -> ModuleMetricsSnapshot:
+        return next(m for m in self.module_metrics if m.module_id == module_id)
+
+
+class AnalyticModuleSummary(_Record):
+    """A module in one line."""
+
+    module_id: str
+    name: str
+    stage: Stage
+    share_of_model_time: Share
+    total_time_ms: Amount
+    total_flops_tflops: Amount
+    memory_activations_gb: Amount
+
+
+class DeepSeekOCRAnalyticReportSummary(_Record):
+    """The report in short."""
+
+    report_id: str
+    model_variant: str
+    workload_profile_id: str
+    predicted_total_time_ms: Amount
+    measured_total_time_ms: Amount | None
+    predicted_vs_measured_ratio: Amount | None
+    top_modules: list[AnalyticModuleSummary]
+    notes: str
+
+
+class OperatorSpec(_Record):
+    """A module class that torchinfo met."""
+
+    class_name: str
+    class_name_qualified: str
+    is_pytorch_builtin: bool
+    is_custom: bool
+    children_classes: list[str]
+    default_category_id: str
+
+
+class TargetOperatorList(_Record):
+    """The canonical list of classes that need an analytic layer."""
+
+    snapshot_id: str
+    source_artifact_dir: str
+    layers_md_path: str
+    layers_json_path: str
+    stages_json_path: str
+    operators: list[OperatorSpec]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the report; the other files' types are in its ``$defs``."""
+    types: list[type[BaseModel]] = [
+        AnalyticModelReport,
+        DeepSeekOCRAnalyticReportSummary,
+        TargetOperatorList,
+    ]
+    _, schema = models_json_schema(
+        [(t, "serialization") for t in types], by_alias=True, ref_template="#/$defs/{model}"
+    )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"mkdocs-dsocr/report/{SCHEMA_VERSION}",
+        "title": "mkdocs-dsocr report",
+        "description": " ".join((__doc__ or "").split()),
+        "$ref": "#/$defs/AnalyticModelReport",
+        **schema,
+    }

@@ -1,0 +1,174 @@
+"""The layer tree evaluated: what each node comes to, without and with its children."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from mkdocs_dsocr.inputs import Hardware
+from mkdocs_dsocr.layers import base
+from mkdocs_dsocr.layers.base import BaseLayer, Visit
+from mkdocs_dsocr.layers.operations import whole
+from mkdocs_dsocr.quantities import Quantity
+from mkdocs_dsocr.report.timing import CEILINGS, kernel_times_ms, series_of_maximum
+
+
+@dataclass
+class Family:
+    """What the kernels of one operator family come to."""
+
+    calls: int = 0
+    flops: int = 0
+    io_bytes: int = 0
+    time_ms: float = 0.0
+
+
+@dataclass
+class Tally:
+    """Counts over all calls; memory by module path, so that a module is there once."""
+
+    matmul_flops: int = 0
+    tensor_core_flops: int = 0
+    cuda_core_flops: int = 0
+    io_bytes: int = 0
+    activation_bytes: int = 0
+    weights: dict[str, int] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
+    kvcache: dict[str, int] = field(default_factory=dict)
+    times_ms: list[float] = field(default_factory=lambda: [0.0] * len(CEILINGS))
+    families: dict[str, Family] = field(default_factory=dict)
+
+    @property
+    def flops(self) -> int:
+        return self.tensor_core_flops + self.cuda_core_flops
+
+    @property
+    def time_ms(self) -> float:
+        return sum(self.times_ms)
+
+    @property
+    def time_by_ceiling_ms(self) -> dict[str, float]:
+        return dict(zip(CEILINGS, self.times_ms, strict=True))
+
+    @property
+    def binding_ceiling(self) -> str:
+        return CEILINGS[self.times_ms.index(max(self.times_ms))]
+
+    def integers(self) -> dict[str, int]:
+        """Return the integers that the report gives for every node, stage and class."""
+        return {
+            "matmul_flops": self.matmul_flops,
+            "tensor_core_flops": self.tensor_core_flops,
+            "cuda_core_flops": self.cuda_core_flops,
+            "io_bytes": self.io_bytes,
+            "weight_bytes": sum(self.weights.values()),
+            "activation_bytes": self.activation_bytes,
+            "kvcache_bytes": sum(self.kvcache.values()),
+        }
+
+    def add(self, other: Tally) -> None:
+        """Add work, keep peaks, and count each module's memory once."""
+        self.matmul_flops += other.matmul_flops
+        self.tensor_core_flops += other.tensor_core_flops
+        self.cuda_core_flops += other.cuda_core_flops
+        self.io_bytes += other.io_bytes
+        self.activation_bytes = max(self.activation_bytes, other.activation_bytes)
+        for mine, theirs in (
+            (self.weights, other.weights),
+            (self.parameters, other.parameters),
+            (self.kvcache, other.kvcache),
+        ):
+            for path, amount in theirs.items():
+                mine[path] = max(mine.get(path, 0), amount)
+        self.times_ms = [a + b for a, b in zip(self.times_ms, other.times_ms, strict=True)]
+        for name, family in other.families.items():
+            sum_ = self.families.setdefault(name, Family())
+            sum_.calls += family.calls
+            sum_.flops += family.flops
+            sum_.io_bytes += family.io_bytes
+            sum_.time_ms += family.time_ms
+
+
+@dataclass
+class Node:
+    """A node of the tree: where it stands, what it is, what it comes to."""
+
+    visit: Visit
+    calls: int = 0
+    own: Tally = field(default_factory=Tally)
+    total: Tally = field(default_factory=Tally)
+    children: list[str] = field(default_factory=list)
+
+    @property
+    def class_name(self) -> str:
+        return self.visit.layer.class_name()
+
+    @property
+    def stage(self) -> str:
+        stage = self.visit.pass_id.partition(".")[0]
+        return "other" if stage == "model" else stage
+
+
+def tally(root: BaseLayer, hardware: Hardware) -> dict[str, Node]:
+    """Evaluate every node under `root`, by ``module_id``, parents first."""
+    nodes: dict[str, Node] = {}
+    for visit in base.walk(root):
+        node = nodes.setdefault(visit.module_id, Node(visit))
+        own, calls = _own(visit, hardware)
+        node.own.add(own)
+        node.calls += calls
+        parent = nodes.get(visit.parent_id or "")
+        if parent is not None and visit.module_id not in parent.children:
+            parent.children.append(visit.module_id)
+    for node in reversed(nodes.values()):
+        node.total.add(node.own)
+        if node.visit.parent_id is not None:
+            nodes[node.visit.parent_id].total.add(node.total)
+    return nodes
+
+
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """Return the sum of several tallies."""
+    result = Tally()
+    for item in tallies:
+        result.add(item)
+    return result
+
+
+def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
+    """Return what a layer's own operations come to over all calls, and the calls."""
+    first, last = visit.layer.kernels(), visit.last.kernels()
+    path, times = visit.torch_path, visit.modules * visit.calls
+    calls = times * visit.steps * _integer(whole(visit.active))
+    result = Tally(
+        matmul_flops=_integer(visit.summed(base.matmul_flops)),
+        activation_bytes=_integer(base.activation_bytes(visit.last)),
+        weights={path: visit.modules * _integer(base.weight_bytes(visit.last))},
+        parameters={path: visit.modules * _integer(base.num_parameters(visit.last))},
+        kvcache={path: visit.modules * _integer(base.kvcache_bytes(visit.last))},
+    )
+    for low, high in zip(first, last, strict=True):
+        tensor = times * visit.series(low.tensor_core_flops, high.tensor_core_flops)
+        cuda = times * visit.series(low.cuda_core_flops, high.cuda_core_flops)
+        moved = times * visit.series(low.io_bytes, high.io_bytes)
+        ceilings = series_of_maximum(
+            kernel_times_ms(low, hardware), kernel_times_ms(high, hardware), visit.steps
+        )
+        times_ms = [times * t for t in ceilings]
+        family = Family(calls, _integer(tensor + cuda), _integer(moved), sum(times_ms))
+        result.add(
+            Tally(
+                tensor_core_flops=_integer(tensor),
+                cuda_core_flops=_integer(cuda),
+                io_bytes=family.io_bytes,
+                times_ms=times_ms,
+                families={low.category: family},
+            )
+        )
+    return result, calls
+
+
+def _integer(quantity: Quantity) -> int:
+    if not isinstance(quantity, int):
+        raise TypeError(f"expected an integer, got {quantity!r}")
+    return quantity

@@ -1,0 +1,46 @@
+"""Predicted device time: each kernel takes as long as the ceiling that binds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from mkdocs_dsocr.inputs import Hardware
+from mkdocs_dsocr.layers.operations import Kernel
+
+CEILINGS: Final = ("tensor cores", "CUDA cores", "memory")
+
+
+def kernel_times_ms(kernel: Kernel, hardware: Hardware) -> tuple[float, float, float]:
+    """Return the time that a kernel needs under each of :data:`CEILINGS`.
+
+    FLOPs over the dense tensor peak, FLOPs over the CUDA-core peak, bytes over
+    the bandwidth; the largest is the kernel's time.
+    """
+    return (
+        float(kernel.tensor_core_flops) / (hardware.tensor_bf16.tflops * 1e9),  # type: ignore[arg-type]
+        float(kernel.cuda_core_flops) / (hardware.cuda_fp32.tflops * 1e9),  # type: ignore[arg-type]
+        float(kernel.io_bytes) / (hardware.bandwidth_gb_s * 1e6),  # type: ignore[arg-type]
+    )
+
+
+def series_of_maximum(
+    first: Sequence[float], last: Sequence[float], steps: int
+) -> list[float]:
+    """Return the sum of the largest component over equally spaced steps, by component.
+
+    The components go from `first` to `last` in a straight line. Where the same
+    one is largest at both ends it is so between them, and the sum is an
+    arithmetic series; otherwise the range is halved.
+    """
+    result = [0.0] * len(first)
+    low, high = first.index(max(first)), last.index(max(last))
+    if low == high:
+        result[low] = steps * (first[low] + last[low]) / 2
+        return result
+    half = steps // 2
+    slope = [(b - a) / (steps - 1) for a, b in zip(first, last, strict=True)]
+    middle = [a + (half - 1) * s for a, s in zip(first, slope, strict=True)]
+    after = [m + s for m, s in zip(middle, slope, strict=True)]
+    parts = (series_of_maximum(first, middle, half), series_of_maximum(after, last, steps - half))
+    return [a + b for a, b in zip(*parts, strict=True)]

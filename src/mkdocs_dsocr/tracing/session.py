@@ -1,0 +1,141 @@
+"""A reference model on a device, and inputs for each of its passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
+from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.reference import DeepseekOCRForCausalLM, KVCache, Page
+from mkdocs_dsocr.trace import PassShape
+
+DeviceName = Literal["auto", "cuda", "meta"]
+ACTIVATION_RESERVE: Final = 4 * 10**9
+"""Bytes beside the weights that a real forward needs free before ``auto`` takes the GPU."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A resolved device, and in words why it is this one."""
+
+    name: str
+    reason: str
+
+
+def resolve_device(requested: str, weight_bytes: int) -> Device:
+    """Return the device that `requested` stands for.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or ``cuda`` is asked for where there is none.
+    """
+    if requested not in ("auto", "cuda", "meta"):
+        raise InputError("option", "device", shown(requested), "auto, cuda or meta")
+    if requested == "meta":
+        return Device("meta", "meta, as asked for")
+    if not torch.cuda.is_available():
+        if requested == "cuda":
+            raise InputError("option", "device", "cuda", "auto or meta: torch sees no CUDA device")
+        return Device("meta", "meta: torch sees no CUDA device")
+    name = torch.cuda.get_device_name()
+    free, _ = torch.cuda.mem_get_info()
+    needed = weight_bytes + ACTIVATION_RESERVE
+    if requested == "auto" and free < needed:
+        return Device(
+            "meta", f"meta: {name} has {free / 1e9:.1f} GB free of {needed / 1e9:.1f} GB needed"
+        )
+    return Device("cuda", f"cuda: {name}")
+
+
+class DeepSeekOCRSession:
+    """The reference model, built without weights, ready to run any pass.
+
+    Parameters
+    ----------
+    config
+        Dimensions of the model.
+    device
+        ``meta`` (shapes only) or ``cuda`` (bfloat16, randomly initialised).
+    """
+
+    def __init__(self, config: ModelConfig, device: str = "meta") -> None:
+        self.config, self.device = config, device
+        with _default_dtype(torch.bfloat16), torch.device(device), torch.no_grad():
+            self.model = DeepseekOCRForCausalLM(config).eval()
+
+    def views(self, count: int, size: int) -> Tensor:
+        """Return pixels ``[count, 3, size, size]``."""
+        shape = (count, constants.IMAGE_CHANNELS, size, size)
+        return torch.zeros(shape, dtype=torch.bfloat16, device=self.device)
+
+    def token_ids(self, batch: int, length: int) -> Tensor:
+        """Return token ids ``[batch, length]``."""
+        return torch.zeros((batch, length), dtype=torch.long, device=self.device)
+
+    def cache(self, batch: int, length: int) -> KVCache:
+        """Return a cache that holds `length` positions of every layer."""
+        cache = KVCache()
+        language = self.config.language
+        shape = (batch, language.num_key_value_heads, length, language.head_dim)
+        for index in range(language.num_hidden_layers if length else 0):
+            k, v = (torch.zeros(shape, dtype=torch.bfloat16, device=self.device) for _ in "kv")
+            cache.layers[index] = (k, v)
+        return cache
+
+    def page(self, global_view: PassShape, local: PassShape | None) -> Page:
+        """Return the pixels of a page with these views."""
+        if local is None:
+            return Page(self.views(1, global_view.image_size))
+        tiles = local.tiles_w * local.tiles_h
+        return Page(
+            self.views(1, global_view.image_size),
+            self.views(tiles, local.image_size),
+            (local.tiles_w, local.tiles_h),
+        )
+
+    @torch.inference_mode()
+    def run(self, shape: PassShape) -> KVCache:
+        """Run one pass and return the cache that it leaves (empty for vision)."""
+        model = self.model.model
+        if shape.part == "vision":
+            model.encode(self.views(shape.tiles_w * shape.tiles_h, shape.image_size))
+            return KVCache()
+        if shape.part == "projector":
+            sam, clip = self._tower_outputs(shape)
+            model.project(sam, clip, (shape.tiles_w, shape.tiles_h))
+            return KVCache()
+        cache = self.cache(shape.batch, shape.kv_len - shape.q_len)
+        hidden = self.config.language.hidden_size
+        features = [
+            torch.zeros((shape.image_tokens, hidden), dtype=torch.bfloat16, device=self.device)
+            for _ in range(shape.batch if shape.image_tokens else 0)
+        ]
+        ids = self.token_ids(shape.batch, shape.q_len)
+        self.model(ids, cache, features=features, logits=shape.logits)
+        return cache
+
+    def _tower_outputs(self, shape: PassShape) -> tuple[Tensor, Tensor]:
+        views = shape.tiles_w * shape.tiles_h
+        side = -(-(shape.image_size // constants.SAM_PATCH) // constants.DOWNSAMPLE)
+        width = self.config.sam.downsample_channels[-1]
+        new = {"dtype": torch.bfloat16, "device": self.device}
+        sam = torch.zeros((views, width, side, side), **new)  # type: ignore[arg-type]
+        clip = torch.zeros((views, side**2 + 1, self.config.clip.width), **new)  # type: ignore[arg-type]
+        return sam, clip
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
