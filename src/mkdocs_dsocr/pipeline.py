@@ -1,0 +1,209 @@
+"""Settings → analyses, trace, verification, pages: the steps behind plugin and CLI.
+
+torch is imported inside :func:`trace_model` alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mkdocs_dsocr.inputs import (
+    InputError,
+    ModelConfig,
+    load_hardware,
+    load_model_config,
+    load_workload,
+)
+from mkdocs_dsocr.inputs.references import resolve
+from mkdocs_dsocr.report import Analysis, TargetOperatorList, report_files
+from mkdocs_dsocr.trace import PassShape, Trace
+from mkdocs_dsocr.verification import Verification, verify
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is analysed. Lists: the first is the main one.
+
+    Parameters
+    ----------
+    model, workloads, hardware
+        Ids of what is shipped, or paths.
+    device
+        ``auto``, ``cuda`` or ``meta``.
+    base
+        Folder that paths are relative to.
+    """
+
+    model: str = "deepseek-ocr-v1-base"
+    workloads: tuple[str, ...] = ("dsocr-standard-v1",)
+    hardware: tuple[str, ...] = ("rtx-5090",)
+    device: str = "auto"
+    base: Path = Path()
+
+    def files(self) -> list[Path]:
+        """Return the input files, for a server that watches them."""
+        model = resolve("models", self.model, self.base)
+        return [
+            model if model.suffix == ".json" else model / "config.json",
+            *(resolve("workloads", w, self.base) for w in self.workloads),
+            *(resolve("hardware", h, self.base) for h in self.hardware),
+        ]
+
+
+@dataclass(frozen=True)
+class Static:
+    """What the static analysis found: the trace, and its artifacts by file name."""
+
+    trace: Trace
+    artifacts: dict[str, str]
+    device_reason: str
+
+    @property
+    def operators(self) -> TargetOperatorList:
+        return TargetOperatorList.model_validate_json(self.artifacts["target-operators.json"])
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything a site shows: an analysis for each workload and GPU, the main one first."""
+
+    analyses: tuple[tuple[Analysis, ...], ...]
+    static: Static
+    verification: Verification
+
+    @property
+    def main(self) -> Analysis:
+        return self.analyses[0][0]
+
+
+@contextmanager
+def timed(log: Log, what: str) -> Iterator[None]:
+    """Say what is done and how long it took."""
+    start = time.perf_counter()
+    yield
+    log(f"{what}: {time.perf_counter() - start:.1f} s")
+
+
+def analyse(settings: Settings) -> tuple[tuple[Analysis, ...], ...]:
+    """Return an analysis for each workload (outer) and each GPU (inner).
+
+    Raises
+    ------
+    InputError
+        If any input is bad, or two workloads or GPUs share an id.
+    """
+    config = load_model_config(settings.model, settings.base)
+    gpus = [load_hardware(value, settings.base) for value in settings.hardware]
+    workloads = [(load_workload(value, settings.base), value) for value in settings.workloads]
+    for key, ids in (
+        ("workloads", [w.profile_id for w, _ in workloads]),
+        ("hardware", [g.hardware_id for g in gpus]),
+    ):
+        if not ids:
+            raise InputError("option", key, "an empty list", "at least one")
+        if len(set(ids)) < len(ids):
+            raise InputError("option", key, ", ".join(ids), "each id once")
+    analyses = tuple(
+        tuple(Analysis(config, workload, gpu, source) for gpu in gpus)
+        for workload, source in workloads
+    )
+    for row in analyses:
+        row[0].plan  # noqa: B018 - contradictions surface before anything long starts
+    return analyses
+
+
+def trace_model(analyses: tuple[tuple[Analysis, ...], ...], device: str, log: Log) -> Static:
+    """Build the reference model and count every pass of every workload.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or not there.
+    """
+    with timed(log, "importing torch"):
+        from mkdocs_dsocr import tracing
+
+    main = analyses[0][0]
+    where = tracing.resolve_device(device, sum(main.root.total.weights.values()))
+    log(f"static analysis on {where.reason}")
+    with timed(log, "building the reference model"):
+        analyzer = tracing.DeepseekOCRStaticAnalyzer(main.config, where.name)
+    with timed(log, "counting every pass"):
+        trace = analyzer.trace(distinct_shapes(analyses))
+    with timed(log, "running torchinfo"):
+        artifacts = tracing.torchinfo_artifacts(analyzer.session, main.plan)
+    return Static(trace, {**artifacts, "trace.json": trace.to_json()}, where.reason)
+
+
+def distinct_shapes(analyses: tuple[tuple[Analysis, ...], ...]) -> tuple[PassShape, ...]:
+    """Return every shape that the workloads run, once."""
+    return tuple(dict.fromkeys(shape for row in analyses for shape in row[0].plan.shapes))
+
+
+def load_static(folder: Path) -> Static:
+    """Read what ``dsocr static`` wrote.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged.
+    """
+    artifacts = {}
+    for name in ("target-operators.json", "trace.json"):
+        path = folder / name
+        try:
+            artifacts[name] = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(path, "", str(error), "a file that dsocr static wrote") from error
+    try:
+        static = Static(Trace.from_json(artifacts["trace.json"]), artifacts, "read from a file")
+        static.operators  # noqa: B018 - validates
+    except ValueError as error:
+        raise InputError(folder, "", str(error).splitlines()[0], "dsocr static's files") from error
+    return static
+
+
+def complete(analyses: tuple[tuple[Analysis, ...], ...], static: Static) -> Result:
+    """Join analyses with a trace: operator coverage and verification.
+
+    Raises
+    ------
+    InputError
+        If the trace is of another workload.
+    """
+    operators = static.operators
+    covered = tuple(
+        tuple(dataclasses.replace(a, operators=operators) for a in row) for row in analyses
+    )
+    try:
+        verification = verify([row[0] for row in covered], static.trace)
+    except LookupError as error:
+        raise InputError("trace.json", "passes", str(error), "a trace of this workload") from error
+    return Result(covered, static, verification)
+
+
+def artifacts(result: Result) -> dict[str, str]:
+    """Return every file for machines by its path under ``artifacts/``."""
+    files = {f"static/{name}": text for name, text in result.static.artifacts.items()}
+    files["static/verification.json"] = result.verification.to_json()
+    for row in result.analyses:
+        for index, analysis in enumerate(row):
+            folder = analysis.workload.profile_id
+            if index:
+                folder += f"/{analysis.hardware.hardware_id}"
+            files |= {f"{folder}/{n}": text for n, text in report_files(analysis).items()}
+    return files
+
+
+def model_key(config: ModelConfig, shapes: tuple[PassShape, ...], device: str) -> str:
+    """Return what a trace depends on, as one string: the key of a cached trace."""
+    dimensions = config.model_dump(mode="json")
+    return json.dumps([dimensions, [dataclasses.astuple(s) for s in shapes], device])
