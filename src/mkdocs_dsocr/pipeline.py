@@ -15,13 +15,14 @@ from pathlib import Path
 
 from mkdocs_dsocr.inputs import (
     InputError,
-    ModelConfig,
     load_hardware,
     load_model_config,
     load_workload,
 )
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.report import Analysis, TargetOperatorList, report_files
+from mkdocs_dsocr.site.links import LinkStyle
+from mkdocs_dsocr.site.pages import Site, assets, build_pages
 from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.verification import Verification, verify
 
@@ -203,7 +204,18 @@ def artifacts(result: Result) -> dict[str, str]:
     return files
 
 
-def model_key(config: ModelConfig, shapes: tuple[PassShape, ...], device: str) -> str:
+def trace_key(analyses: tuple[tuple[Analysis, ...], ...], device: str) -> str:
     """Return what a trace depends on, as one string: the key of a cached trace."""
-    dimensions = config.model_dump(mode="json")
-    return json.dumps([dimensions, [dataclasses.astuple(s) for s in shapes], device])
+    main = analyses[0][0]
+    shapes = [dataclasses.astuple(shape) for shape in distinct_shapes(analyses)]
+    workload = main.workload.model_dump(mode="json")
+    return json.dumps([main.config.model_dump(mode="json"), workload, shapes, device])
+
+
+def site_files(result: Result, style: LinkStyle) -> tuple[Site, dict[str, str], dict[str, bytes]]:
+    """Return the site, its pages and its other files, by path within the plugin's folder."""
+    others = {f"artifacts/{p}": text.encode() for p, text in artifacts(result).items()}
+    sizes = {p.removeprefix("artifacts/"): len(data) for p, data in others.items()}
+    site = Site(result.analyses, result.verification, result.static.device_reason, sizes)
+    others |= {f"assets/{name}": data for name, data in assets().items()}
+    return site, build_pages(site, style), others

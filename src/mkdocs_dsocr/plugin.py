@@ -1,0 +1,194 @@
+"""The MkDocs plugin: hooks that hand over to :mod:`mkdocs_dsocr.pipeline`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+from mkdocs.config import base
+from mkdocs.config import config_options as c
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
+from mkdocs.structure.files import Files
+from mkdocs_gen_files.editor import FilesEditor
+
+from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.site.pages import Site, nav
+
+log = get_plugin_logger("dsocr")
+
+NAV_TITLE = "Analytic model"
+HOME_TITLE = "DeepSeek-OCR, analysed"
+
+
+class DsocrConfig(base.Config):
+    """Options in ``mkdocs.yml``."""
+
+    enabled = c.Type(bool, default=True)
+    path = c.Type(str, default="dsocr")
+    model = c.Type(str, default="deepseek-ocr-v1-base")
+    workloads = c.ListOfItems(c.Type(str), default=["dsocr-standard-v1"])
+    hardware = c.ListOfItems(c.Type(str), default=["rtx-5090"])
+    device = c.Choice(("auto", "cuda", "meta"), default="auto")
+
+
+class DsocrPlugin(BasePlugin[DsocrConfig]):
+    """Adds the analytic model of DeepSeek-OCR to a site."""
+
+    def __init__(self) -> None:
+        self._static: dict[str, pipeline.Static] = {}
+        self._folder: str | None = None
+
+    def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
+        """Keep this object, and with it the trace, over the rebuilds of a server."""
+
+    def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
+        """Check the options, watch the input files, add the style sheet."""
+        if not self.config.enabled:
+            return config
+        path = self.config.path.strip("/")
+        if not path or path.startswith(".") or ".." in path.split("/"):
+            raise PluginError(
+                f"dsocr: mkdocs.yml: path: found {self.config.path!r}; "
+                "allowed: a folder within the site, such as 'dsocr'"
+            )
+        try:
+            config.watch.extend(str(f) for f in self._settings(config).files())
+        except InputError as error:
+            raise PluginError(f"dsocr: {error}") from error
+        config.extra_css.insert(0, f"{path}/assets/dsocr.css")
+        return config
+
+    @event_priority(50)
+    def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
+        """Analyse, trace, verify, and add pages and artifacts to the site."""
+        path = self.config.path.strip("/")
+        if not self.config.enabled:
+            _replace_placeholder(config, path, None)
+            return files
+        try:
+            result = self._result(config)
+        except InputError as error:
+            raise PluginError(f"dsocr: {error}") from error
+        self._report_failures(result, config)
+        style = "directory" if config.use_directory_urls else "html"
+        with pipeline.timed(log.info, "writing pages and artifacts"):
+            site, pages, others = pipeline.site_files(result, style)  # type: ignore[arg-type]
+            files = self._add(files, config, path, pages, others)
+        self._fill_nav(config, path, site)
+        return files
+
+    def on_post_build(self, *, config: MkDocsConfig) -> None:
+        self._clean()
+
+    def on_build_error(self, *, error: Exception) -> None:
+        self._clean()
+
+    def _settings(self, config: MkDocsConfig) -> pipeline.Settings:
+        return pipeline.Settings(
+            model=self.config.model,
+            workloads=tuple(self.config.workloads),
+            hardware=tuple(self.config.hardware),
+            device=self.config.device,
+            base=Path(config.config_file_path or ".").parent,
+        )
+
+    def _result(self, config: MkDocsConfig) -> pipeline.Result:
+        settings = self._settings(config)
+        with pipeline.timed(log.info, "analysing"):
+            analyses = pipeline.analyse(settings)
+        key = pipeline.trace_key(analyses, settings.device)
+        if key not in self._static:
+            self._static = {key: pipeline.trace_model(analyses, settings.device, log.info)}
+        return pipeline.complete(analyses, self._static[key])
+
+    def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
+        failures = result.verification.failures
+        for failure in failures:
+            log.warning("verification: %s", failure)
+        if failures and config.strict:
+            raise PluginError(f"dsocr: formula and trace differ: {'; '.join(failures)}")
+
+    def _add(
+        self,
+        files: Files,
+        config: MkDocsConfig,
+        path: str,
+        pages: dict[str, str],
+        others: dict[str, bytes],
+    ) -> Files:
+        """Write everything through one editor; an author's own file of the same name wins."""
+        self._clean()
+        self._folder = tempfile.mkdtemp(prefix="dsocr_")
+        taken = {file.src_uri for file in files}
+        with FilesEditor(files, config, self._folder) as editor:
+            for name, content in {**{k: v.encode() for k, v in pages.items()}, **others}.items():
+                uri = f"{path}/{name}"
+                if uri in taken:
+                    log.info("%s is the author's own and stays", uri)
+                    continue
+                # A Markdown artifact is a file to download: MkDocs must not take it for a page.
+                artifact = uri.endswith(".md") and name in others
+                source = f"{uri}.txt" if artifact else uri
+                with editor.open(source, "wb") as out:
+                    out.write(content)
+                if artifact:
+                    editor.files.src_uris[source].dest_uri = uri
+            return editor.files
+
+    def _fill_nav(self, config: MkDocsConfig, path: str, site: Site) -> None:
+        """Put the pages where the navigation asks for them; say so where it does not."""
+        if config.nav is None:
+            return
+        entries = _prefixed(nav(HOME_TITLE, site), path)
+        if not _replace_placeholder(config, path, entries) and f"{path}/" not in str(config.nav):
+            log.warning(
+                "the nav in mkdocs.yml does not name these pages; add the line\n"
+                f"  - {NAV_TITLE}: {path}/"
+            )
+
+    def _clean(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+def _prefixed(entries: list[Any], path: str) -> list[Any]:
+    """Return navigation entries with `path` before every page."""
+    result: list[Any] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            result.append(f"{path}/{entry}")
+        else:
+            ((title, target),) = entry.items()
+            inner = f"{path}/{target}" if isinstance(target, str) else _prefixed(target, path)
+            result.append({title: inner})
+    return result
+
+
+def _replace_placeholder(config: MkDocsConfig, path: str, entries: list[Any] | None) -> bool:
+    """Replace ``Title: path/`` anywhere in the navigation; remove it if `entries` is None."""
+    found = False
+
+    def walk(items: list[Any]) -> list[Any]:
+        nonlocal found
+        result: list[Any] = []
+        for item in items:
+            ((title, target),) = item.items() if isinstance(item, dict) else ((None, item),)
+            if isinstance(target, list):
+                result.append({title: walk(target)})
+            elif isinstance(target, str) and target.rstrip("/") == path:
+                found = True
+                if entries is not None:
+                    result.append({title or NAV_TITLE: entries})
+            else:
+                result.append(item)
+        return result
+
+    if config.nav is not None:
+        config.nav = walk(config.nav)
+    return found

@@ -1,0 +1,1 @@
+"""Report and verification as Markdown pages that need nothing but Markdown."""

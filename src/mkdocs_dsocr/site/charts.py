@@ -1,0 +1,68 @@
+"""Pictures made in the build: inline SVG without scripts, coloured by the page's style."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from markupsafe import Markup, escape
+
+WIDTH: Final = 720
+ROW: Final = 26
+LABEL: Final = 190
+VALUE: Final = 130
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar: its label, its length as a share of the longest, what it says at its end."""
+
+    label: str
+    amount: float
+    value: str
+
+
+def bars(title: str, description: str, items: Sequence[Bar]) -> Markup:
+    """Return horizontal bars, one below the other."""
+    longest = max((b.amount for b in items), default=0) or 1
+    room = WIDTH - LABEL - VALUE
+    parts = []
+    for index, bar in enumerate(items):
+        y, width = index * ROW, max(1.0, room * bar.amount / longest)
+        parts.append(
+            f'<text x="{LABEL - 10}" y="{y + 17}" text-anchor="end">{escape(bar.label)}</text>'
+            f'<rect class="dsocr-c{index % 8}" x="{LABEL}" y="{y + 4}" width="{width:.1f}" '
+            f'height="{ROW - 8}" rx="2"/>'
+            f'<text x="{LABEL + width + 8:.1f}" y="{y + 17}">{escape(bar.value)}</text>'
+        )
+    return _svg(title, description, ROW * len(items), parts)
+
+
+def stacked(title: str, description: str, items: Sequence[Bar]) -> Markup:
+    """Return one bar that is made of parts, with a legend below."""
+    total = sum(b.amount for b in items) or 1
+    parts, x = [], 0.0
+    for index, bar in enumerate(items):
+        width = WIDTH * bar.amount / total
+        parts.append(
+            f'<rect class="dsocr-c{index % 8}" x="{x:.1f}" y="0" width="{width:.1f}" height="34">'
+            f"<title>{escape(bar.label)}: {escape(bar.value)}</title></rect>"
+        )
+        x += width
+    for index, bar in enumerate(items):
+        column, row = index % 2, index // 2
+        left, y = column * WIDTH / 2, 50 + row * 24
+        parts.append(
+            f'<rect class="dsocr-c{index % 8}" x="{left:.0f}" y="{y}" width="14" height="14" rx="2"/>'
+            f'<text x="{left + 22:.0f}" y="{y + 12}">{escape(bar.label)}: {escape(bar.value)}</text>'
+        )
+    return _svg(title, description, 50 + 24 * ((len(items) + 1) // 2), parts)
+
+
+def _svg(title: str, description: str, height: int, parts: Sequence[str]) -> Markup:
+    return Markup(
+        f'<svg class="dsocr-chart" role="img" viewBox="0 0 {WIDTH} {height}" '
+        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
+        f"<desc>{escape(description)}</desc>{''.join(parts)}</svg>"
+    )

@@ -1,0 +1,283 @@
+"""The forms of a module class: one table of formulas for each kind of analytic layer.
+
+A class may have several: with and without bias, windowed and global, dense and
+routed. Each form is shown in its own symbols, with the numbers of the node that
+takes most of the time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from mkdocs_dsocr.layers import base
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Rationale
+from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.layers.operations import Operation, is_zero
+from mkdocs_dsocr.quantities import Quantity, total
+from mkdocs_dsocr.report.tally import Node
+from mkdocs_dsocr.site import notation, units
+
+EXPANDED_TERMS = 9
+"""Totals of more terms than this are left to the table: a sum nobody reads is no help."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula in symbols, the same with numbers, and its value."""
+
+    symbols: Markup
+    numbers: Markup
+    value: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """An operation of the layer and its FLOPs."""
+
+    name: str
+    family: str
+    formulas: tuple[Formula, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class ChildRow:
+    """A layer that the layer calls."""
+
+    name: str
+    class_name: str
+    count: int
+    repetition: str
+    arguments: Markup
+    numbers: Markup
+    flops: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """A fused kernel and the bytes that cross its border."""
+
+    name: str
+    operations: tuple[str, ...]
+    formula: Formula
+
+
+@dataclass(frozen=True)
+class SymbolRow:
+    """A symbol of the legend."""
+
+    symbol: Markup
+    dimension: Dimension
+    field: str
+    value: str
+
+
+@dataclass(frozen=True)
+class TotalRow:
+    """A total over the layer and its children."""
+
+    name: str
+    formula: Markup | None
+    value: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class Form:
+    """One kind of analytic layer behind a module class, ready to be shown."""
+
+    name: str
+    summary: str
+    details: str
+    options: str
+    example: Node
+    rationale: Rationale
+    symbols: tuple[SymbolRow, ...]
+    rows: tuple[OperationRow | ChildRow, ...]
+    kernels: tuple[KernelRow, ...]
+    totals: tuple[TotalRow, ...]
+
+    @property
+    def whys(self) -> list[OperationRow]:
+        return [r for r in self.rows if isinstance(r, OperationRow) and r.why]
+
+
+def forms(nodes: Sequence[Node]) -> list[Form]:
+    """Return the forms of a class, from all its nodes, the costliest first."""
+    groups: dict[tuple[Any, ...], list[Node]] = {}
+    for node in nodes:
+        groups.setdefault(_key(node), []).append(node)
+    ordered = sorted(groups.values(), key=lambda g: -sum(n.total.time_ms for n in g))
+    return [_form(_example(group)) for group in ordered]
+
+
+def _key(node: Node) -> tuple[Any, ...]:
+    layer = node.visit.layer
+    if not layer.dimensions():
+        return (type(layer), node.visit.torch_path)
+    return (type(layer), *_options(layer).items())
+
+
+def _options(layer: BaseLayer) -> dict[str, Any]:
+    """Return the fields that choose a form: neither dimensions nor other layers."""
+    dimensions = layer.dimensions()
+    return {
+        f.name: value
+        for f in dataclasses.fields(layer)  # type: ignore[arg-type]
+        if f.name not in dimensions and isinstance(value := getattr(layer, f.name), bool)
+    }
+
+
+def _example(nodes: Sequence[Node]) -> Node:
+    """Return the node whose numbers are shown: the costliest, without a loop if there is one."""
+    return max(nodes, key=lambda n: (n.visit.steps == 1, n.total.time_ms))
+
+
+def _form(node: Node) -> Form:
+    layer = node.visit.layer
+    symbolic = layer.symbolic()
+    values = layer.values()
+    summary, _, details = _docstring(layer).partition("\n\n")
+    options = ", ".join(f"{k} = {v}" for k, v in _options(layer).items())
+    return Form(
+        name=type(layer).__name__,
+        summary=" ".join(summary.split()),
+        details=" ".join(details.split()),
+        options=options,
+        example=node,
+        rationale=layer.rationale,
+        symbols=tuple(_symbols(layer)),
+        rows=tuple(_rows(symbolic, layer, values)),
+        kernels=tuple(_kernels(symbolic, layer, values)),
+        totals=tuple(_totals(symbolic, layer)),
+    )
+
+
+def _docstring(layer: BaseLayer) -> str:
+    text = type(layer).__doc__ or ""
+    return "\n".join(line.strip() for line in text.strip().splitlines())
+
+
+def _symbols(layer: BaseLayer) -> Iterator[SymbolRow]:
+    for name, dimension in layer.dimensions().items():
+        symbol = notation.mathml(base.Symbol(dimension.symbol))
+        value = getattr(layer, name)
+        shown = units.integer(value) if isinstance(value, int) else f"{value:.4f}"
+        yield SymbolRow(symbol, dimension, name, shown)
+
+
+def _formula(symbolic: Quantity, value: Quantity, values: dict[str, Any], unit: str) -> Formula:
+    return Formula(
+        notation.mathml(symbolic),
+        notation.mathml(symbolic, values),
+        value if isinstance(value, int) else 0,
+        unit,
+    )
+
+
+def _rows(
+    symbolic: BaseLayer, concrete: BaseLayer, values: dict[str, Any]
+) -> Iterator[OperationRow | ChildRow]:
+    for part, real in zip(symbolic.forward(), concrete.forward(), strict=True):
+        if isinstance(part, Operation) and isinstance(real, Operation):
+            yield _operation(part, real, values)
+        elif isinstance(part, Child) and isinstance(real, Child):
+            yield _child(part, real, values)
+
+
+def _operation(part: Operation, real: Operation, values: dict[str, Any]) -> OperationRow:
+    core = "tensor core" if part.unit == "tensor" else "CUDA core, float32"
+    formulas = [
+        _formula(q, v, values, unit)
+        for q, v, unit in (
+            (part.matmul_flops, real.matmul_flops, core),
+            (part.elementwise_flops, real.elementwise_flops, "CUDA core"),
+        )
+        if not is_zero(q)
+    ]
+    family = CATEGORIES[part.category].display_name
+    return OperationRow(part.name, family, tuple(formulas), part.why)
+
+
+def _child(part: Child, real: Child, values: dict[str, Any]) -> ChildRow:
+    dimensions = part.layer.dimensions()
+    symbols, numbers = [], []
+    for name, dimension in dimensions.items():
+        own = getattr(part.layer, name)
+        head = notation.mathml(base.Symbol(dimension.symbol))
+        symbols.append(Markup("{} = {}").format(head, notation.mathml(own)))
+        numbers.append(Markup("{} = {}").format(head, notation.mathml(getattr(real.layer, name))))
+    times = real.count if real.active is None else 1
+    return ChildRow(
+        name=part.name,
+        class_name=part.layer.class_name(),
+        count=real.count,
+        repetition=real.repetition,
+        arguments=Markup(", ").join(symbols),
+        numbers=Markup(", ").join(numbers),
+        flops=times * (_sum(real.layer, base.tensor_core_flops) + _sum(real.layer, base.cuda_core_flops)),
+        parameters=times * _resident(real.layer, base.num_parameters),
+    )
+
+
+def _kernels(
+    symbolic: BaseLayer, concrete: BaseLayer, values: dict[str, Any]
+) -> Iterator[KernelRow]:
+    for part, real in zip(symbolic.kernels(), concrete.kernels(), strict=True):
+        names = tuple(o.name for o in part.operations)
+        formula = _formula(part.io_bytes, real.io_bytes, values, "bytes")
+        yield KernelRow(part.name, names, formula)
+
+
+def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
+    for name, metric, unit in (
+        ("matmul FLOPs", base.matmul_flops, "FLOP"),
+        ("tensor-core FLOPs", base.tensor_core_flops, "FLOP"),
+        ("CUDA-core FLOPs", base.cuda_core_flops, "FLOP"),
+        ("bytes across kernel borders", base.io_bytes, "B"),
+    ):
+        formula = _expanded(symbolic, metric) if metric is not base.io_bytes else None
+        yield TotalRow(name, formula, _sum(concrete, metric), unit)
+    parameters = _expanded(symbolic, base.num_parameters)
+    yield TotalRow("parameters", parameters, _resident(concrete, base.num_parameters), "")
+    cache = _expanded(symbolic, base.kvcache_bytes)
+    kept = _resident(concrete, base.kvcache_bytes)
+    if kept:
+        yield TotalRow("KV cache after the call", cache, kept, "B")
+
+
+def _expanded(symbolic: BaseLayer, metric: base.MetricOf) -> Markup | None:
+    """Return the total in the layer's own symbols, children put in; None if too long."""
+    if not symbolic.dimensions():
+        return None
+    terms: list[Quantity] = []
+    for visit in base.walk(symbolic):
+        own = metric(visit.layer)
+        if not is_zero(own):
+            terms.append(own if visit.modules == 1 else visit.modules * own)
+    if not terms or len(terms) > EXPANDED_TERMS:
+        return None
+    return notation.mathml(total(terms), display="block")
+
+
+def _sum(layer: BaseLayer, metric: base.MetricOf) -> int:
+    return _integer(base.summed, layer, metric)
+
+
+def _resident(layer: BaseLayer, metric: base.MetricOf) -> int:
+    return _integer(base.resident, layer, metric)
+
+
+def _integer(
+    gather: Callable[[BaseLayer, base.MetricOf], Quantity], layer: BaseLayer, metric: base.MetricOf
+) -> int:
+    value = gather(layer, metric)
+    assert isinstance(value, int)  # concrete layers come to integers
+    return value

@@ -1,0 +1,196 @@
+"""What the page of one module class shows, gathered from the analysis."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from markupsafe import Markup
+
+from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.tally import Node, Tally, merged
+from mkdocs_dsocr.site import notation, units
+from mkdocs_dsocr.site.charts import Bar, bars
+from mkdocs_dsocr.site.forms import Form, forms
+from mkdocs_dsocr.verification import ClassVerdict, Verification
+
+
+@dataclass(frozen=True)
+class Call:
+    """A node of the class: where it runs and what it comes to, children included."""
+
+    module_id: str
+    node: Node
+    shape: Markup
+    share: float
+
+    @property
+    def flops_per_byte(self) -> float:
+        total = self.node.total
+        return total.flops / total.io_bytes if total.io_bytes else 0.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """The Python that makes a form's numbers."""
+
+    name: str
+    file: str
+    line: int
+    code: str
+
+
+class LayerPage:
+    """The content of one layer page.
+
+    Parameters
+    ----------
+    analysis, verification
+        The main workload on the main GPU, and this build's verdict.
+    class_name
+        The module class.
+    """
+
+    def __init__(self, analysis: Analysis, verification: Verification, class_name: str) -> None:
+        self.analysis, self.class_name = analysis, class_name
+        self.nodes = analysis.classes[class_name]
+        self.verdict: ClassVerdict = verification.by_class[class_name]
+
+    @cached_property
+    def forms(self) -> list[Form]:
+        return forms(self.nodes)
+
+    @cached_property
+    def total(self) -> Tally:
+        """All nodes of the class, children included (no class contains itself)."""
+        return merged(n.total for n in self.nodes)
+
+    @property
+    def uri(self) -> str:
+        return f"layers/{self.class_name}.md"
+
+    @property
+    def summary(self) -> str:
+        return self.forms[0].summary
+
+    @property
+    def sources(self) -> list[str]:
+        return sorted({n.visit.layer.source for n in self.nodes})
+
+    @property
+    def stages(self) -> list[str]:
+        return list(dict.fromkeys(n.stage for n in self.nodes if n.stage != "other"))
+
+    @property
+    def instances(self) -> int:
+        return sum({n.visit.torch_path: n.visit.instances for n in self.nodes}.values())
+
+    @property
+    def calls(self) -> int:
+        return sum(n.calls for n in self.nodes)
+
+    @property
+    def share_of_time(self) -> float:
+        return _share(self.total.time_ms, self.analysis.root.total.time_ms)
+
+    @property
+    def share_of_flops(self) -> float:
+        return _share(self.total.flops, self.analysis.root.total.flops)
+
+    @property
+    def has_work(self) -> bool:
+        return self.total.time_ms > 0
+
+    @property
+    def ridge(self) -> float:
+        """FLOPs per byte from which tensor cores bind instead of memory."""
+        gpu = self.analysis.hardware
+        return gpu.tensor_bf16.tflops * 1000 / gpu.bandwidth_gb_s
+
+    @cached_property
+    def call_groups(self) -> list[Call]:
+        time_ms = self.analysis.root.total.time_ms
+        ids = {id(node): module_id for module_id, node in self.analysis.nodes.items()}
+        return [
+            Call(ids[id(n)], n, _shape(n), _share(n.total.time_ms, time_ms)) for n in self.nodes
+        ]
+
+    @property
+    def by_stage(self) -> Markup:
+        """The class's time in each stage, as bars."""
+        items = []
+        for stage in self.stages:
+            time_ms = sum(n.total.time_ms for n in self.nodes if n.stage == stage)
+            items.append(Bar(stage, time_ms, units.milliseconds(time_ms)))
+        title = f"Predicted time of {self.class_name} by stage"
+        return bars(title, "; ".join(f"{b.label}: {b.value}" for b in items), items)
+
+    @property
+    def by_family(self) -> Markup:
+        """The class's time by operator family, children included, as bars."""
+        families = sorted(self.total.families.items(), key=lambda f: -f[1].time_ms)
+        items = [
+            Bar(CATEGORIES[k].display_name, f.time_ms, units.milliseconds(f.time_ms))
+            for k, f in families
+            if f.time_ms
+        ]
+        title = f"Predicted time of {self.class_name} by operator family"
+        return bars(title, "; ".join(f"{b.label}: {b.value}" for b in items), items)
+
+    @property
+    def parents(self) -> list[str]:
+        """Classes that call this one; groups of passes are passed over."""
+        found = []
+        for node in self.nodes:
+            parent = self.analysis.nodes.get(node.visit.parent_id or "")
+            while parent is not None and parent.class_name == "Group":
+                parent = self.analysis.nodes.get(parent.visit.parent_id or "")
+            if parent is not None:
+                found.append(parent.class_name)
+        return sorted(set(found))
+
+    @property
+    def children(self) -> list[str]:
+        return sorted(set(self._below(self.nodes)))
+
+    def _below(self, nodes: Iterable[Node]) -> Iterable[str]:
+        for node in nodes:
+            for child_id in node.children:
+                child = self.analysis.nodes[child_id]
+                if child.class_name == "Group":
+                    yield from self._below([child])
+                else:
+                    yield child.class_name
+
+    @property
+    def code(self) -> list[Source]:
+        """The source of each form's class."""
+        found = {}
+        for node in self.nodes:
+            cls = type(node.visit.layer)
+            lines, start = inspect.getsourcelines(cls)
+            module = cls.__module__.replace(".", "/")
+            found[cls.__name__] = Source(
+                cls.__name__, f"{module}.py", start, textwrap.dedent("".join(lines)).rstrip()
+            )
+        return list(found.values())
+
+
+def _share(part: float, whole: float) -> float:
+    return min(1.0, part / whole) if whole else 0.0
+
+
+def _shape(node: Node) -> Markup:
+    """Return the values of a node's dimensions; ``first … last`` where they grow."""
+    parts = []
+    for name, dimension in node.visit.layer.dimensions().items():
+        first, last = (getattr(x, name) for x in (node.visit.layer, node.visit.last))
+        value = notation.number(first)
+        if first != last:
+            value += f" … {notation.number(last)}"
+        parts.append(Markup("<i>{}</i> = {}").format(dimension.symbol, value))
+    return Markup(", ").join(parts)

@@ -1,0 +1,208 @@
+"""All pages of a site as Markdown text, by path."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources as package_resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mkdocs_dsocr.layers import costs
+from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.tally import Node, Tally, merged
+from mkdocs_dsocr.report.timing import CEILINGS
+from mkdocs_dsocr.site import units
+from mkdocs_dsocr.site.charts import Bar, bars, stacked
+from mkdocs_dsocr.site.layer_page import LayerPage
+from mkdocs_dsocr.site.links import Links, LinkStyle
+from mkdocs_dsocr.verification import Verification
+
+TOP_MODULES = 12
+ASSETS = ("dsocr.css", "stix-two-math.woff2")
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the pages are made of.
+
+    Attributes
+    ----------
+    analyses
+        An analysis for each workload (outer) and GPU (inner); the first is the main one.
+    verification
+        This build's verdict.
+    device_reason
+        Where the trace was made, in words.
+    artifacts
+        Size in bytes of each file under ``artifacts/``, by path.
+    """
+
+    analyses: tuple[tuple[Analysis, ...], ...]
+    verification: Verification
+    device_reason: str
+    artifacts: dict[str, int]
+
+    @property
+    def main(self) -> Analysis:
+        return self.analyses[0][0]
+
+    @cached_property
+    def layer_pages(self) -> dict[str, LayerPage]:
+        return {
+            name: LayerPage(self.main, self.verification, name) for name in sorted(self.main.classes)
+        }
+
+    @property
+    def stages(self) -> dict[str, Tally]:
+        return {s: self.stage(self.main, s) for s in ("vision", "projector", "prefill", "decode")}
+
+    def stage(self, analysis: Analysis, stage: str) -> Tally:
+        return merged(n.own for n in analysis.nodes.values() if n.stage == stage)
+
+    @property
+    def time_chart(self) -> Markup:
+        items = [
+            Bar(stage, t.time_ms, f"{units.milliseconds(t.time_ms)} ({self._share(t)})")
+            for stage, t in self.stages.items()
+        ]
+        return stacked("Predicted time by stage", _described(items), items)
+
+    @property
+    def family_chart(self) -> Markup:
+        families = sorted(self.main.root.total.families.items(), key=lambda f: -f[1].time_ms)
+        items = [
+            Bar(CATEGORIES[k].display_name, f.time_ms, units.milliseconds(f.time_ms))
+            for k, f in families
+        ]
+        return bars("Predicted time by operator family", _described(items), items)
+
+    @property
+    def memory_chart(self) -> Markup:
+        total = self.main.root.total.integers()
+        items = [
+            Bar(label, total[key], units.bytes_(total[key]))
+            for label, key in (
+                ("weights", "weight_bytes"),
+                ("KV cache at its largest", "kvcache_bytes"),
+                ("largest operation", "activation_bytes"),
+            )
+        ]
+        return bars("Memory", _described(items), items)
+
+    @property
+    def top_modules(self) -> list[tuple[str, Node]]:
+        nodes = self.main.nodes.items()
+        return sorted(nodes, key=lambda item: (-item[1].own.time_ms, item[0]))[:TOP_MODULES]
+
+    @property
+    def tree(self) -> list[tuple[str, Node, int]]:
+        """Every node with its depth, each below its parent."""
+        rows: list[tuple[str, Node, int]] = []
+
+        def visit(module_id: str, depth: int) -> None:
+            node = self.main.nodes[module_id]
+            rows.append((module_id, node, depth))
+            for child in node.children:
+                visit(child, depth + 1)
+
+        visit(next(iter(self.main.nodes)), 0)
+        return rows
+
+    def _share(self, tally: Tally) -> str:
+        whole = self.main.root.total.time_ms
+        return units.percent(tally.time_ms / whole if whole else 0.0)
+
+
+def _described(items: list[Bar]) -> str:
+    return "; ".join(f"{b.label}: {b.value}" for b in items)
+
+
+def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
+    """Return the Markdown of every page by its path, such as ``layers/Linear.md``.
+
+    Parameters
+    ----------
+    site
+        What the pages show.
+    style
+        How the generator serves pages; see :class:`mkdocs_dsocr.site.links.Links`.
+    """
+    links = Links(style)
+    environment = _environment()
+    pages: dict[str, str] = {}
+
+    def render(template: str, page: str, **context: Any) -> None:
+        def link(target: str, anchor: str = "") -> str:
+            return links.to(page, target, anchor)
+
+        def layer_link(class_name: str) -> str:
+            return links.to(page, f"layers/{class_name}.md")
+
+        context |= {"site": site, "link": link, "layer_link": layer_link, "page": page}
+        pages[page] = environment.get_template(template).render(context)
+
+    for name in ("index", "hierarchy", "verification", "workload", "artifacts"):
+        render(f"{name}.md.j2", f"{name}.md")
+    render("layers.md.j2", "layers/index.md", layer_folders=_layer_folders(site))
+    for layer in site.layer_pages.values():
+        render("layer.md.j2", layer.uri, layer=layer)
+    return pages
+
+
+def assets() -> dict[str, bytes]:
+    """Return the content of each static file that the pages use, by name."""
+    folder = package_resources.files("mkdocs_dsocr.site") / "assets"
+    return {name: (folder / name).read_bytes() for name in ASSETS}
+
+
+def nav(title: str, site: Site) -> list[Any]:
+    """Return MkDocs's navigation entries below the plugin's folder, titles equal to headings."""
+    layers: list[Any] = ["layers/index.md"]
+    layers += [{name: page.uri} for name, page in site.layer_pages.items()]
+    return [
+        {title: "index.md"},
+        {"Layers": layers},
+        {"Hierarchy": "hierarchy.md"},
+        {"Verification": "verification.md"},
+        {"Workload and hardware": "workload.md"},
+        {"Artifacts": "artifacts.md"},
+    ]
+
+
+def _layer_folders(site: Site) -> dict[str, list[LayerPage]]:
+    folders: dict[str, list[LayerPage]] = {}
+    for page in site.layer_pages.values():
+        module = type(page.nodes[0].visit.layer).__module__
+        folders.setdefault(module.split(".")[2], []).append(page)
+    order = ("core", "vision", "decoder", "llama", "builtin")
+    return {name: folders[name] for name in order if name in folders}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mkdocs_dsocr.site"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    filters: dict[str, Callable[..., str]] = {
+        "integer": units.integer,
+        "flops": units.flops,
+        "bytes": units.bytes_,
+        "ms": units.milliseconds,
+        "percent": units.percent,
+        "significant": units.significant,
+        "dirname": posixpath.dirname,
+        "basename": posixpath.basename,
+    }
+    environment.filters |= filters
+    environment.globals |= {"ceilings": CEILINGS, "costs": costs.TABLE, "families": CATEGORIES}
+    return environment

@@ -1,0 +1,53 @@
+"""Numbers with units, short enough to read and exact enough to check."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_PREFIXES: Final = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def integer(value: int) -> str:
+    """Return every digit, in groups of three."""
+    return f"{value:,}"
+
+
+def scaled(value: float, unit: str) -> str:
+    """Return three significant digits with a decimal prefix (k, M, G, T, P)."""
+    for factor, prefix in _PREFIXES:
+        if abs(value) >= factor:
+            return f"{significant(value / factor)} {prefix}{unit}"
+    return f"{significant(value)} {unit}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Return `digits` significant digits without an exponent."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    text = f"{value:.{digits}g}"
+    return f"{value:.9f}".rstrip("0") if "e" in text else text
+
+
+def flops(value: float) -> str:
+    return scaled(value, "FLOP")
+
+
+def bytes_(value: float) -> str:
+    return scaled(value, "B")
+
+
+def milliseconds(value: float) -> str:
+    """Return a time in the unit that suits it."""
+    for factor, unit in ((1000.0, "s"), (1.0, "ms"), (1e-3, "µs")):
+        if value >= factor:
+            return f"{significant(value / factor)} {unit}"
+    return f"{significant(value * 1e6)} ns" if value else "0"
+
+
+def percent(share: float) -> str:
+    """Return a share; a small one is said to be small instead of 0."""
+    if 0 < share < 0.0005:
+        return "< 0.1 %"
+    return f"{100 * share:.1f} %"
