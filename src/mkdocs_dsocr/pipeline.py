@@ -219,3 +219,11 @@ def site_files(result: Result, style: LinkStyle) -> tuple[Site, dict[str, str], 
     site = Site(result.analyses, result.verification, result.static.device_reason, sizes)
     others |= {f"assets/{name}": data for name, data in assets().items()}
     return site, build_pages(site, style), others
+
+
+def auto_device(settings: Settings) -> str:
+    """Return in words which device ``auto`` takes here."""
+    from mkdocs_dsocr.tracing import resolve_device
+
+    weights = analyse(settings)[0][0].root.total.weights
+    return resolve_device("auto", sum(weights.values())).reason

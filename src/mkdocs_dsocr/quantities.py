@@ -126,11 +126,17 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 }
 
 
+def is_zero(quantity: Quantity) -> bool:
+    """Tell a literal 0 from a quantity (an array or an expression is never one)."""
+    return isinstance(quantity, int) and quantity == 0
+
+
 def total(quantities: Iterable[Quantity]) -> Quantity:
-    """Return the sum from left to right, and 0 where there is nothing to add."""
+    """Return the sum from left to right; a literal 0 is left out, as an author would."""
     result: Quantity = 0
-    for index, quantity in enumerate(quantities):
-        result = quantity if index == 0 else result + quantity
+    for quantity in quantities:
+        if not is_zero(quantity):
+            result = quantity if is_zero(result) else result + quantity
     return result
 
 

@@ -84,7 +84,7 @@ class Operation:
     def cuda_core_flops(self) -> Quantity:
         if self.unit == "tensor":
             return self.elementwise_flops
-        return total(q for q in (self.matmul_flops, self.elementwise_flops) if not is_zero(q))
+        return total((self.matmul_flops, self.elementwise_flops))
 
     @property
     def activation_bytes(self) -> Quantity:
@@ -112,11 +112,11 @@ class Kernel:
 
     @property
     def tensor_core_flops(self) -> Quantity:
-        return _sum(o.tensor_core_flops for o in self.operations)
+        return total(o.tensor_core_flops for o in self.operations)
 
     @property
     def cuda_core_flops(self) -> Quantity:
-        return _sum(o.cuda_core_flops for o in self.operations)
+        return total(o.cuda_core_flops for o in self.operations)
 
     @property
     def io_bytes(self) -> Quantity:
@@ -157,11 +157,6 @@ def _kernel(key: str, group: list[Operation], readers: dict[str, set[str]]) -> K
     return Kernel(tuple(group), tuple(inputs.values()), tuple(outputs))
 
 
-def is_zero(quantity: Quantity) -> bool:
-    """Tell a literal 0 from a quantity (an array or an expression is never one)."""
-    return isinstance(quantity, int) and quantity == 0
-
-
 def whole(quantity: Quantity) -> Quantity:
     """Round an expectation half-even; leave integers, arrays and expressions alone."""
     return round(quantity) if isinstance(quantity, float) else quantity
@@ -169,10 +164,6 @@ def whole(quantity: Quantity) -> Quantity:
 
 def _bytes(tensors: Iterable[Tensor]) -> Quantity:
     return total(t.bytes for t in tensors)
-
-
-def _sum(quantities: Iterable[Quantity]) -> Quantity:
-    return total(q for q in quantities if not is_zero(q))
 
 
 def residual(elements: Quantity, name: str = "x + f(x)") -> Operation:

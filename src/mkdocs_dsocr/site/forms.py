@@ -17,8 +17,8 @@ from markupsafe import Markup
 from mkdocs_dsocr.layers import base
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Rationale
 from mkdocs_dsocr.layers.categories import CATEGORIES
-from mkdocs_dsocr.layers.operations import Operation, is_zero
-from mkdocs_dsocr.quantities import Quantity, total
+from mkdocs_dsocr.layers.operations import Operation
+from mkdocs_dsocr.quantities import Quantity, is_zero, total
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
 

@@ -1,0 +1,247 @@
+"""The command ``dsocr``: static analysis, report and pages for a shell, without MkDocs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from mkdocs_dsocr import __version__
+
+DEFAULT_OUTPUT: Final = "tmp/profile-output/{run_id}/static_analysis/analytic_model"
+PACKAGES: Final = ("torch", "torchinfo", "transformers", "mkdocs", "mkdocs-material", "pydantic")
+
+
+class _Commands(click.Group):
+    """Turns bad input into one message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from mkdocs_dsocr.inputs import InputError
+
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            raise click.UsageError(str(error)) from error
+
+
+_model = click.option("--model", default="deepseek-ocr-v1-base", show_default=True, help="Id or path.")
+_hardware = click.option("--hardware", default="rtx-5090", show_default=True, help="Id or path.")
+_device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cuda", "meta"]),
+    default="auto",
+    show_default=True,
+    help="Where the model is traced; auto takes a GPU that has room, else meta.",
+)
+_output = click.option("--output", type=click.Path(path_type=Path), help="Folder to write to.")
+
+
+def _workload_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--workload",
+        "--workload-profile-id",
+        "workload",
+        default="dsocr-standard-v1",
+        show_default=True,
+        help="Id or path.",
+    )(function)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dsocr")
+def main() -> None:
+    """Static analysis of DeepSeek-OCR: exact FLOPs, bytes, memory and predicted times."""
+
+
+@main.command()
+@_model
+@_workload_option
+@click.option("--base-size", type=int, help="Side of the global view, px (instead of --workload).")
+@click.option("--image-size", type=int, help="Side of a local view, px.")
+@click.option("--seq-len", type=int, help="Prompt tokens of a page, image tokens included.")
+@click.option("--crop-mode", type=click.IntRange(0, 1), help="1: with local views.")
+@click.option("--crop-grid", help="Local views a row and a column, such as 1x2.")
+@_device
+@_output
+def static(
+    model: str,
+    workload: str,
+    base_size: int | None,
+    image_size: int | None,
+    seq_len: int | None,
+    crop_mode: int | None,
+    crop_grid: str | None,
+    device: str,
+    output: Path | None,
+) -> None:
+    """Trace the model with PyTorch and write what it counted, and torchinfo's artifacts."""
+    from mkdocs_dsocr import pipeline
+
+    sizes = (base_size, image_size, seq_len, crop_mode)
+    with tempfile.TemporaryDirectory() as folder:
+        if any(v is not None for v in (*sizes, crop_grid)):
+            workload = _workload_file(Path(folder), sizes, crop_grid)
+        settings = pipeline.Settings(model=model, workloads=(workload,), device=device)
+        analyses = pipeline.analyse(settings)
+        result = pipeline.complete(analyses, pipeline.trace_model(analyses, device, _say))
+    files = {**result.static.artifacts, "verification.json": result.verification.to_json()}
+    profile = analyses[0][0].workload.profile_id
+    _write(_folder(output, profile), {name: text.encode() for name, text in files.items()})
+    for failure in result.verification.failures:
+        raise click.ClickException(f"formula and trace differ: {failure}")
+
+
+@main.command()
+@_model
+@_workload_option
+@_hardware
+@_output
+@click.option(
+    "--static",
+    "static_dir",
+    type=click.Path(path_type=Path),
+    help="Folder that dsocr static wrote: adds operator coverage and verification.",
+)
+@click.option("--markdown", is_flag=True, help="Write a readable report.md as well.")
+def analyze(
+    model: str,
+    workload: str,
+    hardware: str,
+    output: Path | None,
+    static_dir: Path | None,
+    markdown: bool,
+) -> None:
+    """Write the analytic report of a workload. Needs no torch."""
+    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr.report import report_files
+
+    settings = pipeline.Settings(model=model, workloads=(workload,), hardware=(hardware,))
+    analyses = pipeline.analyse(settings)
+    files: dict[str, str] = {}
+    analysis = analyses[0][0]
+    if static_dir is not None:
+        result = pipeline.complete(analyses, pipeline.load_static(static_dir))
+        analysis = result.main
+        files["verification.json"] = result.verification.to_json()
+    files |= report_files(analysis)
+    if markdown:
+        from mkdocs_dsocr.site.summary import report_markdown
+
+        files["report.md"] = report_markdown(analysis)
+    folder = _folder(output, analysis.report.report_id)
+    _write(folder, {name: text.encode() for name, text in files.items()})
+    click.echo(f"{analysis.report.predicted_total_time_ms:.3f} ms predicted", err=True)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@_model
+@_workload_option
+@_hardware
+@_device
+def export(directory: Path, model: str, workload: str, hardware: str, device: str) -> None:
+    """Write the pages as plain Markdown to DIRECTORY, for any generator."""
+    from mkdocs_dsocr import pipeline
+
+    settings = pipeline.Settings(model, (workload,), (hardware,), device)
+    analyses = pipeline.analyse(settings)
+    result = pipeline.complete(analyses, pipeline.trace_model(analyses, device, _say))
+    _, pages, others = pipeline.site_files(result, "markdown")
+    _write(directory, {**{k: v.encode() for k, v in pages.items()}, **others})
+    for failure in result.verification.failures:
+        raise click.ClickException(f"formula and trace differ: {failure}")
+
+
+@main.command()
+def env() -> None:
+    """Say which versions are installed, what ``auto`` resolves to, and which ids ship."""
+    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr.inputs import shipped
+
+    click.echo(f"mkdocs-dsocr {__version__}, Python {platform.python_version()}")
+    for package in PACKAGES:
+        click.echo(f"  {package} {_version(package)}")
+    click.echo(f"device auto: {pipeline.auto_device(pipeline.Settings())}")
+    for kind in ("models", "workloads", "hardware"):
+        click.echo(f"{kind}: {', '.join(shipped(kind))}")  # type: ignore[arg-type]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _say(message: str) -> None:
+    click.echo(message, err=True)
+
+
+def _workload_file(folder: Path, sizes: tuple[int | None, ...], crop_grid: str | None) -> str:
+    """Write the workload that the flags describe and return its path."""
+    from mkdocs_dsocr.inputs import InputError
+
+    names = ("--base-size", "--image-size", "--seq-len", "--crop-mode")
+    for name, value in zip(names, sizes, strict=True):
+        if value is None:
+            raise InputError("option", name, "nothing", f"all of {', '.join(names)} together")
+    base_size, image_size, seq_len, crop_mode = sizes
+    lines = [
+        "profile_id: custom",
+        f"base_size: {base_size}",
+        f"image_size: {image_size}",
+        f"seq_len: {seq_len}",
+        f"crop_mode: {'true' if crop_mode else 'false'}",
+        "max_new_tokens: 512",
+    ]
+    if crop_grid is not None or crop_mode:
+        grid = (crop_grid or "1x2").lower().split("x")
+        if len(grid) != 2 or not all(side.isdecimal() for side in grid):
+            raise InputError("option", "--crop-grid", repr(crop_grid), "WxH, such as 1x2")
+        lines.append(f"crop_grid: [{int(grid[0])}, {int(grid[1])}]")
+    path = folder / "custom.yaml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def _folder(output: Path | None, run_id: str) -> Path:
+    return output if output is not None else Path(DEFAULT_OUTPUT.format(run_id=run_id))
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write all files, each whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    from mkdocs_dsocr.inputs import InputError
+
+    temporary: list[tuple[Path, Path]] = []
+    try:
+        for name, content in files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{target.name}.part")
+            temporary.append((part, target))
+            part.write_bytes(content)
+        for part, target in temporary:
+            os.replace(part, target)
+    except OSError as error:
+        for part, _ in temporary:
+            part.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise InputError(folder, "--output", reason.lower(), "a folder to write to") from error
+    click.echo(f"{len(files)} files in {folder}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
