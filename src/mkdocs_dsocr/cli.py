@@ -31,7 +31,9 @@ class _Commands(click.Group):
             raise click.UsageError(str(error)) from error
 
 
-_model = click.option("--model", default="deepseek-ocr-v1-base", show_default=True, help="Id or path.")
+_model = click.option(
+    "--model", default="deepseek-ocr-v1-base", show_default=True, help="Id or path."
+)
 _hardware = click.option("--hardware", default="rtx-5090", show_default=True, help="Id or path.")
 _device = click.option(
     "--device",
@@ -57,7 +59,7 @@ def _workload_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dsocr")
 def main() -> None:
-    """Static analysis of DeepSeek-OCR: exact FLOPs, bytes, memory and predicted times."""
+    """Analyse DeepSeek-OCR statically: exact FLOPs, bytes, memory and predicted times."""
 
 
 @main.command()
@@ -164,13 +166,14 @@ def env() -> None:
     """Say which versions are installed, what ``auto`` resolves to, and which ids ship."""
     from mkdocs_dsocr import pipeline
     from mkdocs_dsocr.inputs import shipped
+    from mkdocs_dsocr.inputs.references import KINDS
 
     click.echo(f"mkdocs-dsocr {__version__}, Python {platform.python_version()}")
     for package in PACKAGES:
         click.echo(f"  {package} {_version(package)}")
     click.echo(f"device auto: {pipeline.auto_device(pipeline.Settings())}")
-    for kind in ("models", "workloads", "hardware"):
-        click.echo(f"{kind}: {', '.join(shipped(kind))}")  # type: ignore[arg-type]
+    for kind in KINDS:
+        click.echo(f"{kind}: {', '.join(shipped(kind))}")
 
 
 def _version(package: str) -> str:

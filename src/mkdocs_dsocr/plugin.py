@@ -25,7 +25,7 @@ NAV_TITLE = "Analytic model"
 HOME_TITLE = "DeepSeek-OCR, analysed"
 
 
-class DsocrConfig(base.Config):
+class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     """Options in ``mkdocs.yml``."""
 
     enabled = c.Type(bool, default=True)
@@ -36,7 +36,7 @@ class DsocrConfig(base.Config):
     device = c.Choice(("auto", "cuda", "meta"), default="auto")
 
 
-class DsocrPlugin(BasePlugin[DsocrConfig]):
+class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     """Adds the analytic model of DeepSeek-OCR to a site."""
 
     def __init__(self) -> None:
@@ -138,7 +138,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):
                     out.write(content)
                 if artifact:
                     editor.files.src_uris[source].dest_uri = uri
-            return editor.files
+            extended: Files = editor.files
+        return extended
 
     def _fill_nav(self, config: MkDocsConfig, path: str, site: Site) -> None:
         """Put the pages where the navigation asks for them; say so where it does not."""

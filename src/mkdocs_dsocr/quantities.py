@@ -92,10 +92,11 @@ def exact_div(a: Quantity, b: Quantity) -> Any:
     """
     if _is_symbolic(a, b):
         return _apply("exact_div", a, b)
-    quotient, rest = divmod(a, b)  # type: ignore[type-var]
-    if rest if isinstance(rest, int) else any(rest.flat):  # type: ignore[union-attr]
+    whole: Any = a // b  # type: ignore[operator]
+    different: Any = whole * b != a
+    if different if isinstance(different, bool) else different.any():
         raise ValueError(f"{b} does not divide {a}")
-    return quotient
+    return whole
 
 
 def ratio(a: Quantity, b: Quantity) -> Any:

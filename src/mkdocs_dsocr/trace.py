@@ -111,9 +111,7 @@ class Trace:
                     for m in data["modules"]
                 ),
                 passes=tuple(
-                    PassRecord(
-                        PassShape(**p["shape"]), dict(p["matmul_flops"]), p["kvcache_bytes"]
-                    )
+                    PassRecord(PassShape(**p["shape"]), dict(p["matmul_flops"]), p["kvcache_bytes"])
                     for p in data["passes"]
                 ),
             )

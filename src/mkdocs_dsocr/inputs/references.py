@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from mkdocs_dsocr import resources
 from mkdocs_dsocr.inputs.errors import InputError, shown
 
 Kind = Literal["models", "workloads", "hardware"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 def shipped(kind: Kind) -> list[str]:

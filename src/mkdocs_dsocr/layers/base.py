@@ -166,33 +166,33 @@ class BaseLayer:
         symbols = {n: Symbol(d.symbol) for n, d in self.dimensions().items()}  # type: ignore[attr-defined]
         return dataclasses.replace(self, **symbols)  # type: ignore[type-var]
 
-    def forward_tensor_core_flops(self) -> Quantity:
+    def forward_tensor_core_flops(self) -> Any:
         """TFLOPs (1e12) on tensor cores."""
         return ratio(summed(self, tensor_core_flops), TFLOP)
 
-    def forward_cuda_core_flops(self) -> Quantity:
+    def forward_cuda_core_flops(self) -> Any:
         """TFLOPs (1e12) on CUDA cores."""
         return ratio(summed(self, cuda_core_flops), TFLOP)
 
-    def forward_cal_io(self) -> Quantity:
+    def forward_cal_io(self) -> Any:
         """Terabits (1e12 bit) that cross the borders of its kernels."""
         return ratio(BITS_PER_BYTE * summed(self, io_bytes), TERABIT)
 
-    def forward_arithmetic_intensity(self) -> Quantity:
+    def forward_arithmetic_intensity(self) -> Any:
         """FLOPs per bit; 0 where nothing moves."""
         flops = summed(self, tensor_core_flops) + summed(self, cuda_core_flops)
         bits = BITS_PER_BYTE * summed(self, io_bytes)
         return 0 if isinstance(bits, int) and bits == 0 else ratio(flops, bits)
 
-    def forward_memory_weight(self) -> Quantity:
+    def forward_memory_weight(self) -> Any:
         """GB (1e9 byte) of resident parameters."""
         return ratio(resident(self, weight_bytes), GIGABYTE)
 
-    def forward_memory_activation(self) -> Quantity:
+    def forward_memory_activation(self) -> Any:
         """GB (1e9 byte) of activations at its largest operation."""
         return ratio(peak(self, activation_bytes), GIGABYTE)
 
-    def forward_memory_kvcache(self) -> Quantity:
+    def forward_memory_kvcache(self) -> Any:
         """GB (1e9 byte) of KV cache after the call."""
         return ratio(resident(self, kvcache_bytes), GIGABYTE)
 

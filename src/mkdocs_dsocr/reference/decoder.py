@@ -152,7 +152,7 @@ class DeepseekV2MoE(nn.Module):
         load = self._load(chosen.sum(dim=0), indices.numel())
         order = indices.view(-1).argsort()
         gathered = tokens[order // indices.shape[1]]
-        parts = gathered.split(load)
+        parts = torch.split(gathered, load)
         results = [e(p) for e, p in zip(self.experts, parts, strict=True) if p.shape[0]]
         joined = torch.cat(results, dim=0)
         placed = torch.empty_like(joined)

@@ -133,7 +133,7 @@ class Block(nn.Module):
             x = F.pad(x, (0, 0, 0, pad, 0, pad))
         n = (side + pad) // w
         windows = x.view(batch, n, w, n, w, width).transpose(2, 3).contiguous()
-        out = self.attn(windows.view(-1, w, w, width)).view(batch, n, n, w, w, width)
+        out: Tensor = self.attn(windows.view(-1, w, w, width)).view(batch, n, n, w, w, width)
         out = out.transpose(2, 3).contiguous().view(batch, side + pad, side + pad, width)
         return out[:, :side, :side].contiguous() if pad else out
 

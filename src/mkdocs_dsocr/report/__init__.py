@@ -4,4 +4,4 @@ from mkdocs_dsocr.report.build import Analysis
 from mkdocs_dsocr.report.files import report_files
 from mkdocs_dsocr.report.schema import AnalyticModelReport, TargetOperatorList, json_schema
 
-__all__ = ["AnalyticModelReport", "Analysis", "TargetOperatorList", "json_schema", "report_files"]
+__all__ = ["Analysis", "AnalyticModelReport", "TargetOperatorList", "json_schema", "report_files"]

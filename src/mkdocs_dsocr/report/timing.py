@@ -24,9 +24,7 @@ def kernel_times_ms(kernel: Kernel, hardware: Hardware) -> tuple[float, float, f
     )
 
 
-def series_of_maximum(
-    first: Sequence[float], last: Sequence[float], steps: int
-) -> list[float]:
+def series_of_maximum(first: Sequence[float], last: Sequence[float], steps: int) -> list[float]:
     """Return the sum of the largest component over equally spaced steps, by component.
 
     The components go from `first` to `last` in a straight line. Where the same

@@ -54,8 +54,9 @@ def stacked(title: str, description: str, items: Sequence[Bar]) -> Markup:
         column, row = index % 2, index // 2
         left, y = column * WIDTH / 2, 50 + row * 24
         parts.append(
-            f'<rect class="dsocr-c{index % 8}" x="{left:.0f}" y="{y}" width="14" height="14" rx="2"/>'
-            f'<text x="{left + 22:.0f}" y="{y + 12}">{escape(bar.label)}: {escape(bar.value)}</text>'
+            f'<rect class="dsocr-c{index % 8}" x="{left:.0f}" y="{y}" '
+            f'width="14" height="14" rx="2"/><text x="{left + 22:.0f}" y="{y + 12}">'
+            f"{escape(bar.label)}: {escape(bar.value)}</text>"
         )
     return _svg(title, description, 50 + 24 * ((len(items) + 1) // 2), parts)
 

@@ -16,9 +16,10 @@ from markupsafe import Markup
 
 from mkdocs_dsocr.layers import base
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Rationale
+from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation
-from mkdocs_dsocr.quantities import Quantity, is_zero, total
+from mkdocs_dsocr.quantities import Quantity, Symbol, is_zero, total
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
 
@@ -57,7 +58,6 @@ class ChildRow:
     arguments: Markup
     numbers: Markup
     flops: int
-    parameters: int
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _docstring(layer: BaseLayer) -> str:
 
 def _symbols(layer: BaseLayer) -> Iterator[SymbolRow]:
     for name, dimension in layer.dimensions().items():
-        symbol = notation.mathml(base.Symbol(dimension.symbol))
+        symbol = notation.mathml(Symbol(dimension.symbol))
         value = getattr(layer, name)
         shown = units.integer(value) if isinstance(value, int) else f"{value:.4f}"
         yield SymbolRow(symbol, dimension, name, shown)
@@ -189,7 +189,7 @@ def _rows(
         if isinstance(part, Operation) and isinstance(real, Operation):
             yield _operation(part, real, values)
         elif isinstance(part, Child) and isinstance(real, Child):
-            yield _child(part, real, values)
+            yield from _children(part, real)
 
 
 def _operation(part: Operation, real: Operation, values: dict[str, Any]) -> OperationRow:
@@ -206,24 +206,31 @@ def _operation(part: Operation, real: Operation, values: dict[str, Any]) -> Oper
     return OperationRow(part.name, family, tuple(formulas), part.why)
 
 
-def _child(part: Child, real: Child, values: dict[str, Any]) -> ChildRow:
-    dimensions = part.layer.dimensions()
+def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
+    """Yield a row for a child, or for what it holds if it only holds others."""
+    name = f"{path}{part.name}"
+    if isinstance(part.layer, ModuleList | Sequential) and isinstance(
+        real.layer, ModuleList | Sequential
+    ):
+        for inner, inner_real in zip(part.layer.items, real.layer.items, strict=True):
+            yield from _children(inner, inner_real, f"{name}.")
+        return
     symbols, numbers = [], []
-    for name, dimension in dimensions.items():
-        own = getattr(part.layer, name)
-        head = notation.mathml(base.Symbol(dimension.symbol))
+    for field, dimension in part.layer.dimensions().items():
+        head = notation.mathml(Symbol(dimension.symbol))
+        own, value = getattr(part.layer, field), getattr(real.layer, field)
         symbols.append(Markup("{} = {}").format(head, notation.mathml(own)))
-        numbers.append(Markup("{} = {}").format(head, notation.mathml(getattr(real.layer, name))))
+        numbers.append(Markup("{} = {}").format(head, notation.mathml(value)))
     times = real.count if real.active is None else 1
-    return ChildRow(
-        name=part.name,
+    flops = _sum(real.layer, base.tensor_core_flops) + _sum(real.layer, base.cuda_core_flops)
+    yield ChildRow(
+        name=name,
         class_name=part.layer.class_name(),
         count=real.count,
         repetition=real.repetition,
         arguments=Markup(", ").join(symbols),
         numbers=Markup(", ").join(numbers),
-        flops=times * (_sum(real.layer, base.tensor_core_flops) + _sum(real.layer, base.cuda_core_flops)),
-        parameters=times * _resident(real.layer, base.num_parameters),
+        flops=times * flops,
     )
 
 
@@ -264,7 +271,7 @@ def _expanded(symbolic: BaseLayer, metric: base.MetricOf) -> Markup | None:
             terms.append(own if visit.modules == 1 else visit.modules * own)
     if not terms or len(terms) > EXPANDED_TERMS:
         return None
-    return notation.mathml(total(terms), display="block")
+    return notation.mathml(total(terms))
 
 
 def _sum(layer: BaseLayer, metric: base.MetricOf) -> int:

@@ -109,13 +109,16 @@ MATHML: Final = _Notation(
         "sub": "{0}<mo>−</mo>{1}",
         "mul": "{0}<mo>·</mo>{1}",
         "pow": "<msup><mrow>{0}</mrow><mrow>{1}</mrow></msup>",
-        "ceil_div": "<mrow><mo>⌈</mo><mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac><mo>⌉</mo></mrow>",
+        "ceil_div": (
+            "<mrow><mo>⌈</mo><mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac><mo>⌉</mo></mrow>"
+        ),
         "exact_div": "<mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac>",
         "ratio": "<mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac>",
         "maximum": "<mrow><mi>max</mi><mo>(</mo>{0}<mo>,</mo>{1}<mo>)</mo></mrow>",
     },
     needed=TYPESET,
 )
+
 
 def text(quantity: Quantity, values: Mapping[str, Any] | None = None) -> str:
     """Return a formula as plain text."""
@@ -127,9 +130,7 @@ def latex(quantity: Quantity, values: Mapping[str, Any] | None = None) -> str:
     return _write(quantity, LATEX, values, 0)
 
 
-def mathml(
-    quantity: Quantity, values: Mapping[str, Any] | None = None, display: str = "inline"
-) -> Markup:
+def mathml(quantity: Quantity, values: Mapping[str, Any] | None = None) -> Markup:
     """Return a formula as a MathML element with its text and its LaTeX.
 
     Parameters
@@ -138,13 +139,11 @@ def mathml(
         A number or an expression.
     values
         Numbers to put in for the symbols.
-    display
-        ``inline`` or ``block``.
     """
     body = _write(quantity, MATHML, values, 0)
     alt, tex = escape(text(quantity, values)), escape(latex(quantity, values))
     return Markup(
-        f'<math display="{display}" alttext="{alt}"><semantics><mrow>{body}</mrow>'
+        f'<math alttext="{alt}"><semantics><mrow>{body}</mrow>'
         f'<annotation encoding="application/x-tex">{tex}</annotation></semantics></math>'
     )
 

@@ -55,7 +55,8 @@ class Site:
     @cached_property
     def layer_pages(self) -> dict[str, LayerPage]:
         return {
-            name: LayerPage(self.main, self.verification, name) for name in sorted(self.main.classes)
+            name: LayerPage(self.main, self.verification, name)
+            for name in sorted(self.main.classes)
         }
 
     @property

@@ -14,7 +14,8 @@ def report_markdown(analysis: Analysis) -> str:
         "",
         f"{report.model.model_id}, {report.workload.num_pages} page(s), "
         f"{report.workload.seq_len} prompt tokens and {report.workload.max_new_tokens} new ones, "
-        f"on {report.hardware.name}: {units.milliseconds(report.predicted_total_time_ms)} predicted.",
+        f"on {report.hardware.name}: "
+        f"{units.milliseconds(report.predicted_total_time_ms)} predicted.",
         "",
         "## Stages",
         "",

@@ -31,10 +31,12 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def flops(value: float) -> str:
+    """Return an amount of FLOPs."""
     return scaled(value, "FLOP")
 
 
 def bytes_(value: float) -> str:
+    """Return an amount of bytes, 1 kB being 1000."""
     return scaled(value, "B")
 
 

@@ -72,8 +72,7 @@ class DeepSeekOCRSession:
 
     def views(self, count: int, size: int) -> Tensor:
         """Return pixels ``[count, 3, size, size]``."""
-        shape = (count, constants.IMAGE_CHANNELS, size, size)
-        return torch.zeros(shape, dtype=torch.bfloat16, device=self.device)
+        return self._zeros(count, constants.IMAGE_CHANNELS, size, size)
 
     def token_ids(self, batch: int, length: int) -> Tensor:
         """Return token ids ``[batch, length]``."""
@@ -85,8 +84,7 @@ class DeepSeekOCRSession:
         language = self.config.language
         shape = (batch, language.num_key_value_heads, length, language.head_dim)
         for index in range(language.num_hidden_layers if length else 0):
-            k, v = (torch.zeros(shape, dtype=torch.bfloat16, device=self.device) for _ in "kv")
-            cache.layers[index] = (k, v)
+            cache.layers[index] = (self._zeros(*shape), self._zeros(*shape))
         return cache
 
     def page(self, global_view: PassShape, local: PassShape | None) -> Page:
@@ -114,7 +112,7 @@ class DeepSeekOCRSession:
         cache = self.cache(shape.batch, shape.kv_len - shape.q_len)
         hidden = self.config.language.hidden_size
         features = [
-            torch.zeros((shape.image_tokens, hidden), dtype=torch.bfloat16, device=self.device)
+            self._zeros(shape.image_tokens, hidden)
             for _ in range(shape.batch if shape.image_tokens else 0)
         ]
         ids = self.token_ids(shape.batch, shape.q_len)
@@ -125,10 +123,13 @@ class DeepSeekOCRSession:
         views = shape.tiles_w * shape.tiles_h
         side = -(-(shape.image_size // constants.SAM_PATCH) // constants.DOWNSAMPLE)
         width = self.config.sam.downsample_channels[-1]
-        new = {"dtype": torch.bfloat16, "device": self.device}
-        sam = torch.zeros((views, width, side, side), **new)  # type: ignore[arg-type]
-        clip = torch.zeros((views, side**2 + 1, self.config.clip.width), **new)  # type: ignore[arg-type]
-        return sam, clip
+        return (
+            self._zeros(views, width, side, side),
+            self._zeros(views, side**2 + 1, self.config.clip.width),
+        )
+
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.bfloat16, device=self.device)
 
 
 @contextmanager

@@ -148,16 +148,12 @@ def _stages(
     return [*stages, _stage("decode", decode, prefixes["prefill"], steps)]
 
 
-def _stage(
-    name: str, calls: list[_Call], roots: Sequence[str], repeats: int
-) -> dict[str, Any]:
+def _stage(name: str, calls: list[_Call], roots: Sequence[str], repeats: int) -> dict[str, Any]:
     inside = [
         c for c in calls if any(c.path == root or c.path.startswith(f"{root}.") for root in roots)
     ]
     parameters = {
-        f"{c.path}.{n}": p.numel()
-        for c in inside
-        for n, p in c.info.module.named_parameters()
+        f"{c.path}.{n}": p.numel() for c in inside for n, p in c.info.module.named_parameters()
     }
     tops = [c for c in inside if c.path == roots[-1]]
     return {

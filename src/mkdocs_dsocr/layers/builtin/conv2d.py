@@ -31,9 +31,7 @@ class Conv2d(BaseLayer):
     bias: bool = False
 
     def parameters(self) -> Iterator[Parameter]:
-        yield Parameter(
-            "weight", (self.out_channels, self.in_channels, self.kernel, self.kernel)
-        )
+        yield Parameter("weight", (self.out_channels, self.in_channels, self.kernel, self.kernel))
         if self.bias:
             yield Parameter("bias", (self.out_channels,))
 
@@ -79,9 +77,7 @@ class UnusedConv2d(BaseLayer):
     kernel: Quantity = dim("p", "side of the kernel", "px")
 
     def parameters(self) -> Iterator[Parameter]:
-        yield Parameter(
-            "weight", (self.out_channels, self.in_channels, self.kernel, self.kernel)
-        )
+        yield Parameter("weight", (self.out_channels, self.in_channels, self.kernel, self.kernel))
 
     def forward(self) -> Iterator[Operation | Child]:
         yield from ()

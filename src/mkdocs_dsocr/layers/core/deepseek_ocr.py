@@ -80,9 +80,7 @@ class ProjectorPart(_ModelPart):
             ),
             writes=(Tensor("joined", rows * width),),
         )
-        yield Child(
-            "projector", MlpProjector(rows=rows, d_in=width, hidden_size=self.hidden_size)
-        )
+        yield Child("projector", MlpProjector(rows=rows, d_in=width, hidden_size=self.hidden_size))
         if self.tiled:
             yield copy("tiles to one map", rows * self.hidden_size)
         lines = self.tiles_h * self.side

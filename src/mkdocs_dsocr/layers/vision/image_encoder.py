@@ -108,7 +108,9 @@ class ImageEncoderViT(BaseLayer):
         norm = LayerNorm2d(views=self.views, channels=self.neck_channels, side=self.grid)
         yield Child("0", self._conv(width, self.neck_channels, 1, self.grid, self.grid))
         yield Child("1", norm)
-        yield Child("2", self._conv(self.neck_channels, self.neck_channels, 3, self.grid, self.grid))
+        yield Child(
+            "2", self._conv(self.neck_channels, self.neck_channels, 3, self.grid, self.grid)
+        )
         yield Child("3", norm)
 
     def _conv(

@@ -41,9 +41,7 @@ class LayerNorm2d(BaseLayer):
         def row(name: str) -> Tensor:
             return Tensor(name, pixels)
 
-        def step(
-            name: str, flops: Quantity, reads: tuple[Tensor, ...], write: Tensor
-        ) -> Operation:
+        def step(name: str, flops: Quantity, reads: tuple[Tensor, ...], write: Tensor) -> Operation:
             return Operation(
                 name,
                 "norm",
