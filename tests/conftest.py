@@ -118,3 +118,11 @@ def material_site(build_site: BuildSite) -> BuiltSite:
 
 def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="session")
+def offline_site(build_site: BuildSite) -> BuiltSite:
+    """The site as README's mkdocs.yml sets it up: Material without fonts from elsewhere."""
+    built = build_site(MINIMAL.replace("theme: material", "theme: {name: material, font: false}"))
+    assert built.returncode == 0, built.output
+    return built

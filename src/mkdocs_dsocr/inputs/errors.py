@@ -26,6 +26,20 @@ class InputError(ValueError):
         super().__init__(f"{place}: found {found}; allowed: {allowed}")
 
 
+class ContradictionError(ValueError):
+    """Values that do not fit each other, raised while a file is validated.
+
+    Parameters
+    ----------
+    key, found, allowed
+        As in :class:`InputError`, whose message it becomes.
+    """
+
+    def __init__(self, key: str, found: str, allowed: str) -> None:
+        self.key, self.found, self.allowed = key, found, allowed
+        super().__init__(f"found {found}; allowed: {allowed}")
+
+
 def shown(value: object, limit: int = 60) -> str:
     """Return `value` as it should stand in a message: printable and short."""
     text = repr(value)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from mkdocs_dsocr.inputs.errors import InputError, shown
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
 
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 20
@@ -112,5 +112,9 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
         if first["type"] == "extra_forbidden":
             known = ", ".join(sorted(model.model_fields))
             raise InputError(path, key, "an unknown key", f"one of {known}") from None
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, ContradictionError):
+            key = ".".join(k for k in (key, cause.key) if k)
+            raise InputError(path, key, cause.found, cause.allowed) from None
         message = first["msg"].removeprefix("Value error, ")
         raise InputError(path, key, shown(first["input"]), message) from None

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from mkdocs_dsocr.inputs.errors import InputError, shown
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
 from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
 from mkdocs_dsocr.inputs.references import resolve
 
@@ -34,9 +34,11 @@ class Peak(Strict):
     def _derivable(self) -> Self:
         derived = self.units * self.clock_ghz * self.flops_per_clock / 1000
         if abs(self.tflops - derived) > TOLERANCE * derived:
-            raise ValueError(
+            raise ContradictionError(
+                "tflops",
+                f"{self.tflops:g}",
                 f"within {TOLERANCE:.0%} of units × clock × FLOPs per clock = {derived:.1f} TFLOPS "
-                f"(a sparse figure is twice that), not {self.tflops:g}"
+                "(a sparse figure is twice the dense one)",
             )
         return self
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from mkdocs_dsocr.inputs.errors import ContradictionError
 from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
 from mkdocs_dsocr.inputs.hardware import Identifier
 from mkdocs_dsocr.inputs.references import resolve
@@ -56,13 +57,18 @@ class Workload(Strict):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.seq_len is None and self.text_tokens is None:
-            raise ValueError("one of seq_len and text_tokens")
+            raise ContradictionError("seq_len", "neither", "one of seq_len and text_tokens")
         if self.crop_mode and self.page_size is None and self.crop_grid is None:
-            raise ValueError("page_size or crop_grid beside crop_mode: true")
+            raise ContradictionError(
+                "crop_mode", "true without a page", "page_size or crop_grid beside it"
+            )
         if not self.crop_mode and self.crop_grid is not None:
-            raise ValueError("no crop_grid beside crop_mode: false")
+            raise ContradictionError(
+                "crop_grid", "a grid beside crop_mode: false", "crop_mode: true, or no grid"
+            )
         if self.crop_grid is not None and self.crop_grid[0] * self.crop_grid[1] > MAX_TILES:
-            raise ValueError(f"a crop_grid of at most {MAX_TILES} tiles")
+            tiles = self.crop_grid[0] * self.crop_grid[1]
+            raise ContradictionError("crop_grid", f"{tiles:,} tiles", f"at most {MAX_TILES:,}")
         return self
 
     @property

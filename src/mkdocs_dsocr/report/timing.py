@@ -33,7 +33,7 @@ def series_of_maximum(first: Sequence[float], last: Sequence[float], steps: int)
     """
     result = [0.0] * len(first)
     low, high = first.index(max(first)), last.index(max(last))
-    if low == high:
+    if low == high or steps == 1:
         result[low] = steps * (first[low] + last[low]) / 2
         return result
     half = steps // 2

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mkdocs_dsocr.layers import base
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Rationale
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Group, Rationale
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation
@@ -55,6 +55,7 @@ class ChildRow:
     class_name: str
     count: int
     repetition: str
+    runs: int
     arguments: Markup
     numbers: Markup
     flops: int
@@ -207,13 +208,14 @@ def _operation(part: Operation, real: Operation, values: dict[str, Any]) -> Oper
 
 
 def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
-    """Yield a row for a child, or for what it holds if it only holds others."""
+    """Yield a row for a child, or a row for each layer in it if it only holds others."""
     name = f"{path}{part.name}"
-    if isinstance(part.layer, ModuleList | Sequential) and isinstance(
-        real.layer, ModuleList | Sequential
-    ):
-        for inner, inner_real in zip(part.layer.items, real.layer.items, strict=True):
-            yield from _children(inner, inner_real, f"{name}.")
+    inner = [c.layer for c in real.layer.children()]
+    stage = isinstance(real.layer, Group) and inner and all(isinstance(x, Group) for x in inner)
+    if stage or isinstance(real.layer, ModuleList | Sequential):
+        prefix = "" if stage else f"{name}."
+        for below, below_real in zip(part.layer.children(), real.layer.children(), strict=True):
+            yield from _children(below, below_real, prefix)
         return
     symbols, numbers = [], []
     for field, dimension in part.layer.dimensions().items():
@@ -221,16 +223,16 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
         own, value = getattr(part.layer, field), getattr(real.layer, field)
         symbols.append(Markup("{} = {}").format(head, notation.mathml(own)))
         numbers.append(Markup("{} = {}").format(head, notation.mathml(value)))
-    times = real.count if real.active is None else 1
-    flops = _sum(real.layer, base.tensor_core_flops) + _sum(real.layer, base.cuda_core_flops)
+    alone = Group(items=(real,))
     yield ChildRow(
         name=name,
-        class_name=part.layer.class_name(),
+        class_name="" if isinstance(real.layer, Group) else part.layer.class_name(),
         count=real.count,
         repetition=real.repetition,
+        runs=real.calls * real.steps,
         arguments=Markup(", ").join(symbols),
         numbers=Markup(", ").join(numbers),
-        flops=times * flops,
+        flops=_sum(alone, base.tensor_core_flops) + _sum(alone, base.cuda_core_flops),
     )
 
 

@@ -72,7 +72,7 @@ class DeepseekOCRStaticAnalyzer:
             for name, counts in counter.get_flop_counts().items()
             if (path := self._path(name)) is not None
         }
-        return PassRecord(shape, flops, cache.nbytes)
+        return PassRecord(shape, dict(sorted(flops.items())), cache.nbytes)
 
     def _path(self, name: str) -> str | None:
         """Return the module path of a counter's name, which starts at the class first called."""

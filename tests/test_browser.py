@@ -1,0 +1,175 @@
+"""The built site in a real Chromium: no error, no request elsewhere, nothing that spills."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.conftest import BuiltSite, chromium
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        chromium() is None and os.environ.get("CI") != "true", reason="no Chromium on this machine"
+    ),
+]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PAGES = (
+    "dsocr/",
+    "dsocr/layers/",
+    "dsocr/layers/Attention/",
+    "dsocr/layers/DeepseekV2MoE/",
+    "dsocr/layers/Linear/",
+    "dsocr/layers/LMHead/",
+    "dsocr/hierarchy/",
+    "dsocr/verification/",
+    "dsocr/workload/",
+    "dsocr/artifacts/",
+)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(offline_site: BuiltSite) -> Iterator[str]:
+    handler = functools.partial(_Quiet, directory=str(offline_site.site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    path = chromium()
+    assert path is not None, "CI needs a Chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """A tab that remembers errors and requests."""
+
+    def __init__(self, browser: Browser, address: str, width: int = 1440, dark: bool = False):
+        scheme = "dark" if dark else "light"
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+        )
+        self.page: Page = context.new_page()
+        self.address = address
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("requestfailed", lambda r: self.errors.append(f"failed: {r.url}"))
+        self.page.on("request", lambda r: self.requests.append(r.url))
+
+    def open(self, path: str, until: Literal["load", "networkidle"] = "load") -> Page:
+        response = self.page.goto(self.address + path, wait_until=until)
+        assert response is not None
+        assert response.ok
+        return self.page
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_no_error_and_no_request_to_another_host(chrome: Browser, address: str, dark: bool) -> None:
+    visitor = Visitor(chrome, address, dark=dark)
+    for path in PAGES:
+        visitor.open(path, "networkidle")
+    assert visitor.errors == []
+    assert [r for r in visitor.requests if not r.startswith((address, "data:"))] == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_the_page_never_scrolls_sideways(chrome: Browser, address: str, width: int) -> None:
+    visitor = Visitor(chrome, address, width=width)
+    for path in PAGES:
+        page = visitor.open(path)
+        spill = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert spill <= 0, (path, width, spill)
+
+
+def test_formulas_are_typeset_with_the_math_font(chrome: Browser, address: str) -> None:
+    page = Visitor(chrome, address).open("dsocr/layers/DeepseekV2MoE/")
+    formulas = page.locator("math")
+    assert formulas.count() > 30
+    assert all(f.get_attribute("alttext") for f in formulas.all())
+    assert page.evaluate("document.fonts.check('16px \"STIX Two Math\"')")
+    # The LaTeX beside each formula is for copying, not for the eye.
+    assert page.locator("annotation").first.is_hidden()
+    box = formulas.first.bounding_box()
+    assert box is not None
+    assert box["height"] > 5
+
+
+def test_a_layer_page_answers_and_links(chrome: Browser, address: str) -> None:
+    page = Visitor(chrome, address).open("dsocr/layers/DeepseekV2MoE/")
+    assert page.locator("h1").inner_text().startswith("DeepseekV2MoE")
+    assert "Formula and trace agree" in page.locator(".dsocr").first.inner_text()
+    page.locator(".dsocr-formulas a", has_text="MoEGate").first.click()
+    page.wait_for_url("**/layers/MoEGate/")
+    assert page.locator("h1").inner_text().startswith("MoEGate")
+
+
+def test_the_value_beside_a_formula_is_the_formulas_value(chrome: Browser, address: str) -> None:
+    """What a reader can compute from the numbers on the page is the value on the page."""
+    page = Visitor(chrome, address).open("dsocr/layers/LlamaFlashAttention2/")
+    rows = page.locator(".dsocr-formulas tbody tr").all()
+    checked = 0
+    for row in rows:
+        math = row.locator("math").all()
+        value = row.locator("td.n").last.inner_text().split()[0].replace(",", "")
+        if len(math) != 2 or row.locator("a").count():
+            continue
+        text = math[1].get_attribute("alttext") or ""
+        code = text.replace("·", "*").replace("−", "-").replace("^", "**").replace(" / ", "//")
+        assert eval(code) == int(value), text
+        checked += 1
+    assert checked >= 10
+
+
+def test_search_finds_a_layer(chrome: Browser, address: str) -> None:
+    visitor = Visitor(chrome, address)
+    page = visitor.open("dsocr/")
+    page.locator("input.md-search__input").fill("LlamaRotaryEmbedding")
+    page.locator(".md-search-result__item").first.wait_for()
+    assert "LlamaRotaryEmbedding" in page.locator(".md-search-result__list").inner_text()
+    assert visitor.errors == []
+
+
+def test_charts_have_a_title_and_a_description(chrome: Browser, address: str) -> None:
+    page = Visitor(chrome, address).open("dsocr/")
+    charts = page.locator("svg.dsocr-chart")
+    assert charts.count() >= 3
+    for chart in charts.all():
+        assert chart.get_attribute("aria-label")
+        assert chart.locator("desc").text_content()
+        box = chart.bounding_box()
+        assert box is not None
+        assert box["width"] > 300

@@ -1,0 +1,170 @@
+"""Bad input gets one message that names file, key, what was found and what is allowed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from mkdocs_dsocr import resources
+from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.inputs import InputError, load_hardware, load_model_config, load_workload
+
+CASES = YAML(typ="safe", pure=True).load(
+    (Path(__file__).parent / "data" / "bad_inputs.yaml").read_text(encoding="utf-8")
+)
+WORKLOAD: dict[str, Any] = {
+    "profile_id": "w",
+    "base_size": 1024,
+    "image_size": 640,
+    "crop_mode": True,
+    "page_size": [1024, 1024],
+    "text_tokens": 10,
+    "max_new_tokens": 16,
+}
+
+
+def _changed(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(json.dumps(content))
+    for dotted, value in changes.items():
+        *parents, last = dotted.split(".")
+        place = result
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+        if value is None:
+            del place[last]
+    return result
+
+
+def _shipped(path: str) -> dict[str, Any]:
+    content: dict[str, Any] = YAML(typ="safe", pure=True).load(
+        (resources.data_dir() / path).read_text(encoding="utf-8")
+    )
+    return content
+
+
+def _arguments(folder: Path, case: dict[str, Any]) -> list[str]:
+    """Write the case's file and return the options that name it."""
+    if "config" in case:
+        original = _shipped("models/deepseek-ocr-v1-base/config.json")
+        (folder / "config.json").write_text(json.dumps(_changed(original, case["config"])))
+        return ["--model", f"{folder}/"]
+    kind = "hardware" if "hardware" in case else "workload"
+    path = folder / f"{kind[0]}.yaml"
+    if "text" in case:
+        path.write_text(case["text"], encoding="utf-8")
+    else:
+        original = _shipped("hardware/rtx-5090.yaml") if kind == "hardware" else WORKLOAD
+        with path.open("w") as out:
+            YAML(typ="safe", pure=True).dump(_changed(original, case[kind]), out)
+    return [f"--{kind}", str(path)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[c["name"] for c in CASES])
+def test_bad_input(tmp_path: Path, case: dict[str, Any]) -> None:
+    output = tmp_path / "out"
+    done = CliRunner().invoke(
+        main, ["analyze", *_arguments(tmp_path, case), "--output", str(output)]
+    )
+    assert done.exit_code == 2, done.output
+    message = done.output.strip().splitlines()[-1]
+    for words in case["says"]:
+        assert words in message
+    assert "; allowed: " in message
+    assert "Traceback" not in done.output
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--workload", "dsocr-huge", "found 'dsocr-huge'; allowed: a path, or one of dsocr-a4-"),
+        ("--hardware", "gtx-1", "found 'gtx-1'; allowed: a path, or one of a100-40gb-sxm"),
+        ("--model", "gpt", "found 'gpt'; allowed: a path, or one of deepseek-ocr-v1-base"),
+        ("--workload", "no/such.yaml", "no/such.yaml: found No such file or directory"),
+        ("--model", "no/such", "no/such/config.json: found No such file or directory"),
+    ],
+)
+def test_unknown_ids_and_paths(option: str, value: str, words: str) -> None:
+    done = CliRunner().invoke(main, ["analyze", option, value])
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+def test_a_binary_file(tmp_path: Path) -> None:
+    (tmp_path / "w.yaml").write_bytes(b"\x00\xff\xfe" * 50)
+    with pytest.raises(InputError, match=r"w\.yaml: found a byte that is no UTF-8 at 1"):
+        load_workload(str(tmp_path / "w.yaml"))
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    (tmp_path / "w.yaml").write_text("a: " + "x" * 1_000_001)
+    with pytest.raises(InputError, match="at most 1,000,000"):
+        load_workload(str(tmp_path / "w.yaml"))
+
+
+def test_a_folder_instead_of_a_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="directory"):
+        load_hardware(f"{tmp_path}/")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_an_output_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    done = CliRunner().invoke(main, ["analyze", "--output", str(tmp_path / "x")])
+    assert done.exit_code == 2
+
+
+def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    done = CliRunner().invoke(main, ["analyze", "--output", str(tmp_path / "file" / "x")])
+    assert done.exit_code == 2
+    assert "--output: found not a directory; allowed: a folder to write to" in done.output
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_language_config_wins_over_its_copies(tmp_path: Path) -> None:
+    content = _shipped("models/deepseek-ocr-v1-base/config.json")
+    content["num_hidden_layers"] = 99
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert load_model_config(f"{tmp_path}/").language.num_hidden_layers == 12
+    del content["language_config"]["num_hidden_layers"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert load_model_config(f"{tmp_path}/").language.num_hidden_layers == 99
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=300))
+def test_no_bytes_make_a_traceback(tmp_path: Path, data: bytes) -> None:
+    for name, load in (("w.yaml", load_workload), ("w.json", load_hardware)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match=name):
+            load(str(tmp_path / name))
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from([*WORKLOAD, "x"]) | st.text(max_size=5), inner)
+        ),
+        max_leaves=8,
+    )
+)
+def test_no_value_makes_a_traceback(tmp_path: Path, value: object) -> None:
+    text = json.dumps({**WORKLOAD, "base_size": value})
+    (tmp_path / "w.json").write_text(text)
+    try:
+        load_workload(str(tmp_path / "w.json"))
+    except InputError as error:
+        assert "base_size" in str(error)  # noqa: PT017 - valid sizes are drawn too

@@ -1,0 +1,86 @@
+"""Wheel and sdist carry all data and assets; the house's rules hold."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MINIMAL, ROOT
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An sdist, and the wheel built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    # Without build isolation nothing is downloaded.
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_sdist_is_complete(dist: Path) -> None:
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert "data/workloads/dsocr-standard-v1.yaml" in names
+    assert "src/mkdocs_dsocr/site/templates/layer.md.j2" in names
+    assert "LICENSE" in names
+
+
+def test_the_wheel_carries_data_and_assets(dist: Path) -> None:
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
+        names = set(archive.namelist())
+    for path in ROOT.joinpath("data").rglob("*"):
+        if path.is_file():
+            assert f"mkdocs_dsocr/{path.relative_to(ROOT).as_posix()}" in names
+    for path in ROOT.joinpath("src/mkdocs_dsocr").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert path.relative_to(ROOT / "src").as_posix() in names
+    assert not any("__pycache__" in name or name.startswith("tests") for name in names)
+
+
+def test_the_wheel_builds_the_same_pages(dist: Path, tmp_path: Path) -> None:
+    """Installed in a folder of its own, in an empty project with four lines of mkdocs.yml."""
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
+        archive.extractall(installed)
+    sites = []
+    for name, source in (("wheel", installed), ("checkout", ROOT / "src")):
+        project = tmp_path / name
+        (project / "docs").mkdir(parents=True)
+        (project / "docs/index.md").write_text("# Home\n")
+        (project / "mkdocs.yml").write_text(MINIMAL)
+        code = (
+            f"import sys; sys.path.insert(0, {str(source)!r})\n"
+            "import mkdocs_dsocr, mkdocs.__main__\n"
+            f"assert mkdocs_dsocr.__file__.startswith({str(source)!r})\n"
+            "mkdocs.__main__.cli(['build', '--strict', '-q'])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        sites.append(project / "site/dsocr")
+    pages = [{p.relative_to(s): p.read_bytes() for p in s.rglob("*.*")} for s in sites]
+    assert pages[0] == pages[1]
+    assert len(pages[0]) > 50
+
+
+@pytest.mark.parametrize("command", [["lint-imports"], ["ruff", "check", "."], ["mypy"]])
+def test_the_house_is_in_order(command: list[str]) -> None:
+    tool = shutil.which(command[0], path=str(Path(sys.executable).parent)) or command[0]
+    done = subprocess.run(
+        [tool, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_module_needs_scrolling() -> None:
+    for path in (ROOT / "src").rglob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path

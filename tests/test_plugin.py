@@ -1,0 +1,255 @@
+"""The plugin in real builds: pages, navigation, neighbours, verdicts, the same bytes again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, BuildSite, BuiltSite
+
+LAYERS = [
+    "Attention",
+    "Block",
+    "CLIPVisionEmbeddings",
+    "Conv2d",
+    "DeepseekOCRModel",
+    "DeepseekV2DecoderLayer",
+    "DeepseekV2MLP",
+    "DeepseekV2MoE",
+    "DeepseekV2RMSNorm",
+    "Embedding",
+    "GELU",
+    "ImageEncoderViT",
+    "LMHead",
+    "LayerNorm",
+    "LayerNorm2d",
+    "Linear",
+    "LlamaFlashAttention2",
+    "LlamaRotaryEmbedding",
+    "MLPBlock",
+    "MlpProjector",
+    "MoEGate",
+    "ModuleList",
+    "NoTPAttention",
+    "NoTPFeedForward",
+    "NoTPTransformer",
+    "NoTPTransformerBlock",
+    "PatchEmbed",
+    "Sequential",
+    "SiLU",
+    "VitModel",
+]
+META = "dsocr: {device: meta, workloads: [dsocr-tiny]}"
+QUIET = f"site_name: s\ntheme: mkdocs\nplugins:\n  - search\n  - {META}\n"
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if values.get("id"):
+            self.ids.add(str(values["id"]))
+        for key in ("href", "src"):
+            if values.get(key):
+                self.links.append(str(values[key]))
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.suffix != ".gz" and p.name != "sitemap.xml"
+    }
+
+
+def test_four_lines_make_every_page(material_site: BuiltSite) -> None:
+    for name in LAYERS:
+        page = material_site.read(f"dsocr/layers/{name}/index.html")
+        assert re.search(rf"<h1[^>]*>{name}", page)
+        for heading in ("What it costs", "Why the formulas are so", "What follows"):
+            assert heading in page
+        assert "Formula and trace agree" in page
+        assert len(page.encode()) < 300_000
+    for page_name in ("", "hierarchy/", "verification/", "workload/", "artifacts/", "layers/"):
+        assert material_site.read(f"dsocr/{page_name}index.html")
+    assert "Every formula equals what PyTorch counts." in material_site.read(
+        "dsocr/verification/index.html"
+    )
+    assert (material_site.site / "dsocr/artifacts/dsocr-standard-v1/report.json").is_file()
+    unique = material_site.read("dsocr/artifacts/static/torchinfo-unique-layers.md")
+    assert unique.startswith("# 29 module classes")
+
+
+def test_every_link_of_every_page_resolves(material_site: BuiltSite) -> None:
+    checked = 0
+    for page in (material_site.site / "dsocr").rglob("*.html"):
+        parser = _Links()
+        parser.feed(page.read_text(encoding="utf-8"))
+        for link in parser.links:
+            target, _, anchor = link.partition("#")
+            if target.startswith(("http:", "https:", "data:")):
+                continue
+            path = (page.parent / target) if target else page
+            path = path / "index.html" if path.is_dir() else path
+            assert path.is_file(), (page, link)
+            if not target and anchor:
+                assert anchor in parser.ids, (page, link)
+            checked += 1
+    assert checked > 1000
+
+
+def test_long_steps_say_what_they_do(material_site: BuiltSite) -> None:
+    for step in ("importing torch", "building the reference model", "counting every pass"):
+        assert re.search(rf"dsocr: {step}: \d+\.\d s", material_site.output)
+    assert "static analysis on" in material_site.output
+
+
+def test_no_path_of_this_machine_is_published(material_site: BuiltSite) -> None:
+    for path in (material_site.site / "dsocr").rglob("*"):
+        if path.suffix in {".html", ".json", ".yaml", ".csv", ".md", ".txt"}:
+            assert str(ROOT) not in path.read_text(encoding="utf-8"), path
+
+
+def test_two_builds_are_byte_identical(build_site: BuildSite) -> None:
+    first, second = build_site(QUIET), build_site(QUIET)
+    assert first.returncode == second.returncode == 0, first.output
+    one, two = digest(first.site), digest(second.site)
+    # MkDocs's own home page carries the build's date in a comment.
+    one.pop("index.html"), two.pop("index.html")
+    assert one == two
+    assert len(one) > 50
+
+
+@pytest.mark.parametrize("theme", ["mkdocs", "readthedocs"])
+def test_other_themes_and_file_urls(build_site: BuildSite, theme: str) -> None:
+    built = build_site(
+        f"site_name: s\ntheme: {theme}\nuse_directory_urls: false\nplugins:\n  - {META}\n"
+    )
+    assert built.returncode == 0, built.output
+    page = built.read("dsocr/layers/DeepseekV2MoE.html")
+    assert '<a href="MoEGate.html">' in page
+    assert "<math" in page
+
+
+def test_a_placeholder_in_the_nav_is_filled(build_site: BuildSite) -> None:
+    built = build_site(QUIET + "nav:\n  - Home: index.md\n  - In depth:\n    - Model: dsocr/\n")
+    assert built.returncode == 0, built.output
+    page = built.read("index.html")
+    assert 'href="dsocr/layers/MoEGate/"' in page or "MoEGate" in page
+    assert "Model" in page
+
+
+def test_a_nav_without_a_place_says_which_line_to_add(build_site: BuildSite) -> None:
+    built = build_site(QUIET + "nav:\n  - Home: index.md\n", strict=False)
+    assert built.returncode == 0
+    assert "does not name these pages; add the line" in built.output
+    assert "- Analytic model: dsocr/" in built.output
+
+
+def test_disabled_adds_nothing_and_drops_the_placeholder(build_site: BuildSite) -> None:
+    yml = QUIET.replace("device: meta", "enabled: false")
+    built = build_site(yml + "nav:\n  - Home: index.md\n  - Model: dsocr/\n")
+    assert built.returncode == 0, built.output
+    assert not (built.site / "dsocr").exists()
+    assert "dsocr" not in built.output
+
+
+def test_an_authors_own_page_wins(build_site: BuildSite) -> None:
+    built = build_site(QUIET, {"docs/dsocr/workload.md": "# My workload\n"})
+    assert built.returncode == 0, built.output
+    assert "My workload" in built.read("dsocr/workload/index.html")
+    assert "dsocr/workload.md is the author's own and stays" in built.output
+
+
+def test_another_path_and_a_workload_of_the_users(build_site: BuildSite) -> None:
+    workload = (
+        "profile_id: mine\nbase_size: 512\nimage_size: 512\ncrop_mode: false\n"
+        "text_tokens: 3\nmax_new_tokens: 2\ndescription: '<b>bold</b> {{ macro }} | # x'\n"
+    )
+    yml = QUIET.replace("[dsocr-tiny]", "[loads/mine.yaml]").replace(
+        "{device", "{path: a/b, device"
+    )
+    built = build_site(yml, {"loads/mine.yaml": workload})
+    assert built.returncode == 0, built.output
+    page = built.read("a/b/workload/index.html")
+    assert "&lt;b&gt;bold&lt;/b&gt; {{ macro }}" in page
+    assert "<b>bold" not in page
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("{workloads: [nope]}", "found 'nope'; allowed: a path, or one of"),
+        ("{hardware: []}", "hardware: found an empty list"),
+        ("{hardware: [rtx-5090, rtx-5090]}", "each id once"),
+        ("{path: ../out}", "path: found '../out'"),
+        ("{device: tpu}", "device"),
+        ("{workload: x}", "Unrecognised configuration name: workload"),
+        ("{model: ./absent}", "config.json: found No such file or directory"),
+    ],
+)
+def test_bad_options(build_site: BuildSite, options: str, words: str) -> None:
+    built = build_site(f"site_name: s\ntheme: mkdocs\nplugins:\n  - dsocr: {options}\n")
+    assert built.returncode != 0
+    assert words in built.output
+    assert "Traceback" not in built.output
+
+
+def test_one_wrong_coefficient_fails_a_strict_build(tmp_path: Path) -> None:
+    """A copy of the project with one digit changed in one layer."""
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    shutil.copytree(ROOT / "data", tmp_path / "data")
+    layer = tmp_path / "src/mkdocs_dsocr/layers/vision/clip.py"
+    text = layer.read_text(encoding="utf-8")
+    assert text.count("matmul_flops=4 * pairs") == 1
+    layer.write_text(text.replace("matmul_flops=4 * pairs", "matmul_flops=5 * pairs"))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/index.md").write_text("# Home\n")
+    (tmp_path / "mkdocs.yml").write_text(QUIET)
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, "build", "--strict"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "src"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "formula and trace differ: " in done.stderr
+    assert "NoTPAttention: vision.global/model.vision_model" in done.stderr
+
+
+_RUN = "import sys, mkdocs.__main__; sys.exit(mkdocs.__main__.cli())"
+
+
+def test_the_trace_survives_rebuilds(tmp_path: Path) -> None:
+    """A server's second build of the same inputs traces nothing."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/index.md").write_text("# Home\n")
+    (tmp_path / "mkdocs.yml").write_text(QUIET)
+    code = """
+import logging
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+logging.basicConfig(level=logging.INFO)
+config = load_config("mkdocs.yml", site_dir="out")
+config.plugins.on_startup(command="serve", dirty=False)
+build(config)
+build(config)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("counting every pass") == 1
+    assert done.stderr.count("writing pages and artifacts") == 2
