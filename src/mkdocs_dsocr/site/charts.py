@@ -8,10 +8,10 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-WIDTH: Final = 720
+WIDTH: Final = 520
 ROW: Final = 26
-LABEL: Final = 190
-VALUE: Final = 130
+LABEL: Final = 150
+VALUE: Final = 90
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Group, Rationa
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation
-from mkdocs_dsocr.quantities import Quantity, Symbol, is_zero, total
+from mkdocs_dsocr.quantities import Quantity, Symbol, is_zero
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
 
@@ -221,7 +221,8 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
     for field, dimension in part.layer.dimensions().items():
         head = notation.mathml(Symbol(dimension.symbol))
         own, value = getattr(part.layer, field), getattr(real.layer, field)
-        symbols.append(Markup("{} = {}").format(head, notation.mathml(own)))
+        if own != Symbol(dimension.symbol):
+            symbols.append(Markup("{} = {}").format(head, notation.mathml(own)))
         numbers.append(Markup("{} = {}").format(head, notation.mathml(value)))
     alone = Group(items=(real,))
     yield ChildRow(
@@ -273,7 +274,8 @@ def _expanded(symbolic: BaseLayer, metric: base.MetricOf) -> Markup | None:
             terms.append(own if visit.modules == 1 else visit.modules * own)
     if not terms or len(terms) > EXPANDED_TERMS:
         return None
-    return notation.mathml(total(terms))
+    # One element a term: a browser breaks lines between them, never inside.
+    return Markup(" + ").join(notation.mathml(term) for term in terms)
 
 
 def _sum(layer: BaseLayer, metric: base.MetricOf) -> int:
