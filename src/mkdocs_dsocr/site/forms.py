@@ -222,7 +222,7 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
         head = notation.mathml(Symbol(dimension.symbol))
         own, value = getattr(part.layer, field), getattr(real.layer, field)
         if own != Symbol(dimension.symbol):
-            symbols.append(Markup("{} = {}").format(head, notation.mathml(own)))
+            symbols.append(Markup("{} ← {}").format(head, notation.mathml(own)))
         numbers.append(Markup("{} = {}").format(head, notation.mathml(value)))
     alone = Group(items=(real,))
     yield ChildRow(
