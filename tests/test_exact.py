@@ -18,6 +18,7 @@ from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_model_conf
 from mkdocs_dsocr.layers import base
 from mkdocs_dsocr.models import pass_modules
 from mkdocs_dsocr.patterns import expand
+from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
@@ -32,36 +33,47 @@ slow_draws = settings(
 )
 
 
-def formula(config: ModelConfig, shape: PassShape) -> dict[str, int]:
-    """Return the formulas' matmul FLOPs of one run of a pass, by path pattern."""
+def own_flops(config: ModelConfig, shape: PassShape, metric: base.MetricOf) -> dict[str, int]:
+    """Return the formulas' FLOPs of one run of a pass, by path pattern, without children."""
     group = base.Group(items=tuple(pass_modules(config, shape)))
     result: dict[str, int] = {}
     for visit in base.walk(group, shape.pass_id):
-        total = visit.summed(base.matmul_flops)
+        total = visit.summed(metric)
         assert isinstance(total, int)
         result[visit.torch_path] = result.get(visit.torch_path, 0) + total
     return result
 
 
+def formula(config: ModelConfig, shape: PassShape) -> dict[str, int]:
+    return own_flops(config, shape, base.matmul_flops)
+
+
+def elementwise(layer: base.BaseLayer) -> Quantity:
+    return sum((o.elementwise_flops for o in layer.operations()), start=0)
+
+
 def inclusive(own: dict[str, int], pattern: str) -> int:
     """Return what a module and everything below it come to."""
-    return sum(
-        v for p, v in own.items() if p == pattern or p.startswith(f"{pattern}." if pattern else "")
-    )
+    start = f"{pattern}." if pattern else ""
+    return sum(v for p, v in own.items() if p == pattern or p.startswith(start))
 
 
 def check(config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassShape) -> None:
-    """Compare each module's FLOPs, children included, with the counter's."""
-    counted = analyzer.count(shape).matmul_flops
-    own = formula(config, shape)
-    called = [p for p in own if any(path in counted for path in expand(p))]
-    assert called
-    for pattern in called:
-        paths = expand(pattern)
-        assert inclusive(own, pattern) == sum(counted.get(p, 0) for p in paths), (shape, pattern)
-    # Nothing was counted that no formula stands for.
-    covered = {path for pattern in own for path in expand(pattern)}
-    assert set(counted) <= covered
+    """Compare each module's FLOPs, children included, with what was counted."""
+    record = analyzer.count(shape)
+    assert record.unknown_operators == ()
+    for metric, counted in (
+        (base.matmul_flops, record.matmul_flops),
+        (elementwise, record.elementwise_flops),
+    ):
+        own = own_flops(config, shape, metric)
+        called = [p for p in own if any(path in counted for path in expand(p))]
+        assert called
+        for pattern in called:
+            expected = sum(counted.get(path, 0) for path in expand(pattern))
+            assert inclusive(own, pattern) == expected, (shape, pattern)
+        # Nothing was counted that no formula stands for.
+        assert set(counted) <= {path for pattern in own for path in expand(pattern)}
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -77,7 +89,9 @@ def test_shipped_workloads(
     verification = verify([analysis], analyzer.trace(analysis.plan.shapes))
     assert verification.failures == []
     assert verification.other == ()
-    assert sum(r.formula for r in verification.rows) > 0
+    assert all(c.nodes for c in verification.classes)
+    assert sum(r.matmul.counted for r in verification.rows) > 0
+    assert sum(r.elementwise.counted for r in verification.rows) > 0
 
 
 def test_a_short_last_round_is_verified(

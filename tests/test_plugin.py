@@ -83,7 +83,7 @@ def test_four_lines_make_every_page(material_site: BuiltSite) -> None:
         assert len(page.encode()) < 300_000
     for page_name in ("", "hierarchy/", "verification/", "workload/", "artifacts/", "layers/"):
         assert material_site.read(f"dsocr/{page_name}index.html")
-    assert "Every formula equals what PyTorch counts." in material_site.read(
+    assert "Every formula equals what was counted." in material_site.read(
         "dsocr/verification/index.html"
     )
     assert (material_site.site / "dsocr/artifacts/dsocr-standard-v1/report.json").is_file()
@@ -206,14 +206,25 @@ def test_bad_options(build_site: BuildSite, options: str, words: str) -> None:
     assert "Traceback" not in built.output
 
 
-def test_one_wrong_coefficient_fails_a_strict_build(tmp_path: Path) -> None:
-    """A copy of the project with one digit changed in one layer."""
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "blamed"),
+    [
+        ("vision/clip.py", "matmul_flops=4 * pairs", "matmul_flops=5 * pairs", "NoTPAttention"),
+        ("builtin/layer_norm.py", "costs.LAYER_NORM * elements", "8 * elements", "LayerNorm"),
+        ("vision/mlp.py", "d_out=self.hidden, bias=True", "d_out=self.hidden", "Linear"),
+    ],
+    ids=["a matmul's", "an elementwise", "a missing bias"],
+)
+def test_one_wrong_coefficient_fails_a_strict_build(
+    tmp_path: Path, file: str, right: str, wrong: str, blamed: str
+) -> None:
+    """A copy of the project with one coefficient changed in one layer."""
     shutil.copytree(ROOT / "src", tmp_path / "src")
     shutil.copytree(ROOT / "data", tmp_path / "data")
-    layer = tmp_path / "src/mkdocs_dsocr/layers/vision/clip.py"
+    layer = tmp_path / "src/mkdocs_dsocr/layers" / file
     text = layer.read_text(encoding="utf-8")
-    assert text.count("matmul_flops=4 * pairs") == 1
-    layer.write_text(text.replace("matmul_flops=4 * pairs", "matmul_flops=5 * pairs"))
+    assert right in text
+    layer.write_text(text.replace(right, wrong))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/index.md").write_text("# Home\n")
     (tmp_path / "mkdocs.yml").write_text(QUIET)
@@ -227,7 +238,7 @@ def test_one_wrong_coefficient_fails_a_strict_build(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "formula and trace differ: " in done.stderr
-    assert "NoTPAttention: vision.global/model.vision_model" in done.stderr
+    assert f"{blamed}: vision.global/model." in done.stderr
 
 
 _RUN = "import sys, mkdocs.__main__; sys.exit(mkdocs.__main__.cli())"

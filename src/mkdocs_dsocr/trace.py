@@ -59,16 +59,28 @@ class ModuleRecord:
 
 @dataclass(frozen=True)
 class PassRecord:
-    """What PyTorch's ``FlopCounterMode`` counted in one run of a pass.
+    """What was counted in one run of a pass.
 
-    ``matmul_flops`` maps a module's path to its FLOPs, children included;
-    modules that were not called are absent. ``kvcache_bytes`` is the storage
-    of the cache after the pass.
+    Attributes
+    ----------
+    shape
+        What the pass was fed.
+    matmul_flops
+        What PyTorch's ``FlopCounterMode`` says, by module path, children
+        included; modules that were not called are absent.
+    elementwise_flops
+        All other arithmetic that was dispatched, by the table of costs.
+    unknown_operators
+        Operators that the table does not know.
+    kvcache_bytes
+        Storage of the cache after the pass.
     """
 
     shape: PassShape
     matmul_flops: dict[str, int]
-    kvcache_bytes: int = 0
+    elementwise_flops: dict[str, int]
+    unknown_operators: tuple[str, ...]
+    kvcache_bytes: int
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,13 @@ class Trace:
                     for m in data["modules"]
                 ),
                 passes=tuple(
-                    PassRecord(PassShape(**p["shape"]), dict(p["matmul_flops"]), p["kvcache_bytes"])
+                    PassRecord(
+                        PassShape(**p["shape"]),
+                        dict(p["matmul_flops"]),
+                        dict(p["elementwise_flops"]),
+                        tuple(p["unknown_operators"]),
+                        p["kvcache_bytes"],
+                    )
                     for p in data["passes"]
                 ),
             )

@@ -1,34 +1,60 @@
-"""Formulas against the trace: every node of the report beside what PyTorch counted."""
+"""Formulas against the trace: every node of the report beside what was counted."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
+from mkdocs_dsocr.models import Run
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import arithmetic_series
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.trace import PassRecord, PassShape, Trace
 
+Counts: TypeAlias = Callable[[PassRecord], dict[str, int]]
+
 
 @dataclass(frozen=True)
-class Row:
-    """One node: FLOPs by formula and as counted, over all its calls in the workload."""
+class Flops:
+    """FLOPs by formula and as counted."""
 
-    workload: str
-    module_id: str
-    class_name: str
     formula: int
     counted: int
 
     @property
     def difference(self) -> int:
         return self.formula - self.counted
+
+    def __add__(self, other: Flops) -> Flops:
+        return Flops(self.formula + other.formula, self.counted + other.counted)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One node, children included, over all its calls in the workload.
+
+    Attributes
+    ----------
+    matmul
+        Against PyTorch's ``FlopCounterMode``.
+    elementwise
+        All other arithmetic, against the operators that were dispatched.
+    """
+
+    workload: str
+    module_id: str
+    class_name: str
+    matmul: Flops
+    elementwise: Flops
+
+    @property
+    def agrees(self) -> bool:
+        return not self.matmul.difference and not self.elementwise.difference
 
 
 @dataclass(frozen=True)
@@ -37,17 +63,13 @@ class ClassVerdict:
 
     class_name: str
     nodes: int
-    formula: int
-    counted: int
     wrong_nodes: int
+    matmul: Flops
+    elementwise: Flops
     tensors: int
     wrong_tensors: int
     parameters_formula: int
     parameters_counted: int
-
-    @property
-    def difference(self) -> int:
-        return self.formula - self.counted
 
     @property
     def agrees(self) -> bool:
@@ -78,6 +100,8 @@ class Verification:
         The same by module class.
     other
         Traced classes that have no analytic layer.
+    unknown_operators
+        Dispatched operators that the table of costs lacks.
     """
 
     device: str
@@ -86,15 +110,20 @@ class Verification:
     caches: tuple[CacheRow, ...]
     classes: tuple[ClassVerdict, ...]
     other: tuple[str, ...]
+    unknown_operators: tuple[str, ...]
 
     @property
     def failures(self) -> list[str]:
         """A sentence for each disagreement; empty where everything agrees."""
-        wrong = {r.class_name: r for r in self.rows if r.difference}
         result = [
-            f"{name}: {row.module_id} comes to {row.formula:,} FLOPs by formula and "
-            f"{row.counted:,} as counted, a difference of {row.difference:+,}"
-            for name, row in wrong.items()
+            f"{row.class_name}: {row.module_id} comes to {flops.formula:,} {kind} FLOPs by formula "
+            f"and {flops.counted:,} as counted, a difference of {flops.difference:+,}"
+            for row in {r.class_name: r for r in self.rows if not r.agrees}.values()
+            for kind, flops in (("matmul", row.matmul), ("elementwise", row.elementwise))
+            if flops.difference
+        ]
+        result += [
+            f"the operator {name} was dispatched and has no cost" for name in self.unknown_operators
         ]
         result += [
             f"{c.class_name}: {c.wrong_tensors} parameter tensors differ from the trace"
@@ -137,6 +166,7 @@ def verify(analyses: list[Analysis], trace: Trace) -> Verification:
         caches=tuple(row for analysis in analyses for row in _caches(analysis, counter)),
         classes=tuple(_verdicts(analyses[0], rows, trace)),
         other=tuple(sorted({m.class_name for m in trace.modules} - layers)),
+        unknown_operators=tuple(sorted({o for p in trace.passes for o in p.unknown_operators})),
     )
 
 
@@ -156,37 +186,41 @@ class _Counter:
             raise LookupError(f"the trace has no pass {shape}")
         return record
 
-    def flops(self, shape: PassShape, pattern: str) -> int:
-        record = self.record(shape)
-        return sum(self._inclusive(record, path) for path in expand(pattern))
+    def run(self, run: Run, pattern: str, what: Counts) -> int:
+        """Return what was counted for `pattern` over all calls and steps of a run."""
+        first, last = (
+            sum(self._inclusive(what(self.record(shape)), path) for path in expand(pattern))
+            for shape in (run.first, run.last)
+        )
+        once: int = first if run.steps == 1 else arithmetic_series(first, last, run.steps)
+        return run.calls * once
 
-    def _inclusive(self, record: PassRecord, path: str) -> int:
+    def _inclusive(self, flops: dict[str, int], path: str) -> int:
         """Return a module's FLOPs; a module that was not called is the sum of its children."""
-        if path in record.matmul_flops:
-            return record.matmul_flops[path]
-        return sum(self._inclusive(record, child) for child in self.children.get(path, ()))
+        if path in flops:
+            return flops[path]
+        return sum(self._inclusive(flops, child) for child in self.children.get(path, ()))
 
 
 def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
     for module_id, node in analysis.nodes.items():
         if node.class_name == "Group":
             continue
-        counted = 0
-        for run in analysis.plan.runs:
-            if node.visit.pass_id not in (run.first.pass_id, "model"):
-                continue
-            first, last = (
-                counter.flops(shape, node.visit.torch_path) for shape in (run.first, run.last)
-            )
-            counted += run.calls * (
-                first if run.steps == 1 else arithmetic_series(first, last, run.steps)
-            )
+        pattern, pass_id = node.visit.torch_path, node.visit.pass_id
+        runs = [r for r in analysis.plan.runs if pass_id in (r.first.pass_id, "model")]
+        total = node.total
         yield Row(
             analysis.workload.profile_id,
             module_id,
             node.class_name,
-            node.total.matmul_flops,
-            counted,
+            Flops(
+                total.matmul_flops,
+                sum(counter.run(run, pattern, lambda p: p.matmul_flops) for run in runs),
+            ),
+            Flops(
+                total.flops - total.matmul_flops,
+                sum(counter.run(run, pattern, lambda p: p.elementwise_flops) for run in runs),
+            ),
         )
 
 
@@ -216,9 +250,9 @@ def _verdicts(analysis: Analysis, rows: tuple[Row, ...], trace: Trace) -> Iterat
         yield ClassVerdict(
             class_name=name,
             nodes=len(mine),
-            formula=sum(r.formula for r in mine),
-            counted=sum(r.counted for r in mine),
-            wrong_nodes=sum(1 for r in mine if r.difference),
+            wrong_nodes=sum(not r.agrees for r in mine),
+            matmul=sum((r.matmul for r in mine), Flops(0, 0)),
+            elementwise=sum((r.elementwise for r in mine), Flops(0, 0)),
             tensors=len(counted),
             wrong_tensors=len(wrong),
             parameters_formula=sum(_elements(s) for s in expected.values()),

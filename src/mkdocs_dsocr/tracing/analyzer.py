@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Trace
+from mkdocs_dsocr.tracing.elementwise import ElementwiseCounter
 from mkdocs_dsocr.tracing.session import DeepSeekOCRSession
 
 
@@ -65,14 +66,21 @@ class DeepseekOCRStaticAnalyzer:
         counter = FlopCounterMode(display=False)
         # On the CPU the counter knows no fused attention; the math kernel is made of products.
         kernels = [SDPBackend.MATH] if self.session.device == "cpu" else list(_ALL_KERNELS)
-        with sdpa_kernel(kernels), counter:
+        elementwise = ElementwiseCounter()
+        with sdpa_kernel(kernels), counter, elementwise:
             cache = self.session.run(shape)
-        flops = {
-            path: sum(counts.values())
-            for name, counts in counter.get_flop_counts().items()
-            if (path := self._path(name)) is not None
-        }
-        return PassRecord(shape, dict(sorted(flops.items())), cache.nbytes)
+        products = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
+        return PassRecord(
+            shape=shape,
+            matmul_flops=self._by_path(products),
+            elementwise_flops=self._by_path(elementwise.flops),
+            unknown_operators=tuple(sorted(elementwise.unknown)),
+            kvcache_bytes=cache.nbytes,
+        )
+
+    def _by_path(self, flops: Mapping[str, int]) -> dict[str, int]:
+        paths = {self._path(name): amount for name, amount in flops.items()}
+        return {path: paths[path] for path in sorted(p for p in paths if p is not None)}
 
     def _path(self, name: str) -> str | None:
         """Return the module path of a counter's name, which starts at the class first called."""

@@ -30,7 +30,8 @@ def main(workload: str = "dsocr-standard-v1", hardware: str = "rtx-5090") -> int
     print("\nLook at the verdict: every class must agree.")
     for verdict in result.verification.classes:
         mark = "agrees" if verdict.agrees else "DIFFERS"
-        print(f"  {verdict.class_name:24} {verdict.formula:>22,} {verdict.counted:>22,}  {mark}")
+        flops = verdict.matmul
+        print(f"  {verdict.class_name:24} {flops.formula:>22,} {flops.counted:>22,}  {mark}")
     for failure in result.verification.failures:
         print(f"  {failure}")
     return len(result.verification.failures)
