@@ -309,6 +309,64 @@ def test_an_independent_implementation(config: ModelConfig) -> None:
         assert sum(formula(config, shape).values()) == counter.get_total_flops(), size
 
 
+def tiny_config(folder: Path) -> ModelConfig:
+    """Return a small model of the same architecture that a CPU runs in no time."""
+    raw = json.loads(load_model_config("deepseek-ocr-v1-base").path.read_text())
+    raw["language_config"] |= {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "moe_intermediate_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 2,
+        "vocab_size": 100,
+    }
+    width = raw["vision_config"]["width"]
+    width["clip-l-14-224"] |= {"width": 32, "heads": 4, "layers": 2}
+    width["sam_vit_b"] |= {
+        "width": 24,
+        "heads": 3,
+        "layers": 2,
+        "global_attn_indexes": [1],
+        "downsample_channels": [16, 32],
+    }
+    raw["projector_config"] |= {"input_dim": 64, "n_embed": 32}
+    (folder / "config.json").write_text(json.dumps(raw))
+    return load_model_config(f"{folder}/")
+
+
+def test_a_real_forward_on_the_cpu_counts_the_same(tmp_path: Path, gpu: Hardware) -> None:
+    """Real values and real routing: counts as by formula, finite logits, a cache that grows."""
+    workload = Workload(
+        profile_id="w",
+        base_size=256,
+        image_size=128,
+        crop_mode=True,
+        crop_grid=(2, 1),
+        text_tokens=5,
+        max_new_tokens=3,
+    )
+    analysis = Analysis(tiny_config(tmp_path), workload, gpu)
+    torch.manual_seed(0)
+    analyzer = DeepseekOCRStaticAnalyzer(analysis.config, "cpu")
+    assert verify([analysis], analyzer.trace(analysis.plan.shapes)).failures == []
+
+    session, shapes = analyzer.session, {s.pass_id: s for s in analysis.plan.shapes}
+    page = session.page(shapes["vision.global"], shapes["vision.local"])
+    cache = session.cache(1, 0)
+    with torch.inference_mode():
+        ids = session.token_ids(1, analysis.plan.seq_len)
+        logits = session.model(ids, cache, pages=[page])
+        step = session.model(session.token_ids(1, 1), cache)
+    assert logits.shape == (1, analysis.plan.seq_len, 100)
+    assert step.shape == (1, 1, 100)
+    assert torch.isfinite(logits).all()
+    assert torch.isfinite(step).all()
+    assert cache.nbytes == 3 * 2 * 2 * 32 * (analysis.plan.seq_len + 1)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_real_forward_on_cuda_counts_the_same(

@@ -140,4 +140,7 @@ def test_notes_on_what_the_model_was_not_made_for(config: ModelConfig) -> None:
     notes = plan(config, make(crop_grid=(10, 10), max_new_tokens=100)).notes
     assert any("beyond the model's 8,192" in n for n in notes)
     assert any("100 tiles is off the model's rule" in n for n in notes)
+    (note,) = plan(config, make(page_size=(1024, 1024), crop_grid=(1, 2))).notes
+    assert "1×2 is off the model's rule, which cuts this page into 2×2" in note
+    assert plan(config, make(page_size=(1024, 1024), crop_grid=(2, 2))).notes == ()
     assert plan(config, make(page_size=(1024, 1024))).notes == ()

@@ -208,7 +208,8 @@ def trace_key(analyses: tuple[tuple[Analysis, ...], ...], device: str) -> str:
     """Return what a trace depends on, as one string: the key of a cached trace."""
     main = analyses[0][0]
     shapes = [dataclasses.astuple(shape) for shape in distinct_shapes(analyses)]
-    workload = main.workload.model_dump(mode="json")
+    fields = {"profile_id", "base_size", "image_size", "crop_mode", "max_new_tokens"}
+    workload = main.workload.model_dump(mode="json", include=fields)
     return json.dumps([main.config.model_dump(mode="json"), workload, shapes, device])
 
 

@@ -136,8 +136,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 source = f"{uri}.txt" if artifact else uri
                 with editor.open(source, "wb") as out:
                     out.write(content)
+                file = editor.files.src_uris[source]
+                file.edit_uri = None
                 if artifact:
-                    editor.files.src_uris[source].dest_uri = uri
+                    file.dest_uri = uri
             extended: Files = editor.files
         return extended
 

@@ -17,6 +17,7 @@ MAX_VIEW: Final = 8192
 MAX_TILES: Final = 10_000
 MAX_TOKENS: Final = 10**7
 MAX_BATCH: Final = 10**6
+RESERVED_ID: Final = "static"
 
 
 def _multiple(value: int) -> int:
@@ -56,6 +57,10 @@ class Workload(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.profile_id == RESERVED_ID:
+            raise ContradictionError(
+                "profile_id", repr(RESERVED_ID), "another id: the trace's artifacts lie there"
+            )
         if self.seq_len is None and self.text_tokens is None:
             raise ContradictionError("seq_len", "neither", "one of seq_len and text_tokens")
         if self.crop_mode and self.page_size is None and self.crop_grid is None:

@@ -118,7 +118,7 @@ def _projector(config: ModelConfig, shape: PassShape) -> ProjectorPart:
         side=features_a_side(shape.image_size),
         clip_width=config.clip.width,
         sam_width=config.sam.downsample_channels[1],
-        tiled=shape.tiles_w * shape.tiles_h > 1,
+        tiled=shape.tiles_w > 1,
     )
 
 

@@ -66,13 +66,9 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
         image_tokens += local_tokens(workload.image_size, *grid)
     text_tokens = _text_tokens(workload, image_tokens, source)
     resolved = Plan(workload, grid, global_view, image_tokens, text_tokens, (), ())
-    if resolved.seq_len + workload.max_new_tokens > MAX_TOKENS:
-        raise InputError(
-            source,
-            "max_new_tokens",
-            f"{resolved.seq_len + workload.max_new_tokens:,} tokens with the prompt",
-            f"at most {MAX_TOKENS:,}",
-        )
+    tokens = resolved.seq_len + workload.max_new_tokens
+    if tokens > MAX_TOKENS:
+        raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {MAX_TOKENS:,}")
     return dataclasses.replace(
         resolved,
         runs=(*_vision_runs(resolved), *_language_runs(resolved)),
@@ -169,9 +165,16 @@ def _notes(config: ModelConfig, plan: Plan) -> list[str]:
             "counted, though the model was not trained for them."
         )
     tiles = plan.grid[0] * plan.grid[1]
-    if plan.workload.crop_grid and plan.grid != (1, 1) and tiles > constants.MAX_RULE_TILES:
+    if plan.workload.crop_grid and tiles > constants.MAX_RULE_TILES:
         notes.append(
             f"A grid of {tiles:,} tiles is off the model's rule, which goes up to "
             f"{constants.MAX_RULE_TILES}."
         )
+    elif plan.workload.crop_grid and plan.workload.page_size:
+        width, height = crop_grid(*plan.workload.page_size)
+        if (width, height) != plan.grid:
+            notes.append(
+                f"The grid {plan.grid[0]}×{plan.grid[1]} is off the model's rule, which cuts this "
+                f"page into {width}×{height}."
+            )
     return notes

@@ -119,6 +119,11 @@ MOVES: Final = frozenset(
         "repeat_interleave",
         "_local_scalar_dense",
         "item",
+        "fill_",
+        "lift_fresh",
+        "resolve_conj",
+        "resolve_neg",
+        "_to_copy",
     )
 )
 """Copies, casts, fills, gathers, scatters, sorts, and values that the host asks for."""

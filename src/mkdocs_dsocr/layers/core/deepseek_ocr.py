@@ -82,7 +82,11 @@ class ProjectorPart(_ModelPart):
         )
         yield Child("projector", MlpProjector(rows=rows, d_in=width, hidden_size=self.hidden_size))
         if self.tiled:
-            yield copy("tiles to one map", rows * self.hidden_size)
+            yield copy(
+                "tiles to one map",
+                rows * self.hidden_size,
+                why="Rows of tiles side by side interleave; a single column of tiles is a view.",
+            )
         lines = self.tiles_h * self.side
         tokens = lines * (self.tiles_w * self.side + 1)
         yield Operation(

@@ -1,0 +1,90 @@
+"""A real ``mkdocs serve``: an edited input is seen, the trace is kept, nothing loops."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+WORKLOAD = """profile_id: mine
+base_size: 512
+image_size: 512
+crop_mode: false
+text_tokens: 3
+max_new_tokens: {new}
+"""
+YML = """site_name: s
+theme: mkdocs
+plugins:
+  - dsocr: {device: meta, workloads: [loads/mine.yaml]}
+"""
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> None:
+    for name, text in {
+        "docs/index.md": "# Home\n",
+        "mkdocs.yml": YML,
+        "loads/mine.yaml": WORKLOAD.format(new=7),
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path / "log"
+    with (
+        log.open("w") as out,
+        subprocess.Popen(
+            [sys.executable, "-m", "mkdocs", "serve", "-a", f"127.0.0.1:{port}"],
+            cwd=tmp_path,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        ) as server,
+    ):
+        try:
+            page = f"http://127.0.0.1:{port}/dsocr/workload/"
+
+            def shows(words: str) -> bool:
+                try:
+                    with urllib.request.urlopen(page, timeout=5) as response:
+                        text = re.sub(r"<[^>]+>", " ", response.read().decode())
+                        return words in " ".join(text.split())
+                except OSError:
+                    return False
+
+            def builds() -> int:
+                return log.read_text().count("Documentation built")
+
+            wait_for(lambda: shows("New tokens a page 7"))
+            (tmp_path / "loads/mine.yaml").write_text(WORKLOAD.format(new=7) + "num_pages: 3\n")
+            wait_for(lambda: shows("Pages 3"))
+            # A broken file is said and survived; mending it heals.
+            (tmp_path / "loads/mine.yaml").write_text(WORKLOAD.format(new=0))
+            wait_for(lambda: "max_new_tokens: found 0" in log.read_text())
+            (tmp_path / "loads/mine.yaml").write_text(WORKLOAD.format(new=7) + "num_pages: 4\n")
+            wait_for(lambda: shows("Pages 4"))
+            time.sleep(2)
+            assert builds() == 3
+            assert log.read_text().count("counting every pass") == 1
+        finally:
+            server.terminate()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
