@@ -14,12 +14,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.conftest import BuiltSite, chromium
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        chromium() is None and os.environ.get("CI") != "true", reason="no Chromium on this machine"
-    ),
-]
+if chromium() is None and os.environ.get("CI") != "true":
+    pytest.skip("no Chromium on this machine", allow_module_level=True)
+pytestmark = pytest.mark.browser
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

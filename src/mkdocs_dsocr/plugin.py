@@ -22,7 +22,6 @@ from mkdocs_dsocr.site.pages import Site, nav
 log = get_plugin_logger("dsocr")
 
 NAV_TITLE = "Analytic model"
-HOME_TITLE = "DeepSeek-OCR, analysed"
 
 
 class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
@@ -147,7 +146,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Put the pages where the navigation asks for them; say so where it does not."""
         if config.nav is None:
             return
-        entries = _prefixed(nav(HOME_TITLE, site), path)
+        entries = _prefixed(nav(site), path)
         if not _replace_placeholder(config, path, entries) and f"{path}/" not in str(config.nav):
             log.warning(
                 "the nav in mkdocs.yml does not name these pages; add the line\n"

@@ -19,11 +19,11 @@ from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Group, Rationa
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation
-from mkdocs_dsocr.quantities import Quantity, Symbol, is_zero
+from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
 
-EXPANDED_TERMS = 9
+EXPANDED_TERMS = 24
 """Totals of more terms than this are left to the table: a sum nobody reads is no help."""
 
 
@@ -271,11 +271,18 @@ def _expanded(symbolic: BaseLayer, metric: base.MetricOf) -> Markup | None:
     for visit in base.walk(symbolic):
         own = metric(visit.layer)
         if not is_zero(own):
-            terms.append(own if visit.modules == 1 else visit.modules * own)
+            terms += _terms(own) if visit.modules == 1 else [visit.modules * own]
     if not terms or len(terms) > EXPANDED_TERMS:
         return None
     # One element a term: a browser breaks lines between them, never inside.
     return Markup(" + ").join(notation.mathml(term) for term in terms)
+
+
+def _terms(quantity: Quantity) -> list[Quantity]:
+    """Return the terms of a sum, in the order in which they were written."""
+    if isinstance(quantity, Apply) and quantity.operator == "add":
+        return [term for argument in quantity.arguments for term in _terms(argument)]
+    return [quantity]
 
 
 def _sum(layer: BaseLayer, metric: base.MetricOf) -> int:

@@ -192,5 +192,9 @@ def _shape(node: Node) -> Markup:
         value = notation.number(first)
         if first != last:
             value += f" … {notation.number(last)}"
-        parts.append(Markup("<i>{}</i> = {}").format(dimension.symbol, value))
+        letter, _, below = dimension.symbol.partition("_")
+        symbol = Markup("<i>{}</i>").format(letter)
+        if below:
+            symbol += Markup("<sub>{}</sub>").format(below)
+        parts.append(Markup("{} = {}").format(symbol, value))
     return Markup(", ").join(parts)

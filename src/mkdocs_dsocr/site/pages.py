@@ -23,6 +23,15 @@ from mkdocs_dsocr.site.layer_page import LayerPage
 from mkdocs_dsocr.site.links import Links, LinkStyle
 from mkdocs_dsocr.verification import Verification
 
+TITLES = {
+    "index": "DeepSeek-OCR, analysed",
+    "layers": "Layers",
+    "hierarchy": "Hierarchy",
+    "verification": "Verification",
+    "workload": "Workload and hardware",
+    "artifacts": "Artifacts",
+}
+"""Heading of each page, and its title in the navigation."""
 TOP_MODULES = 12
 ASSETS = ("dsocr.css", "stix-two-math.woff2")
 
@@ -145,11 +154,13 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
         def layer_link(class_name: str) -> str:
             return links.to(page, f"layers/{class_name}.md")
 
-        context |= {"site": site, "link": link, "layer_link": layer_link, "page": page}
+        title = TITLES.get(template.partition(".")[0])
+        context |= {"site": site, "link": link, "layer_link": layer_link, "title": title}
         pages[page] = environment.get_template(template).render(context)
 
-    for name in ("index", "hierarchy", "verification", "workload", "artifacts"):
-        render(f"{name}.md.j2", f"{name}.md")
+    for name in TITLES:
+        if name != "layers":
+            render(f"{name}.md.j2", f"{name}.md")
     render("layers.md.j2", "layers/index.md", layer_folders=_layer_folders(site))
     for layer in site.layer_pages.values():
         render("layer.md.j2", layer.uri, layer=layer)
@@ -162,18 +173,11 @@ def assets() -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ASSETS}
 
 
-def nav(title: str, site: Site) -> list[Any]:
+def nav(site: Site) -> list[Any]:
     """Return MkDocs's navigation entries below the plugin's folder, titles equal to headings."""
     layers: list[Any] = ["layers/index.md"]
     layers += [{name: page.uri} for name, page in site.layer_pages.items()]
-    return [
-        {title: "index.md"},
-        {"Layers": layers},
-        {"Hierarchy": "hierarchy.md"},
-        {"Verification": "verification.md"},
-        {"Workload and hardware": "workload.md"},
-        {"Artifacts": "artifacts.md"},
-    ]
+    return [{title: layers if name == "layers" else f"{name}.md"} for name, title in TITLES.items()]
 
 
 def _layer_folders(site: Site) -> dict[str, list[LayerPage]]:
