@@ -122,6 +122,8 @@ class BaseLayer:
 
     module_class: ClassVar[str] = ""
     """Name of the PyTorch class that it stands for; its own name if empty."""
+    definition: ClassVar[str] = ""
+    """What the PyTorch class is, where several layers stand for it; else the docstring says it."""
     source: ClassVar[str] = ""
     """Where the module is defined."""
     rationale: ClassVar[Rationale]

@@ -111,12 +111,17 @@ class Form:
 
 
 def forms(nodes: Sequence[Node]) -> list[Form]:
-    """Return the forms of a class, from all its nodes, the costliest first."""
+    """Return the forms of a class: its namesake first, then the costliest."""
     groups: dict[tuple[Any, ...], list[Node]] = {}
     for node in nodes:
         groups.setdefault(_key(node), []).append(node)
-    ordered = sorted(groups.values(), key=lambda g: -sum(n.total.time_ms for n in g))
-    return [_form(_example(group)) for group in ordered]
+
+    def order(group: list[Node]) -> tuple[bool, float]:
+        layer = group[0].visit.layer
+        special = type(layer).__name__ != layer.class_name()
+        return special, -sum(n.total.time_ms for n in group)
+
+    return [_form(_example(group)) for group in sorted(groups.values(), key=order)]
 
 
 def _key(node: Node) -> tuple[Any, ...]:

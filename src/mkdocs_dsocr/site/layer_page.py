@@ -75,7 +75,10 @@ class LayerPage:
 
     @property
     def summary(self) -> str:
-        return self.forms[0].summary
+        """What the class is: its own definition, or its namesake layer's."""
+        form = self.forms[0]
+        definition = self.nodes[0].visit.layer.definition
+        return definition or " ".join(s for s in (form.summary, form.details) if s)
 
     @property
     def sources(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from importlib import resources as package_resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.categories import CATEGORIES
@@ -189,6 +190,11 @@ def _layer_folders(site: Site) -> dict[str, list[LayerPage]]:
     return {name: folders[name] for name in order if name in folders}
 
 
+def _prose(text: str) -> Markup:
+    """Return a sentence with what stands in backticks as code."""
+    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(text))))
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mkdocs_dsocr.site"),
@@ -205,6 +211,7 @@ def _environment() -> Environment:
         "ms": units.milliseconds,
         "percent": units.percent,
         "significant": units.significant,
+        "prose": _prose,
         "dirname": posixpath.dirname,
         "basename": posixpath.basename,
     }

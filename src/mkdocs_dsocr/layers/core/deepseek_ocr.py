@@ -17,6 +17,10 @@ class _ModelPart(BaseLayer):
     """A part of DeepseekOCRModel; the model's own parameters belong to every part."""
 
     module_class = "DeepseekOCRModel"
+    definition = (
+        "Everything but the LM head: both vision towers, the projector and the decoder. Each pass "
+        "of the model runs one of its parts."
+    )
     source = "modeling_deepseekocr.DeepseekOCRModel"
 
     hidden_size: Quantity = dim("h", "hidden size of the decoder", "elements")

@@ -18,6 +18,10 @@ class _DecoderLayer(BaseLayer):
     """What both kinds of decoder layer share: norms, attention, residuals."""
 
     module_class = "DeepseekV2DecoderLayer"
+    definition = (
+        "Pre-norm decoder layer: causal attention, then a dense MLP in the first layers and a "
+        "mixture of experts in all others, each with a residual."
+    )
     source = "modeling_deepseekv2.DeepseekV2DecoderLayer"
 
     batch: Quantity = dim("B", "samples in the batch", "samples")

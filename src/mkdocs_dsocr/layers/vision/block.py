@@ -12,11 +12,18 @@ from mkdocs_dsocr.layers.vision.mlp import MLPBlock
 from mkdocs_dsocr.quantities import Quantity, ceil_div
 
 
+BLOCK = (
+    "SAM's pre-norm transformer block: attention over the whole view or within windows, then an "
+    "MLP, each with a residual."
+)
+
+
 @layer
 class GlobalBlock(BaseLayer):
     """SAM's pre-norm block that attends over all g² tokens of a view."""
 
     module_class = "Block"
+    definition = BLOCK
     source = "deepencoder.Block (SAM ViT-B), blocks 2, 5, 8 and 11"
     rationale = Rationale(
         counted="Both norms, attention, MLP and both residual additions.",
@@ -63,6 +70,7 @@ class WindowBlock(BaseLayer):
     """
 
     module_class = "Block"
+    definition = BLOCK
     source = "deepencoder.Block (SAM ViT-B), the blocks that are not global"
     rationale = Rationale(
         counted="Attention over whole windows, padding tokens included; norms, MLP and residual "
