@@ -11,7 +11,6 @@ from mkdocs_dsocr.layers.vision.attention import Attention
 from mkdocs_dsocr.layers.vision.mlp import MLPBlock
 from mkdocs_dsocr.quantities import Quantity, ceil_div
 
-
 BLOCK = (
     "SAM's pre-norm transformer block: attention over the whole view or within windows, then an "
     "MLP, each with a residual."
