@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,37 @@ WORKLOADS = (
     "dsocr-base",
     "dsocr-large",
 )
+
+
+def _tiny_config() -> str:
+    """Return the config of a small model of the same architecture, quick to trace and to run."""
+    path = ROOT / "data/models/deepseek-ocr-v1-base/config.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["language_config"] |= {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "moe_intermediate_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 2,
+        "vocab_size": 100,
+    }
+    width = raw["vision_config"]["width"]
+    width["clip-l-14-224"] |= {"width": 32, "heads": 4, "layers": 2}
+    width["sam_vit_b"] |= {
+        "width": 24,
+        "heads": 3,
+        "layers": 2,
+        "global_attn_indexes": [1],
+        "downsample_channels": [16, 32],
+    }
+    raw["projector_config"] |= {"input_dim": 64, "n_embed": 32}
+    return json.dumps(raw)
+
+
+TINY_CONFIG = _tiny_config()
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +126,8 @@ def build_site(tmp_path_factory: pytest.TempPathFactory) -> BuildSite:
     def build(yml: str, files: dict[str, str] | None = None, *, strict: bool = True) -> BuiltSite:
         folder = tmp_path_factory.mktemp("site")
         (folder / "docs").mkdir()
-        for name, text in {"docs/index.md": "# Home\n", "mkdocs.yml": yml, **(files or {})}.items():
+        always = {"docs/index.md": "# Home\n", "mkdocs.yml": yml, "tiny/config.json": TINY_CONFIG}
+        for name, text in {**always, **(files or {})}.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")

@@ -23,7 +23,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
 from mkdocs_dsocr.verification import verify
-from tests.conftest import WORKLOADS
+from tests.conftest import TINY_CONFIG, WORKLOADS
 
 DATA = Path(__file__).parent / "data"
 slow_draws = settings(
@@ -309,34 +309,6 @@ def test_an_independent_implementation(config: ModelConfig) -> None:
         assert sum(formula(config, shape).values()) == counter.get_total_flops(), size
 
 
-def tiny_config(folder: Path) -> ModelConfig:
-    """Return a small model of the same architecture that a CPU runs in no time."""
-    raw = json.loads(load_model_config("deepseek-ocr-v1-base").path.read_text())
-    raw["language_config"] |= {
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "moe_intermediate_size": 16,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "n_routed_experts": 8,
-        "num_experts_per_tok": 2,
-        "vocab_size": 100,
-    }
-    width = raw["vision_config"]["width"]
-    width["clip-l-14-224"] |= {"width": 32, "heads": 4, "layers": 2}
-    width["sam_vit_b"] |= {
-        "width": 24,
-        "heads": 3,
-        "layers": 2,
-        "global_attn_indexes": [1],
-        "downsample_channels": [16, 32],
-    }
-    raw["projector_config"] |= {"input_dim": 64, "n_embed": 32}
-    (folder / "config.json").write_text(json.dumps(raw))
-    return load_model_config(f"{folder}/")
-
-
 def test_a_real_forward_on_the_cpu_counts_the_same(tmp_path: Path, gpu: Hardware) -> None:
     """Real values and real routing: counts as by formula, finite logits, a cache that grows."""
     workload = Workload(
@@ -348,7 +320,8 @@ def test_a_real_forward_on_the_cpu_counts_the_same(tmp_path: Path, gpu: Hardware
         text_tokens=5,
         max_new_tokens=3,
     )
-    analysis = Analysis(tiny_config(tmp_path), workload, gpu)
+    (tmp_path / "config.json").write_text(TINY_CONFIG)
+    analysis = Analysis(load_model_config(f"{tmp_path}/"), workload, gpu)
     torch.manual_seed(0)
     analyzer = DeepseekOCRStaticAnalyzer(analysis.config, "cpu")
     assert verify([analysis], analyzer.trace(analysis.plan.shapes)).failures == []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, BuildSite, BuiltSite
+from tests.conftest import ROOT, TINY_CONFIG, BuildSite, BuiltSite
 
 LAYERS = [
     "Attention",
@@ -46,7 +46,7 @@ LAYERS = [
     "SiLU",
     "VitModel",
 ]
-META = "dsocr: {device: meta, workloads: [dsocr-tiny]}"
+META = "dsocr: {device: meta, model: tiny/, workloads: [dsocr-tiny]}"
 QUIET = f"site_name: s\ntheme: mkdocs\nplugins:\n  - search\n  - {META}\n"
 
 
@@ -227,6 +227,8 @@ def test_one_wrong_coefficient_fails_a_strict_build(
     layer.write_text(text.replace(right, wrong))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/index.md").write_text("# Home\n")
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/config.json").write_text(TINY_CONFIG)
     (tmp_path / "mkdocs.yml").write_text(QUIET)
     done = subprocess.run(
         [sys.executable, "-c", _RUN, "build", "--strict"],
@@ -248,6 +250,8 @@ def test_the_trace_survives_rebuilds(tmp_path: Path) -> None:
     """A server's second build of the same inputs traces nothing."""
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/index.md").write_text("# Home\n")
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/config.json").write_text(TINY_CONFIG)
     (tmp_path / "mkdocs.yml").write_text(QUIET)
     code = """
 import logging

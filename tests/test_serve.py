@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import TINY_CONFIG
+
 WORKLOAD = """profile_id: mine
 base_size: 512
 image_size: 512
@@ -23,7 +25,7 @@ max_new_tokens: {new}
 YML = """site_name: s
 theme: mkdocs
 plugins:
-  - dsocr: {device: meta, workloads: [loads/mine.yaml]}
+  - dsocr: {device: meta, model: tiny/, workloads: [loads/mine.yaml]}
 """
 
 
@@ -39,6 +41,7 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
         "docs/index.md": "# Home\n",
         "mkdocs.yml": YML,
         "loads/mine.yaml": WORKLOAD.format(new=7),
+        "tiny/config.json": TINY_CONFIG,
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
