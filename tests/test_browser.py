@@ -154,7 +154,10 @@ def test_the_value_beside_a_formula_is_the_formulas_value(chrome: Browser, addre
 def test_search_finds_a_layer(chrome: Browser, address: str) -> None:
     visitor = Visitor(chrome, address)
     page = visitor.open("dsocr/")
-    page.locator("input.md-search__input").fill("LlamaRotaryEmbedding")
+    # What is typed before the index is there is lost.
+    page.locator("input.md-search__input").click()
+    page.locator(".md-search-result__meta", has_text="Type to start searching").wait_for()
+    page.keyboard.type("LlamaRotaryEmbedding")
     page.locator(".md-search-result__item").first.wait_for()
     assert "LlamaRotaryEmbedding" in page.locator(".md-search-result__list").inner_text()
     assert visitor.errors == []
