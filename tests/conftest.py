@@ -159,3 +159,14 @@ def offline_site(build_site: BuildSite) -> BuiltSite:
     built = build_site(MINIMAL.replace("theme: material", "theme: {name: material, font: false}"))
     assert built.returncode == 0, built.output
     return built
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An sdist, and the wheel built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    # Without build isolation nothing is downloaded.
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

@@ -11,18 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MINIMAL, ROOT
-
-
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An sdist, and the wheel built from it."""
-    folder = tmp_path_factory.mktemp("dist")
-    # Without build isolation nothing is downloaded.
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+from tests.conftest import ROOT
 
 
 def test_the_sdist_is_complete(dist: Path) -> None:
@@ -43,33 +32,6 @@ def test_the_wheel_carries_data_and_assets(dist: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts:
             assert path.relative_to(ROOT / "src").as_posix() in names
     assert not any("__pycache__" in name or name.startswith("tests") for name in names)
-
-
-def test_the_wheel_builds_the_same_pages(dist: Path, tmp_path: Path) -> None:
-    """Installed in a folder of its own, in an empty project with four lines of mkdocs.yml."""
-    installed = tmp_path / "installed"
-    with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
-        archive.extractall(installed)
-    sites = []
-    for name, source in (("wheel", installed), ("checkout", ROOT / "src")):
-        project = tmp_path / name
-        (project / "docs").mkdir(parents=True)
-        (project / "docs/index.md").write_text("# Home\n")
-        (project / "mkdocs.yml").write_text(MINIMAL)
-        code = (
-            f"import sys; sys.path.insert(0, {str(source)!r})\n"
-            "import mkdocs_dsocr, mkdocs.__main__\n"
-            f"assert mkdocs_dsocr.__file__.startswith({str(source)!r})\n"
-            "mkdocs.__main__.cli(['build', '--strict', '-q'])"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        sites.append(project / "site/dsocr")
-    pages = [{p.relative_to(s): p.read_bytes() for p in s.rglob("*.*")} for s in sites]
-    assert pages[0] == pages[1]
-    assert len(pages[0]) > 50
 
 
 @pytest.mark.parametrize("command", [["lint-imports"], ["ruff", "check", "."], ["mypy"]])

@@ -3,66 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, TINY_CONFIG, BuildSite, BuiltSite
+from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
-LAYERS = [
-    "Attention",
-    "Block",
-    "CLIPVisionEmbeddings",
-    "Conv2d",
-    "DeepseekOCRModel",
-    "DeepseekV2DecoderLayer",
-    "DeepseekV2MLP",
-    "DeepseekV2MoE",
-    "DeepseekV2RMSNorm",
-    "Embedding",
-    "GELU",
-    "ImageEncoderViT",
-    "LMHead",
-    "LayerNorm",
-    "LayerNorm2d",
-    "Linear",
-    "LlamaFlashAttention2",
-    "LlamaRotaryEmbedding",
-    "MLPBlock",
-    "MlpProjector",
-    "MoEGate",
-    "ModuleList",
-    "NoTPAttention",
-    "NoTPFeedForward",
-    "NoTPTransformer",
-    "NoTPTransformerBlock",
-    "PatchEmbed",
-    "Sequential",
-    "SiLU",
-    "VitModel",
-]
 META = "dsocr: {device: meta, model: tiny/, workloads: [dsocr-tiny]}"
 QUIET = f"site_name: s\ntheme: mkdocs\nplugins:\n  - search\n  - {META}\n"
-
-
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.ids: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        if values.get("id"):
-            self.ids.add(str(values["id"]))
-        for key in ("href", "src"):
-            if values.get(key):
-                self.links.append(str(values[key]))
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -71,54 +22,6 @@ def digest(folder: Path) -> dict[str, str]:
         for p in sorted(folder.rglob("*"))
         if p.is_file() and p.suffix != ".gz" and p.name != "sitemap.xml"
     }
-
-
-def test_four_lines_make_every_page(material_site: BuiltSite) -> None:
-    for name in LAYERS:
-        page = material_site.read(f"dsocr/layers/{name}/index.html")
-        assert re.search(rf"<h1[^>]*>{name}", page)
-        for heading in ("What it costs", "Why the formulas are so", "What follows"):
-            assert heading in page
-        assert "Formula and trace agree" in page
-        assert len(page.encode()) < 300_000
-    for page_name in ("", "hierarchy/", "verification/", "workload/", "artifacts/", "layers/"):
-        assert material_site.read(f"dsocr/{page_name}index.html")
-    assert "Every formula equals what was counted." in material_site.read(
-        "dsocr/verification/index.html"
-    )
-    assert (material_site.site / "dsocr/artifacts/dsocr-standard-v1/report.json").is_file()
-    unique = material_site.read("dsocr/artifacts/static/torchinfo-unique-layers.md")
-    assert unique.startswith("# 29 module classes")
-
-
-def test_every_link_of_every_page_resolves(material_site: BuiltSite) -> None:
-    checked = 0
-    for page in (material_site.site / "dsocr").rglob("*.html"):
-        parser = _Links()
-        parser.feed(page.read_text(encoding="utf-8"))
-        for link in parser.links:
-            target, _, anchor = link.partition("#")
-            if target.startswith(("http:", "https:", "data:")):
-                continue
-            path = (page.parent / target) if target else page
-            path = path / "index.html" if path.is_dir() else path
-            assert path.is_file(), (page, link)
-            if not target and anchor:
-                assert anchor in parser.ids, (page, link)
-            checked += 1
-    assert checked > 1000
-
-
-def test_long_steps_say_what_they_do(material_site: BuiltSite) -> None:
-    for step in ("importing torch", "building the reference model", "counting every pass"):
-        assert re.search(rf"dsocr: {step}: \d+\.\d s", material_site.output)
-    assert "static analysis on" in material_site.output
-
-
-def test_no_path_of_this_machine_is_published(material_site: BuiltSite) -> None:
-    for path in (material_site.site / "dsocr").rglob("*"):
-        if path.suffix in {".html", ".json", ".yaml", ".csv", ".md", ".txt"}:
-            assert str(ROOT) not in path.read_text(encoding="utf-8"), path
 
 
 def test_two_builds_are_byte_identical(build_site: BuildSite) -> None:
