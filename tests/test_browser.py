@@ -35,6 +35,7 @@ PAGES = (
     "dsocr/layers/LMHead/",
     "dsocr/hierarchy/",
     "dsocr/verification/",
+    "dsocr/measured/",
     "dsocr/workload/",
     "dsocr/artifacts/",
 )

@@ -19,8 +19,10 @@ from mkdocs_dsocr.inputs import (
     load_model_config,
     load_workload,
 )
+from mkdocs_dsocr.inputs.measurement import Measurement, check_belongs, load_measurements
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.report import Analysis, TargetOperatorList, report_files
+from mkdocs_dsocr.report.measured import check_covers, tasks
 from mkdocs_dsocr.site.links import LinkStyle
 from mkdocs_dsocr.site.pages import Site, assets, build_pages
 from mkdocs_dsocr.trace import PassShape, Trace
@@ -39,6 +41,8 @@ class Settings:
         Ids of what is shipped, or paths.
     device
         ``auto``, ``cuda`` or ``meta``.
+    measurements
+        Files that ``dsocr measure`` wrote, or folders of them.
     base
         Folder that paths are relative to.
     """
@@ -47,6 +51,7 @@ class Settings:
     workloads: tuple[str, ...] = ("dsocr-standard-v1",)
     hardware: tuple[str, ...] = ("rtx-5090",)
     device: str = "auto"
+    measurements: tuple[str, ...] = ()
     base: Path = Path()
 
     def files(self) -> list[Path]:
@@ -56,6 +61,7 @@ class Settings:
             model if model.suffix == ".json" else model / "config.json",
             *(resolve("workloads", w, self.base) for w in self.workloads),
             *(resolve("hardware", h, self.base) for h in self.hardware),
+            *(self.base / m for m in self.measurements),
         ]
 
 
@@ -118,7 +124,63 @@ def analyse(settings: Settings) -> tuple[tuple[Analysis, ...], ...]:
     )
     for row in analyses:
         row[0].plan  # noqa: B018 - contradictions surface before anything long starts
-    return analyses
+    return _measured(analyses, load_measurements(settings.measurements, settings.base))
+
+
+def _measured(
+    analyses: tuple[tuple[Analysis, ...], ...], measurements: dict[Path, Measurement]
+) -> tuple[tuple[Analysis, ...], ...]:
+    """Give each measurement to the analysis that it belongs to."""
+    every = [a for row in analyses for a in row]
+    pairs = [(a.workload, a.hardware) for a in every]
+    owners: dict[tuple[str, str], Measurement] = {}
+    for path, measurement in measurements.items():
+        workload, gpu = check_belongs(path, measurement, every[0].config, pairs)
+        key = (workload.profile_id, gpu.hardware_id)
+        if key in owners:
+            raise InputError(path, "profile_id", f"a second one of {' on '.join(key)}", "one")
+        owners[key] = measurement
+        try:
+            check_covers(every[pairs.index((workload, gpu))].plan, measurement)
+        except LookupError as error:
+            allowed = f"the sizes of {workload.profile_id} as it is now"
+            raise InputError(path, "passes", str(error), allowed) from error
+    return tuple(
+        tuple(
+            dataclasses.replace(
+                a, measurement=owners.get((a.workload.profile_id, a.hardware.hardware_id))
+            )
+            for a in row
+        )
+        for row in analyses
+    )
+
+
+def measure(analysis: Analysis, device: str, cuda_graph: bool, repeats: int, log: Log) -> str:
+    """Run a workload on a real device and return the measurement file's text.
+
+    Raises
+    ------
+    InputError
+        If the device is not there or cannot do what is asked.
+    """
+    with timed(log, "importing torch"):
+        from mkdocs_dsocr import tracing
+
+    if device == "cuda":
+        tracing.resolve_device("cuda", 0)
+    elif cuda_graph:
+        raise InputError("option", "--cuda-graph", "the device cpu", "--device cuda")
+    measurement = tracing.measure(
+        analysis.config,
+        analysis.workload.profile_id,
+        tasks(analysis.plan, analysis.nodes),
+        device=device,
+        cuda_graph=cuda_graph,
+        repeats=repeats,
+        progress=log,
+    )
+    return measurement.model_dump_json(indent=1) + "\n"
 
 
 def trace_model(analyses: tuple[tuple[Analysis, ...], ...], device: str, log: Log) -> Static:
@@ -201,6 +263,8 @@ def artifacts(result: Result) -> dict[str, str]:
             if index:
                 folder += f"/{analysis.hardware.hardware_id}"
             files |= {f"{folder}/{n}": text for n, text in report_files(analysis).items()}
+            if analysis.measurement is not None:
+                files[f"{folder}/measurement.json"] = analysis.measurement.model_dump_json(indent=1)
     return files
 
 

@@ -33,6 +33,7 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     workloads = c.ListOfItems(c.Type(str), default=["dsocr-standard-v1"])
     hardware = c.ListOfItems(c.Type(str), default=["rtx-5090"])
     device = c.Choice(("auto", "cuda", "meta"), default="auto")
+    measurements = c.ListOfItems(c.Type(str), default=[])
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
@@ -93,6 +94,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             workloads=tuple(self.config.workloads),
             hardware=tuple(self.config.hardware),
             device=self.config.device,
+            measurements=tuple(self.config.measurements),
             base=Path(config.config_file_path or ".").parent,
         )
 

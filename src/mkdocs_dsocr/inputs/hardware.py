@@ -48,6 +48,7 @@ class Hardware(Strict):
 
     hardware_id: Identifier
     name: Text
+    device_names: tuple[Text, ...] = Field((), description="as the driver names the device")
     tensor_bf16: Peak = Field(description="bfloat16 tensor cores, float32 accumulation")
     cuda_fp32: Peak = Field(description="float32 CUDA cores")
     bandwidth_gb_s: Positive = Field(description="memory bandwidth, 1e9 byte a second")

@@ -24,6 +24,12 @@ class KVCache:
         self.layers[layer] = (k, v)
         return k, v
 
+    def copy(self) -> KVCache:
+        """Return a cache that holds the same tensors and grows by itself."""
+        other = KVCache()
+        other.layers = dict(self.layers)
+        return other
+
     @property
     def nbytes(self) -> int:
         return sum(t.nbytes for pair in self.layers.values() for t in pair)
@@ -129,7 +135,13 @@ class MoEGate(nn.Module):
 
 
 class DeepseekV2MoE(nn.Module):
-    """Routed experts and shared experts."""
+    """Routed experts and shared experts.
+
+    `fixed_load` gives the rows of each expert where the host must not ask the
+    device for them: while a CUDA graph is captured.
+    """
+
+    fixed_load: list[int] | None = None
 
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__()
@@ -162,6 +174,8 @@ class DeepseekV2MoE(nn.Module):
 
     def _load(self, counts: Tensor, routed: int) -> list[int]:
         """Return the rows of each expert; balanced where there are no values (meta)."""
+        if self.fixed_load is not None:
+            return self.fixed_load
         if counts.is_meta:
             share, rest = divmod(routed, len(self.experts))
             return [share + (e < rest) for e in range(len(self.experts))]

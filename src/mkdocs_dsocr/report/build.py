@@ -11,11 +11,13 @@ from functools import cached_property
 from mkdocs_dsocr import resources
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.layers.base import Visit
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.models import STAGES, Plan, build, plan
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
+from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
 from mkdocs_dsocr.report.tally import Node, Tally, merged, tally
 
 NOT_MODELLED = (
@@ -40,6 +42,8 @@ class Analysis:
         Where the workload was read, for messages.
     operators
         The traced classes, where there was a trace.
+    measurement
+        What was measured of this workload on this GPU, if anything was.
     """
 
     config: ModelConfig
@@ -47,6 +51,7 @@ class Analysis:
     hardware: Hardware
     source: str = "workload"
     operators: schema.TargetOperatorList | None = None
+    measurement: Measurement | None = None
 
     @cached_property
     def plan(self) -> Plan:
@@ -69,6 +74,15 @@ class Analysis:
             if node.class_name != "Group":
                 result.setdefault(node.class_name, []).append(node)
         return result
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """The measurement beside the prediction."""
+        if self.measurement is None:
+            return None
+        achieved = achieved_hardware(self.hardware, self.measurement)
+        achieved_nodes = tally(build(self.config, self.plan), achieved)
+        return Comparison(self.measurement, self.plan, self.nodes, achieved_nodes)
 
     @cached_property
     def report(self) -> schema.AnalyticModelReport:
@@ -104,7 +118,8 @@ class Analysis:
 
 def _report(analysis: Analysis) -> schema.AnalyticModelReport:
     config, workload, resolved = analysis.config, analysis.workload, analysis.plan
-    nodes = analysis.nodes
+    nodes, measured = analysis.nodes, analysis.comparison
+    predicted_ms = analysis.root.total.time_ms
     identity = (config.variant, workload.profile_id, analysis.hardware.hardware_id)
     return schema.AnalyticModelReport(
         schema_version="1.0",
@@ -140,10 +155,10 @@ def _report(analysis: Analysis) -> schema.AnalyticModelReport:
             for module_id, node in nodes.items()
         ],
         operator_coverage=_coverage(analysis),
-        profile_run_id=None,
-        predicted_total_time_ms=analysis.root.total.time_ms,
-        measured_total_time_ms=None,
-        predicted_vs_measured_ratio=None,
+        profile_run_id=measured.measurement.run_id if measured else None,
+        predicted_total_time_ms=predicted_ms,
+        measured_total_time_ms=measured.measured_ms if measured else None,
+        predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=" ".join(
             (
                 "Predicted device time of a forward pass: each kernel takes as long as the "

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 WIDTH: Final = 520
 ROW: Final = 26
-LABEL: Final = 150
+LABEL: Final = 180
 VALUE: Final = 90
 
 

@@ -29,6 +29,7 @@ TITLES = {
     "layers": "Layers",
     "hierarchy": "Hierarchy",
     "verification": "Verification",
+    "measured": "Predicted and measured",
     "workload": "Workload and hardware",
     "artifacts": "Artifacts",
 }
@@ -105,6 +106,11 @@ class Site:
             )
         ]
         return bars("Memory", _described(items), items)
+
+    @property
+    def compared(self) -> list[Analysis]:
+        """The analyses that a measurement belongs to."""
+        return [a for row in self.analyses for a in row if a.comparison is not None]
 
     @property
     def top_modules(self) -> list[tuple[str, Node]]:

@@ -67,8 +67,9 @@ class DeepseekOCRStaticAnalyzer:
         # On the CPU the counter knows no fused attention; the math kernel is made of products.
         kernels = [SDPBackend.MATH] if self.session.device == "cpu" else list(_ALL_KERNELS)
         elementwise = ElementwiseCounter()
+        run = self.session.prepare(shape)
         with sdpa_kernel(kernels), counter, elementwise:
-            cache = self.session.run(shape)
+            cache = run()
         products = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
         return PassRecord(
             shape=shape,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -62,7 +62,7 @@ class DeepSeekOCRSession:
     config
         Dimensions of the model.
     device
-        ``meta`` (shapes only) or ``cuda`` (bfloat16, randomly initialised).
+        ``meta`` (shapes only), ``cuda`` or ``cpu`` (bfloat16, randomly initialised).
     """
 
     def __init__(self, config: ModelConfig, device: str = "meta") -> None:
@@ -72,11 +72,12 @@ class DeepSeekOCRSession:
 
     def views(self, count: int, size: int) -> Tensor:
         """Return pixels ``[count, 3, size, size]``."""
-        return self._zeros(count, constants.IMAGE_CHANNELS, size, size)
+        return self._values(count, constants.IMAGE_CHANNELS, size, size)
 
     def token_ids(self, batch: int, length: int) -> Tensor:
         """Return token ids ``[batch, length]``."""
-        return torch.zeros((batch, length), dtype=torch.long, device=self.device)
+        words = self.config.language.vocab_size
+        return torch.randint(words, (batch, length), device=self.device)
 
     def cache(self, batch: int, length: int) -> KVCache:
         """Return a cache that holds `length` positions of every layer."""
@@ -84,7 +85,7 @@ class DeepSeekOCRSession:
         language = self.config.language
         shape = (batch, language.num_key_value_heads, length, language.head_dim)
         for index in range(language.num_hidden_layers if length else 0):
-            cache.layers[index] = (self._zeros(*shape), self._zeros(*shape))
+            cache.layers[index] = (self._values(*shape), self._values(*shape))
         return cache
 
     def page(self, global_view: PassShape, local: PassShape | None) -> Page:
@@ -98,38 +99,54 @@ class DeepSeekOCRSession:
             (local.tiles_w, local.tiles_h),
         )
 
-    @torch.inference_mode()
     def run(self, shape: PassShape) -> KVCache:
         """Run one pass and return the cache that it leaves (empty for vision)."""
+        return self.prepare(shape)()
+
+    def prepare(self, shape: PassShape) -> Callable[[], KVCache]:
+        """Make inputs for a pass, and return what runs it on them as often as wanted."""
         model = self.model.model
         if shape.part == "vision":
-            model.encode(self.views(shape.tiles_w * shape.tiles_h, shape.image_size))
-            return KVCache()
+            views = self.views(shape.tiles_w * shape.tiles_h, shape.image_size)
+            return self._call(lambda _: model.encode(views))
         if shape.part == "projector":
             sam, clip = self._tower_outputs(shape)
-            model.project(sam, clip, (shape.tiles_w, shape.tiles_h))
-            return KVCache()
-        cache = self.cache(shape.batch, shape.kv_len - shape.q_len)
+            return self._call(lambda _: model.project(sam, clip, (shape.tiles_w, shape.tiles_h)))
+        past = self.cache(shape.batch, shape.kv_len - shape.q_len)
         hidden = self.config.language.hidden_size
         features = [
-            self._zeros(shape.image_tokens, hidden)
+            self._values(shape.image_tokens, hidden)
             for _ in range(shape.batch if shape.image_tokens else 0)
         ]
         ids = self.token_ids(shape.batch, shape.q_len)
-        self.model(ids, cache, features=features, logits=shape.logits)
-        return cache
+        return self._call(
+            lambda cache: self.model(ids, cache, features=features, logits=shape.logits), past
+        )
+
+    def _call(
+        self, function: Callable[[KVCache], object], past: KVCache | None = None
+    ) -> Callable[[], KVCache]:
+        """Return what calls `function` on a cache of its own that starts as `past`."""
+
+        @torch.inference_mode()
+        def call() -> KVCache:
+            cache = past.copy() if past is not None else KVCache()
+            function(cache)
+            return cache
+
+        return call
 
     def _tower_outputs(self, shape: PassShape) -> tuple[Tensor, Tensor]:
         views = shape.tiles_w * shape.tiles_h
         side = -(-(shape.image_size // constants.SAM_PATCH) // constants.DOWNSAMPLE)
         width = self.config.sam.downsample_channels[-1]
         return (
-            self._zeros(views, width, side, side),
-            self._zeros(views, side**2 + 1, self.config.clip.width),
+            self._values(views, width, side, side),
+            self._values(views, side**2 + 1, self.config.clip.width),
         )
 
-    def _zeros(self, *shape: int) -> Tensor:
-        return torch.zeros(shape, dtype=torch.bfloat16, device=self.device)
+    def _values(self, *shape: int) -> Tensor:
+        return torch.randn(shape, dtype=torch.bfloat16, device=self.device)
 
 
 @contextmanager

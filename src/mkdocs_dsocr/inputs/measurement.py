@@ -1,0 +1,168 @@
+"""Measurement files: what ``dsocr measure`` found on a real device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
+from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
+from mkdocs_dsocr.inputs.hardware import Hardware, Identifier, Positive, Text
+from mkdocs_dsocr.inputs.model_config import ModelConfig
+from mkdocs_dsocr.inputs.workload import Workload
+from mkdocs_dsocr.trace import PassShape
+
+SCHEMA_VERSION: Final = "1.0"
+Count = Annotated[int, Field(ge=0, le=10**15)]
+
+
+class Timing(Strict):
+    """How long repeated calls took, in ms: the median, and where 80 % of them lie."""
+
+    median_ms: Positive
+    p10_ms: Positive
+    p90_ms: Positive
+    repeats: Annotated[int, Field(ge=1, le=10**6)]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.p10_ms <= self.median_ms <= self.p90_ms:
+            raise ContradictionError(
+                "median_ms",
+                f"{self.p10_ms:g}, {self.median_ms:g}, {self.p90_ms:g}",
+                "p10_ms ≤ median_ms ≤ p90_ms",
+            )
+        return self
+
+
+class MeasuredModule(Strict):
+    """A module (or several equal ones) within one run of a pass.
+
+    `timing` is of one call, taken over up to a few of the equal modules with
+    the inputs that they had in the pass.
+    """
+
+    module_id: Text
+    calls: Annotated[int, Field(ge=1, le=10**9)]
+    timing: Timing
+
+
+class MeasuredPass(Strict):
+    """One run of a pass."""
+
+    shape: dict[str, int | str]
+    timing: Timing
+    dispatches: Count = Field(description="operators dispatched that are no views")
+    synchronisations: Count = Field(description="values that the host asked the device for")
+    peak_memory_bytes: Count | None = Field(description="allocated at most, weights included")
+    modules: tuple[MeasuredModule, ...] = ()
+
+    @model_validator(mode="after")
+    def _a_shape(self) -> Self:
+        try:
+            self.pass_shape  # noqa: B018 - validates
+        except TypeError as error:
+            raise ContradictionError("shape", str(error), "the fields of a pass") from error
+        return self
+
+    @property
+    def pass_shape(self) -> PassShape:
+        return PassShape(**self.shape)  # type: ignore[arg-type]
+
+
+class Achieved(Strict):
+    """What the device reached in the simplest cases."""
+
+    matmul_tflops: Positive = Field(description="large bfloat16 product, 1e12 FLOPs a second")
+    copy_gb_s: Positive = Field(description="large copy, read and written, 1e9 byte a second")
+    dispatch_us: Positive = Field(description="host time of an operator that does nothing")
+
+
+class Measurement(Strict):
+    """Everything that one run of ``dsocr measure`` found."""
+
+    schema_version: Literal["1.0"]
+    run_id: Identifier
+    measured_at: Text
+    model_variant: Text
+    model_fingerprint: Text
+    profile_id: Identifier
+    device: Text = Field(description="the device in the driver's words")
+    versions: dict[str, Text]
+    mode: Literal["eager", "cuda_graph"]
+    achieved: Achieved
+    weight_bytes: Count
+    passes: Annotated[tuple[MeasuredPass, ...], Field(min_length=1)]
+
+    def find(self, shape: PassShape) -> MeasuredPass:
+        """Return the pass of exactly this shape.
+
+        Raises
+        ------
+        LookupError
+            If it was not measured.
+        """
+        for measured in self.passes:
+            if measured.pass_shape == shape:
+                return measured
+        raise LookupError(f"{shape.pass_id} was not measured at the workload's sizes")
+
+
+def fingerprint(config: ModelConfig) -> str:
+    """Return a digest of the dimensions that times depend on."""
+    sizes = config.model_dump(mode="json", exclude={"variant", "model_id", "path"})
+    return hashlib.sha256(json.dumps(sizes, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_measurements(values: tuple[str, ...], base: Path | None = None) -> dict[Path, Measurement]:
+    """Load measurement files; a folder stands for the JSON files in it.
+
+    Raises
+    ------
+    InputError
+        If a file or folder is missing or not valid.
+    """
+    result: dict[Path, Measurement] = {}
+    for value in values:
+        path = (base or Path()) / value
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not files:
+            raise InputError(path, "", "a folder without .json files", "measurement files")
+        for file in files:
+            result[file] = validate(Measurement, read_mapping(file), file)
+    return result
+
+
+def check_belongs(
+    path: Path,
+    measurement: Measurement,
+    config: ModelConfig,
+    pairs: list[tuple[Workload, Hardware]],
+) -> tuple[Workload, Hardware]:
+    """Return the workload and GPU, of those that are shown, that a measurement is of.
+
+    Raises
+    ------
+    InputError
+        If it is of another model, workload or device.
+    """
+    expected = fingerprint(config)
+    if measurement.model_fingerprint != expected:
+        found = f"{measurement.model_variant} with sizes {measurement.model_fingerprint}"
+        raise InputError(
+            path, "model_fingerprint", found, f"{config.variant} with sizes {expected}"
+        )
+    workloads = list(dict.fromkeys(w.profile_id for w, _ in pairs))
+    if measurement.profile_id not in workloads:
+        raise InputError(path, "profile_id", shown(measurement.profile_id), ", ".join(workloads))
+    for workload, hardware in pairs:
+        same = workload.profile_id == measurement.profile_id
+        if same and measurement.device in hardware.device_names:
+            return workload, hardware
+    names: dict[str, Any] = {n: None for _, h in pairs for n in h.device_names}
+    allowed = "a device of the hardware shown: " + (", ".join(names) or "none names its devices")
+    raise InputError(path, "device", shown(measurement.device), allowed)

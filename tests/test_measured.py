@@ -1,0 +1,226 @@
+"""Measured beside predicted: a real run on the CPU, its page, and files that do not belong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.inputs.measurement import Measurement, fingerprint
+from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.measured import tasks
+from tests.conftest import ROOT, TINY_CONFIG, BuildSite
+
+WORKLOAD = """profile_id: w
+base_size: 64
+image_size: 64
+crop_mode: true
+crop_grid: [2, 1]
+text_tokens: 5
+max_new_tokens: 30
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model, measured on this machine's CPU, and a profile that claims to be it."""
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "tiny").mkdir()
+    (folder / "tiny/config.json").write_text(TINY_CONFIG)
+    (folder / "w.yaml").write_text(WORKLOAD)
+    done = CliRunner().invoke(
+        main,
+        [
+            *("measure", "--device", "cpu", "--repeats", "2"),
+            *("--model", f"{folder}/tiny/", "--workload", str(folder / "w.yaml")),
+            *("--output", str(folder / "m.json")),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    device = json.loads((folder / "m.json").read_text())["device"]
+    profile = yaml.safe_load((ROOT / "data/hardware/rtx-4090.yaml").read_text())
+    profile |= {"hardware_id": "cpu", "device_names": [device]}
+    (folder / "cpu.yaml").write_text(yaml.safe_dump(profile))
+    return folder
+
+
+def settings(folder: Path, **changes: object) -> pipeline.Settings:
+    values: dict[str, object] = {
+        "model": "tiny/",
+        "workloads": ("w.yaml",),
+        "hardware": ("cpu.yaml",),
+    }
+    values |= {"measurements": ("m.json",), "base": folder}
+    return pipeline.Settings(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_every_pass_and_module_is_timed(folder: Path) -> None:
+    text = (folder / "m.json").read_text()
+    measurement = Measurement.model_validate_json(text)
+    analysis = pipeline.analyse(settings(folder))[0][0]
+    expected = tasks(analysis.plan, analysis.nodes)
+    assert [p.pass_shape for p in measurement.passes] == [t.shape for t in expected]
+    decode = [p for p in measurement.passes if p.shape["pass_id"] == "decode"]
+    assert [p.shape["kv_len"] for p in decode] == [12, 26, 40]
+    assert [bool(p.modules) for p in decode] == [False, True, False]
+    # What nothing calls is not timed: lists of modules, and parts that the pass itself stands for.
+    timed = {m.module_id for p in measurement.passes for m in p.modules}
+    missing = {i for t in expected for i, _ in t.modules} - timed
+    uncalled = {"ModuleList", "DeepseekOCRModel", "Conv2d"}
+    assert {analysis.nodes[i].class_name for i in missing} <= uncalled
+    for p in decode:
+        assert p.timing.p10_ms <= p.timing.median_ms <= p.timing.p90_ms
+        assert p.dispatches > 100
+    experts = next(m for p in decode for m in p.modules if m.module_id.endswith("experts.[0-7]"))
+    assert experts.calls == 2 * 2
+    assert str(folder) not in text
+
+
+def test_the_report_and_the_page_show_it(folder: Path, build_site: BuildSite) -> None:
+    files = {n: (folder / n).read_text() for n in ("w.yaml", "cpu.yaml")}
+    files["runs/m.json"] = (folder / "m.json").read_text()
+    built = build_site(
+        "site_name: s\ntheme: mkdocs\nplugins:\n  - dsocr: {model: tiny/, workloads: [w.yaml], "
+        "hardware: [cpu.yaml], measurements: [runs], device: meta}\n",
+        files,
+    )
+    assert built.returncode == 0, built.output
+    report = json.loads(built.read("dsocr/artifacts/w/report.json"))
+    run = json.loads((folder / "m.json").read_text())
+    assert report["profile_run_id"] == run["run_id"]
+    assert report["predicted_vs_measured_ratio"] == pytest.approx(
+        report["predicted_total_time_ms"] / report["measured_total_time_ms"]
+    )
+    page = built.read("dsocr/measured/index.html")
+    for words in (run["device"], run["run_id"], "vision", "projector", "prefill", "decode"):
+        assert words in page
+    assert json.loads(built.read("dsocr/artifacts/w/measurement.json")) == run
+
+
+def test_without_a_measurement_the_page_says_so(build_site: BuildSite) -> None:
+    meta = "dsocr: {device: meta, model: tiny/, workloads: [dsocr-tiny]}"
+    built = build_site(f"site_name: s\ntheme: mkdocs\nplugins:\n  - {meta}\n")
+    assert "Nothing was measured for this site" in built.read("dsocr/measured/index.html")
+
+
+def _edited(folder: Path, **changes: object) -> str:
+    data = json.loads((folder / "m.json").read_text()) | changes
+    (folder / "edited.json").write_text(json.dumps(data))
+    return "edited.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_fingerprint": "0"}, "model_fingerprint: found tiny with sizes 0; allowed: tiny"),
+        ({"profile_id": "other"}, "profile_id: found 'other'; allowed: w"),
+        ({"device": "Another GPU"}, "device: found 'Another GPU'; allowed: a device of the hard"),
+        ({"extra": 1}, "extra: found an unknown key"),
+        ({"passes": []}, "passes: found []"),
+        ({"schema_version": "9"}, "schema_version: found '9'"),
+    ],
+)
+def test_what_does_not_belong_is_refused_by_name(
+    folder: Path, changes: dict[str, object], words: str
+) -> None:
+    value = _edited(folder, **changes)
+    with pytest.raises(InputError) as error:
+        pipeline.analyse(settings(folder, measurements=(value,)))
+    assert words in str(error.value)
+    assert "edited.json" in str(error.value)
+
+
+def test_a_workload_that_has_changed_since_is_refused(folder: Path) -> None:
+    (folder / "longer.yaml").write_text(WORKLOAD.replace("text_tokens: 5", "text_tokens: 6"))
+    with pytest.raises(InputError, match="prefill was not measured at the workload's sizes"):
+        pipeline.analyse(settings(folder, workloads=("longer.yaml",)))
+
+
+def test_a_second_measurement_and_an_empty_folder_are_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match="a second one of w on cpu"):
+        pipeline.analyse(settings(folder, measurements=("m.json", _edited(folder))))
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match=r"a folder without \.json files"):
+        pipeline.analyse(settings(folder, measurements=("empty",)))
+
+
+def test_a_cuda_graph_needs_cuda(folder: Path, tmp_path: Path) -> None:
+    flags = ["measure", "--device", "cpu", "--cuda-graph", "--output", str(tmp_path / "m.json")]
+    done = CliRunner().invoke(main, flags)
+    assert done.exit_code == 2
+    assert "--cuda-graph: found the device cpu; allowed: --device cuda" in done.output
+    assert not (tmp_path / "m.json").exists()
+
+
+def _measured(analysis: Analysis, factor: float, **achieved: float) -> Analysis:
+    """Return the analysis with a measurement of `factor` times what was predicted."""
+    by_pass = {
+        run.first.pass_id: analysis.nodes[run.first.pass_id].total.time_ms / (run.calls * run.steps)
+        for run in analysis.plan.runs
+    }
+    passes = []
+    for task in tasks(analysis.plan, analysis.nodes):
+        ms = factor * by_pass[task.shape.pass_id]
+        time = {"median_ms": ms, "p10_ms": ms, "p90_ms": ms, "repeats": 1}
+        passes.append(
+            {
+                "shape": dataclasses.asdict(task.shape),
+                "timing": time,
+                "dispatches": 1000,
+                "synchronisations": 0,
+                "peak_memory_bytes": None,
+            }
+        )
+    gpu = analysis.hardware
+    reached = {
+        "matmul_tflops": gpu.tensor_bf16.tflops,
+        "copy_gb_s": gpu.bandwidth_gb_s,
+        "dispatch_us": 0.001,
+    }
+    measurement = {
+        "schema_version": "1.0",
+        "run_id": "r",
+        "measured_at": "now",
+        "model_variant": analysis.config.variant,
+        "model_fingerprint": fingerprint(analysis.config),
+        "profile_id": analysis.workload.profile_id,
+        "device": "d",
+        "versions": {},
+        "mode": "eager",
+        "achieved": reached | achieved,
+        "weight_bytes": 0,
+        "passes": passes,
+    }
+    parsed = Measurement.model_validate_json(json.dumps(measurement))
+    return dataclasses.replace(analysis, measurement=parsed)
+
+
+def test_ratios_and_explanations(analyse: Callable[..., Analysis]) -> None:
+    """Made-up times whose ratio and cause are known."""
+    analysis = analyse("dsocr-standard-v1", num_pages=3)
+    equal = _measured(analysis, 1.0)
+    assert equal.report.predicted_vs_measured_ratio == pytest.approx(1.0)
+    assert equal.comparison is not None
+    assert [s.stage for s in equal.comparison.stages] == [
+        *("vision", "projector", "prefill", "decode")
+    ]
+    for stage in equal.comparison.stages:
+        assert stage.explanation == f"Bound by {stage.binding} at their achieved ceiling."
+    slow = _measured(analysis, 2.0)
+    assert slow.report.predicted_vs_measured_ratio == pytest.approx(0.5)
+    assert slow.comparison is not None
+    assert all("no explanation" in s.explanation for s in slow.comparison.stages)
+    fast = _measured(analysis, 0.5)
+    assert fast.comparison is not None
+    assert all(s.explanation.startswith("Faster than") for s in fast.comparison.stages)
+    host = _measured(analysis, 1.0, dispatch_us=1000.0)
+    assert host.comparison is not None
+    assert all("the host: " in s.explanation for s in host.comparison.stages)
