@@ -142,7 +142,7 @@ def test_the_value_beside_a_formula_is_the_formulas_value(chrome: Browser, addre
     checked = 0
     for row in rows:
         math = row.locator("math").all()
-        value = row.locator("td.n").last.inner_text().split()[0].replace(",", "")
+        value = (row.locator("td.n").last.text_content() or "").split()[0].replace(",", "")
         if len(math) != 2 or row.locator("a, th").count():
             continue
         text = math[1].get_attribute("alttext") or ""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, TINY_CONFIG, BuildSite
+from tests.conftest import ROOT, TINY_CONFIG, BuildSite, BuiltSite
 
 META = "dsocr: {device: meta, model: tiny/, workloads: [dsocr-tiny]}"
 QUIET = f"site_name: s\ntheme: mkdocs\nplugins:\n  - search\n  - {META}\n"
@@ -45,14 +45,6 @@ def test_other_themes_and_file_urls(build_site: BuildSite, theme: str) -> None:
     assert "<math" in page
 
 
-def test_a_placeholder_in_the_nav_is_filled(build_site: BuildSite) -> None:
-    built = build_site(QUIET + "nav:\n  - Home: index.md\n  - In depth:\n    - Model: dsocr/\n")
-    assert built.returncode == 0, built.output
-    page = built.read("index.html")
-    assert 'href="dsocr/layers/MoEGate/"' in page or "MoEGate" in page
-    assert "Model" in page
-
-
 def test_a_nav_without_a_place_says_which_line_to_add(build_site: BuildSite) -> None:
     built = build_site(QUIET + "nav:\n  - Home: index.md\n", strict=False)
     assert built.returncode == 0
@@ -68,14 +60,9 @@ def test_disabled_adds_nothing_and_drops_the_placeholder(build_site: BuildSite) 
     assert "dsocr" not in built.output
 
 
-def test_an_authors_own_page_wins(build_site: BuildSite) -> None:
-    built = build_site(QUIET, {"docs/dsocr/workload.md": "# My workload\n"})
-    assert built.returncode == 0, built.output
-    assert "My workload" in built.read("dsocr/workload/index.html")
-    assert "dsocr/workload.md is the author's own and stays" in built.output
-
-
-def test_another_path_and_a_workload_of_the_users(build_site: BuildSite) -> None:
+@pytest.fixture(scope="module")
+def embedded(build_site: BuildSite) -> BuiltSite:
+    """A site with a nav, a path, a workload and a page of its own in the plugin's place."""
     workload = (
         "profile_id: mine\nbase_size: 512\nimage_size: 512\ncrop_mode: false\n"
         "text_tokens: 3\nmax_new_tokens: 2\ndescription: '<b>bold</b> {{ macro }} | # x'\n"
@@ -83,9 +70,25 @@ def test_another_path_and_a_workload_of_the_users(build_site: BuildSite) -> None
     yml = QUIET.replace("[dsocr-tiny]", "[loads/mine.yaml]").replace(
         "{device", "{path: a/b, device"
     )
-    built = build_site(yml, {"loads/mine.yaml": workload})
+    files = {"loads/mine.yaml": workload, "docs/a/b/measured.md": "# My measurements\n"}
+    built = build_site(yml + "nav:\n  - Home: index.md\n  - In depth:\n    - Model: a/b/\n", files)
     assert built.returncode == 0, built.output
-    page = built.read("a/b/workload/index.html")
+    return built
+
+
+def test_a_placeholder_in_the_nav_is_filled(embedded: BuiltSite) -> None:
+    page = embedded.read("index.html")
+    assert "MoEGate" in page
+    assert "Model" in page
+
+
+def test_an_authors_own_page_wins(embedded: BuiltSite) -> None:
+    assert "My measurements" in embedded.read("a/b/measured/index.html")
+    assert "a/b/measured.md is the author's own and stays" in embedded.output
+
+
+def test_what_a_user_writes_goes_out_escaped(embedded: BuiltSite) -> None:
+    page = embedded.read("a/b/workload/index.html")
     assert "&lt;b&gt;bold&lt;/b&gt; {{ macro }}" in page
     assert "<b>bold" not in page
 

@@ -242,4 +242,4 @@ def test_the_expectation_of_distinct_experts_is_rounded_once(
     distinct = 64 * (1 - (1 - 6 / 64) ** 3)
     per_layer = round(2 * (18 * 1280 + distinct * 896 * 1280 + 18 * 896))
     assert node.own.io_bytes == 11 * per_layer
-    assert node.calls == 11 * round(distinct)
+    assert node.calls == round(11 * distinct)

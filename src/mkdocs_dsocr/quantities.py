@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final, TypeAlias
 
 TFLOP: Final = 10**12
@@ -48,7 +49,7 @@ class Expr:
 class Number(Expr):
     """A literal."""
 
-    value: int | float
+    value: int | float | Fraction
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Apply(Expr):
     arguments: tuple[Expr, ...]
 
 
-Quantity: TypeAlias = int | float | Expr
+Quantity: TypeAlias = int | float | Fraction | Expr
 
 
 def _apply(name: str, *arguments: Quantity) -> Expr:

@@ -70,6 +70,12 @@ class PassRecord:
         included; modules that were not called are absent.
     elementwise_flops
         All other arithmetic that was dispatched, by the table of costs.
+    eager_bytes
+        Bytes that the dispatched operators touched: inputs once, outputs once.
+    dispatches
+        Operators that ran a kernel: all but views.
+    synchronisations
+        Values that the host asked the device for.
     unknown_operators
         Operators that the table does not know.
     kvcache_bytes
@@ -79,6 +85,9 @@ class PassRecord:
     shape: PassShape
     matmul_flops: dict[str, int]
     elementwise_flops: dict[str, int]
+    eager_bytes: dict[str, int]
+    dispatches: dict[str, int]
+    synchronisations: int
     unknown_operators: tuple[str, ...]
     kvcache_bytes: int
 
@@ -127,6 +136,9 @@ class Trace:
                         PassShape(**p["shape"]),
                         dict(p["matmul_flops"]),
                         dict(p["elementwise_flops"]),
+                        dict(p["eager_bytes"]),
+                        dict(p["dispatches"]),
+                        p["synchronisations"],
                         tuple(p["unknown_operators"]),
                         p["kvcache_bytes"],
                     )

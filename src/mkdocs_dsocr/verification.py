@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from mkdocs_dsocr.models import Run
+from mkdocs_dsocr.models import Run, traced_distinct_experts
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import arithmetic_series
 from mkdocs_dsocr.report import Analysis
@@ -17,11 +18,18 @@ from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.trace import PassRecord, PassShape, Trace
 
 Counts: TypeAlias = Callable[[PassRecord], dict[str, int]]
+METRICS: Final = {
+    "matmul_flops": "matmul FLOPs",
+    "elementwise_flops": "elementwise FLOPs",
+    "eager_bytes": "bytes of the operators",
+    "dispatches": "dispatched operators",
+}
+"""What is compared node by node, and its name in a sentence."""
 
 
 @dataclass(frozen=True)
-class Flops:
-    """FLOPs by formula and as counted."""
+class Pair:
+    """A figure by formula and as counted."""
 
     formula: int
     counted: int
@@ -30,8 +38,8 @@ class Flops:
     def difference(self) -> int:
         return self.formula - self.counted
 
-    def __add__(self, other: Flops) -> Flops:
-        return Flops(self.formula + other.formula, self.counted + other.counted)
+    def __add__(self, other: Pair) -> Pair:
+        return Pair(self.formula + other.formula, self.counted + other.counted)
 
 
 @dataclass(frozen=True)
@@ -40,32 +48,29 @@ class Row:
 
     Attributes
     ----------
-    matmul
-        Against PyTorch's ``FlopCounterMode``.
-    elementwise
-        All other arithmetic, against the operators that were dispatched.
+    compared
+        A pair for each of :data:`METRICS`.
     """
 
     workload: str
     module_id: str
     class_name: str
-    matmul: Flops
-    elementwise: Flops
+    compared: dict[str, Pair]
 
     @property
     def agrees(self) -> bool:
-        return not self.matmul.difference and not self.elementwise.difference
+        return not any(pair.difference for pair in self.compared.values())
 
 
 @dataclass(frozen=True)
 class ClassVerdict:
-    """All nodes of one class, and the parameters of its modules."""
+    """All nodes of one class (those that differ, in all and by figure), and its parameters."""
 
     class_name: str
     nodes: int
     wrong_nodes: int
-    matmul: Flops
-    elementwise: Flops
+    wrong: dict[str, int]
+    compared: dict[str, Pair]
     tensors: int
     wrong_tensors: int
     parameters_formula: int
@@ -74,6 +79,9 @@ class ClassVerdict:
     @property
     def agrees(self) -> bool:
         return not self.wrong_nodes and not self.wrong_tensors
+
+    def agree_in(self, metrics: Iterable[str]) -> bool:
+        return not any(self.wrong[metric] for metric in metrics)
 
 
 @dataclass(frozen=True)
@@ -116,11 +124,11 @@ class Verification:
     def failures(self) -> list[str]:
         """A sentence for each disagreement; empty where everything agrees."""
         result = [
-            f"{row.class_name}: {row.module_id} comes to {flops.formula:,} {kind} FLOPs by formula "
-            f"and {flops.counted:,} as counted, a difference of {flops.difference:+,}"
+            f"{row.class_name}: {row.module_id} comes to {pair.formula:,} {METRICS[metric]} by "
+            f"formula and {pair.counted:,} as counted, a difference of {pair.difference:+,}"
             for row in {r.class_name: r for r in self.rows if not r.agrees}.values()
-            for kind, flops in (("matmul", row.matmul), ("elementwise", row.elementwise))
-            if flops.difference
+            for metric, pair in row.compared.items()
+            if pair.difference
         ]
         result += [
             f"the operator {name} was dispatched and has no cost" for name in self.unknown_operators
@@ -203,25 +211,32 @@ class _Counter:
 
 
 def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
-    for module_id, node in analysis.nodes.items():
+    """Yield a row for each node, the formulas given the routing of the trace."""
+    routing = {
+        shape: traced_distinct_experts(analysis.config, counter.record(shape).dispatches)
+        for shape in analysis.plan.shapes
+        if shape.part == "language"
+    }
+    routed = dataclasses.replace(analysis, routing=routing)
+    for module_id, node in routed.nodes.items():
         if node.class_name == "Group":
             continue
-        pattern, pass_id = node.visit.torch_path, node.visit.pass_id
+        pattern, pass_id, total = node.visit.torch_path, node.visit.pass_id, node.total
         runs = [r for r in analysis.plan.runs if pass_id in (r.first.pass_id, "model")]
-        total = node.total
-        yield Row(
-            analysis.workload.profile_id,
-            module_id,
-            node.class_name,
-            Flops(
-                total.matmul_flops,
-                sum(counter.run(run, pattern, lambda p: p.matmul_flops) for run in runs),
-            ),
-            Flops(
-                total.flops - total.matmul_flops,
-                sum(counter.run(run, pattern, lambda p: p.elementwise_flops) for run in runs),
-            ),
-        )
+        formulas = {
+            "matmul_flops": total.matmul_flops,
+            "elementwise_flops": total.flops - total.matmul_flops,
+            "eager_bytes": total.eager_bytes,
+            "dispatches": total.dispatches,
+        }
+        compared = {
+            metric: Pair(
+                formulas[metric],
+                sum(counter.run(run, pattern, operator.attrgetter(metric)) for run in runs),
+            )
+            for metric in METRICS
+        }
+        yield Row(analysis.workload.profile_id, module_id, node.class_name, compared)
 
 
 def _caches(analysis: Analysis, counter: _Counter) -> Iterator[CacheRow]:
@@ -251,8 +266,8 @@ def _verdicts(analysis: Analysis, rows: tuple[Row, ...], trace: Trace) -> Iterat
             class_name=name,
             nodes=len(mine),
             wrong_nodes=sum(not r.agrees for r in mine),
-            matmul=sum((r.matmul for r in mine), Flops(0, 0)),
-            elementwise=sum((r.elementwise for r in mine), Flops(0, 0)),
+            wrong={m: sum(bool(r.compared[m].difference) for r in mine) for m in METRICS},
+            compared={m: sum((r.compared[m] for r in mine), Pair(0, 0)) for m in METRICS},
             tensors=len(counted),
             wrong_tensors=len(wrong),
             parameters_formula=sum(_elements(s) for s in expected.values()),

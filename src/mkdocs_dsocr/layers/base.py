@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
 
-from mkdocs_dsocr.layers.operations import Kernel, Operation, Tensor, fuse
+from mkdocs_dsocr.layers.operations import Kernel, Operation, Tensor, fuse, whole
 from mkdocs_dsocr.quantities import (
     BITS_PER_BYTE,
     GIGABYTE,
@@ -253,6 +253,15 @@ class Visit:
         """Return what its own operations come to over all calls."""
         return self.modules * self.calls * self.series(metric(self.layer), metric(self.last))
 
+    @property
+    def runs(self) -> Quantity:
+        """How many calls of modules it comes to (expected, where `active` is)."""
+        return whole(self.modules * self.calls * self.steps * self.active)
+
+    def dispatches(self) -> Quantity:
+        """Return how many operators its own code dispatches over all calls."""
+        return whole(self.modules * self.calls * self.steps * self.active * dispatches(self.layer))
+
     def series(self, first: Quantity, last: Quantity) -> Quantity:
         return first if self.steps == 1 else arithmetic_series(first, last, self.steps)
 
@@ -307,6 +316,21 @@ def io_bytes(layer: BaseLayer) -> Quantity:
     return total(k.io_bytes for k in layer.kernels())
 
 
+def eager_bytes(layer: BaseLayer) -> Quantity:
+    """Return the bytes that the layer's own operations touch, each running alone."""
+    return total(o.eager_bytes for o in layer.operations())
+
+
+def dispatches(layer: BaseLayer) -> Quantity:
+    """Return how many operators the layer itself dispatches."""
+    return total(o.launches for o in layer.operations())
+
+
+def elementwise_flops(layer: BaseLayer) -> Quantity:
+    """Return what the layer's own operations do beside matrix products."""
+    return total(o.elementwise_flops for o in layer.operations())
+
+
 def weight_bytes(layer: BaseLayer) -> Quantity:
     """Return the bytes of the layer's own parameters."""
     return total(Tensor(p.name, p.elements).bytes for p in layer.parameters())
@@ -330,6 +354,11 @@ def activation_bytes(layer: BaseLayer) -> Quantity:
 def summed(root: BaseLayer, metric: MetricOf) -> Quantity:
     """Return `metric` summed over every call under `root`."""
     return total(v.summed(metric) for v in walk(root))
+
+
+def dispatched(root: BaseLayer) -> Quantity:
+    """Return the operators dispatched in every call under `root`."""
+    return total(v.dispatches() for v in walk(root))
 
 
 def resident(root: BaseLayer, metric: MetricOf) -> Quantity:

@@ -62,6 +62,10 @@ class Operation:
         The tensors touched, each storage once.
     kernel
         The fused kernel it belongs to; alone in one where this is empty.
+    in_place
+        What a fused kernel reads and writes instead, where it works in place.
+    launches
+        How often it is dispatched.
     why
         The choice behind the formula, where one was made.
     """
@@ -74,6 +78,8 @@ class Operation:
     reads: tuple[Tensor, ...] = ()
     writes: tuple[Tensor, ...] = ()
     kernel: str = ""
+    in_place: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
+    launches: Quantity = 1
     why: str = ""
 
     @property
@@ -85,6 +91,11 @@ class Operation:
         if self.unit == "tensor":
             return self.elementwise_flops
         return total((self.matmul_flops, self.elementwise_flops))
+
+    @property
+    def eager_bytes(self) -> Quantity:
+        """Bytes that it touches when it runs alone: inputs once, outputs once."""
+        return whole(_bytes((*self.reads, *self.writes)))
 
     @property
     def activation_bytes(self) -> Quantity:
@@ -146,12 +157,13 @@ def _kernel(key: str, group: list[Operation], readers: dict[str, set[str]]) -> K
     written: dict[str, Tensor] = {}
     inside: set[str] = set()
     for operation in group:
-        for tensor in operation.reads:
+        reads, writes = operation.in_place or (operation.reads, operation.writes)
+        for tensor in reads:
             if tensor.name in written:
                 inside.add(tensor.name)
             else:
                 inputs.setdefault(tensor.name, tensor)
-        for tensor in operation.writes:
+        for tensor in writes:
             written[tensor.name] = tensor
     outputs = [t for n, t in written.items() if n not in inside or readers[n] != {key}]
     return Kernel(tuple(group), tuple(inputs.values()), tuple(outputs))

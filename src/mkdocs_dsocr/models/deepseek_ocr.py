@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
 from mkdocs_dsocr.inputs import ModelConfig, constants
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Group
 from mkdocs_dsocr.layers.builtin import LMHead
@@ -19,25 +24,48 @@ from mkdocs_dsocr.patterns import indices
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.trace import PassShape
 
+_EXPERT = re.compile(r"\.experts\.\d+$")
 STAGES = ("vision", "projector", "prefill", "decode")
 
 
-def build(config: ModelConfig, plan: Plan) -> DeepseekOCRForCausalLM:
-    """Return the whole model on a workload: stages, passes, modules."""
+Routing = Mapping[PassShape, Quantity]
+"""How many experts of a layer get any token in a pass of some shape."""
+
+
+def build(
+    config: ModelConfig, plan: Plan, routing: Routing | None = None
+) -> DeepseekOCRForCausalLM:
+    """Return the whole model on a workload: stages, passes, modules.
+
+    Parameters
+    ----------
+    config, plan
+        The model's dimensions, and the runs of the workload.
+    routing
+        The routing of a trace; where not given, its expectation.
+    """
     items: list[Child] = []
     for stage in STAGES:
-        runs = [r for r in plan.runs if r.stage == stage]
+        passes = [_pass(config, r, routing or {}) for r in plan.runs if r.stage == stage]
         if stage in ("vision", "projector"):
-            items.append(Child(stage, Group(items=tuple(_pass(config, r) for r in runs))))
+            items.append(Child(stage, Group(items=tuple(passes))))
         else:
-            items += [_pass(config, r) for r in runs] or [Child(stage, Group(items=()))]
+            items += passes or [Child(stage, Group(items=()))]
     return DeepseekOCRForCausalLM(items=tuple(items))
 
 
-def _pass(config: ModelConfig, run: Run) -> Child:
-    first = Group(items=tuple(pass_modules(config, run.first)))
-    last = Group(items=tuple(pass_modules(config, run.last))) if run.steps > 1 else None
-    return Child(run.first.pass_id, first, calls=run.calls, last=last, steps=run.steps)
+def _pass(config: ModelConfig, run: Run, routing: Routing) -> Child:
+    first, last = (
+        Group(items=tuple(pass_modules(config, shape, routing.get(shape))))
+        for shape in (run.first, run.last)
+    )
+    return Child(
+        run.first.pass_id,
+        first,
+        calls=run.calls,
+        last=last if run.steps > 1 else None,
+        steps=run.steps,
+    )
 
 
 def pass_modules(
@@ -71,6 +99,22 @@ def pass_modules(
     ]
 
 
+def traced_distinct_experts(config: ModelConfig, called: Iterable[str]) -> Fraction:
+    """Return how many experts of a layer ran, the mean over the layers of a trace.
+
+    Parameters
+    ----------
+    config
+        The model's dimensions.
+    called
+        Paths of the modules that were called.
+    """
+    experts = sum(1 for path in called if _EXPERT.search(path))
+    language = config.language
+    layers = language.num_hidden_layers - language.first_k_dense_replace
+    return Fraction(experts, max(1, layers))
+
+
 def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
     sam, clip = config.sam, config.clip
     views = shape.tiles_w * shape.tiles_h
@@ -93,7 +137,9 @@ def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
             depth=sam.layers,
             global_blocks=sam.global_attn_indexes,
             padded=grid % constants.SAM_WINDOW != 0,
+            partitioned=grid > constants.SAM_WINDOW,
             resize=grid != config.sam_table_side,
+            single_view=views == 1,
         ),
         clip=VitModel(
             views=views,
@@ -118,13 +164,13 @@ def _projector(config: ModelConfig, shape: PassShape) -> ProjectorPart:
         side=features_a_side(shape.image_size),
         clip_width=config.clip.width,
         sam_width=config.sam.downsample_channels[1],
-        tiled=shape.tiles_w > 1,
+        tiled=shape.tiles_w > 1 and shape.image_size > constants.SAM_PATCH * constants.DOWNSAMPLE,
     )
 
 
 def _language(config: ModelConfig, shape: PassShape, distinct: Quantity) -> LanguagePart:
     language = config.language
-    common = {
+    common: dict[str, Any] = {
         "batch": shape.batch,
         "q_len": shape.q_len,
         "kv_len": shape.kv_len,
@@ -132,6 +178,8 @@ def _language(config: ModelConfig, shape: PassShape, distinct: Quantity) -> Lang
         "heads": language.num_attention_heads,
         "kv_heads": language.num_key_value_heads,
         "head_dim": language.head_dim,
+        "cached": shape.kv_len > shape.q_len,
+        "grouped": language.num_key_value_heads < language.num_attention_heads,
     }
     dense = range(language.first_k_dense_replace)
     sparse = range(language.first_k_dense_replace, language.num_hidden_layers)

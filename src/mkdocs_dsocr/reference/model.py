@@ -57,19 +57,19 @@ class DeepseekOCRModel(nn.Module):
         newline = self.image_newline.expand(rows.shape[0], 1, -1)
         return torch.cat((rows, newline), dim=1).view(-1, rows.shape[-1])
 
-    def page_features(self, page: Page) -> Tensor:
-        """Return the image tokens ``[T, h]`` of a page: local views, global view, separator."""
-        parts = [self.project(*self.encode(page.global_view), (1, 1)), self.view_seperator[None]]
+    def page_features(self, page: Page) -> list[Tensor]:
+        """Return the image tokens ``[T, h]`` of each view of a page, the global one last."""
+        features = [self.project(*self.encode(page.global_view), (1, 1))]
         if page.local_views is not None:
-            parts.insert(0, self.project(*self.encode(page.local_views), page.grid))
-        return torch.cat(parts)
+            features.insert(0, self.project(*self.encode(page.local_views), page.grid))
+        return features
 
     def forward(
         self,
         input_ids: Tensor,
         cache: KVCache,
         pages: list[Page] | None = None,
-        features: list[Tensor] | None = None,
+        features: list[list[Tensor]] | None = None,
     ) -> Tensor:
         """Run the decoder on ``[B, S]`` token ids.
 
@@ -80,14 +80,15 @@ class DeepseekOCRModel(nn.Module):
         pages
             A page for each sample, encoded first (prefill).
         features
-            The image tokens of each page instead, where they are known already.
+            The image tokens of each view of each page instead, where they are known already.
         """
         x = self.embed_tokens(input_ids)
         if pages is not None:
             features = [self.page_features(page) for page in pages]
-        for sample, tokens in enumerate(features or []):
+        for sample, views in enumerate(features or []):
+            tokens = torch.cat((*views, self.view_seperator[None]))
             mask = torch.zeros(x.shape[1], 1, dtype=torch.bool, device=x.device)
-            mask[: tokens.shape[0]] = True
+            mask[: tokens.shape[0]].fill_(True)
             x[sample].masked_scatter_(mask, tokens)
         past = cache.layers[0][0].shape[2] if cache.layers else 0
         positions = torch.arange(past, past + x.shape[1], device=x.device)
@@ -112,7 +113,7 @@ class DeepseekOCRForCausalLM(nn.Module):
         input_ids: Tensor,
         cache: KVCache,
         pages: list[Page] | None = None,
-        features: list[Tensor] | None = None,
+        features: list[list[Tensor]] | None = None,
         logits: int | None = None,
     ) -> Tensor:
         """Return logits of the last `logits` positions (of all, where it is None)."""

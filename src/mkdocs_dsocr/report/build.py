@@ -14,7 +14,7 @@ from mkdocs_dsocr.inputs.errors import shown
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.layers.base import Visit
 from mkdocs_dsocr.layers.categories import CATEGORIES
-from mkdocs_dsocr.models import STAGES, Plan, build, plan
+from mkdocs_dsocr.models import STAGES, Plan, Routing, build, plan
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
@@ -44,6 +44,8 @@ class Analysis:
         The traced classes, where there was a trace.
     measurement
         What was measured of this workload on this GPU, if anything was.
+    routing
+        The routing of a trace, where formulas are compared with it.
     """
 
     config: ModelConfig
@@ -52,6 +54,7 @@ class Analysis:
     source: str = "workload"
     operators: schema.TargetOperatorList | None = None
     measurement: Measurement | None = None
+    routing: Routing | None = None
 
     @cached_property
     def plan(self) -> Plan:
@@ -60,7 +63,7 @@ class Analysis:
     @cached_property
     def nodes(self) -> dict[str, Node]:
         """Every node of the layer tree, by ``module_id``, parents first."""
-        return tally(build(self.config, self.plan), self.hardware)
+        return tally(build(self.config, self.plan, self.routing), self.hardware)
 
     @cached_property
     def root(self) -> Node:

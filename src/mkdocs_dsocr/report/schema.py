@@ -37,6 +37,10 @@ class Integers(_Record):
     tensor_core_flops: Count = Field(description="FLOPs on tensor cores")
     cuda_core_flops: Count = Field(description="FLOPs on CUDA cores: elementwise, float32 products")
     io_bytes: Count = Field(description="bytes that cross the borders of fused kernels")
+    eager_io_bytes: Count = Field(
+        description="bytes that every dispatched operator touches: its inputs and outputs once"
+    )
+    dispatches: Count = Field(description="operators dispatched one by one, views left out")
     weight_bytes: Count = Field(description="resident parameters; a module counts once")
     activation_bytes: Count = Field(description="largest operation's activations: a peak, no sum")
     kvcache_bytes: Count = Field(description="KV cache at its largest: resident, no sum")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers import base
 from mkdocs_dsocr.layers.base import BaseLayer, Visit
-from mkdocs_dsocr.layers.operations import whole
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report.timing import CEILINGS, kernel_times_ms, series_of_maximum
 
@@ -31,6 +31,8 @@ class Tally:
     tensor_core_flops: int = 0
     cuda_core_flops: int = 0
     io_bytes: int = 0
+    eager_bytes: int = 0
+    dispatches: int = 0
     activation_bytes: int = 0
     weights: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
@@ -61,6 +63,8 @@ class Tally:
             "tensor_core_flops": self.tensor_core_flops,
             "cuda_core_flops": self.cuda_core_flops,
             "io_bytes": self.io_bytes,
+            "eager_io_bytes": self.eager_bytes,
+            "dispatches": self.dispatches,
             "weight_bytes": sum(self.weights.values()),
             "activation_bytes": self.activation_bytes,
             "kvcache_bytes": sum(self.kvcache.values()),
@@ -72,6 +76,8 @@ class Tally:
         self.tensor_core_flops += other.tensor_core_flops
         self.cuda_core_flops += other.cuda_core_flops
         self.io_bytes += other.io_bytes
+        self.eager_bytes += other.eager_bytes
+        self.dispatches += other.dispatches
         self.activation_bytes = max(self.activation_bytes, other.activation_bytes)
         for mine, theirs in (
             (self.weights, other.weights),
@@ -139,9 +145,11 @@ def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
     """Return what a layer's own operations come to over all calls, and the calls."""
     first, last = visit.layer.kernels(), visit.last.kernels()
     path, times = visit.torch_path, visit.modules * visit.calls
-    calls = times * visit.steps * _integer(whole(visit.active))
+    calls = _integer(visit.runs)
     result = Tally(
         matmul_flops=_integer(visit.summed(base.matmul_flops)),
+        eager_bytes=_integer(visit.summed(base.eager_bytes)),
+        dispatches=_integer(visit.dispatches()),
         activation_bytes=_integer(base.activation_bytes(visit.last)),
         weights={path: visit.modules * _integer(base.weight_bytes(visit.last))},
         parameters={path: visit.modules * _integer(base.num_parameters(visit.last))},
@@ -169,6 +177,8 @@ def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
 
 
 def _integer(quantity: Quantity) -> int:
+    if isinstance(quantity, Fraction) and quantity.denominator == 1:
+        return quantity.numerator
     if not isinstance(quantity, int):
         raise TypeError(f"expected an integer, got {quantity!r}")
     return quantity

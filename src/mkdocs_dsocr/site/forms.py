@@ -18,7 +18,7 @@ from mkdocs_dsocr.layers import base
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Group, Rationale
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
-from mkdocs_dsocr.layers.operations import Operation
+from mkdocs_dsocr.layers.operations import Operation, whole
 from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
@@ -39,11 +39,12 @@ class Formula:
 
 @dataclass(frozen=True)
 class OperationRow:
-    """An operation of the layer and its FLOPs."""
+    """An operation of the layer, its FLOPs, and the bytes that it touches when it runs alone."""
 
     name: str
     family: str
     formulas: tuple[Formula, ...]
+    eager: Formula
     why: str
 
 
@@ -104,6 +105,10 @@ class Form:
     rows: tuple[OperationRow | ChildRow, ...]
     kernels: tuple[KernelRow, ...]
     totals: tuple[TotalRow, ...]
+
+    @property
+    def operations(self) -> list[OperationRow]:
+        return [r for r in self.rows if isinstance(r, OperationRow)]
 
     @property
     def whys(self) -> list[OperationRow]:
@@ -209,7 +214,8 @@ def _operation(part: Operation, real: Operation, values: dict[str, Any]) -> Oper
         if not is_zero(q)
     ]
     family = CATEGORIES[part.category].display_name
-    return OperationRow(part.name, family, tuple(formulas), part.why)
+    eager = _formula(part.eager_bytes, real.eager_bytes, values, "bytes")
+    return OperationRow(part.name, family, tuple(formulas), eager, part.why)
 
 
 def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
@@ -256,10 +262,13 @@ def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
         ("matmul FLOPs", base.matmul_flops, "FLOP"),
         ("tensor-core FLOPs", base.tensor_core_flops, "FLOP"),
         ("CUDA-core FLOPs", base.cuda_core_flops, "FLOP"),
-        ("bytes across kernel borders", base.io_bytes, "B"),
     ):
-        formula = _expanded(symbolic, metric) if metric is not base.io_bytes else None
-        yield TotalRow(name, formula, _sum(concrete, metric), unit)
+        yield TotalRow(name, _expanded(symbolic, metric), _sum(concrete, metric), unit)
+    yield TotalRow("bytes across kernel borders (fused)", None, _sum(concrete, base.io_bytes), "B")
+    eager = _sum(concrete, base.eager_bytes)
+    yield TotalRow("bytes that the operators touch (eager)", None, eager, "B")
+    launched = whole(base.dispatched(concrete))
+    yield TotalRow("operators dispatched", None, launched, "")  # type: ignore[arg-type]
     parameters = _expanded(symbolic, base.num_parameters)
     yield TotalRow("parameters", parameters, _resident(concrete, base.num_parameters), "")
     cache = _expanded(symbolic, base.kvcache_bytes)

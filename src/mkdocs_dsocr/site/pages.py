@@ -22,7 +22,7 @@ from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.charts import Bar, bars, stacked
 from mkdocs_dsocr.site.layer_page import LayerPage
 from mkdocs_dsocr.site.links import Links, LinkStyle
-from mkdocs_dsocr.verification import Verification
+from mkdocs_dsocr.verification import METRICS, Verification
 
 TITLES = {
     "index": "DeepSeek-OCR, analysed",
@@ -222,5 +222,10 @@ def _environment() -> Environment:
         "basename": posixpath.basename,
     }
     environment.filters |= filters
-    environment.globals |= {"ceilings": CEILINGS, "costs": costs.TABLE, "families": CATEGORIES}
+    environment.globals |= {
+        "metric_names": METRICS,
+        "ceilings": CEILINGS,
+        "costs": costs.TABLE,
+        "families": CATEGORIES,
+    }
     return environment

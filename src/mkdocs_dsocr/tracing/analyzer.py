@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Trace
-from mkdocs_dsocr.tracing.elementwise import ElementwiseCounter
+from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
 from mkdocs_dsocr.tracing.session import DeepSeekOCRSession
 
 
@@ -66,25 +66,24 @@ class DeepseekOCRStaticAnalyzer:
         counter = FlopCounterMode(display=False)
         # On the CPU the counter knows no fused attention; the math kernel is made of products.
         kernels = [SDPBackend.MATH] if self.session.device == "cpu" else list(_ALL_KERNELS)
-        elementwise = ElementwiseCounter()
+        operators = OperatorCounter(self.session.model)
         run = self.session.prepare(shape)
-        with sdpa_kernel(kernels), counter, elementwise:
+        with sdpa_kernel(kernels), counter, operators.watching():
             cache = run()
         products = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
         return PassRecord(
             shape=shape,
-            matmul_flops=self._by_path(products),
-            elementwise_flops=self._by_path(elementwise.flops),
-            unknown_operators=tuple(sorted(elementwise.unknown)),
+            matmul_flops=_by_path(shape, {self._path(n): c for n, c in products.items()}),
+            elementwise_flops=_by_path(shape, operators.elementwise_flops),
+            eager_bytes=_by_path(shape, operators.eager_bytes),
+            dispatches=_by_path(shape, operators.dispatches),
+            synchronisations=operators.synchronisations,
+            unknown_operators=tuple(sorted(operators.unknown)),
             kvcache_bytes=cache.nbytes,
         )
 
-    def _by_path(self, flops: Mapping[str, int]) -> dict[str, int]:
-        paths = {self._path(name): amount for name, amount in flops.items()}
-        return {path: paths[path] for path in sorted(p for p in paths if p is not None)}
-
-    def _path(self, name: str) -> str | None:
-        """Return the module path of a counter's name, which starts at the class first called."""
+    def _path(self, name: str) -> str:
+        """Return the module path of PyTorch's counter's name, which starts at a class."""
         top, _, rest = name.partition(".")
         model = self.session.model
         starts = {
@@ -94,8 +93,21 @@ class DeepseekOCRStaticAnalyzer:
             type(model.model.projector).__name__: "model.projector",
         }
         if top not in starts:
-            return None
+            return EVERYTHING
         return ".".join(p for p in (starts[top], rest) if p)
+
+
+def _by_path(shape: PassShape, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return counts by module path, sorted, with what runs outside of a module's call."""
+    paths = dict(counts)
+    everything = paths.pop(EVERYTHING, 0)
+    if shape.part != "language":
+        # These passes call methods of the model: what they do is under no module's name.
+        paths["model"] = everything
+    if "lm_head" in paths:
+        # The cast of the logits runs after the module; it is part of the LM head.
+        paths["lm_head"] = paths[""] - paths["model"]
+    return dict(sorted(paths.items()))
 
 
 _ALL_KERNELS = (

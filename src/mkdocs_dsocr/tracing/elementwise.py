@@ -1,20 +1,14 @@
-"""Counts everything that is no matrix product, by the table of costs, operator by operator.
+"""The table of costs for operators: what each does beside its matrix products.
 
 PyTorch's own counter knows matrix products, convolutions and attention products
-alone. This one sees every operator that the model dispatches, gives each the
-cost that :mod:`mkdocs_dsocr.layers.costs` states, and remembers the names of
-those it does not know.
+alone; everything else costs what :mod:`mkdocs_dsocr.layers.costs` states.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
-
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.module_tracker import ModuleTracker
 
 from mkdocs_dsocr.layers import costs
 
@@ -41,7 +35,7 @@ def _bias(args: tuple[Any, ...], out: Any) -> int:
 
 def _layer_norm(args: tuple[Any, ...], out: Any) -> int:
     rows = int(args[0].numel()) // math.prod(args[1])
-    return costs.LAYER_NORM * int(out.numel()) + costs.LAYER_NORM_ROW * int(rows)
+    return costs.LAYER_NORM * int(args[0].numel()) + costs.LAYER_NORM_ROW * int(rows)
 
 
 def _attention(args: tuple[Any, ...], out: Any) -> int:
@@ -71,7 +65,7 @@ COSTS: Final[dict[str, Cost]] = {
     "gelu": _times(costs.GELU),
     "upsample_linear1d": _times(2 * costs.MULTIPLY_ADD),
     "_upsample_bicubic2d_aa": _bicubic,
-    "layer_norm": _layer_norm,
+    "native_layer_norm": _layer_norm,
     "linear": _bias,
     "conv2d": _bias,
     "scaled_dot_product_attention": _attention,
@@ -109,72 +103,23 @@ MOVES: Final = frozenset(
         "empty_like",
         "new_zeros",
         "arange",
-        "scalar_tensor",
         "embedding",
         "index",
         "index_put_",
         "scatter_",
         "masked_scatter_",
-        "argsort",
+        "sort",
         "repeat_interleave",
         "_local_scalar_dense",
         "item",
         "fill_",
-        "lift_fresh",
         "resolve_conj",
         "resolve_neg",
         "_to_copy",
     )
 )
 """Copies, casts, fills, gathers, scatters, sorts, and values that the host asks for."""
-PRODUCTS: Final = frozenset(("matmul", "einsum"))
+PRODUCTS: Final = frozenset(("matmul", "bmm"))
 """Matrix products without a bias: PyTorch's own counter has them."""
 FREE: Final = VIEWS | MOVES | PRODUCTS
 """Operators without arithmetic of this kind."""
-
-
-class ElementwiseCounter(TorchDispatchMode):
-    """Sums costs for each module, children included.
-
-    Attributes
-    ----------
-    flops
-        By the names that PyTorch's own counter uses for modules.
-    unknown
-        Operators that are neither in :data:`COSTS` nor :data:`FREE`.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.flops: Counter[str] = Counter()
-        self.unknown: set[str] = set()
-        self._modules = ModuleTracker()
-
-    def __enter__(self) -> ElementwiseCounter:
-        self._modules.__enter__()  # type: ignore[no-untyped-call]
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        self._modules.__exit__(*error)  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        if name in COSTS:
-            # Attention takes its mask by name.
-            mask = (kwargs or {}).get("attn_mask")
-            shown = (*args[:3], mask) if mask is not None else args
-            cost = COSTS[name](shown, out)
-            for module in self._modules.parents:
-                self.flops[module] += cost
-        elif name not in FREE:
-            self.unknown.add(name)
-        return out

@@ -24,7 +24,7 @@ from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.reference.decoder import DeepseekV2MoE
 from mkdocs_dsocr.report.measured import Task
-from mkdocs_dsocr.tracing.dispatches import DispatchCounter
+from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
 from mkdocs_dsocr.tracing.session import DeepSeekOCRSession
 from mkdocs_dsocr.tracing.stopwatch import achieved, device_name, synchronise, timing
 
@@ -93,8 +93,8 @@ def _measure_pass(
 ) -> MeasuredPass:
     runs = [session.prepare(task.shape) for _ in range(1 if graph else INPUT_SETS)]
     runs[0]()
-    counts = DispatchCounter()
-    with counts:
+    counts = OperatorCounter(session.model)
+    with counts.watching():
         runs[0]()
     on_gpu = session.device == "cuda"
     if on_gpu:
@@ -107,7 +107,7 @@ def _measure_pass(
     return MeasuredPass(
         shape=dataclasses.asdict(task.shape),
         timing=timing(timed, session.device, repeats),
-        dispatches=counts.dispatches,
+        dispatches=counts.dispatches[EVERYTHING],
         synchronisations=counts.synchronisations,
         peak_memory_bytes=peak,
         modules=modules,

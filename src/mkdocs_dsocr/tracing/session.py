@@ -114,8 +114,9 @@ class DeepSeekOCRSession:
             return self._call(lambda _: model.project(sam, clip, (shape.tiles_w, shape.tiles_h)))
         past = self.cache(shape.batch, shape.kv_len - shape.q_len)
         hidden = self.config.language.hidden_size
+        # The separator makes the last image token; how the views share the others is all the same.
         features = [
-            self._values(shape.image_tokens, hidden)
+            [self._values(shape.image_tokens - 1, hidden)]
             for _ in range(shape.batch if shape.image_tokens else 0)
         ]
         ids = self.token_ids(shape.batch, shape.q_len)

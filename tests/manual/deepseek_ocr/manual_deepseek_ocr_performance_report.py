@@ -30,7 +30,7 @@ def main(workload: str = "dsocr-standard-v1", hardware: str = "rtx-5090") -> int
     print("\nLook at the verdict: every class must agree.")
     for verdict in result.verification.classes:
         mark = "agrees" if verdict.agrees else "DIFFERS"
-        flops = verdict.matmul
+        flops = verdict.compared["matmul_flops"]
         print(f"  {verdict.class_name:24} {flops.formula:>22,} {flops.counted:>22,}  {mark}")
     for failure in result.verification.failures:
         print(f"  {failure}")

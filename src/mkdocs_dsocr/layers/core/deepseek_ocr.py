@@ -134,21 +134,52 @@ class LanguagePart(_ModelPart):
             "embed_tokens", Embedding(rows=rows, entries=self.vocab_size, width=self.hidden_size)
         )
         if self.has_images:
-            features = self.batch * self.image_tokens * self.hidden_size
-            yield copy(
-                "join views and separator",
-                features,
-                why="Local views, global view and one separator, for each page.",
-            )
-            yield Operation(
-                "image features to their places",
-                "embedding",
-                reads=(Tensor("features", features), Tensor("mask", rows, "bool")),
-                writes=(Tensor("embeddings", features),),
-                why="A masked scatter: reads the mask, writes only the image positions.",
-            )
+            yield from self._place_features(rows)
+        yield Operation(
+            "positions",
+            "embedding",
+            writes=(Tensor("positions", self.q_len, "int64"),),
+            why="Counted up from the cache's length; all samples share them.",
+        )
         yield Child("layers", ModuleList(items=self.decoder_layers))
         yield Child("norm", DeepseekV2RMSNorm(rows=rows, width=self.hidden_size))
+
+    def _place_features(self, rows: Quantity) -> Iterator[Operation]:
+        """Yield what puts each page's image features in the place of its image tokens."""
+        tokens = self.batch * self.image_tokens
+        views = self.batch * (self.image_tokens - 1) * self.hidden_size
+        features = Tensor("features", tokens * self.hidden_size)
+        mask = Tensor("mask", rows, "bool")
+        steps: tuple[tuple[str, tuple[Tensor, ...], Tensor, str], ...] = (
+            (
+                "join views and separator",
+                (
+                    Tensor("views", views),
+                    # One parameter, joined to the views of each sample.
+                    Tensor("view_seperator", self.batch * self.hidden_size, role="weight"),
+                ),
+                features,
+                "Local views, global view and one separator, for each page.",
+            ),
+            ("empty mask", (), mask, ""),
+            ("mark image positions", (), Tensor("mask", tokens, "bool"), ""),
+            (
+                "image features to their places",
+                (features, mask),
+                Tensor("embeddings", features.elements),
+                "A masked scatter: reads the mask, writes only the image positions.",
+            ),
+        )
+        for name, reads, write, why in steps:
+            yield Operation(
+                name,
+                "embedding" if why else "copy",
+                reads=reads,
+                writes=(write,),
+                kernel="place image features",
+                launches=self.batch,
+                why=why,
+            )
 
 
 @layer

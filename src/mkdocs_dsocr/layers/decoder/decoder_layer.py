@@ -31,6 +31,8 @@ class _DecoderLayer(BaseLayer):
     heads: Quantity = dim("H", "query heads")
     kv_heads: Quantity = dim("H_kv", "key and value heads")
     head_dim: Quantity = dim("d", "width of a head", "elements")
+    cached: bool = False
+    grouped: bool = False
 
     def _mlp(self, rows: Quantity) -> BaseLayer:
         raise NotImplementedError
@@ -49,6 +51,8 @@ class _DecoderLayer(BaseLayer):
                 heads=self.heads,
                 kv_heads=self.kv_heads,
                 head_dim=self.head_dim,
+                cached=self.cached,
+                grouped=self.grouped,
             ),
         )
         yield residual(rows * self.hidden_size, "x + attn(norm(x))")

@@ -184,9 +184,10 @@ class DeepseekV2MoE(BaseLayer):
         yield Operation(
             "mark choices",
             "routing",
-            reads=(chosen, ones),
-            writes=(ones,),
+            reads=(chosen,),
+            writes=(Tensor("chosen", routed, "int64"),),
             kernel="count",
+            why="A scatter writes the entries that it picks.",
         )
         yield Operation(
             "tokens per expert",

@@ -39,6 +39,8 @@ class LlamaFlashAttention2(BaseLayer):
     heads: Quantity = dim("H", "query heads")
     kv_heads: Quantity = dim("H_kv", "key and value heads")
     head_dim: Quantity = dim("d", "width of a head", "elements")
+    cached: bool = False
+    grouped: bool = False
 
     def kv_cache(self) -> Iterator[Tensor]:
         elements = self.batch * self.kv_len * self.kv_heads * self.head_dim
@@ -58,25 +60,56 @@ class LlamaFlashAttention2(BaseLayer):
         )
         for name, heads in (("q", self.heads), ("k", self.kv_heads)):
             yield from self._rotate(name, rows, heads)
-        yield Operation(
-            "append k and v to the cache",
-            "copy",
-            reads=(Tensor("rotated k", rows * kv_width), Tensor("v", rows * kv_width)),
-            writes=(Tensor("new keys and values", 2 * rows * kv_width, role="kv_cache"),),
-            why="In place: only the new positions are written.",
-        )
+        if self.cached:
+            yield from self._append(rows * kv_width)
+        keys, values = self.kv_cache()
+        if self.grouped:
+            yield from self._repeat(keys, values, self.batch * self.kv_len * q_width)
+            keys, values = (
+                Tensor(f"{t.name}, for every head", self.batch * self.kv_len * q_width)
+                for t in (keys, values)
+            )
         yield Operation(
             "FlashAttention",
             "attention",
             matmul_flops=4 * pairs * self.head_dim,
             elementwise_flops=costs.SOFTMAX * pairs,
             unit="tensor",
-            reads=(Tensor("rotated q", rows * q_width), *self.kv_cache()),
+            reads=(Tensor("rotated q", rows * q_width), keys, values),
             writes=(Tensor("o", rows * q_width),),
+            kernel="FlashAttention",
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs. "
             "One kernel reads q and the whole cache, writes the output, and keeps scores on chip.",
         )
         yield Child("o_proj", Linear(rows=rows, d_in=q_width, d_out=self.hidden_size))
+
+    def _repeat(self, keys: Tensor, values: Tensor, wide: Quantity) -> Iterator[Operation]:
+        """Yield the repetition of each key and value for the queries of its group."""
+        for cache in (keys, values):
+            yield Operation(
+                f"{cache.name} for every head",
+                "copy",
+                reads=(cache,),
+                writes=(Tensor(f"{cache.name}, for every head", wide),),
+                kernel="FlashAttention",
+                why="Eagerly a copy; a fused kernel reads each one where it lies.",
+            )
+
+    def _append(self, new: Quantity) -> Iterator[Operation]:
+        """Yield the append of `new` elements of keys, and as many of values, to the cache."""
+        old = self.batch * (self.kv_len - self.q_len) * self.kv_heads * self.head_dim
+        for name, cache in zip(("rotated k", "v"), self.kv_cache(), strict=True):
+            added = Tensor(name, new)
+            yield Operation(
+                f"append to the {cache.name}",
+                "copy",
+                reads=(Tensor(f"old {cache.name}", old, role="kv_cache"), added),
+                writes=(cache,),
+                in_place=((added,), (Tensor(f"new {cache.name}", new, role="kv_cache"),)),
+                kernel="append to the cache",
+                why="Eagerly a concatenation: all old positions are read and written again. Fused: "
+                "only the new ones are written, in place.",
+            )
 
     def _rotate(self, name: str, rows: Quantity, heads: Quantity) -> Iterator[Operation]:
         """Yield x·cos + rotate_half(x)·sin, five kernels that fuse to one."""
@@ -88,8 +121,8 @@ class LlamaFlashAttention2(BaseLayer):
         cos, sin = (Tensor(f, rows * self.head_dim) for f in ("cos", "sin"))
         steps: tuple[tuple[str, str, Quantity, tuple[Tensor, ...], Tensor], ...] = (
             ("× cos", "rope", elements, (x, cos), by_cos),
-            ("negate second half", "rope", half, (x,), negated),
-            ("join halves", "copy", 0, (x, negated), turned),
+            ("negate second half", "rope", half, (Tensor(name, half),), negated),
+            ("join halves", "copy", 0, (Tensor(name, half), negated), turned),
             ("× sin", "rope", elements, (turned, sin), by_sin),
             ("add", "rope", elements, (by_cos, by_sin), rotated),
         )

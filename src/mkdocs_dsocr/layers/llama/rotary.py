@@ -20,8 +20,7 @@ class LlamaRotaryEmbedding(BaseLayer):
     rationale = Rationale(
         counted="The product, cosine, sine and the attention scaling's multiplications.",
         not_counted="The rotation itself: the attention that calls it counts it.",
-        assumed="Every layer computes its own angles; generation passes a position for each "
-        "sample of the batch.",
+        assumed="Every layer computes its own angles, for each sample of the batch.",
         would_change="Computing the angles once for all layers would save all but one call.",
     )
 
@@ -38,7 +37,8 @@ class LlamaRotaryEmbedding(BaseLayer):
         yield Operation(
             "positions as float32",
             "copy",
-            reads=(Tensor("positions", positions, "int64"),),
+            # The positions are the same for all samples: expanded, so read once.
+            reads=(Tensor("positions", self.q_len, "int64"),),
             writes=(Tensor("p", positions, "float32"),),
             kernel="angles",
         )

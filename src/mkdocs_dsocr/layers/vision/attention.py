@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
-from mkdocs_dsocr.layers.operations import Operation, Tensor, copy
+from mkdocs_dsocr.layers.operations import Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -37,6 +37,7 @@ class Attention(BaseLayer):
     head_dim: Quantity = dim("d", "width of a head", "elements")
     table_side: Quantity = dim("t", "side that the position tables were trained for", "tokens")
     resize: bool = False
+    single: bool = False
 
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("rel_pos_h", (2 * self.table_side - 1, self.head_dim))
@@ -51,36 +52,36 @@ class Attention(BaseLayer):
         q = Tensor("q", elements)
 
         yield Child("qkv", Linear(rows=tokens, d_in=width, d_out=3 * width, bias=True))
-        yield Operation(
-            "split q, k, v by head",
-            "copy",
-            reads=(Tensor("qkv", 3 * elements),),
-            writes=(q, Tensor("kv", 2 * elements)),
-            why="The permutation to [3, B·H, n², d] is made contiguous.",
-        )
+        if not self.single:
+            yield Operation(
+                "split q, k, v by head",
+                "copy",
+                reads=(Tensor("qkv", 3 * elements),),
+                writes=(q, Tensor("kv", 2 * elements)),
+                why="The permutation to [3, B·H, n², d] is made contiguous; for a single square it "
+                "is a view.",
+            )
         for axis in ("h", "w"):
             yield from self._table(axis)
+            yield from self._relative_scores(axis, q, rows)
+        rel_h, rel_w = (Tensor(f"rel_{axis}", rows * self.side) for axis in ("h", "w"))
+        for product in (rel_h, rel_w):
             yield Operation(
-                f"q · R_{axis}",
-                "attention",
-                matmul_flops=2 * rows * self.side * self.head_dim,
-                unit="tensor",
-                reads=(q, Tensor(f"R_{axis}", self.side**2 * self.head_dim)),
-                writes=(Tensor(f"rel_{axis}", rows * self.side),),
-                why="Each query meets the n relative positions of its row or column, "
-                "not all n² tokens.",
+                f"{product.name} in the order of the queries",
+                "copy",
+                reads=(Tensor(f"{product.name}, transposed", product.elements),),
+                writes=(product,),
+                kernel="bias",
+                why="The product runs row by row or column by column, so its result lies "
+                "transposed.",
             )
-        yield copy(
-            "rel_w in the order of the queries",
-            rows * self.side,
-            why="Its product runs column by column, so the result lies transposed.",
-        )
         yield Operation(
             "bias = rel_h + rel_w",
             "attention",
             elementwise_flops=pairs,
-            reads=(Tensor("rel_h", rows * self.side), Tensor("rel_w", rows * self.side)),
+            reads=(rel_h, rel_w),
             writes=(Tensor("bias", pairs),),
+            kernel="bias",
             why="Broadcast to every pair of tokens: the largest tensor of the layer.",
         )
         yield Operation(
@@ -96,31 +97,91 @@ class Attention(BaseLayer):
         )
         yield Child("proj", Linear(rows=tokens, d_in=width, d_out=width, bias=True))
 
+    def _relative_scores(self, axis: str, q: Tensor, rows: Quantity) -> Iterator[Operation]:
+        """Yield the product of the queries with one axis's relative positions."""
+        if axis == "h" or self.single:
+            source, q = q, Tensor(f"q along {axis}", q.elements)
+            yield Operation(
+                q.name,
+                "copy",
+                reads=(source,),
+                writes=(q,),
+                kernel=f"q · R_{axis}",
+                why="The batched product runs over the places of an axis; only the columns of "
+                "queries that lie head by head are so by a view.",
+            )
+        yield Operation(
+            f"q · R_{axis}",
+            "attention",
+            matmul_flops=2 * rows * self.side * self.head_dim,
+            unit="tensor",
+            reads=(q, Tensor(f"R_{axis}", self.side**2 * self.head_dim)),
+            writes=(Tensor(f"rel_{axis}, transposed", rows * self.side),),
+            kernel=f"q · R_{axis}",
+            why="Each query meets the n relative positions of its row or column, not all n² "
+            "tokens.",
+        )
+
     def _table(self, axis: str) -> Iterator[Operation]:
         """Yield the gather of one axis's relative positions, resized first where needed."""
-        entries = 2 * self.side - 1
+        kernel, pairs = f"table {axis}", self.side**2
         source = Tensor(f"rel_pos_{axis}", (2 * self.table_side - 1) * self.head_dim, role="weight")
         if self.resize:
-            resized = Tensor(f"resized_{axis}", entries * self.head_dim)
-            yield Operation(
-                f"resize rel_pos_{axis}",
-                "interpolation",
-                elementwise_flops=2 * costs.MULTIPLY_ADD * entries * self.head_dim,
-                reads=(source,),
-                writes=(resized,),
-                kernel=f"table {axis}",
-                why="Linear interpolation: two multiply-adds an entry, computed in float32.",
-            )
-            source = resized
-        picked = self.side**2 * self.head_dim
-        read = Tensor(source.name, picked, role=source.role)
+            yield from self._resized(axis, source)
+            source = Tensor(f"resized_{axis}", (2 * self.side - 1) * self.head_dim)
+        places = Tensor(f"places_{axis}", self.side, "int64")
+        difference, index = (Tensor(f"{n}_{axis}", pairs, "int64") for n in ("i − j", "index"))
+        yield Operation(f"places on axis {axis}", "embedding", writes=(places,), kernel=kernel)
+        yield Operation(
+            f"i − j on axis {axis}",
+            "embedding",
+            elementwise_flops=pairs,
+            # Both operands are the same places, once as a column and once as a row.
+            reads=(places, Tensor(f"places_{axis} as a row", self.side, "int64")),
+            writes=(difference,),
+            kernel=kernel,
+        )
+        yield Operation(
+            f"i − j + n − 1 on axis {axis}",
+            "embedding",
+            elementwise_flops=pairs,
+            reads=(difference,),
+            writes=(index,),
+            kernel=kernel,
+        )
+        picked = Tensor(source.name, pairs * self.head_dim, role=source.role)
         yield Operation(
             f"gather R_{axis}",
             "embedding",
-            elementwise_flops=2 * self.side**2,
-            reads=(read,),
-            writes=(Tensor(f"R_{axis}", picked),),
-            kernel=f"table {axis}",
-            why="Row i − j + n − 1 of the table for each pair (i, j) of an axis: "
-            "one subtraction and one addition an index.",
+            reads=(index, picked),
+            writes=(Tensor(f"R_{axis}", pairs * self.head_dim),),
+            kernel=kernel,
+            why="Row i − j + n − 1 of the table for each pair (i, j) of an axis.",
         )
+
+    def _resized(self, axis: str, source: Tensor) -> Iterator[Operation]:
+        entries = (2 * self.side - 1) * self.head_dim
+        wide = Tensor(f"table32_{axis}", source.elements, "float32")
+        resized = Tensor(f"resized32_{axis}", entries, "float32")
+        steps: tuple[tuple[str, str, Quantity, Tensor, Tensor, str], ...] = (
+            ("as float32", "copy", 0, source, wide, ""),
+            (
+                "resized",
+                "interpolation",
+                2 * costs.MULTIPLY_ADD * entries,
+                wide,
+                resized,
+                "Linear interpolation: two multiply-adds an entry.",
+            ),
+            ("as bfloat16", "copy", 0, resized, Tensor(f"resized_{axis}", entries), ""),
+        )
+        for what, category, flops, read, write, why in steps:
+            yield Operation(
+                f"rel_pos_{axis} {what}",
+                category,
+                elementwise_flops=flops,
+                reads=(read,),
+                writes=(write,),
+                kernel=f"table {axis}",
+                why=why,
+            )

@@ -38,6 +38,7 @@ class GlobalBlock(BaseLayer):
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
     table_side: Quantity = dim("t", "side that the position tables were trained for", "tokens")
     resize: bool = False
+    single: bool = False
 
     def forward(self) -> Iterator[Operation | Child]:
         width = self.heads * self.head_dim
@@ -57,6 +58,7 @@ class GlobalBlock(BaseLayer):
             head_dim=self.head_dim,
             table_side=self.table_side,
             resize=self.resize,
+            single=self.single,
         )
 
 
@@ -86,6 +88,8 @@ class WindowBlock(BaseLayer):
     head_dim: Quantity = dim("d", "width of a head", "elements")
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
     padded: bool = True
+    partitioned: bool = True
+    single: bool = False
 
     def forward(self) -> Iterator[Operation | Child]:
         width = self.heads * self.head_dim
@@ -101,7 +105,8 @@ class WindowBlock(BaseLayer):
                 writes=(Tensor("padded", inside),),
                 why="Zeros up to the next multiple of the window.",
             )
-        yield copy("partition into windows", inside)
+        if self.partitioned:
+            yield copy("partition into windows", inside)
         yield Child(
             "attn",
             Attention(
@@ -110,9 +115,11 @@ class WindowBlock(BaseLayer):
                 heads=self.heads,
                 head_dim=self.head_dim,
                 table_side=self.window,
+                single=self.single,
             ),
         )
-        yield copy("windows back to the grid", inside)
+        if self.partitioned:
+            yield copy("windows back to the grid", inside)
         if self.padded:
             yield copy("cut the padding off", tokens * width)
         yield residual(tokens * width, "x + attn(norm1(x))")

@@ -46,7 +46,9 @@ class ImageEncoderViT(BaseLayer):
     depth: int
     global_blocks: tuple[int, ...]
     padded: bool
+    partitioned: bool
     resize: bool
+    single_view: bool
 
     def parameters(self) -> Iterator[Parameter]:
         width = self.heads * self.head_dim
@@ -97,10 +99,18 @@ class ImageEncoderViT(BaseLayer):
             "mlp_hidden": self.mlp_hidden,
         }
         if in_windows:
-            block: BaseLayer = WindowBlock(window=self.window, padded=self.padded, **common)
+            block: BaseLayer = WindowBlock(
+                window=self.window,
+                padded=self.padded,
+                partitioned=self.partitioned,
+                single=self.single_view and not self.partitioned,
+                **common,
+            )
             yield Child(indices(in_windows), block, len(in_windows), "for")
         if self.global_blocks:
-            block = GlobalBlock(table_side=self.table_side, resize=self.resize, **common)
+            block = GlobalBlock(
+                table_side=self.table_side, resize=self.resize, single=self.single_view, **common
+            )
             yield Child(indices(self.global_blocks), block, len(self.global_blocks), "for")
 
     def _neck(self) -> Iterator[Child]:

@@ -1,0 +1,114 @@
+"""Counts every operator that a pass dispatches: work, bytes, launches, by module."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mkdocs_dsocr.tracing.elementwise import COSTS, FREE
+from mkdocs_dsocr.tracing.traffic import bytes_touched, launches, tensors
+
+COMPOSED: Final = frozenset(("einsum", "argsort", "layer_norm"))
+"""Operators that call others, whatever the device, which then do the work and write the results."""
+EVERYTHING: Final = "*"
+"""Stands for all operators, also those of methods that no module call surrounds."""
+ATTENTION: Final = "scaled_dot_product_attention"
+
+
+class OperatorCounter(TorchDispatchMode):
+    """Sums what operators do for each module, children included.
+
+    Parameters
+    ----------
+    model
+        The model whose modules are told apart.
+
+    Attributes
+    ----------
+    elementwise_flops, eager_bytes, dispatches
+        By module path; under :data:`EVERYTHING` for all operators, whoever called them.
+    synchronisations
+        Values that the host asked the device for.
+    unknown
+        Operators that the table of costs does not know.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.elementwise_flops: Counter[str] = Counter()
+        self.eager_bytes: Counter[str] = Counter()
+        self.dispatches: Counter[str] = Counter()
+        self.synchronisations = 0
+        self.unknown: set[str] = set()
+        self._paths = {module: path for path, module in model.named_modules()}
+        self._running = [EVERYTHING]
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Count what is dispatched meanwhile."""
+
+        def enter(module: nn.Module, args: Any) -> None:
+            self._running.append(self._paths[module])
+
+        def leave(module: nn.Module, args: Any, out: Any) -> None:
+            self._running.pop()
+
+        hooks = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave))
+        try:
+            with self:
+                yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        if name in COMPOSED:
+            with self:
+                return func.decompose(*args, **kwargs)
+        out = func(*args, **kwargs)
+        if name == ATTENTION:
+            out = _as_a_gpu_lays_it_out(out)
+        self._count(name, args, kwargs, out)
+        return out
+
+    def _count(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        if name not in COSTS and name not in FREE:
+            self.unknown.add(name)
+        inputs, outputs = tensors((*args, *kwargs.values())), tensors((out,))
+        if any(not t.is_cpu for t in inputs) and all(t.is_cpu for t in outputs):
+            self.synchronisations += 1
+            return
+        if not launches(name, inputs, outputs):
+            return
+        if name == ATTENTION and "attn_mask" in kwargs:
+            args = (*args[:3], kwargs["attn_mask"])
+        cost = COSTS[name](args, out) if name in COSTS else 0
+        moved = bytes_touched(name, inputs, outputs)
+        for path in self._running:
+            self.elementwise_flops[path] += cost
+            self.eager_bytes[path] += moved
+            self.dispatches[path] += 1
+
+
+def _as_a_gpu_lays_it_out(out: Tensor) -> Tensor:
+    """Return attention's result ``[B, H, S, d]`` in memory as ``[B, S, H, d]``.
+
+    So do the fused kernels of a GPU, and merging the heads is a view; the
+    decomposition that runs elsewhere leaves them in another order.
+    """
+    laid_out = torch.empty_like(out.transpose(1, 2), memory_format=torch.contiguous_format)
+    return laid_out.transpose(1, 2).copy_(out)

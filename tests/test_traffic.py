@@ -1,0 +1,133 @@
+"""Bytes: what counts as touched, fused against eager, and the experts that a batch touches."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.layers import base
+from mkdocs_dsocr.layers.decoder import expected_distinct
+from mkdocs_dsocr.layers.operations import fuse
+from mkdocs_dsocr.models import pass_modules
+from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
+
+
+def shapes() -> st.SearchStrategy[PassShape]:
+    """Return any pass: views of any size, projections, prefills, decode steps."""
+    return st.one_of(
+        st.builds(
+            PassShape,
+            pass_id=st.just("vision.local"),
+            part=st.just("vision"),
+            image_size=st.integers(1, 40).map(lambda n: 64 * n),
+            tiles_w=st.integers(1, 9),
+            tiles_h=st.integers(1, 9),
+        ),
+        st.builds(
+            PassShape,
+            pass_id=st.just("projector.local"),
+            part=st.just("projector"),
+            image_size=st.integers(1, 40).map(lambda n: 64 * n),
+            tiles_w=st.integers(1, 9),
+            tiles_h=st.integers(1, 9),
+        ),
+        st.builds(
+            lambda batch, q_len, past, logits: PassShape(
+                "prefill",
+                "language",
+                batch=batch,
+                q_len=q_len,
+                kv_len=q_len + past,
+                image_tokens=q_len // 2,
+                logits=min(logits, q_len),
+            ),
+            st.integers(1, 64),
+            st.integers(1, 4000),
+            st.integers(0, 4000),
+            st.integers(1, 4000),
+        ),
+    )
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(shape=shapes())
+def test_each_operation_is_in_one_kernel_and_fused_moves_no_more(
+    config: ModelConfig, shape: PassShape
+) -> None:
+    for visit in base.walk(base.Group(items=tuple(pass_modules(config, shape))), shape.pass_id):
+        operations = visit.layer.operations()
+        kernels = fuse(operations)
+        inside = [o for kernel in kernels for o in kernel.operations]
+        assert sorted(map(id, inside)) == sorted(map(id, operations))
+        for kernel in kernels:
+            eager = sum(o.eager_bytes for o in kernel.operations)
+            assert kernel.io_bytes <= eager, (visit.module_id, kernel.name)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("tokens", [*range(1, 65), 703])
+def test_expected_distinct_experts(tokens: int) -> None:
+    """Within 1 % of a Monte Carlo, and between its bounds."""
+    experts, top_k = 64, 6
+    expected = expected_distinct(experts, top_k, tokens)
+    assert isinstance(expected, float)
+    assert top_k <= expected + 1e-9
+    assert expected <= min(experts, top_k * tokens) + 1e-9
+    draw = random.Random(tokens)
+    rounds = 3000 if tokens < 40 else 300
+    seen = 0
+    for _ in range(rounds):
+        seen += len({e for _ in range(tokens) for e in draw.sample(range(experts), top_k)})
+    assert expected == pytest.approx(seen / rounds, rel=0.01)
+
+
+def _bytes(run: Callable[[], object]) -> tuple[int, int]:
+    counter = OperatorCounter(torch.nn.Module())
+    with torch.inference_mode(), counter.watching():
+        run()
+    return counter.eager_bytes[EVERYTHING], counter.dispatches[EVERYTHING]
+
+
+BF16 = torch.zeros(6, 4, dtype=torch.bfloat16)
+WIDE = torch.zeros(6, 4)
+ROWS = torch.tensor([1, 3])
+
+
+@pytest.mark.parametrize(
+    ("run", "expected", "launched"),
+    [
+        (lambda: WIDE + WIDE.T.T, 96 + 96, 1),
+        (lambda: WIDE + torch.zeros(1).expand(4), 4 + 96 + 4 + 96, 2),
+        (lambda: WIDE.view(4, 6).transpose(0, 1)[1:], 0, 0),
+        (lambda: WIDE.reshape(24), 0, 0),
+        (lambda: WIDE.T.reshape(24), 96 + 96, 1),
+        (BF16.float, 48 + 96, 1),
+        (WIDE.float, 0, 0),
+        (lambda: torch.empty(100), 0, 0),
+        (lambda: WIDE[ROWS], 32 + 16 + 32, 1),
+        (lambda: torch.nn.functional.embedding(ROWS, WIDE), 32 + 16 + 32, 1),
+        (lambda: WIDE.clone().mul_(2), 96 + 96 + 96 + 96, 2),
+        (lambda: torch.cat((WIDE, WIDE[:2])), 96 + 32 + 128, 1),
+        (lambda: WIDE.topk(2), 96 + 48 + 96, 1),
+    ],
+)
+def test_what_an_operator_touches(run: Callable[[], object], expected: int, launched: int) -> None:
+    """Inputs once, outputs once; views nothing; a gather its rows and indices."""
+    assert _bytes(run) == (expected, launched)
+
+
+def test_attention_is_one_kernel_and_merging_heads_a_view() -> None:
+    q = torch.zeros(2, 5, 3, 8, dtype=torch.bfloat16).transpose(1, 2)
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def run() -> object:
+        return attention(q, q.clone(), q.clone()).transpose(1, 2).reshape(2, 5, 24)
+
+    size = 2 * 5 * 3 * 8 * 2
+    assert _bytes(run) == (2 * 2 * size + 4 * size, 3)
