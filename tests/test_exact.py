@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_model_config
-from mkdocs_dsocr.layers import base
+from mkdocs_dsocr.layers import base, metrics
 from mkdocs_dsocr.models import pass_modules, traced_distinct_experts
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import Quantity
@@ -50,7 +50,7 @@ def own(
 
 
 def formula(config: ModelConfig, shape: PassShape) -> dict[str, int]:
-    return own(config, shape, lambda v: v.summed(base.matmul_flops))
+    return own(config, shape, lambda v: v.summed(metrics.matmul_flops))
 
 
 def inclusive(own: dict[str, int], pattern: str) -> int:
@@ -65,9 +65,9 @@ def check(config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassS
     assert record.unknown_operators == ()
     distinct = traced_distinct_experts(config, record.dispatches)
     figures: tuple[tuple[Callable[[base.Visit], Quantity], dict[str, int]], ...] = (
-        (lambda v: v.summed(base.matmul_flops), record.matmul_flops),
-        (lambda v: v.summed(base.elementwise_flops), record.elementwise_flops),
-        (lambda v: v.summed(base.eager_bytes), record.eager_bytes),
+        (lambda v: v.summed(metrics.matmul_flops), record.matmul_flops),
+        (lambda v: v.summed(metrics.elementwise_flops), record.elementwise_flops),
+        (lambda v: v.summed(metrics.eager_bytes), record.eager_bytes),
         (lambda v: v.dispatches(), record.dispatches),
     )
     for figure, counted in figures:

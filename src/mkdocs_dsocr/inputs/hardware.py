@@ -43,6 +43,22 @@ class Peak(Strict):
         return self
 
 
+class Host(Strict):
+    """What the host costs that launches the kernels."""
+
+    dispatch_us: Positive = Field(description="one operator, dispatched eagerly")
+    synchronise_us: Positive = Field(description="one value that the host waits for")
+    source: Text
+
+
+class Rates(Strict):
+    """What the device reaches in practice, for the estimate; peaks where it is not given."""
+
+    tensor_tflops: Positive
+    bandwidth_gb_s: Positive
+    source: Text
+
+
 class Hardware(Strict):
     """A GPU as the time model sees it."""
 
@@ -55,6 +71,18 @@ class Hardware(Strict):
     bandwidth_source: Text
     memory_gb: Positive = Field(description="memory, 1e9 byte")
     memory_source: Text
+    host: Host | None = Field(None, description="host costs; without them the host takes no time")
+    achieved: Rates | None = None
+
+    @property
+    def tensor_tflops(self) -> float:
+        """Rate of the tensor cores that the estimate uses."""
+        return self.achieved.tensor_tflops if self.achieved else self.tensor_bf16.tflops
+
+    @property
+    def memory_gb_s(self) -> float:
+        """Rate of the memory that the estimate uses."""
+        return self.achieved.bandwidth_gb_s if self.achieved else self.bandwidth_gb_s
 
 
 def load_hardware(value: str, base: Path | None = None, source: str = "option") -> Hardware:

@@ -51,6 +51,9 @@ class Workload(Strict):
     batch_size: Batch = Field(1, description="pages that are decoded together")
     num_pages: Batch | None = Field(None, description="pages in all; default batch_size")
     doc_kind: Literal["text_heavy", "mixed_layout", "image_rich", "synthetic"] = "synthetic"
+    host_mode: Literal["eager", "cuda_graph"] = Field(
+        "eager", description="whether decode steps are launched one operator at a time"
+    )
     logits_positions: Literal["all", "last"] = Field(
         "all", description="prefill positions that get logits"
     )

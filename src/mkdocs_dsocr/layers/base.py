@@ -9,10 +9,12 @@ project is derived from that one method.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
 
+from mkdocs_dsocr.layers import metrics
 from mkdocs_dsocr.layers.operations import Kernel, Operation, Tensor, fuse, whole
 from mkdocs_dsocr.quantities import (
     BITS_PER_BYTE,
@@ -22,7 +24,6 @@ from mkdocs_dsocr.quantities import (
     Quantity,
     Symbol,
     arithmetic_series,
-    maximum,
     product,
     ratio,
     total,
@@ -30,7 +31,6 @@ from mkdocs_dsocr.quantities import (
 
 T = TypeVar("T")
 Repetition = Literal["none", "for", "parfor"]
-MetricOf = Callable[["BaseLayer"], Quantity]
 
 
 class Dimension(NamedTuple):
@@ -144,14 +144,26 @@ class BaseLayer:
         """Yield the tensors that the module's own KV cache holds after the call."""
         yield from ()
 
+    def boundary(self) -> Iterator[Tensor]:
+        """Yield the tensors that enter or leave the model here, once in each pass."""
+        yield from ()
+
+    @cached_property
+    def _parts(self) -> tuple[Operation | Child, ...]:
+        return tuple(self.forward())
+
     def operations(self) -> list[Operation]:
-        return [part for part in self.forward() if isinstance(part, Operation)]
+        return [part for part in self._parts if isinstance(part, Operation)]
 
     def children(self) -> list[Child]:
-        return [part for part in self.forward() if isinstance(part, Child)]
+        return [part for part in self._parts if isinstance(part, Child)]
+
+    @cached_property
+    def _kernels(self) -> list[Kernel]:
+        return fuse(self.operations())
 
     def kernels(self) -> list[Kernel]:
-        return fuse(self.operations())
+        return self._kernels
 
     @classmethod
     def dimensions(cls) -> dict[str, Dimension]:
@@ -170,33 +182,33 @@ class BaseLayer:
 
     def forward_tensor_core_flops(self) -> Any:
         """TFLOPs (1e12) on tensor cores."""
-        return ratio(summed(self, tensor_core_flops), TFLOP)
+        return ratio(summed(self, metrics.tensor_core_flops), TFLOP)
 
     def forward_cuda_core_flops(self) -> Any:
         """TFLOPs (1e12) on CUDA cores."""
-        return ratio(summed(self, cuda_core_flops), TFLOP)
+        return ratio(summed(self, metrics.cuda_core_flops), TFLOP)
 
     def forward_cal_io(self) -> Any:
         """Terabits (1e12 bit) that cross the borders of its kernels."""
-        return ratio(BITS_PER_BYTE * summed(self, io_bytes), TERABIT)
+        return ratio(BITS_PER_BYTE * summed(self, metrics.io_bytes), TERABIT)
 
     def forward_arithmetic_intensity(self) -> Any:
         """FLOPs per bit; 0 where nothing moves."""
-        flops = summed(self, tensor_core_flops) + summed(self, cuda_core_flops)
-        bits = BITS_PER_BYTE * summed(self, io_bytes)
+        flops = summed(self, metrics.tensor_core_flops) + summed(self, metrics.cuda_core_flops)
+        bits = BITS_PER_BYTE * summed(self, metrics.io_bytes)
         return 0 if isinstance(bits, int) and bits == 0 else ratio(flops, bits)
 
     def forward_memory_weight(self) -> Any:
         """GB (1e9 byte) of resident parameters."""
-        return ratio(resident(self, weight_bytes), GIGABYTE)
+        return ratio(resident(self, metrics.weight_bytes), GIGABYTE)
 
     def forward_memory_activation(self) -> Any:
         """GB (1e9 byte) of activations at its largest operation."""
-        return ratio(peak(self, activation_bytes), GIGABYTE)
+        return ratio(peak(self, metrics.activation_bytes), GIGABYTE)
 
     def forward_memory_kvcache(self) -> Any:
         """GB (1e9 byte) of KV cache after the call."""
-        return ratio(resident(self, kvcache_bytes), GIGABYTE)
+        return ratio(resident(self, metrics.kvcache_bytes), GIGABYTE)
 
 
 @layer
@@ -249,7 +261,7 @@ class Visit:
     def module_id(self) -> str:
         return f"{self.pass_id}/{self.torch_path}" if self.torch_path else self.pass_id
 
-    def summed(self, metric: MetricOf) -> Quantity:
+    def summed(self, metric: metrics.MetricOf) -> Quantity:
         """Return what its own operations come to over all calls."""
         return self.modules * self.calls * self.series(metric(self.layer), metric(self.last))
 
@@ -260,7 +272,8 @@ class Visit:
 
     def dispatches(self) -> Quantity:
         """Return how many operators its own code dispatches over all calls."""
-        return whole(self.modules * self.calls * self.steps * self.active * dispatches(self.layer))
+        own = metrics.dispatches(self.layer)
+        return whole(self.modules * self.calls * self.steps * self.active * own)
 
     def series(self, first: Quantity, last: Quantity) -> Quantity:
         return first if self.steps == 1 else arithmetic_series(first, last, self.steps)
@@ -296,62 +309,7 @@ def _walk(visit: Visit) -> Iterator[Visit]:
         )
 
 
-def tensor_core_flops(layer: BaseLayer) -> Quantity:
-    """Return what the layer's own operations do on tensor cores."""
-    return total(k.tensor_core_flops for k in layer.kernels())
-
-
-def cuda_core_flops(layer: BaseLayer) -> Quantity:
-    """Return what the layer's own operations do on CUDA cores."""
-    return total(k.cuda_core_flops for k in layer.kernels())
-
-
-def matmul_flops(layer: BaseLayer) -> Quantity:
-    """Return what PyTorch's counter counts of the layer's own operations."""
-    return total(o.matmul_flops for o in layer.operations())
-
-
-def io_bytes(layer: BaseLayer) -> Quantity:
-    """Return the bytes that cross the borders of the layer's own kernels."""
-    return total(k.io_bytes for k in layer.kernels())
-
-
-def eager_bytes(layer: BaseLayer) -> Quantity:
-    """Return the bytes that the layer's own operations touch, each running alone."""
-    return total(o.eager_bytes for o in layer.operations())
-
-
-def dispatches(layer: BaseLayer) -> Quantity:
-    """Return how many operators the layer itself dispatches."""
-    return total(o.launches for o in layer.operations())
-
-
-def elementwise_flops(layer: BaseLayer) -> Quantity:
-    """Return what the layer's own operations do beside matrix products."""
-    return total(o.elementwise_flops for o in layer.operations())
-
-
-def weight_bytes(layer: BaseLayer) -> Quantity:
-    """Return the bytes of the layer's own parameters."""
-    return total(Tensor(p.name, p.elements).bytes for p in layer.parameters())
-
-
-def num_parameters(layer: BaseLayer) -> Quantity:
-    """Return the number of elements in the layer's own parameters."""
-    return total(p.elements for p in layer.parameters())
-
-
-def kvcache_bytes(layer: BaseLayer) -> Quantity:
-    """Return the bytes of the layer's own KV cache."""
-    return total(t.bytes for t in layer.kv_cache())
-
-
-def activation_bytes(layer: BaseLayer) -> Quantity:
-    """Return the activations of the layer's largest own operation."""
-    return _largest(o.activation_bytes for o in layer.operations())
-
-
-def summed(root: BaseLayer, metric: MetricOf) -> Quantity:
+def summed(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:
     """Return `metric` summed over every call under `root`."""
     return total(v.summed(metric) for v in walk(root))
 
@@ -361,21 +319,14 @@ def dispatched(root: BaseLayer) -> Quantity:
     return total(v.dispatches() for v in walk(root))
 
 
-def resident(root: BaseLayer, metric: MetricOf) -> Quantity:
+def resident(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:
     """Return `metric` summed over modules: one that runs in several passes is there once."""
     modules: dict[str, list[Quantity]] = {}
     for visit in walk(root):
         modules.setdefault(visit.torch_path, []).append(visit.modules * metric(visit.last))
-    return total(_largest(iter(values)) for values in modules.values())
+    return total(metrics.largest(iter(values)) for values in modules.values())
 
 
-def peak(root: BaseLayer, metric: MetricOf) -> Quantity:
+def peak(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:
     """Return the largest value of `metric` under `root`."""
-    return _largest(metric(v.last) for v in walk(root))
-
-
-def _largest(quantities: Iterator[Quantity]) -> Quantity:
-    result: Quantity = 0
-    for index, quantity in enumerate(quantities):
-        result = quantity if index == 0 else maximum(result, quantity)
-    return result
+    return metrics.largest(metric(v.last) for v in walk(root))

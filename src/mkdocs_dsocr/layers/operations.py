@@ -29,16 +29,25 @@ class Tensor:
         a gather touches the rows that it picks.
     dtype, role
         What one element is, and what the tensor is to the model.
+    at_least
+        How many different elements it touches whatever the values are, where
+        these decide: a gather may pick the same row again and again.
     """
 
     name: str
     elements: Quantity
     dtype: DType = "model"
     role: Role = "activation"
+    at_least: Quantity | None = None
 
     @property
     def bytes(self) -> Quantity:
         return BYTES_PER_ELEMENT[self.dtype] * self.elements
+
+    @property
+    def least_bytes(self) -> Quantity:
+        elements = self.elements if self.at_least is None else self.at_least
+        return BYTES_PER_ELEMENT[self.dtype] * elements
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,10 @@ class Operation:
         The tensors touched, each storage once.
     kernel
         The fused kernel it belongs to; alone in one where this is empty.
+    causal_matmul_flops
+        The part of `matmul_flops` that a causal mask leaves, where there is one.
+    synchronises
+        How often the host waits for a value.
     in_place
         What a fused kernel reads and writes instead, where it works in place.
     launches
@@ -79,12 +92,20 @@ class Operation:
     writes: tuple[Tensor, ...] = ()
     kernel: str = ""
     in_place: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
+    causal_matmul_flops: Quantity | None = None
+    synchronises: Quantity = 0
     launches: Quantity = 1
     why: str = ""
 
     @property
     def tensor_core_flops(self) -> Quantity:
         return self.matmul_flops if self.unit == "tensor" else 0
+
+    @property
+    def least_tensor_core_flops(self) -> Quantity:
+        """What cannot be left out on tensor cores: masked pairs can."""
+        flops = self.matmul_flops if self.causal_matmul_flops is None else self.causal_matmul_flops
+        return flops if self.unit == "tensor" else 0
 
     @property
     def cuda_core_flops(self) -> Quantity:

@@ -17,12 +17,13 @@ from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.models import STAGES, Plan, Routing, build, plan
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
+from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
 from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
 from mkdocs_dsocr.report.tally import Node, Tally, merged, tally
 
 NOT_MODELLED = (
     "Reading, decoding, resizing and normalising the page's image on the host.",
-    "Copies between host and device, and the host's time to launch kernels.",
+    "Copies between host and device.",
     "Sampling: the choice of each token from its logits.",
     "Caches: every kernel reads its inputs from and writes its outputs to DRAM.",
     "Skewed routing: experts are chosen uniformly and independently.",
@@ -79,13 +80,40 @@ class Analysis:
         return result
 
     @cached_property
+    def stage_times(self) -> dict[str, StageTime]:
+        """Estimate and floor of each stage."""
+        return {
+            stage: stage_time(
+                merged(n.own for n in self.nodes.values() if n.stage == stage),
+                self.hardware,
+                replays(self.plan, stage),
+            )
+            for stage in STAGES
+        }
+
+    @cached_property
+    def predicted_ms(self) -> float:
+        """The estimate of the whole workload."""
+        return sum(s.time_ms for s in self.stage_times.values())
+
+    @cached_property
+    def floor_ms(self) -> float:
+        """The time that no implementation of the model is faster than."""
+        return sum(s.floor_ms for s in self.stage_times.values())
+
+    @cached_property
+    def latency(self) -> schema.Latency:
+        return latency(self.config, self.plan, self.hardware, self.stage_times)
+
+    @cached_property
     def comparison(self) -> Comparison | None:
         """The measurement beside the prediction."""
         if self.measurement is None:
             return None
         achieved = achieved_hardware(self.hardware, self.measurement)
         achieved_nodes = tally(build(self.config, self.plan), achieved)
-        return Comparison(self.measurement, self.plan, self.nodes, achieved_nodes)
+        estimates = {stage: times.time_ms for stage, times in self.stage_times.items()}
+        return Comparison(self.measurement, self.plan, estimates, self.nodes, achieved_nodes)
 
     @cached_property
     def report(self) -> schema.AnalyticModelReport:
@@ -122,7 +150,7 @@ class Analysis:
 def _report(analysis: Analysis) -> schema.AnalyticModelReport:
     config, workload, resolved = analysis.config, analysis.workload, analysis.plan
     nodes, measured = analysis.nodes, analysis.comparison
-    predicted_ms = analysis.root.total.time_ms
+    predicted_ms = analysis.predicted_ms
     identity = (config.variant, workload.profile_id, analysis.hardware.hardware_id)
     return schema.AnalyticModelReport(
         schema_version="1.0",
@@ -141,7 +169,7 @@ def _report(analysis: Analysis) -> schema.AnalyticModelReport:
             )
             for run in resolved.runs
         ],
-        stages={s: _stage(nodes, s) for s in STAGES},  # type: ignore[misc]
+        stages={s: _stage(analysis, s) for s in STAGES},  # type: ignore[misc]
         layers=[_layer(name, group) for name, group in analysis.classes.items()],
         modules=[_module(module_id, node) for module_id, node in nodes.items()],
         operator_categories=[
@@ -160,12 +188,14 @@ def _report(analysis: Analysis) -> schema.AnalyticModelReport:
         operator_coverage=_coverage(analysis),
         profile_run_id=measured.measurement.run_id if measured else None,
         predicted_total_time_ms=predicted_ms,
+        floor_total_time_ms=analysis.floor_ms,
+        latency=analysis.latency,
         measured_total_time_ms=measured.measured_ms if measured else None,
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=" ".join(
             (
-                "Predicted device time of a forward pass: each kernel takes as long as the "
-                "ceiling that binds it.",
+                "Estimate of a forward run: a kernel takes as long as the ceiling that binds it, "
+                "a stage as long as its kernels or as the host that launches them.",
                 *resolved.notes,
             )
         ),
@@ -237,16 +267,21 @@ def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
         text_tokens=plan.text_tokens,
         batch_size=workload.batch_size,
         logits_positions=workload.logits_positions,
+        host_mode=workload.host_mode,
     )
 
 
-def _stage(nodes: dict[str, Node], stage: str) -> schema.StageMetrics:
-    total = merged(n.own for n in nodes.values() if n.stage == stage)
+def _stage(analysis: Analysis, stage: str) -> schema.StageMetrics:
+    total = merged(n.own for n in analysis.nodes.values() if n.stage == stage)
+    times = analysis.stage_times[stage]
     return schema.StageMetrics(
         **total.integers(),
-        time_ms=total.time_ms,
+        time_ms=times.time_ms,
+        device_time_ms=times.device_ms,
+        host_time_ms=times.host_ms,
+        floor_time_ms=times.floor_ms,
         time_by_ceiling_ms=total.time_by_ceiling_ms,
-        binding_ceiling=total.binding_ceiling,
+        binding_ceiling=times.binding,
     )
 
 

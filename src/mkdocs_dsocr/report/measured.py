@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mkdocs_dsocr.inputs import Hardware
+from mkdocs_dsocr.inputs.hardware import Rates
 from mkdocs_dsocr.inputs.measurement import MeasuredPass, Measurement
 from mkdocs_dsocr.models import STAGES, Plan, Run
 from mkdocs_dsocr.report.tally import Node, Tally, merged
@@ -73,8 +74,10 @@ class StageRow:
 
     Attributes
     ----------
-    predicted_ms, achieved_ms
-        Prediction under the profile's peaks, and under the achieved ceilings.
+    predicted_ms
+        The estimate, from the profile alone.
+    achieved_ms
+        Device time under the achieved ceilings.
     host_ms
         Dispatched operators × the host's cost of one.
     binding
@@ -140,12 +143,15 @@ class Comparison:
 
     Attributes
     ----------
+    estimates_ms
+        The estimate of each stage.
     nodes, achieved_nodes
         The layer tree under the profile's peaks, and under the achieved ceilings.
     """
 
     measurement: Measurement
     plan: Plan
+    estimates_ms: Mapping[str, float]
     nodes: Mapping[str, Node]
     achieved_nodes: Mapping[str, Node]
 
@@ -179,16 +185,13 @@ class Comparison:
         return max(peaks, default=None)
 
     def _stage(self, stage: str) -> StageRow:
-        predicted, achieved = (
-            _stage_tally(self.nodes, stage),
-            _stage_tally(self.achieved_nodes, stage),
-        )
+        achieved = _stage_tally(self.achieved_nodes, stage)
         dispatches = self._over(stage, lambda p: p.dispatches)
         launches = 0.0 if self._replayed(stage) else dispatches
         return StageRow(
             stage=stage,
             measured_ms=self._over(stage, lambda p: p.timing.median_ms),
-            predicted_ms=predicted.time_ms,
+            predicted_ms=self.estimates_ms[stage],
             achieved_ms=achieved.time_ms,
             host_ms=launches * self.measurement.achieved.dispatch_us / 1000,
             dispatches=round(dispatches),
@@ -210,10 +213,13 @@ class Comparison:
 
 
 def achieved_hardware(hardware: Hardware, measurement: Measurement) -> Hardware:
-    """Return the profile with what the device reached in place of its peaks."""
-    achieved = measurement.achieved
-    tensor = hardware.tensor_bf16.model_copy(update={"tflops": achieved.matmul_tflops})
-    return hardware.model_copy(update={"tensor_bf16": tensor, "bandwidth_gb_s": achieved.copy_gb_s})
+    """Return the profile with the rates that the device reached."""
+    rates = Rates(
+        tensor_tflops=measurement.achieved.matmul_tflops,
+        bandwidth_gb_s=measurement.achieved.copy_gb_s,
+        source=f"measured: {measurement.run_id}",
+    )
+    return hardware.model_copy(update={"achieved": rates})
 
 
 def _stage_tally(nodes: Mapping[str, Node], stage: str) -> Tally:

@@ -40,7 +40,14 @@ class Integers(_Record):
     eager_io_bytes: Count = Field(
         description="bytes that every dispatched operator touches: its inputs and outputs once"
     )
+    compulsory_io_bytes: Count = Field(
+        description="weights, KV cache, inputs and outputs of a pass once each: a floor of traffic"
+    )
+    causal_tensor_core_flops: Count = Field(
+        description="tensor_core_flops without the pairs that a causal mask throws away"
+    )
     dispatches: Count = Field(description="operators dispatched one by one, views left out")
+    synchronisations: Count = Field(description="values that the host waits for")
     weight_bytes: Count = Field(description="resident parameters; a module counts once")
     activation_bytes: Count = Field(description="largest operation's activations: a peak, no sum")
     kvcache_bytes: Count = Field(description="KV cache at its largest: resident, no sum")
@@ -49,11 +56,18 @@ class Integers(_Record):
 class StageMetrics(Integers):
     """Integers of a stage: the sum of ``self`` over its modules."""
 
-    time_ms: Amount = Field(description="predicted device time")
-    time_by_ceiling_ms: dict[str, Amount] = Field(
-        description="the same, by the ceiling that binds each kernel"
+    time_ms: Amount = Field(description="the estimate: the longer of device and host time")
+    device_time_ms: Amount = Field(description="the sum of its kernels")
+    host_time_ms: Amount = Field(description="dispatches and synchronisations × their cost")
+    floor_time_ms: Amount = Field(
+        description="causal tensor FLOPs over peak or compulsory bytes over bandwidth, the longer"
     )
-    binding_ceiling: str = Field(description="the ceiling that binds most of the time")
+    time_by_ceiling_ms: dict[str, Amount] = Field(
+        description="device time, by the ceiling that binds each kernel"
+    )
+    binding_ceiling: str = Field(
+        description="host, or the ceiling that binds most of the device time"
+    )
 
 
 class OperatorCategory(_Record):
@@ -160,6 +174,21 @@ class OCRWorkloadProfile(_Record):
     text_tokens: Count
     batch_size: Count
     logits_positions: Literal["all", "last"]
+    host_mode: Literal["eager", "cuda_graph"]
+
+
+class Latency(_Record):
+    """What a user waits for, and what a GPU gets done, by the estimate."""
+
+    ttft_ms: Amount = Field(
+        description="time to first token: vision, projector and prefill of one batch of pages"
+    )
+    tpot_first_ms: Amount | None = Field(description="time per output token, first decode step")
+    tpot_middle_ms: Amount | None
+    tpot_last_ms: Amount | None
+    tokens_per_s: Amount | None = Field(description="batch over the middle step's time")
+    pages_per_s: Amount = Field(description="pages of the workload over its predicted time")
+    pages_per_day: Amount
 
 
 class PassRun(_Record):
@@ -197,7 +226,9 @@ class AnalyticModelReport(_Record):
     module_metrics: list[ModuleMetricsSnapshot]
     operator_coverage: OperatorCoverage | None
     profile_run_id: str | None
-    predicted_total_time_ms: Amount
+    predicted_total_time_ms: Amount = Field(description="estimate: the sum over the stages")
+    floor_total_time_ms: Amount = Field(description="nothing real is faster")
+    latency: Latency
     measured_total_time_ms: Amount | None
     predicted_vs_measured_ratio: Amount | None
     notes: str

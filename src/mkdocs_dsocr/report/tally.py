@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from mkdocs_dsocr.inputs import Hardware
-from mkdocs_dsocr.layers import base
+from mkdocs_dsocr.layers import base, metrics
 from mkdocs_dsocr.layers.base import BaseLayer, Visit
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report.timing import CEILINGS, kernel_times_ms, series_of_maximum
@@ -32,7 +32,10 @@ class Tally:
     cuda_core_flops: int = 0
     io_bytes: int = 0
     eager_bytes: int = 0
+    least_bytes: int = 0
+    least_tensor_core_flops: int = 0
     dispatches: int = 0
+    synchronisations: int = 0
     activation_bytes: int = 0
     weights: dict[str, int] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
@@ -64,7 +67,10 @@ class Tally:
             "cuda_core_flops": self.cuda_core_flops,
             "io_bytes": self.io_bytes,
             "eager_io_bytes": self.eager_bytes,
+            "compulsory_io_bytes": self.least_bytes,
+            "causal_tensor_core_flops": self.least_tensor_core_flops,
             "dispatches": self.dispatches,
+            "synchronisations": self.synchronisations,
             "weight_bytes": sum(self.weights.values()),
             "activation_bytes": self.activation_bytes,
             "kvcache_bytes": sum(self.kvcache.values()),
@@ -77,7 +83,10 @@ class Tally:
         self.cuda_core_flops += other.cuda_core_flops
         self.io_bytes += other.io_bytes
         self.eager_bytes += other.eager_bytes
+        self.least_bytes += other.least_bytes
+        self.least_tensor_core_flops += other.least_tensor_core_flops
         self.dispatches += other.dispatches
+        self.synchronisations += other.synchronisations
         self.activation_bytes = max(self.activation_bytes, other.activation_bytes)
         for mine, theirs in (
             (self.weights, other.weights),
@@ -147,13 +156,16 @@ def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
     path, times = visit.torch_path, visit.modules * visit.calls
     calls = _integer(visit.runs)
     result = Tally(
-        matmul_flops=_integer(visit.summed(base.matmul_flops)),
-        eager_bytes=_integer(visit.summed(base.eager_bytes)),
+        matmul_flops=_integer(visit.summed(metrics.matmul_flops)),
+        eager_bytes=_integer(visit.summed(metrics.eager_bytes)),
+        least_bytes=_integer(visit.summed(metrics.least_bytes)),
+        least_tensor_core_flops=_integer(visit.summed(metrics.least_tensor_core_flops)),
         dispatches=_integer(visit.dispatches()),
-        activation_bytes=_integer(base.activation_bytes(visit.last)),
-        weights={path: visit.modules * _integer(base.weight_bytes(visit.last))},
-        parameters={path: visit.modules * _integer(base.num_parameters(visit.last))},
-        kvcache={path: visit.modules * _integer(base.kvcache_bytes(visit.last))},
+        synchronisations=_integer(visit.summed(metrics.synchronisations)),
+        activation_bytes=_integer(metrics.activation_bytes(visit.last)),
+        weights={path: visit.modules * _integer(metrics.weight_bytes(visit.last))},
+        parameters={path: visit.modules * _integer(metrics.num_parameters(visit.last))},
+        kvcache={path: visit.modules * _integer(metrics.kvcache_bytes(visit.last))},
     )
     for low, high in zip(first, last, strict=True):
         tensor = times * visit.series(low.tensor_core_flops, high.tensor_core_flops)

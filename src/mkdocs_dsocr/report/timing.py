@@ -15,12 +15,13 @@ def kernel_times_ms(kernel: Kernel, hardware: Hardware) -> tuple[float, float, f
     """Return the time that a kernel needs under each of :data:`CEILINGS`.
 
     FLOPs over the dense tensor peak, FLOPs over the CUDA-core peak, bytes over
-    the bandwidth; the largest is the kernel's time.
+    the bandwidth; the largest is the kernel's time. Rates are the achieved ones
+    where the profile has them.
     """
     return (
-        float(kernel.tensor_core_flops) / (hardware.tensor_bf16.tflops * 1e9),  # type: ignore[arg-type]
+        float(kernel.tensor_core_flops) / (hardware.tensor_tflops * 1e9),  # type: ignore[arg-type]
         float(kernel.cuda_core_flops) / (hardware.cuda_fp32.tflops * 1e9),  # type: ignore[arg-type]
-        float(kernel.io_bytes) / (hardware.bandwidth_gb_s * 1e6),  # type: ignore[arg-type]
+        float(kernel.io_bytes) / (hardware.memory_gb_s * 1e6),  # type: ignore[arg-type]
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.layers import base
+from mkdocs_dsocr.layers import base, metrics
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Group, Rationale
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
@@ -244,7 +244,7 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
         runs=real.calls * real.steps,
         arguments=Markup(", ").join(symbols),
         numbers=Markup(", ").join(numbers),
-        flops=_sum(alone, base.tensor_core_flops) + _sum(alone, base.cuda_core_flops),
+        flops=_sum(alone, metrics.tensor_core_flops) + _sum(alone, metrics.cuda_core_flops),
     )
 
 
@@ -259,25 +259,28 @@ def _kernels(
 
 def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
     for name, metric, unit in (
-        ("matmul FLOPs", base.matmul_flops, "FLOP"),
-        ("tensor-core FLOPs", base.tensor_core_flops, "FLOP"),
-        ("CUDA-core FLOPs", base.cuda_core_flops, "FLOP"),
+        ("matmul FLOPs", metrics.matmul_flops, "FLOP"),
+        ("tensor-core FLOPs", metrics.tensor_core_flops, "FLOP"),
+        ("CUDA-core FLOPs", metrics.cuda_core_flops, "FLOP"),
     ):
         yield TotalRow(name, _expanded(symbolic, metric), _sum(concrete, metric), unit)
-    yield TotalRow("bytes across kernel borders (fused)", None, _sum(concrete, base.io_bytes), "B")
-    eager = _sum(concrete, base.eager_bytes)
-    yield TotalRow("bytes that the operators touch (eager)", None, eager, "B")
+    for name, metric in (
+        ("bytes across kernel borders (fused)", metrics.io_bytes),
+        ("bytes that the operators touch (eager)", metrics.eager_bytes),
+        ("bytes that must move (compulsory)", metrics.least_bytes),
+    ):
+        yield TotalRow(name, None, _sum(concrete, metric), "B")
     launched = whole(base.dispatched(concrete))
     yield TotalRow("operators dispatched", None, launched, "")  # type: ignore[arg-type]
-    parameters = _expanded(symbolic, base.num_parameters)
-    yield TotalRow("parameters", parameters, _resident(concrete, base.num_parameters), "")
-    cache = _expanded(symbolic, base.kvcache_bytes)
-    kept = _resident(concrete, base.kvcache_bytes)
+    parameters = _expanded(symbolic, metrics.num_parameters)
+    yield TotalRow("parameters", parameters, _resident(concrete, metrics.num_parameters), "")
+    cache = _expanded(symbolic, metrics.kvcache_bytes)
+    kept = _resident(concrete, metrics.kvcache_bytes)
     if kept:
         yield TotalRow("KV cache after the call", cache, kept, "B")
 
 
-def _expanded(symbolic: BaseLayer, metric: base.MetricOf) -> Markup | None:
+def _expanded(symbolic: BaseLayer, metric: metrics.MetricOf) -> Markup | None:
     """Return the total in the layer's own symbols, children put in; None if too long."""
     if not symbolic.dimensions():
         return None
@@ -299,16 +302,18 @@ def _terms(quantity: Quantity) -> list[Quantity]:
     return [quantity]
 
 
-def _sum(layer: BaseLayer, metric: base.MetricOf) -> int:
+def _sum(layer: BaseLayer, metric: metrics.MetricOf) -> int:
     return _integer(base.summed, layer, metric)
 
 
-def _resident(layer: BaseLayer, metric: base.MetricOf) -> int:
+def _resident(layer: BaseLayer, metric: metrics.MetricOf) -> int:
     return _integer(base.resident, layer, metric)
 
 
 def _integer(
-    gather: Callable[[BaseLayer, base.MetricOf], Quantity], layer: BaseLayer, metric: base.MetricOf
+    gather: Callable[[BaseLayer, metrics.MetricOf], Quantity],
+    layer: BaseLayer,
+    metric: metrics.MetricOf,
 ) -> int:
     value = gather(layer, metric)
     assert isinstance(value, int)  # concrete layers come to integers

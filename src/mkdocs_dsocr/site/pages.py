@@ -79,9 +79,14 @@ class Site:
 
     @property
     def time_chart(self) -> Markup:
+        whole = self.main.predicted_ms
         items = [
-            Bar(stage, t.time_ms, f"{units.milliseconds(t.time_ms)} ({self._share(t)})")
-            for stage, t in self.stages.items()
+            Bar(
+                stage,
+                t.time_ms,
+                f"{units.milliseconds(t.time_ms)} ({units.percent(t.time_ms / whole)})",
+            )
+            for stage, t in self.main.stage_times.items()
         ]
         return stacked("Predicted time by stage", _described(items), items)
 
@@ -130,10 +135,6 @@ class Site:
 
         visit(next(iter(self.main.nodes)), 0)
         return rows
-
-    def _share(self, tally: Tally) -> str:
-        whole = self.main.root.total.time_ms
-        return units.percent(tally.time_ms / whole if whole else 0.0)
 
 
 def _described(items: list[Bar]) -> str:

@@ -34,7 +34,8 @@ class Embedding(BaseLayer):
             "embedding",
             reads=(
                 Tensor("indices", self.rows, "int64"),
-                Tensor("weight", self.rows * self.width, role="weight"),
+                # The indices may all be the same.
+                Tensor("weight", self.rows * self.width, role="weight", at_least=self.width),
             ),
             writes=(Tensor("y", self.rows * self.width),),
             why="A gather reads the rows that it picks, not the table.",

@@ -10,7 +10,7 @@ from mkdocs_dsocr.quantities import Quantity
 
 
 def _product(
-    rows: Quantity, d_in: Quantity, d_out: Quantity, weight: Quantity, bias: bool = False
+    rows: Quantity, d_in: Quantity, d_out: Quantity, weight: Tensor, bias: bool = False
 ) -> Operation:
     """Return ``x Wᵀ`` (with the bias, where there is one) as one operation."""
     why = "One multiply-add, 2 FLOPs, for each row, input and output."
@@ -24,7 +24,7 @@ def _product(
         unit="tensor",
         reads=(
             Tensor("x", rows * d_in),
-            Tensor("W", weight, role="weight"),
+            weight,
             *((Tensor("b", d_out, role="weight"),) if bias else ()),
         ),
         writes=(Tensor("y", rows * d_out),),
@@ -58,7 +58,8 @@ class Linear(BaseLayer):
             yield Parameter("bias", (self.d_out,))
 
     def forward(self) -> Iterator[Operation | Child]:
-        yield _product(self.rows, self.d_in, self.d_out, self.d_out * self.d_in, self.bias)
+        weight = Tensor("W", self.d_out * self.d_in, role="weight")
+        yield _product(self.rows, self.d_in, self.d_out, weight, self.bias)
 
 
 @layer
@@ -82,12 +83,14 @@ class ExpertLinear(BaseLayer):
     d_out: Quantity = dim("d_out", "output width", "elements")
     experts: Quantity = dim("E", "experts held in memory")
     distinct: Quantity = dim("D", "distinct experts that get any row (an expectation)")
+    top_k: Quantity = dim("k", "experts a token: the fewest that get any row")
 
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.d_out, self.d_in), self.experts)
 
     def forward(self) -> Iterator[Operation | Child]:
-        weight = self.distinct * self.d_out * self.d_in
+        read, least = (n * self.d_out * self.d_in for n in (self.distinct, self.top_k))
+        weight = Tensor("W", read, role="weight", at_least=least)
         yield _product(self.rows, self.d_in, self.d_out, weight)
 
 
@@ -115,8 +118,12 @@ class LMHead(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.d_out, self.d_in))
 
+    def boundary(self) -> Iterator[Tensor]:
+        yield Tensor("logits", self.rows * self.d_out, "float32")
+
     def forward(self) -> Iterator[Operation | Child]:
-        yield _product(self.rows, self.d_in, self.d_out, self.d_out * self.d_in)
+        weight = Tensor("W", self.d_out * self.d_in, role="weight")
+        yield _product(self.rows, self.d_in, self.d_out, weight)
         yield Operation(
             "logits as float32",
             "copy",

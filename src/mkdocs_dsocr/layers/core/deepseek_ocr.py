@@ -45,6 +45,14 @@ class VisionPart(_ModelPart):
     sam: ImageEncoderViT
     clip: VitModel
 
+    def boundary(self) -> Iterator[Tensor]:
+        sam, clip = self.sam, self.clip
+        pixels = sam.views * sam.in_channels * (sam.patch * sam.grid) ** 2
+        features = clip.views * clip.side**2
+        yield Tensor("pixels", pixels)
+        yield Tensor("SAM's map", features * sam.out_channels)
+        yield Tensor("CLIP's tokens", (features + clip.views) * clip.heads * clip.head_dim)
+
     def forward(self) -> Iterator[Operation | Child]:
         yield Child("sam_model", self.sam)
         yield Child("vision_model", self.clip)
@@ -71,6 +79,12 @@ class ProjectorPart(_ModelPart):
     clip_width: Quantity = dim("d_c", "width of CLIP's features", "elements")
     sam_width: Quantity = dim("d_s", "width of SAM's features", "elements")
     tiled: bool = False
+
+    def boundary(self) -> Iterator[Tensor]:
+        rows = self.tiles_w * self.tiles_h * self.side**2
+        lines = self.tiles_h * self.side
+        yield Tensor("features", rows * (self.clip_width + self.sam_width))
+        yield Tensor("tokens", lines * (self.tiles_w * self.side + 1) * self.hidden_size)
 
     def forward(self) -> Iterator[Operation | Child]:
         rows = self.tiles_w * self.tiles_h * self.side**2
@@ -127,6 +141,10 @@ class LanguagePart(_ModelPart):
     vocab_size: Quantity = dim("V", "vocabulary size", "words")
     decoder_layers: tuple[Child, ...]
     has_images: bool
+
+    def boundary(self) -> Iterator[Tensor]:
+        yield Tensor("token ids", self.batch * self.q_len, "int64")
+        yield Tensor("image features", self.batch * self.image_tokens * self.hidden_size)
 
     def forward(self) -> Iterator[Operation | Child]:
         rows = self.batch * self.q_len

@@ -72,6 +72,7 @@ class RoutedExperts(BaseLayer):
     intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
     experts: Quantity = dim("E", "experts held in memory")
     distinct: Quantity = dim("D", "distinct experts that get any row (an expectation)")
+    top_k: Quantity = dim("k", "experts a token: the fewest that get any row")
 
     def forward(self) -> Iterator[Operation | Child]:
         yield Child("gate_proj", self._linear(self.hidden_size, self.intermediate_size))
@@ -82,5 +83,10 @@ class RoutedExperts(BaseLayer):
 
     def _linear(self, d_in: Quantity, d_out: Quantity) -> ExpertLinear:
         return ExpertLinear(
-            rows=self.rows, d_in=d_in, d_out=d_out, experts=self.experts, distinct=self.distinct
+            rows=self.rows,
+            d_in=d_in,
+            d_out=d_out,
+            experts=self.experts,
+            distinct=self.distinct,
+            top_k=self.top_k,
         )

@@ -150,6 +150,7 @@ class DeepseekV2MoE(BaseLayer):
             intermediate_size=self.moe_intermediate_size,
             experts=self.experts,
             distinct=self.distinct_experts,
+            top_k=self.top_k,
         )
         pattern = indices(range(self.expert_count))
         active = self.distinct_experts
@@ -196,6 +197,7 @@ class DeepseekV2MoE(BaseLayer):
             reads=(ones,),
             writes=(Tensor("counts", self.experts, "int64"),),
             kernel="count",
+            synchronises=1,
             why="A sum over tokens for each expert; the host reads it, one synchronisation.",
         )
         yield Operation(

@@ -73,6 +73,7 @@ class LlamaFlashAttention2(BaseLayer):
             "FlashAttention",
             "attention",
             matmul_flops=4 * pairs * self.head_dim,
+            causal_matmul_flops=4 * self._causal_pairs() * self.head_dim,
             elementwise_flops=costs.SOFTMAX * pairs,
             unit="tensor",
             reads=(Tensor("rotated q", rows * q_width), keys, values),
@@ -82,6 +83,13 @@ class LlamaFlashAttention2(BaseLayer):
             "One kernel reads q and the whole cache, writes the output, and keeps scores on chip.",
         )
         yield Child("o_proj", Linear(rows=rows, d_in=q_width, d_out=self.hidden_size))
+
+    def _causal_pairs(self) -> Quantity:
+        """Return the pairs that a causal mask leaves: all old positions, and half of the new."""
+        old = self.q_len * (self.kv_len - self.q_len)
+        new = exact_div(self.q_len * (self.q_len + 1), 2)
+        pairs: Quantity = self.batch * self.heads * (old + new)
+        return pairs
 
     def _repeat(self, keys: Tensor, values: Tensor, wide: Quantity) -> Iterator[Operation]:
         """Yield the repetition of each key and value for the queries of its group."""

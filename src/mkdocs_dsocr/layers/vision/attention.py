@@ -149,7 +149,10 @@ class Attention(BaseLayer):
             writes=(index,),
             kernel=kernel,
         )
-        picked = Tensor(source.name, pairs * self.head_dim, role=source.role)
+        # Some pair is at every distance: the whole table is read.
+        picked = Tensor(
+            source.name, pairs * self.head_dim, role=source.role, at_least=source.elements
+        )
         yield Operation(
             f"gather R_{axis}",
             "embedding",

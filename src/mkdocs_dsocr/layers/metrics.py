@@ -1,0 +1,99 @@
+"""What a layer's own operations come to: one function a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from mkdocs_dsocr.layers.operations import Tensor
+from mkdocs_dsocr.quantities import Quantity, maximum, total
+
+if TYPE_CHECKING:
+    from mkdocs_dsocr.layers.base import BaseLayer
+
+MetricOf: TypeAlias = "Callable[[BaseLayer], Quantity]"
+
+
+def tensor_core_flops(layer: BaseLayer) -> Quantity:
+    """Return what the layer's own operations do on tensor cores."""
+    return total(k.tensor_core_flops for k in layer.kernels())
+
+
+def cuda_core_flops(layer: BaseLayer) -> Quantity:
+    """Return what the layer's own operations do on CUDA cores."""
+    return total(k.cuda_core_flops for k in layer.kernels())
+
+
+def matmul_flops(layer: BaseLayer) -> Quantity:
+    """Return what PyTorch's counter counts of the layer's own operations."""
+    return total(o.matmul_flops for o in layer.operations())
+
+
+def io_bytes(layer: BaseLayer) -> Quantity:
+    """Return the bytes that cross the borders of the layer's own kernels."""
+    return total(k.io_bytes for k in layer.kernels())
+
+
+def eager_bytes(layer: BaseLayer) -> Quantity:
+    """Return the bytes that the layer's own operations touch, each running alone."""
+    return total(o.eager_bytes for o in layer.operations())
+
+
+def least_bytes(layer: BaseLayer) -> Quantity:
+    """Return the bytes that the layer cannot but move, however it is run.
+
+    Its weights once, its KV cache once (old positions read, new ones written),
+    and what enters or leaves the model here.
+    """
+    reads = (t for o in layer.operations() for t in o.reads if t.role == "weight")
+    weights = {t.name: t.least_bytes for t in reads}
+    rest = (t.bytes for t in (*layer.kv_cache(), *layer.boundary()))
+    return total((*weights.values(), *rest))
+
+
+def least_tensor_core_flops(layer: BaseLayer) -> Quantity:
+    """Return the FLOPs on tensor cores without those that a causal mask throws away."""
+    return total(o.least_tensor_core_flops for o in layer.operations())
+
+
+def synchronisations(layer: BaseLayer) -> Quantity:
+    """Return how often the host waits for a value of the layer itself."""
+    return total(o.synchronises for o in layer.operations())
+
+
+def dispatches(layer: BaseLayer) -> Quantity:
+    """Return how many operators the layer itself dispatches."""
+    return total(o.launches for o in layer.operations())
+
+
+def elementwise_flops(layer: BaseLayer) -> Quantity:
+    """Return what the layer's own operations do beside matrix products."""
+    return total(o.elementwise_flops for o in layer.operations())
+
+
+def weight_bytes(layer: BaseLayer) -> Quantity:
+    """Return the bytes of the layer's own parameters."""
+    return total(Tensor(p.name, p.elements).bytes for p in layer.parameters())
+
+
+def num_parameters(layer: BaseLayer) -> Quantity:
+    """Return the number of elements in the layer's own parameters."""
+    return total(p.elements for p in layer.parameters())
+
+
+def kvcache_bytes(layer: BaseLayer) -> Quantity:
+    """Return the bytes of the layer's own KV cache."""
+    return total(t.bytes for t in layer.kv_cache())
+
+
+def activation_bytes(layer: BaseLayer) -> Quantity:
+    """Return the activations of the layer's largest own operation."""
+    return largest(o.activation_bytes for o in layer.operations())
+
+
+def largest(quantities: Iterator[Quantity]) -> Quantity:
+    """Return the largest of several quantities, 0 of none."""
+    result: Quantity = 0
+    for index, quantity in enumerate(quantities):
+        result = quantity if index == 0 else maximum(result, quantity)
+    return result

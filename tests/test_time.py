@@ -1,0 +1,111 @@
+"""Estimate and floor: what they are made of, and in which order they must stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, shipped
+from mkdocs_dsocr.inputs.hardware import Rates
+from mkdocs_dsocr.report import Analysis
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_compulsory_fused_eager_and_floor_estimate_stand_in_order(
+    config: ModelConfig, data: st.DataObject
+) -> None:
+    draw = data.draw
+    batch = draw(st.integers(1, 40))
+    workload = Workload(
+        profile_id="w",
+        base_size=64 * draw(st.integers(1, 20)),
+        image_size=640,
+        crop_mode=True,
+        crop_grid=(draw(st.integers(1, 5)), draw(st.integers(1, 5))),
+        text_tokens=draw(st.integers(0, 500)),
+        max_new_tokens=draw(st.integers(1, 4000)),
+        batch_size=batch,
+        num_pages=draw(st.integers(1, 100)),
+        logits_positions=draw(st.sampled_from(["all", "last"])),
+        host_mode=draw(st.sampled_from(["eager", "cuda_graph"])),
+    )
+    gpu = load_hardware(draw(st.sampled_from(shipped("hardware"))))
+    analysis = Analysis(config, workload, gpu)
+    for stage, metrics in analysis.report.stages.items():
+        assert metrics.compulsory_io_bytes <= metrics.io_bytes <= metrics.eager_io_bytes, stage
+        assert metrics.causal_tensor_core_flops <= metrics.tensor_core_flops
+        assert metrics.floor_time_ms <= metrics.device_time_ms * (1 + 1e-9), stage
+        assert metrics.time_ms == max(metrics.device_time_ms, metrics.host_time_ms)
+    latency = analysis.report.latency
+    if latency.tpot_first_ms is not None:
+        assert latency.tpot_last_ms is not None
+        assert latency.tpot_first_ms <= latency.tpot_last_ms * (1 + 1e-9)
+
+
+def test_host_time_is_launches_and_waits(analyse: Callable[..., Analysis], gpu: Hardware) -> None:
+    assert gpu.host is not None
+    eager = analyse("dsocr-tiny", max_new_tokens=101).report.stages["decode"]
+    assert eager.synchronisations == 100 * 11
+    assert eager.host_time_ms == pytest.approx(
+        (eager.dispatches * gpu.host.dispatch_us + eager.synchronisations * gpu.host.synchronise_us)
+        / 1000
+    )
+    assert eager.binding_ceiling == "host"
+    graph = analyse("dsocr-tiny", max_new_tokens=101, host_mode="cuda_graph").report
+    decode = graph.stages["decode"]
+    assert decode.host_time_ms == pytest.approx(100 * gpu.host.dispatch_us / 1000)
+    assert decode.time_ms == decode.device_time_ms
+    assert graph.stages["prefill"].host_time_ms > decode.host_time_ms
+
+
+def test_latency_is_made_of_the_passes(analyse: Callable[..., Analysis]) -> None:
+    """One page: the first token after vision, projector and prefill, then decode steps."""
+    report = analyse("dsocr-standard-v1").report
+    before = sum(report.stages[s].time_ms for s in ("vision", "projector", "prefill"))
+    latency = report.latency
+    assert latency.ttft_ms == pytest.approx(before)
+    assert latency.tpot_middle_ms is not None
+    assert report.stages["decode"].time_ms == pytest.approx(511 * latency.tpot_middle_ms, rel=0.01)
+    assert latency.tokens_per_s == pytest.approx(1000 / latency.tpot_middle_ms)
+    assert latency.pages_per_day == pytest.approx(86_400_000 / report.predicted_total_time_ms)
+    batch = analyse("dsocr-standard-v1", batch_size=4, num_pages=10).report.latency
+    assert batch.ttft_ms > latency.ttft_ms + 3 * report.stages["vision"].time_ms
+
+
+def test_one_new_token_needs_no_decode(analyse: Callable[..., Analysis]) -> None:
+    latency = analyse("dsocr-tiny", max_new_tokens=1).report.latency
+    assert latency.tpot_middle_ms is None
+    assert latency.tokens_per_s is None
+
+
+def test_achieved_rates_move_the_estimate_and_not_the_floor(
+    config: ModelConfig, gpu: Hardware, analyse: Callable[..., Analysis]
+) -> None:
+    workload = analyse("dsocr-base", host_mode="cuda_graph").workload
+    rates = Rates(
+        tensor_tflops=gpu.tensor_bf16.tflops / 2,
+        bandwidth_gb_s=gpu.bandwidth_gb_s / 2,
+        source="made up",
+    )
+    slow = Analysis(config, workload, gpu.model_copy(update={"achieved": rates})).report
+    peak = Analysis(config, workload, gpu).report
+    decode = slow.stages["decode"].device_time_ms / peak.stages["decode"].device_time_ms
+    assert decode == pytest.approx(2, rel=0.01)
+    assert slow.floor_total_time_ms == peak.floor_total_time_ms
+
+
+def test_a_profile_without_host_costs(config: ModelConfig, gpu: Hardware) -> None:
+    workload = Workload(
+        profile_id="w",
+        base_size=512,
+        image_size=512,
+        crop_mode=False,
+        text_tokens=1,
+        max_new_tokens=2,
+    )
+    report = Analysis(config, workload, gpu.model_copy(update={"host": None})).report
+    assert all(s.host_time_ms == 0 for s in report.stages.values())
