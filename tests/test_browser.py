@@ -36,6 +36,7 @@ PAGES = (
     "dsocr/hierarchy/",
     "dsocr/verification/",
     "dsocr/measured/",
+    "dsocr/paper/",
     "dsocr/workload/",
     "dsocr/artifacts/",
 )

@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.paper import PaperComparison, compare_with_paper, is_the_papers_model
 from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.report.timing import CEILINGS
 from mkdocs_dsocr.site import units
@@ -30,6 +31,7 @@ TITLES = {
     "hierarchy": "Hierarchy",
     "verification": "Verification",
     "measured": "Predicted and measured",
+    "paper": "Against the paper",
     "workload": "Workload and hardware",
     "artifacts": "Artifacts",
 }
@@ -111,6 +113,12 @@ class Site:
             )
         ]
         return bars("Memory", _described(items), items)
+
+    @cached_property
+    def paper(self) -> PaperComparison | None:
+        """The paper's figures beside the formulas', where the site shows the paper's model."""
+        config = self.main.config
+        return compare_with_paper(config) if is_the_papers_model(config) else None
 
     @property
     def compared(self) -> list[Analysis]:

@@ -1,0 +1,135 @@
+"""What the DeepSeek-OCR paper states, beside what the formulas give for the same things.
+
+Figures: Wei et al. 2025, "DeepSeek-OCR: Contexts Optical Compression" (table of
+modes, section on the decoder, abstract), and the README of the model's
+repository for the output rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, load_model_config
+from mkdocs_dsocr.inputs.measurement import fingerprint
+from mkdocs_dsocr.layers import base, metrics
+from mkdocs_dsocr.models import pass_modules
+from mkdocs_dsocr.models.tokens import features_a_side
+from mkdocs_dsocr.report.build import Analysis
+from mkdocs_dsocr.trace import PassShape
+
+MODES: Final[tuple[tuple[str, int, int, str], ...]] = (
+    ("Tiny", 512, 0, "64"),
+    ("Small", 640, 0, "100"),
+    ("Base", 1024, 0, "256"),
+    ("Large", 1280, 0, "400"),
+    ("Gundam", 1024, 640, "n × 100 + 256"),
+    ("Gundam-M", 1280, 1024, "n × 256 + 400"),
+)
+"""Name, side of the global view, side of a tile (0 without tiles), visual tokens as stated."""
+GPU: Final = "a100-40gb-sxm"
+PAGES_A_DAY: Final = 200_000
+TOKENS_A_SECOND: Final = 2_500
+ACTIVE_PARAMETERS: Final = 570_000_000
+PRODUCTS: Final = ("Linear", "LMHead", "MoEGate")
+"""Classes whose weights a token is multiplied with."""
+BATCH: Final = 256
+"""Pages decoded together for the ceilings."""
+NEW_TOKENS: Final = 1_000
+"""Output tokens of a page for the ceilings."""
+
+
+@dataclass(frozen=True)
+class ModeRow:
+    """Visual tokens of a mode: as stated, and features of its views."""
+
+    name: str
+    stated: str
+    by_formula: str
+
+
+@dataclass(frozen=True)
+class CeilingRow:
+    """A published rate, and the rate that no implementation exceeds."""
+
+    what: str
+    published: float
+    ceiling: float
+
+    @property
+    def factor(self) -> float:
+        return self.ceiling / self.published
+
+
+@dataclass(frozen=True)
+class PaperComparison:
+    """Everything on the page."""
+
+    modes: tuple[ModeRow, ...]
+    active_parameters: int
+    parameters: int
+    gpu: Hardware
+    workload: Workload
+    ceilings: tuple[CeilingRow, ...]
+
+
+def is_the_papers_model(config: ModelConfig) -> bool:
+    """Tell whether a config has the sizes of the published model."""
+    return fingerprint(config) == fingerprint(load_model_config("deepseek-ocr-v1-base"))
+
+
+def compare_with_paper(config: ModelConfig) -> PaperComparison:
+    """Return the paper's figures beside the formulas' for the published model."""
+    gpu = load_hardware(GPU)
+    workload = Workload(
+        profile_id="paper",
+        base_size=1024,
+        image_size=1024,
+        crop_mode=False,
+        text_tokens=10,
+        max_new_tokens=NEW_TOKENS,
+        batch_size=BATCH,
+        num_pages=BATCH,
+        logits_positions="last",
+        host_mode="cuda_graph",
+    )
+    analysis = Analysis(config, workload, gpu)
+    tokens = BATCH * (NEW_TOKENS - 1)
+    decode_s = analysis.stage_times["decode"].floor_ms / 1000
+    return PaperComparison(
+        modes=tuple(_modes()),
+        active_parameters=active_parameters(config),
+        parameters=sum(analysis.root.total.parameters.values()),
+        gpu=gpu,
+        workload=workload,
+        ceilings=(
+            CeilingRow("pages a day", PAGES_A_DAY, 86_400_000 * BATCH / analysis.floor_ms),
+            CeilingRow("output tokens a second", TOKENS_A_SECOND, tokens / decode_s),
+        ),
+    )
+
+
+def _modes() -> Iterator[ModeRow]:
+    for name, view, tile, stated in MODES:
+        whole = features_a_side(view) ** 2
+        tokens = f"n × {features_a_side(tile) ** 2} + {whole}" if tile else f"{whole}"
+        yield ModeRow(name, stated, tokens)
+
+
+def active_parameters(config: ModelConfig) -> int:
+    """Return the weights that one token is multiplied with in a decode step.
+
+    Projections, MLPs, gates, the chosen experts and the LM head; norms and the
+    one row of the embedding are left out.
+    """
+    step = PassShape("decode", "language", batch=1, q_len=1, kv_len=2, logits=1)
+    experts, chosen = config.language.n_routed_experts, config.language.num_experts_per_tok
+    total = 0
+    for visit in base.walk(base.Group(items=tuple(pass_modules(config, step, chosen))), "decode"):
+        own = visit.modules * metrics.num_parameters(visit.layer)
+        if ".experts." in visit.torch_path:
+            own = own * chosen // experts  # type: ignore[operator]
+        if visit.layer.class_name() in PRODUCTS:
+            total += own  # type: ignore[assignment]
+    return total
