@@ -37,6 +37,7 @@ PAGES = (
     "dsocr/verification/",
     "dsocr/measured/",
     "dsocr/paper/",
+    "dsocr/serving/",
     "dsocr/workload/",
     "dsocr/artifacts/",
 )

@@ -19,6 +19,7 @@ from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
 from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
+from mkdocs_dsocr.report.serving import serving
 from mkdocs_dsocr.report.tally import Node, Tally, merged, tally
 
 NOT_MODELLED = (
@@ -106,6 +107,12 @@ class Analysis:
         return latency(self.config, self.plan, self.hardware, self.stage_times)
 
     @cached_property
+    def serving(self) -> schema.Serving | None:
+        """Decode with many sequences at once."""
+        weights = sum(self.root.total.weights.values())
+        return serving(self.config, self.plan, self.hardware, weights)
+
+    @cached_property
     def comparison(self) -> Comparison | None:
         """The measurement beside the prediction."""
         if self.measurement is None:
@@ -190,6 +197,7 @@ def _report(analysis: Analysis) -> schema.AnalyticModelReport:
         predicted_total_time_ms=predicted_ms,
         floor_total_time_ms=analysis.floor_ms,
         latency=analysis.latency,
+        serving=analysis.serving,
         measured_total_time_ms=measured.measured_ms if measured else None,
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=" ".join(

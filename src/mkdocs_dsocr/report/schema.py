@@ -191,6 +191,31 @@ class Latency(_Record):
     pages_per_day: Amount
 
 
+class ServingPoint(_Record):
+    """A decode step of some batch size."""
+
+    batch: Count = Field(description="sequences at once")
+    tpot_ms: Amount = Field(description="estimate of the step: the longer of device and host")
+    device_time_ms: Amount
+    host_time_ms: Amount
+    tokens_per_s: Amount
+    memory_bytes: Count = Field(
+        description="weights, KV cache at the last step, the largest operation's activations"
+    )
+
+
+class Serving(_Record):
+    """Decode with many sequences at once, up to the memory wall."""
+
+    context: Count = Field(description="positions in the cache: the workload's middle step")
+    limit: Count = Field(description="largest batch size that was evaluated")
+    largest_batch: int | None = Field(description="that fits the GPU; null if none does")
+    points: list[ServingPoint]
+    critical_batches: dict[str, int | None] = Field(
+        description="by module_id: the first batch at which it is bound by compute, null if none"
+    )
+
+
 class PassRun(_Record):
     """Equal runs of a pass, and the shapes that they are fed."""
 
@@ -229,6 +254,7 @@ class AnalyticModelReport(_Record):
     predicted_total_time_ms: Amount = Field(description="estimate: the sum over the stages")
     floor_total_time_ms: Amount = Field(description="nothing real is faster")
     latency: Latency
+    serving: Serving | None = Field(description="null where nothing is decoded")
     measured_total_time_ms: Amount | None
     predicted_vs_measured_ratio: Amount | None
     notes: str

@@ -23,8 +23,8 @@ class Bar:
     value: str
 
 
-def bars(title: str, description: str, items: Sequence[Bar]) -> Markup:
-    """Return horizontal bars, one below the other."""
+def bars(title: str, description: str, items: Sequence[Bar], kinds: bool = True) -> Markup:
+    """Return horizontal bars, one below the other; a colour each where they are `kinds`."""
     longest = max((b.amount for b in items), default=0) or 1
     room = WIDTH - LABEL - VALUE
     parts = []
@@ -32,7 +32,7 @@ def bars(title: str, description: str, items: Sequence[Bar]) -> Markup:
         y, width = index * ROW, max(1.0, room * bar.amount / longest)
         parts.append(
             f'<text x="{LABEL - 10}" y="{y + 17}" text-anchor="end">{escape(bar.label)}</text>'
-            f'<rect class="dsocr-c{index % 8}" x="{LABEL}" y="{y + 4}" width="{width:.1f}" '
+            f'<rect class="dsocr-c{index % 8 if kinds else 0}" x="{LABEL}" y="{y + 4}" width="{width:.1f}" '
             f'height="{ROW - 8}" rx="2"/>'
             f'<text x="{LABEL + width + 8:.1f}" y="{y + 17}">{escape(bar.value)}</text>'
         )

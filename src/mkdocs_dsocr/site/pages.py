@@ -29,6 +29,7 @@ TITLES = {
     "index": "DeepSeek-OCR, analysed",
     "layers": "Layers",
     "hierarchy": "Hierarchy",
+    "serving": "Serving",
     "verification": "Verification",
     "measured": "Predicted and measured",
     "paper": "Against the paper",
@@ -113,6 +114,15 @@ class Site:
             )
         ]
         return bars("Memory", _described(items), items)
+
+    @property
+    def serving_chart(self) -> Markup:
+        serving = self.main.report.serving
+        items = [
+            Bar(f"{p.batch:,} at once", p.tokens_per_s, units.significant(p.tokens_per_s))
+            for p in (serving.points if serving else ())
+        ]
+        return bars("Tokens a second by sequences at once", _described(items), items, kinds=False)
 
     @cached_property
     def paper(self) -> PaperComparison | None:
