@@ -30,9 +30,10 @@ def bars(title: str, description: str, items: Sequence[Bar], kinds: bool = True)
     parts = []
     for index, bar in enumerate(items):
         y, width = index * ROW, max(1.0, room * bar.amount / longest)
+        colour = index % 8 if kinds else 0
         parts.append(
             f'<text x="{LABEL - 10}" y="{y + 17}" text-anchor="end">{escape(bar.label)}</text>'
-            f'<rect class="dsocr-c{index % 8 if kinds else 0}" x="{LABEL}" y="{y + 4}" width="{width:.1f}" '
+            f'<rect class="dsocr-c{colour}" x="{LABEL}" y="{y + 4}" width="{width:.1f}" '
             f'height="{ROW - 8}" rx="2"/>'
             f'<text x="{LABEL + width + 8:.1f}" y="{y + 17}">{escape(bar.value)}</text>'
         )
