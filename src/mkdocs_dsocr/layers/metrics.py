@@ -24,6 +24,11 @@ def cuda_core_flops(layer: BaseLayer) -> Quantity:
     return total(k.cuda_core_flops for k in layer.kernels())
 
 
+def padded_tensor_core_flops(layer: BaseLayer) -> Quantity:
+    """Return what tensor cores do with every product padded to whole tiles."""
+    return total(o.padded_tensor_core_flops for o in layer.operations())
+
+
 def matmul_flops(layer: BaseLayer) -> Quantity:
     """Return what PyTorch's counter counts of the layer's own operations."""
     return total(o.matmul_flops for o in layer.operations())

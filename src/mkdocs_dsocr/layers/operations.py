@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from mkdocs_dsocr.quantities import Quantity, total
+from mkdocs_dsocr.quantities import Quantity, ceil_div, total
 
 DType = Literal["model", "float32", "int64", "bool"]
 Role = Literal["activation", "weight", "kv_cache"]
@@ -50,6 +50,46 @@ class Tensor:
         return BYTES_PER_ELEMENT[self.dtype] * elements
 
 
+TILE: Final = (16, 16, 8)
+"""Rows, inner width and columns of one tensor-core instruction for bfloat16 (m16 n8 k16)."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """Matrix products of `rows` rows in all, split over `groups` of equal size.
+
+    Attributes
+    ----------
+    rows, inner, columns
+        Each row of `inner` elements gives one of `columns`.
+    groups
+        Products that the rows are split over: heads, windows, experts. A tile
+        of a tensor core holds rows of one product only.
+    """
+
+    rows: Quantity
+    inner: Quantity
+    columns: Quantity
+    groups: Quantity = 1
+
+    @property
+    def flops(self) -> Quantity:
+        """2 per multiply-add."""
+        return 2 * self.rows * self.inner * self.columns
+
+    @property
+    def padded_flops(self) -> Quantity:
+        """The same with every side rounded up to the tensor core's tile."""
+        rows, inner, columns = TILE
+        padded: Quantity = (
+            2
+            * (self.groups * rows * ceil_div(self.rows, rows * self.groups))
+            * (inner * ceil_div(self.inner, inner))
+            * (columns * ceil_div(self.columns, columns))
+        )
+        return padded
+
+
 @dataclass(frozen=True)
 class Operation:
     """One kernel of an eager run: a non-view ATen call, an SDPA call being one.
@@ -60,9 +100,9 @@ class Operation:
         What is computed, as a reader would write it.
     category
         A key of :data:`mkdocs_dsocr.layers.categories.CATEGORIES`.
-    matmul_flops
-        2 per multiply-add of matrix products, convolutions and attention
-        products: what PyTorch's ``FlopCounterMode`` counts.
+    products
+        Matrix products, convolutions and attention products: what PyTorch's
+        ``FlopCounterMode`` counts.
     elementwise_flops
         Everything else, by the table in :mod:`mkdocs_dsocr.layers.costs`.
     unit
@@ -72,7 +112,7 @@ class Operation:
     kernel
         The fused kernel it belongs to; alone in one where this is empty.
     causal_matmul_flops
-        The part of `matmul_flops` that a causal mask leaves, where there is one.
+        The part of the products' FLOPs that a causal mask leaves, where there is one.
     synchronises
         How often the host waits for a value.
     in_place
@@ -85,7 +125,7 @@ class Operation:
 
     name: str
     category: str
-    matmul_flops: Quantity = 0
+    products: tuple[Product, ...] = ()
     elementwise_flops: Quantity = 0
     unit: Unit = "cuda"
     reads: tuple[Tensor, ...] = ()
@@ -96,6 +136,17 @@ class Operation:
     synchronises: Quantity = 0
     launches: Quantity = 1
     why: str = ""
+
+    @property
+    def matmul_flops(self) -> Quantity:
+        return total(p.flops for p in self.products)
+
+    @property
+    def padded_tensor_core_flops(self) -> Quantity:
+        """What tensor cores do with every product padded to whole tiles."""
+        if self.unit != "tensor":
+            return 0
+        return whole(total(p.padded_flops for p in self.products))
 
     @property
     def tensor_core_flops(self) -> Quantity:

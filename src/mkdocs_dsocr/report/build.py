@@ -28,7 +28,7 @@ NOT_MODELLED = (
     "Sampling: the choice of each token from its logits.",
     "Caches: every kernel reads its inputs from and writes its outputs to DRAM.",
     "Skewed routing: experts are chosen uniformly and independently.",
-    "Padding of products to the tensor cores' tile.",
+    "The time of padding products to tensor-core tiles: it is counted, and not timed.",
 )
 
 

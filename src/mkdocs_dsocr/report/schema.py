@@ -46,6 +46,9 @@ class Integers(_Record):
     causal_tensor_core_flops: Count = Field(
         description="tensor_core_flops without the pairs that a causal mask throws away"
     )
+    padded_tensor_core_flops: Count = Field(
+        description="tensor_core_flops with every product padded to whole 16 × 8 × 16 tiles"
+    )
     dispatches: Count = Field(description="operators dispatched one by one, views left out")
     synchronisations: Count = Field(description="values that the host waits for")
     weight_bytes: Count = Field(description="resident parameters; a module counts once")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Final
 
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers import base, metrics
 from mkdocs_dsocr.layers.base import BaseLayer, Visit
-from mkdocs_dsocr.quantities import Quantity
+from mkdocs_dsocr.layers.operations import TILE
+from mkdocs_dsocr.quantities import Quantity, arithmetic_series
 from mkdocs_dsocr.report.timing import CEILINGS, kernel_times_ms, series_of_maximum
+
+PERIOD: Final = max(TILE)
+"""Steps after which every side of a tile fits again: each divides the largest."""
 
 
 @dataclass
@@ -34,6 +40,7 @@ class Tally:
     eager_bytes: int = 0
     least_bytes: int = 0
     least_tensor_core_flops: int = 0
+    padded_tensor_core_flops: int = 0
     dispatches: int = 0
     synchronisations: int = 0
     activation_bytes: int = 0
@@ -69,6 +76,7 @@ class Tally:
             "eager_io_bytes": self.eager_bytes,
             "compulsory_io_bytes": self.least_bytes,
             "causal_tensor_core_flops": self.least_tensor_core_flops,
+            "padded_tensor_core_flops": self.padded_tensor_core_flops,
             "dispatches": self.dispatches,
             "synchronisations": self.synchronisations,
             "weight_bytes": sum(self.weights.values()),
@@ -85,6 +93,7 @@ class Tally:
         self.eager_bytes += other.eager_bytes
         self.least_bytes += other.least_bytes
         self.least_tensor_core_flops += other.least_tensor_core_flops
+        self.padded_tensor_core_flops += other.padded_tensor_core_flops
         self.dispatches += other.dispatches
         self.synchronisations += other.synchronisations
         self.activation_bytes = max(self.activation_bytes, other.activation_bytes)
@@ -160,6 +169,7 @@ def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
         eager_bytes=_integer(visit.summed(metrics.eager_bytes)),
         least_bytes=_integer(visit.summed(metrics.least_bytes)),
         least_tensor_core_flops=_integer(visit.summed(metrics.least_tensor_core_flops)),
+        padded_tensor_core_flops=_padded(visit),
         dispatches=_integer(visit.dispatches()),
         synchronisations=_integer(visit.summed(metrics.synchronisations)),
         activation_bytes=_integer(metrics.activation_bytes(visit.last)),
@@ -186,6 +196,33 @@ def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
             )
         )
     return result, calls
+
+
+def _padded(visit: Visit) -> int:
+    """Return the padded FLOPs over all calls.
+
+    Padding grows in jumps; steps that are a tile apart grow evenly, so each
+    such class of steps is an arithmetic series.
+    """
+    first, last = visit.layer, visit.last
+    growing = {
+        f.name: (low, getattr(last, f.name) - low)
+        for f in dataclasses.fields(first)  # type: ignore[arg-type]
+        if isinstance(low := getattr(first, f.name), int) and getattr(last, f.name) != low
+    }
+
+    def at(step: int) -> Quantity:
+        grown = {n: a + d * step // (visit.steps - 1) for n, (a, d) in growing.items()}
+        return metrics.padded_tensor_core_flops(dataclasses.replace(first, **grown))  # type: ignore[type-var]
+
+    times = visit.modules * visit.calls
+    if not growing:
+        return times * visit.steps * _integer(metrics.padded_tensor_core_flops(first))
+    total: Quantity = 0
+    for start in range(min(PERIOD, visit.steps)):
+        count = (visit.steps - start + PERIOD - 1) // PERIOD
+        total += arithmetic_series(at(start), at(start + PERIOD * (count - 1)), count)
+    return times * _integer(total)
 
 
 def _integer(quantity: Quantity) -> int:

@@ -264,6 +264,8 @@ def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
         ("CUDA-core FLOPs", metrics.cuda_core_flops, "FLOP"),
     ):
         yield TotalRow(name, _expanded(symbolic, metric), _sum(concrete, metric), unit)
+    padded = _sum(concrete, metrics.padded_tensor_core_flops)
+    yield TotalRow("tensor-core FLOPs, in whole 16 × 8 × 16 tiles", None, padded, "FLOP")
     for name, metric in (
         ("bytes across kernel borders (fused)", metrics.io_bytes),
         ("bytes that the operators touch (eager)", metrics.eager_bytes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -47,7 +47,13 @@ class Conv2d(BaseLayer):
         yield Operation(
             "x ∗ W + b" if self.bias else "x ∗ W",
             "conv2d",
-            matmul_flops=2 * outputs * self.in_channels * self.kernel**2,
+            products=(
+                Product(
+                    self.views * self.side_out**2,
+                    self.in_channels * self.kernel**2,
+                    self.out_channels,
+                ),
+            ),
             elementwise_flops=outputs if self.bias else 0,
             unit="tensor",
             reads=tuple(reads),

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
 
-def _product(
-    rows: Quantity, d_in: Quantity, d_out: Quantity, weight: Tensor, bias: bool = False
-) -> Operation:
+def _product(product: Product, weight: Tensor, bias: bool = False) -> Operation:
     """Return ``x Wᵀ`` (with the bias, where there is one) as one operation."""
+    rows, d_in, d_out = product.rows, product.inner, product.columns
     why = "One multiply-add, 2 FLOPs, for each row, input and output."
     if bias:
         why += " The bias is added in the product's epilogue, on CUDA cores."
     return Operation(
         "x Wᵀ + b" if bias else "x Wᵀ",
         "linear",
-        matmul_flops=2 * rows * d_in * d_out,
+        products=(product,),
         elementwise_flops=rows * d_out if bias else 0,
         unit="tensor",
         reads=(
@@ -59,7 +58,7 @@ class Linear(BaseLayer):
 
     def forward(self) -> Iterator[Operation | Child]:
         weight = Tensor("W", self.d_out * self.d_in, role="weight")
-        yield _product(self.rows, self.d_in, self.d_out, weight, self.bias)
+        yield _product(Product(self.rows, self.d_in, self.d_out), weight, self.bias)
 
 
 @layer
@@ -91,7 +90,8 @@ class ExpertLinear(BaseLayer):
     def forward(self) -> Iterator[Operation | Child]:
         read, least = (n * self.d_out * self.d_in for n in (self.distinct, self.top_k))
         weight = Tensor("W", read, role="weight", at_least=least)
-        yield _product(self.rows, self.d_in, self.d_out, weight)
+        # Each expert's rows are a product of their own.
+        yield _product(Product(self.rows, self.d_in, self.d_out, self.distinct), weight)
 
 
 @layer
@@ -123,7 +123,7 @@ class LMHead(BaseLayer):
 
     def forward(self) -> Iterator[Operation | Child]:
         weight = Tensor("W", self.d_out * self.d_in, role="weight")
-        yield _product(self.rows, self.d_in, self.d_out, weight)
+        yield _product(Product(self.rows, self.d_in, self.d_out), weight)
         yield Operation(
             "logits as float32",
             "copy",

@@ -8,7 +8,7 @@ from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ModuleList
 from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP, RoutedExperts
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
 from mkdocs_dsocr.patterns import indices
 from mkdocs_dsocr.quantities import Quantity, ratio
 
@@ -69,7 +69,7 @@ class MoEGate(BaseLayer):
         yield Operation(
             "router scores",
             "routing",
-            matmul_flops=2 * self.rows * self.hidden_size * self.experts,
+            products=(Product(self.rows, self.hidden_size, self.experts),),
             reads=(x32, w32),
             writes=(logits,),
             kernel="scores",

@@ -8,7 +8,7 @@ from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
 from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -50,7 +50,8 @@ class LlamaFlashAttention2(BaseLayer):
     def forward(self) -> Iterator[Operation | Child]:
         rows = self.batch * self.q_len
         q_width, kv_width = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        pairs = self.batch * self.heads * self.q_len * self.kv_len
+        queries = self.batch * self.heads * self.q_len
+        pairs = queries * self.kv_len
         yield Child("q_proj", Linear(rows=rows, d_in=self.hidden_size, d_out=q_width))
         yield Child("k_proj", Linear(rows=rows, d_in=self.hidden_size, d_out=kv_width))
         yield Child("v_proj", Linear(rows=rows, d_in=self.hidden_size, d_out=kv_width))
@@ -72,7 +73,10 @@ class LlamaFlashAttention2(BaseLayer):
         yield Operation(
             "FlashAttention",
             "attention",
-            matmul_flops=4 * pairs * self.head_dim,
+            products=(
+                Product(queries, self.head_dim, self.kv_len, self.batch * self.heads),
+                Product(queries, self.kv_len, self.head_dim, self.batch * self.heads),
+            ),
             causal_matmul_flops=4 * self._causal_pairs() * self.head_dim,
             elementwise_flops=costs.SOFTMAX * pairs,
             unit="tensor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -45,7 +45,7 @@ class LlamaRotaryEmbedding(BaseLayer):
         yield Operation(
             "position × frequency",
             "rope",
-            matmul_flops=2 * positions * half,
+            products=(Product(positions, 1, half, self.batch),),
             reads=(inv_freq, Tensor("p", positions, "float32")),
             writes=(angles,),
             kernel="angles",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -87,7 +87,10 @@ class Attention(BaseLayer):
         yield Operation(
             "scaled dot-product attention",
             "attention",
-            matmul_flops=4 * pairs * self.head_dim,
+            products=(
+                Product(rows, self.head_dim, self.side**2, self.windows * self.heads),
+                Product(rows, self.side**2, self.head_dim, self.windows * self.heads),
+            ),
             elementwise_flops=(costs.SOFTMAX + 1) * pairs,
             unit="tensor",
             reads=(q, Tensor("kv", 2 * elements), Tensor("bias", pairs)),
@@ -113,7 +116,7 @@ class Attention(BaseLayer):
         yield Operation(
             f"q · R_{axis}",
             "attention",
-            matmul_flops=2 * rows * self.side * self.head_dim,
+            products=(Product(rows, self.head_dim, self.side, self.side),),
             unit="tensor",
             reads=(q, Tensor(f"R_{axis}", self.side**2 * self.head_dim)),
             writes=(Tensor(f"rel_{axis}, transposed", rows * self.side),),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Embedding, LayerNorm, Linear, ModuleList, UnusedConv2d
-from mkdocs_dsocr.layers.operations import Operation, Tensor, residual
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, residual
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
 from mkdocs_dsocr.layers.vision.mlp import NoTPFeedForward
 from mkdocs_dsocr.patterns import indices
@@ -105,12 +105,16 @@ class NoTPAttention(BaseLayer):
     def forward(self) -> Iterator[Operation | Child]:
         width = self.heads * self.head_dim
         rows = self.views * self.seq_len
-        pairs = self.views * self.heads * self.seq_len**2
+        queries = self.views * self.heads * self.seq_len
+        pairs = queries * self.seq_len
         yield Child("qkv_proj", Linear(rows=rows, d_in=width, d_out=3 * width, bias=True))
         yield Operation(
             "scaled dot-product attention",
             "attention",
-            matmul_flops=4 * pairs * self.head_dim,
+            products=(
+                Product(queries, self.head_dim, self.seq_len, self.views * self.heads),
+                Product(queries, self.seq_len, self.head_dim, self.views * self.heads),
+            ),
             elementwise_flops=costs.SOFTMAX * pairs,
             unit="tensor",
             reads=(Tensor("qkv", 3 * rows * width),),
