@@ -99,6 +99,20 @@ def test_shipped_workloads(
         assert sum(r.compared[metric].counted for r in verification.rows) > 0
 
 
+def test_pages_encoded_at_once_are_verified(
+    analyse: Callable[..., Analysis], analyzer: DeepseekOCRStaticAnalyzer
+) -> None:
+    """The weights of the towers are read once a batch, the FLOPs are the same."""
+    size = {"batch_size": 2, "num_pages": 3, "max_new_tokens": 2}
+    one = analyse("dsocr-snapshot-2x2", **size)
+    batched = analyse("dsocr-snapshot-2x2", vision_batching="batched", **size)
+    assert verify([batched], analyzer.trace(batched.plan.shapes)).failures == []
+    for stage in ("vision", "projector"):
+        a, b = one.report.stages[stage], batched.report.stages[stage]
+        assert a.matmul_flops == b.matmul_flops
+        assert a.io_bytes > b.io_bytes
+
+
 def test_a_short_last_round_is_verified(
     analyse: Callable[..., Analysis], analyzer: DeepseekOCRStaticAnalyzer
 ) -> None:
@@ -131,11 +145,18 @@ def test_any_view(
 
 
 @slow_draws
-@given(size=st.integers(8, 20).map(lambda n: 64 * n), w=st.integers(1, 5), h=st.integers(1, 5))
+@given(
+    size=st.integers(8, 20).map(lambda n: 64 * n),
+    w=st.integers(1, 5),
+    h=st.integers(1, 5),
+    pages=st.integers(1, 4),
+)
 def test_any_grid_of_the_projector(
-    config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, size: int, w: int, h: int
+    config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, size: int, w: int, h: int, pages: int
 ) -> None:
-    shape = PassShape("projector.local", "projector", image_size=size, tiles_w=w, tiles_h=h)
+    shape = PassShape(
+        "projector.local", "projector", image_size=size, tiles_w=w, tiles_h=h, pages=pages
+    )
     check(config, analyzer, shape)
 
 

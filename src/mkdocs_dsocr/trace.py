@@ -22,8 +22,9 @@ class PassShape:
     ----------
     pass_id, part
         ``vision.global`` …, and the part of the model that it runs.
-    image_size, tiles_w, tiles_h
-        Vision and projector: side of a view in px, views a row and a column.
+    image_size, tiles_w, tiles_h, pages
+        Vision and projector: side of a view in px, views a row and a column of
+        a page, pages encoded at once.
     batch, q_len, kv_len
         Language: samples, new tokens a sample, positions in the cache after them.
     image_tokens
@@ -37,11 +38,17 @@ class PassShape:
     image_size: int = 0
     tiles_w: int = 0
     tiles_h: int = 0
+    pages: int = 1
     batch: int = 0
     q_len: int = 0
     kv_len: int = 0
     image_tokens: int = 0
     logits: int = 0
+
+    @property
+    def views(self) -> int:
+        """Views that are encoded at once."""
+        return self.pages * self.tiles_w * self.tiles_h
 
 
 @dataclass(frozen=True)

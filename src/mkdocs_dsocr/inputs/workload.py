@@ -51,6 +51,9 @@ class Workload(Strict):
     batch_size: Batch = Field(1, description="pages that are decoded together")
     num_pages: Batch | None = Field(None, description="pages in all; default batch_size")
     doc_kind: Literal["text_heavy", "mixed_layout", "image_rich", "synthetic"] = "synthetic"
+    vision_batching: Literal["per_page", "batched"] = Field(
+        "per_page", description="whether the pages of a batch are encoded one by one or at once"
+    )
     host_mode: Literal["eager", "cuda_graph"] = Field(
         "eager", description="whether decode steps are launched one operator at a time"
     )

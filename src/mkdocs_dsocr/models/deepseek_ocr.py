@@ -117,7 +117,7 @@ def traced_distinct_experts(config: ModelConfig, called: Iterable[str]) -> Fract
 
 def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
     sam, clip = config.sam, config.clip
-    views = shape.tiles_w * shape.tiles_h
+    views = shape.views
     grid, side = patches_a_side(shape.image_size), features_a_side(shape.image_size)
     return VisionPart(
         hidden_size=config.language.hidden_size,
@@ -159,6 +159,7 @@ def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
 def _projector(config: ModelConfig, shape: PassShape) -> ProjectorPart:
     return ProjectorPart(
         hidden_size=config.language.hidden_size,
+        pages=shape.pages,
         tiles_w=shape.tiles_w,
         tiles_h=shape.tiles_h,
         side=features_a_side(shape.image_size),

@@ -112,28 +112,43 @@ def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> i
     return text
 
 
+def _rounds(workload: Workload) -> list[tuple[int, int]]:
+    """Return batch sizes and how often each runs: full rounds, then the rest."""
+    full, rest = divmod(workload.pages, workload.batch_size)
+    return [(b, n) for b, n in ((workload.batch_size, full), (rest, 1)) if b and n]
+
+
 def _vision_runs(plan: Plan) -> list[Run]:
-    """Vision and projector run once a page and kind of view."""
+    """Vision and projector run once a kind of view, for each page or each batch of pages."""
     views = [("global", plan.global_view, (1, 1))]
     if plan.grid != (1, 1):
         views.append(("local", plan.workload.image_size, plan.grid))
-    runs = []
-    for stage in ("vision", "projector"):
-        for kind, size, (w, h) in views:
-            part = "vision" if stage == "vision" else "projector"
-            shape = PassShape(f"{stage}.{kind}", part, image_size=size, tiles_w=w, tiles_h=h)  # type: ignore[arg-type]
-            runs.append(Run(stage, plan.workload.pages, 1, shape, shape))
-    return runs
+    batched = plan.workload.vision_batching == "batched"
+    rounds = _rounds(plan.workload) if batched else [(1, plan.workload.pages)]
+    return [
+        Run(stage, calls, 1, shape, shape)
+        for stage, part in (("vision", "vision"), ("projector", "projector"))
+        for kind, size, (w, h) in views
+        for pages, calls in rounds
+        for shape in (
+            PassShape(
+                f"{stage}.{kind}",
+                part,  # type: ignore[arg-type]
+                image_size=size,
+                tiles_w=w,
+                tiles_h=h,
+                pages=pages,
+            ),
+        )
+    ]
 
 
 def _language_runs(plan: Plan) -> list[Run]:
     """Prefill and decode run in rounds of the batch, the last one smaller."""
     workload = plan.workload
-    full, rest = divmod(workload.pages, workload.batch_size)
-    rounds = [(b, n) for b, n in ((workload.batch_size, full), (rest, 1)) if b and n]
     steps = workload.max_new_tokens - 1
     prefills, decodes = [], []
-    for batch, count in rounds:
+    for batch, count in _rounds(workload):
         prefill = PassShape(
             "prefill",
             "language",

@@ -48,12 +48,15 @@ class DeepseekOCRModel(nn.Module):
         return sam, self.vision_model(sam)
 
     def project(self, sam: Tensor, clip: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Join, project and lay out the features of a grid of views as rows of tokens."""
+        """Join, project and lay out the features of a grid of views as rows of tokens.
+
+        The views of several pages follow each other, and so do their tokens.
+        """
         joined = torch.cat((clip[:, 1:], sam.flatten(2).transpose(1, 2)), dim=-1)
         features = self.projector(joined)
         (tiles_w, tiles_h), side = grid, sam.shape[-1]
-        rows = features.view(tiles_h, tiles_w, side, side, -1).transpose(1, 2)
-        rows = rows.reshape(tiles_h * side, tiles_w * side, -1)
+        rows = features.view(-1, tiles_h, tiles_w, side, side, features.shape[-1]).transpose(2, 3)
+        rows = rows.reshape(-1, tiles_w * side, features.shape[-1])
         newline = self.image_newline.expand(rows.shape[0], 1, -1)
         return torch.cat((rows, newline), dim=1).view(-1, rows.shape[-1])
 

@@ -276,6 +276,7 @@ def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
         batch_size=workload.batch_size,
         logits_positions=workload.logits_positions,
         host_mode=workload.host_mode,
+        vision_batching=workload.vision_batching,
     )
 
 

@@ -178,6 +178,7 @@ class OCRWorkloadProfile(_Record):
     batch_size: Count
     logits_positions: Literal["all", "last"]
     host_mode: Literal["eager", "cuda_graph"]
+    vision_batching: Literal["per_page", "batched"]
 
 
 class Latency(_Record):

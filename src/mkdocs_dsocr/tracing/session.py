@@ -107,7 +107,7 @@ class DeepSeekOCRSession:
         """Make inputs for a pass, and return what runs it on them as often as wanted."""
         model = self.model.model
         if shape.part == "vision":
-            views = self.views(shape.tiles_w * shape.tiles_h, shape.image_size)
+            views = self.views(shape.views, shape.image_size)
             return self._call(lambda _: model.encode(views))
         if shape.part == "projector":
             sam, clip = self._tower_outputs(shape)
@@ -138,7 +138,7 @@ class DeepSeekOCRSession:
         return call
 
     def _tower_outputs(self, shape: PassShape) -> tuple[Tensor, Tensor]:
-        views = shape.tiles_w * shape.tiles_h
+        views = shape.views
         side = -(-(shape.image_size // constants.SAM_PATCH) // constants.DOWNSAMPLE)
         width = self.config.sam.downsample_channels[-1]
         return (

@@ -37,9 +37,9 @@ class VisionPart(_ModelPart):
     rationale = Rationale(
         counted="Both towers, on all views of the batch.",
         not_counted="Rendering, resizing and normalising the page on the host.",
-        assumed="Pages are encoded one by one: local views in one batch, the global view in "
-        "another, each reading the towers' weights.",
-        would_change="Encoding several pages in one batch would read the weights once for all.",
+        assumed="Pages are encoded one by one unless the workload says `vision_batching: batched`: "
+        "local views in one batch, the global view in another, each reading the towers' weights.",
+        would_change="Encoding several pages in one batch reads the weights once for all.",
     )
 
     sam: ImageEncoderViT
@@ -73,6 +73,7 @@ class ProjectorPart(_ModelPart):
         would_change="The projector could write its rows in place and save the copies.",
     )
 
+    pages: Quantity = dim("B", "pages encoded at once", "pages")
     tiles_w: Quantity = dim("w_t", "views a row of tiles", "views")
     tiles_h: Quantity = dim("h_t", "rows of tiles", "views")
     side: Quantity = dim("n", "features a side of a view", "tokens")
@@ -81,13 +82,13 @@ class ProjectorPart(_ModelPart):
     tiled: bool = False
 
     def boundary(self) -> Iterator[Tensor]:
-        rows = self.tiles_w * self.tiles_h * self.side**2
-        lines = self.tiles_h * self.side
+        rows = self.pages * self.tiles_w * self.tiles_h * self.side**2
+        lines = self.pages * self.tiles_h * self.side
         yield Tensor("features", rows * (self.clip_width + self.sam_width))
         yield Tensor("tokens", lines * (self.tiles_w * self.side + 1) * self.hidden_size)
 
     def forward(self) -> Iterator[Operation | Child]:
-        rows = self.tiles_w * self.tiles_h * self.side**2
+        rows = self.pages * self.tiles_w * self.tiles_h * self.side**2
         width = self.clip_width + self.sam_width
         yield Operation(
             "join CLIP's and SAM's features",
@@ -105,7 +106,7 @@ class ProjectorPart(_ModelPart):
                 rows * self.hidden_size,
                 why="Rows of tiles side by side interleave; a single column of tiles is a view.",
             )
-        lines = self.tiles_h * self.side
+        lines = self.pages * self.tiles_h * self.side
         tokens = lines * (self.tiles_w * self.side + 1)
         yield Operation(
             "end each row with a newline token",
