@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,14 +156,6 @@ def build_site(tmp_path_factory: pytest.TempPathFactory) -> BuildSite:
 MINIMAL = "site_name: s\ntheme: material\nplugins: [search, dsocr]\n"
 
 
-@pytest.fixture(scope="session")
-def material_site(build_site: BuildSite) -> BuiltSite:
-    """The site that four lines of ``mkdocs.yml`` make."""
-    built = build_site(MINIMAL)
-    assert built.returncode == 0, built.output
-    return built
-
-
 def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -184,3 +177,31 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's files, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def material_site(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> BuiltSite:
+    """The site that four lines of ``mkdocs.yml`` make where the wheel is installed."""
+    folder = tmp_path_factory.mktemp("four-lines")
+    (folder / "docs").mkdir()
+    (folder / "docs/index.md").write_text("# Home\n")
+    (folder / "mkdocs.yml").write_text(MINIMAL)
+    code = (
+        f"import sys; sys.path.insert(0, {str(installed)!r})\n"
+        "import mkdocs_dsocr, mkdocs.__main__\n"
+        f"assert mkdocs_dsocr.__file__.startswith({str(installed)!r})\n"
+        "mkdocs.__main__.cli(['build', '--strict'])"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return BuiltSite(folder, folder / "site", done.stdout + done.stderr, done.returncode)

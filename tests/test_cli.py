@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from mkdocs_dsocr.cli import main
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY_CONFIG
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -157,7 +157,11 @@ def test_bad_flags(flags: list[str], tmp_path: Path) -> None:
 
 
 def test_export_is_plain_markdown_whose_links_resolve(tmp_path: Path) -> None:
-    done = CliRunner().invoke(main, ["export", str(tmp_path), "--workload", "dsocr-tiny"])
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/config.json").write_text(TINY_CONFIG)
+    flags = ["--workload", "dsocr-tiny", "--model", f"{tmp_path}/tiny/"]
+    tmp_path /= "pages"
+    done = CliRunner().invoke(main, ["export", str(tmp_path), *flags])
     assert done.exit_code == 0, done.output
     pages = sorted(tmp_path.rglob("*.md"))
     assert len([p for p in pages if p.parent.name == "layers"]) == 32

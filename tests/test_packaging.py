@@ -22,15 +22,17 @@ def test_the_sdist_is_complete(dist: Path) -> None:
     assert "LICENSE" in names
 
 
-def test_the_wheel_carries_data_and_assets(dist: Path) -> None:
+def test_the_wheel_is_the_checkout(dist: Path) -> None:
+    """Code, data and assets, byte for byte: an installed wheel makes the same pages."""
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
         names = set(archive.namelist())
+        content = {name: archive.read(name) for name in names}
     for path in ROOT.joinpath("data").rglob("*"):
         if path.is_file():
-            assert f"mkdocs_dsocr/{path.relative_to(ROOT).as_posix()}" in names
+            assert content[f"mkdocs_dsocr/{path.relative_to(ROOT).as_posix()}"] == path.read_bytes()
     for path in ROOT.joinpath("src/mkdocs_dsocr").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
-            assert path.relative_to(ROOT / "src").as_posix() in names
+            assert content[path.relative_to(ROOT / "src").as_posix()] == path.read_bytes()
     assert not any("__pycache__" in name or name.startswith("tests") for name in names)
 
 

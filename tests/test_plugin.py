@@ -155,27 +155,3 @@ def test_one_wrong_coefficient_fails_a_strict_build(
 
 
 _RUN = "import sys, mkdocs.__main__; sys.exit(mkdocs.__main__.cli())"
-
-
-def test_the_trace_survives_rebuilds(tmp_path: Path) -> None:
-    """A server's second build of the same inputs traces nothing."""
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/index.md").write_text("# Home\n")
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny/config.json").write_text(TINY_CONFIG)
-    (tmp_path / "mkdocs.yml").write_text(QUIET)
-    code = """
-import logging
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
-logging.basicConfig(level=logging.INFO)
-config = load_config("mkdocs.yml", site_dir="out")
-config.plugins.on_startup(command="serve", dirty=False)
-build(config)
-build(config)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stderr.count("counting every pass") == 1
-    assert done.stderr.count("writing pages and artifacts") == 2

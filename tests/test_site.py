@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tests.conftest import MINIMAL, ROOT, BuiltSite
+from tests.conftest import ROOT, BuiltSite
 
 LAYERS = [
     "Attention",
@@ -102,33 +99,8 @@ def test_long_steps_say_what_they_do(material_site: BuiltSite) -> None:
     assert "static analysis on" in material_site.output
 
 
-def test_no_path_of_this_machine_is_published(material_site: BuiltSite) -> None:
+def test_no_path_of_this_machine_is_published(material_site: BuiltSite, installed: Path) -> None:
     for path in (material_site.site / "dsocr").rglob("*"):
         if path.suffix in {".html", ".json", ".yaml", ".csv", ".md", ".txt"}:
-            assert str(ROOT) not in path.read_text(encoding="utf-8"), path
-
-
-def test_the_wheel_builds_the_same_pages(
-    dist: Path, material_site: BuiltSite, tmp_path: Path
-) -> None:
-    """Installed in a folder of its own, in an empty project with four lines of mkdocs.yml."""
-    installed = tmp_path / "installed"
-    with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
-        archive.extractall(installed)
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/index.md").write_text("# Home\n")
-    (tmp_path / "mkdocs.yml").write_text(MINIMAL)
-    code = (
-        f"import sys; sys.path.insert(0, {str(installed)!r})\n"
-        "import mkdocs_dsocr, mkdocs.__main__\n"
-        f"assert mkdocs_dsocr.__file__.startswith({str(installed)!r})\n"
-        "mkdocs.__main__.cli(['build', '--strict', '-q'])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    sites = (tmp_path / "site/dsocr", material_site.site / "dsocr")
-    pages = [{p.relative_to(s): p.read_bytes() for p in s.rglob("*.*")} for s in sites]
-    assert pages[0] == pages[1]
-    assert len(pages[0]) > 50
+            text = path.read_text(encoding="utf-8")
+            assert not any(str(p) in text for p in (ROOT, installed, material_site.folder)), path
