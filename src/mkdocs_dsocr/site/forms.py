@@ -8,7 +8,7 @@ takes most of the time.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,7 +126,14 @@ def forms(nodes: Sequence[Node]) -> list[Form]:
         special = type(layer).__name__ != layer.class_name()
         return special, -sum(n.total.time_ms for n in group)
 
-    return [_form(_example(group)) for group in sorted(groups.values(), key=order)]
+    ordered = sorted(groups.values(), key=order)
+    chosen: dict[tuple[type[BaseLayer], str], set[Any]] = {}
+    for group in ordered:
+        layer = group[0].visit.layer
+        for name, value in _options(layer).items():
+            chosen.setdefault((type(layer), name), set()).add(value)
+    differing = {key for key, values in chosen.items() if len(values) > 1}
+    return [_form(_example(group), differing) for group in ordered]
 
 
 def _key(node: Node) -> tuple[Any, ...]:
@@ -151,12 +158,14 @@ def _example(nodes: Sequence[Node]) -> Node:
     return max(nodes, key=lambda n: (n.visit.steps == 1, n.total.time_ms))
 
 
-def _form(node: Node) -> Form:
+def _form(node: Node, differing: Set[tuple[type[BaseLayer], str]]) -> Form:
     layer = node.visit.layer
     symbolic = layer.symbolic()
     values = layer.values()
     summary, _, details = _docstring(layer).partition("\n\n")
-    options = ", ".join(f"{k} = {v}" for k, v in _options(layer).items())
+    options = ", ".join(
+        f"{k} = {v}" for k, v in _options(layer).items() if (type(layer), k) in differing
+    )
     return Form(
         name=type(layer).__name__,
         summary=" ".join(summary.split()),
