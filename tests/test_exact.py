@@ -27,7 +27,7 @@ from tests.conftest import TINY_CONFIG, WORKLOADS
 
 DATA = Path(__file__).parent / "data"
 slow_draws = settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -13,7 +13,7 @@ from mkdocs_dsocr.inputs.hardware import Rates
 from mkdocs_dsocr.report import Analysis
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_compulsory_fused_eager_and_floor_estimate_stand_in_order(
     config: ModelConfig, data: st.DataObject

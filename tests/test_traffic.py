@@ -56,7 +56,7 @@ def shapes() -> st.SearchStrategy[PassShape]:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(shape=shapes())
 def test_each_operation_is_in_one_kernel_and_fused_moves_no_more(
     config: ModelConfig, shape: PassShape
