@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 import torch
@@ -15,6 +17,8 @@ from mkdocs_dsocr.layers import base
 from mkdocs_dsocr.layers.decoder import expected_distinct
 from mkdocs_dsocr.layers.operations import fuse
 from mkdocs_dsocr.models import pass_modules
+from mkdocs_dsocr.quantities import Quantity
+from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
 
@@ -24,16 +28,8 @@ def shapes() -> st.SearchStrategy[PassShape]:
     return st.one_of(
         st.builds(
             PassShape,
-            pass_id=st.just("vision.local"),
-            part=st.just("vision"),
-            image_size=st.integers(1, 40).map(lambda n: 64 * n),
-            tiles_w=st.integers(1, 9),
-            tiles_h=st.integers(1, 9),
-        ),
-        st.builds(
-            PassShape,
-            pass_id=st.just("projector.local"),
-            part=st.just("projector"),
+            pass_id=st.just("views"),
+            part=st.sampled_from(["vision", "projector"]),
             image_size=st.integers(1, 40).map(lambda n: 64 * n),
             tiles_w=st.integers(1, 9),
             tiles_h=st.integers(1, 9),
@@ -85,6 +81,22 @@ def test_expected_distinct_experts(tokens: int) -> None:
     for _ in range(rounds):
         seen += len({e for _ in range(tokens) for e in draw.sample(range(experts), top_k)})
     assert expected == pytest.approx(seen / rounds, rel=0.01)
+
+
+def test_layers_that_route_apart_count_as_their_mean(analyse: Callable[..., Analysis]) -> None:
+    """Seven layers with 6 experts and four with 7, in every step of a loop."""
+    analysis = analyse("dsocr-tiny", batch_size=2, num_pages=2, max_new_tokens=6)
+    run = next(r for r in analysis.plan.runs if r.stage == "decode")
+
+    def expert(distinct: Quantity) -> tuple[int, int]:
+        routing = {run.first: distinct, run.last: distinct}
+        nodes = dataclasses.replace(analysis, routing=routing).nodes
+        own = nodes["decode/model.layers.[1-11].mlp.experts.[0-63].gate_proj"].own
+        return own.eager_bytes, own.dispatches
+
+    six, seven, mixed = expert(6), expert(7), expert(Fraction(70, 11))
+    assert mixed == tuple((7 * a + 4 * b) // 11 for a, b in zip(six, seven, strict=True))
+    assert mixed[1] == 5 * 70
 
 
 def _bytes(run: Callable[[], object]) -> tuple[int, int]:

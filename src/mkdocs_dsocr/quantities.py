@@ -84,7 +84,7 @@ def ceil_div(a: Quantity, b: Quantity) -> Any:
 
 
 def exact_div(a: Quantity, b: Quantity) -> Any:
-    """Return ``a / b`` where it is a whole number.
+    """Return ``a / b`` where it is a whole number; an expectation or a mean may be none.
 
     Raises
     ------
@@ -93,6 +93,8 @@ def exact_div(a: Quantity, b: Quantity) -> Any:
     """
     if _is_symbolic(a, b):
         return _apply("exact_div", a, b)
+    if isinstance(a, float | Fraction):
+        return a / b  # type: ignore[operator]
     whole: Any = a // b  # type: ignore[operator]
     different: Any = whole * b != a
     if different if isinstance(different, bool) else different.any():

@@ -237,8 +237,9 @@ class Visit:
         How often `layer` stands in the model.
     instances
         How many modules of the model it is (more where it holds several).
-    active
-        Modules that run each time, of those that one `layer` holds.
+    active, last_active
+        Modules that run each time, of those that one `layer` holds: in the
+        first and in the last of the series.
     calls
         How often `layer` runs each step.
     child
@@ -254,6 +255,7 @@ class Visit:
     modules: int
     instances: int
     active: Quantity
+    last_active: Quantity
     calls: int
     child: Child
 
@@ -268,12 +270,13 @@ class Visit:
     @property
     def runs(self) -> Quantity:
         """How many calls of modules it comes to (expected, where `active` is)."""
-        return whole(self.modules * self.calls * self.steps * self.active)
+        return whole(self.modules * self.calls * self.series(self.active, self.last_active))
 
     def dispatches(self) -> Quantity:
         """Return how many operators its own code dispatches over all calls."""
-        own = metrics.dispatches(self.layer)
-        return whole(self.modules * self.calls * self.steps * self.active * own)
+        first = self.active * metrics.dispatches(self.layer)
+        last = self.last_active * metrics.dispatches(self.last)
+        return whole(self.modules * self.calls * self.series(first, last))
 
     def series(self, first: Quantity, last: Quantity) -> Quantity:
         return first if self.steps == 1 else arithmetic_series(first, last, self.steps)
@@ -282,7 +285,7 @@ class Visit:
 def walk(root: BaseLayer, name: str = "model") -> Iterator[Visit]:
     """Yield `root` and every layer under it, parents first."""
     top = Child(name, root)
-    yield from _walk(Visit(name, "", None, root, root, 1, 1, 1, 1, 1, top))
+    yield from _walk(Visit(name, "", None, root, root, 1, 1, 1, 1, 1, 1, top))
 
 
 def _walk(visit: Visit) -> Iterator[Visit]:
@@ -302,11 +305,16 @@ def _walk(visit: Visit) -> Iterator[Visit]:
                 steps=child.steps * visit.steps,
                 modules=visit.modules * (child.count if child.active is None else 1),
                 instances=visit.instances * child.count,
-                active=visit.active if child.active is None else visit.active * child.active,
+                active=visit.active * _active(child),
+                last_active=visit.last_active * _active(end),
                 calls=visit.calls * child.calls,
                 child=child,
             )
         )
+
+
+def _active(child: Child) -> Quantity:
+    return 1 if child.active is None else child.active
 
 
 def summed(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:

@@ -217,7 +217,9 @@ def _padded(visit: Visit) -> int:
 
     times = visit.modules * visit.calls
     if not growing:
-        return times * visit.steps * _integer(metrics.padded_tensor_core_flops(first))
+        amount = times * visit.steps * metrics.padded_tensor_core_flops(first)
+        # The mean of a trace's routing may be no whole number of experts.
+        return round(amount) if isinstance(amount, Fraction) else _integer(amount)
     total: Quantity = 0
     for start in range(min(PERIOD, visit.steps)):
         count = (visit.steps - start + PERIOD - 1) // PERIOD
