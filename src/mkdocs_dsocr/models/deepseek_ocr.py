@@ -55,17 +55,11 @@ def build(
 
 
 def _pass(config: ModelConfig, run: Run, routing: Routing) -> Child:
-    first, last = (
-        Group(items=tuple(pass_modules(config, shape, routing.get(shape))))
-        for shape in (run.first, run.last)
-    )
-    return Child(
-        run.first.pass_id,
-        first,
-        calls=run.calls,
-        last=last if run.steps > 1 else None,
-        steps=run.steps,
-    )
+    def group(shape: PassShape) -> Group:
+        return Group(items=tuple(pass_modules(config, shape, routing.get(shape))))
+
+    last = group(run.last) if run.steps > 1 else None
+    return Child(run.first.pass_id, group(run.first), calls=run.calls, last=last, steps=run.steps)
 
 
 def pass_modules(

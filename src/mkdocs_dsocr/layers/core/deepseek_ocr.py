@@ -169,30 +169,34 @@ class LanguagePart(_ModelPart):
         views = self.batch * (self.image_tokens - 1) * self.hidden_size
         features = Tensor("features", tokens * self.hidden_size)
         mask = Tensor("mask", rows, "bool")
-        steps: tuple[tuple[str, tuple[Tensor, ...], Tensor, str], ...] = (
+        separator = Tensor(
+            "view_seperator",
+            self.batch * self.hidden_size,
+            role="weight",
+            at_least=self.hidden_size,
+        )
+        steps: tuple[tuple[str, str, tuple[Tensor, ...], Tensor, str], ...] = (
             (
                 "join views and separator",
-                (
-                    Tensor("views", views),
-                    # One parameter, joined to the views of each sample.
-                    Tensor("view_seperator", self.batch * self.hidden_size, role="weight"),
-                ),
+                "copy",
+                (Tensor("views", views), separator),
                 features,
                 "Local views, global view and one separator, for each page.",
             ),
-            ("empty mask", (), mask, ""),
-            ("mark image positions", (), Tensor("mask", tokens, "bool"), ""),
+            ("empty mask", "copy", (), mask, ""),
+            ("mark image positions", "copy", (), Tensor("mask", tokens, "bool"), ""),
             (
                 "image features to their places",
+                "embedding",
                 (features, mask),
                 Tensor("embeddings", features.elements),
                 "A masked scatter: reads the mask, writes only the image positions.",
             ),
         )
-        for name, reads, write, why in steps:
+        for name, category, reads, write, why in steps:
             yield Operation(
                 name,
-                "embedding" if why else "copy",
+                category,
                 reads=reads,
                 writes=(write,),
                 kernel="place image features",
