@@ -122,6 +122,7 @@ def _edited(folder: Path, **changes: object) -> str:
     [
         ({"model_fingerprint": "0"}, "model_fingerprint: found tiny with sizes 0; allowed: tiny"),
         ({"profile_id": "other"}, "profile_id: found 'other'; allowed: w"),
+        ({"mode": "cuda_graph"}, "mode: found cuda_graph; allowed: eager, the host_mode of w"),
         ({"device": "Another GPU"}, "device: found 'Another GPU'; allowed: a device of the hard"),
         ({"extra": 1}, "extra: found an unknown key"),
         ({"passes": []}, "passes: found []"),

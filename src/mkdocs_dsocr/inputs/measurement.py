@@ -161,6 +161,9 @@ def check_belongs(
         raise InputError(path, "profile_id", shown(measurement.profile_id), ", ".join(workloads))
     for workload, hardware in pairs:
         same = workload.profile_id == measurement.profile_id
+        if same and measurement.mode != workload.host_mode:
+            allowed = f"{workload.host_mode}, the host_mode of {workload.profile_id}"
+            raise InputError(path, "mode", measurement.mode, allowed)
         if same and measurement.device in hardware.device_names:
             return workload, hardware
     names: dict[str, Any] = {n: None for _, h in pairs for n in h.device_names}
