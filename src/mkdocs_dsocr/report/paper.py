@@ -67,6 +67,7 @@ class PaperComparison:
     """Everything on the page."""
 
     modes: tuple[ModeRow, ...]
+    stated_active_parameters: int
     active_parameters: int
     parameters: int
     gpu: Hardware
@@ -99,6 +100,7 @@ def compare_with_paper(config: ModelConfig) -> PaperComparison:
     decode_s = analysis.stage_times["decode"].floor_ms / 1000
     return PaperComparison(
         modes=tuple(_modes()),
+        stated_active_parameters=ACTIVE_PARAMETERS,
         active_parameters=active_parameters(config),
         parameters=sum(analysis.root.total.parameters.values()),
         gpu=gpu,

@@ -15,7 +15,7 @@ from mkdocs_dsocr.tracing.session import DeepSeekOCRSession
 
 
 class DeepseekOCRStaticAnalyzer:
-    """Traces the reference model: parameters, classes, FLOPs of every module in every pass.
+    """Traces the reference model: parameters and classes; work, bytes and launches of each pass.
 
     Parameters
     ----------
