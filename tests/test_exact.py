@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_model_config
-from mkdocs_dsocr.layers import base, metrics
-from mkdocs_dsocr.models import pass_modules, traced_distinct_experts
+from mkdocs_dsocr.layers import base, memory, metrics
+from mkdocs_dsocr.models import Load, pass_modules, traced_load
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
 from mkdocs_dsocr.verification import METRICS, verify
 from tests.conftest import TINY_CONFIG, WORKLOADS
@@ -37,10 +37,10 @@ def own(
     config: ModelConfig,
     shape: PassShape,
     figure: Callable[[base.Visit], Quantity],
-    distinct: Quantity | None = None,
+    load: Load | None = None,
 ) -> dict[str, int]:
     """Return a figure of one run of a pass by formula, by path pattern, without children."""
-    group = base.Group(items=tuple(pass_modules(config, shape, distinct)))
+    group = base.Group(items=tuple(pass_modules(config, shape, load)))
     result: dict[str, int] = {}
     for visit in base.walk(group, shape.pass_id):
         amount = figure(visit)
@@ -63,7 +63,7 @@ def check(config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassS
     """Compare each module's figures, children included, with what was counted."""
     record = analyzer.count(shape)
     assert record.unknown_operators == ()
-    distinct = traced_distinct_experts(config, record.dispatches)
+    load = traced_load(config, record.matmul_flops)
     figures: tuple[tuple[Callable[[base.Visit], Quantity], dict[str, int]], ...] = (
         (lambda v: v.summed(metrics.matmul_flops), record.matmul_flops),
         (lambda v: v.summed(metrics.elementwise_flops), record.elementwise_flops),
@@ -71,7 +71,7 @@ def check(config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassS
         (lambda v: v.dispatches(), record.dispatches),
     )
     for figure, counted in figures:
-        mine = own(config, shape, figure, distinct)
+        mine = own(config, shape, figure, load)
         called = [p for p in mine if any(path in counted for path in expand(p))]
         assert called
         for pattern in called:
@@ -79,6 +79,20 @@ def check(config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassS
             assert inclusive(mine, pattern) == expected, (shape, pattern)
         # Nothing was counted that no formula stands for.
         assert set(counted) <= {path for pattern in mine for path in expand(pattern)}
+    check_peaks(base.Group(items=tuple(pass_modules(config, shape, load))), record)
+
+
+def check_peaks(group: base.Group, record: PassRecord) -> None:
+    """Compare the most activations at once in a call of each module, and where that is."""
+    for visit in base.walk(group):
+        counted = [record.peaks[p] for p in expand(visit.torch_path) if p in record.peaks]
+        if not counted or not visit.torch_path:
+            continue
+        highest, mine = max(counted, key=lambda p: p.bytes), visit.largest.peak
+        where = (record.shape, visit.torch_path)
+        assert mine.bytes == highest.bytes, where
+        assert mine.operation is memory.dispatched(mine.layer)[highest.operator], where
+        assert highest.path in expand(f"{visit.torch_path}.{mine.path}".removesuffix(".")), where
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -375,6 +389,10 @@ def test_a_real_forward_on_the_cpu_counts_the_same(tmp_path: Path, gpu: Hardware
             if row.module_id == "model" or i.startswith(below)
         )
         assert differences.pop("eager_bytes") == expected, row
+        visit = analysis.nodes[row.module_id].visit
+        of_one_call = 4 * visit.layer.rows if row.class_name == "LayerNorm" else 0  # type: ignore[attr-defined]
+        assert differences.pop("peak_bytes") == of_one_call, row
+        assert row.peak_at.agrees, row
         assert not any(differences.values()), row
 
     session, shapes = analyzer.session, {s.pass_id: s for s in analysis.plan.shapes}

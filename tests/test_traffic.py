@@ -16,7 +16,7 @@ from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import base
 from mkdocs_dsocr.layers.decoder import expected_distinct
 from mkdocs_dsocr.layers.operations import fuse
-from mkdocs_dsocr.models import pass_modules
+from mkdocs_dsocr.models import Load, pass_modules
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
@@ -89,7 +89,8 @@ def test_layers_that_route_apart_count_as_their_mean(analyse: Callable[..., Anal
     run = next(r for r in analysis.plan.runs if r.stage == "decode")
 
     def expert(distinct: Quantity) -> tuple[int, int]:
-        routing = {run.first: distinct, run.last: distinct}
+        load = Load(distinct, 1)
+        routing = {run.first: load, run.last: load}
         nodes = dataclasses.replace(analysis, routing=routing).nodes
         own = nodes["decode/model.layers.[1-11].mlp.experts.[0-63].gate_proj"].own
         return own.eager_bytes, own.dispatches

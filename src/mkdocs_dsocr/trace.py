@@ -65,6 +65,23 @@ class ModuleRecord:
 
 
 @dataclass(frozen=True)
+class Peak:
+    """The most bytes of activations at once in a call of a module.
+
+    Attributes
+    ----------
+    bytes
+        Inputs and what the call allocated, without parameters and KV cache.
+    path, operator
+        The module whose own operator allocated last, and which of them it is.
+    """
+
+    bytes: int
+    path: str
+    operator: int
+
+
+@dataclass(frozen=True)
 class PassRecord:
     """What was counted in one run of a pass.
 
@@ -81,6 +98,8 @@ class PassRecord:
         Bytes that the dispatched operators touched: inputs once, outputs once.
     dispatches
         Operators that ran a kernel: all but views.
+    peaks
+        The largest peak of any call, by module path.
     synchronisations
         Values that the host asked the device for.
     unknown_operators
@@ -94,6 +113,7 @@ class PassRecord:
     elementwise_flops: dict[str, int]
     eager_bytes: dict[str, int]
     dispatches: dict[str, int]
+    peaks: dict[str, Peak]
     synchronisations: int
     unknown_operators: tuple[str, ...]
     kvcache_bytes: int
@@ -145,6 +165,7 @@ class Trace:
                         dict(p["elementwise_flops"]),
                         dict(p["eager_bytes"]),
                         dict(p["dispatches"]),
+                        {path: Peak(**peak) for path, peak in p["peaks"].items()},
                         p["synchronisations"],
                         tuple(p["unknown_operators"]),
                         p["kvcache_bytes"],

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeAlias
 
-from mkdocs_dsocr.models import Run, traced_distinct_experts
+from mkdocs_dsocr.layers import memory
+from mkdocs_dsocr.models import Run, traced_load
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import arithmetic_series
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.tally import Node
-from mkdocs_dsocr.trace import PassRecord, PassShape, Trace
+from mkdocs_dsocr.trace import PassRecord, PassShape, Peak, Trace
 
 Counts: TypeAlias = Callable[[PassRecord], dict[str, int]]
 METRICS: Final = {
@@ -23,8 +24,11 @@ METRICS: Final = {
     "elementwise_flops": "elementwise FLOPs",
     "eager_bytes": "bytes of the operators",
     "dispatches": "dispatched operators",
+    "peak_bytes": "bytes of activations at the peak",
 }
 """What is compared node by node, and its name in a sentence."""
+SUMMED: Final = ("matmul_flops", "elementwise_flops", "eager_bytes", "dispatches")
+"""Those that add up over modules, calls and steps."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,35 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the activations stand at their peak: by formula, and as counted."""
+
+    formula: str
+    counted: str
+    agrees: bool
+
+
+@dataclass(frozen=True)
 class Row:
     """One node, children included, over all its calls in the workload.
 
     Attributes
     ----------
     compared
-        A pair for each of :data:`METRICS`.
+        A pair for each of :data:`METRICS`; the peak is that of the largest call.
+    peak_at
+        The operation at which the peak stands.
     """
 
     workload: str
     module_id: str
     class_name: str
     compared: dict[str, Pair]
+    peak_at: Place
 
     @property
     def agrees(self) -> bool:
-        return not any(pair.difference for pair in self.compared.values())
+        return self.peak_at.agrees and not any(p.difference for p in self.compared.values())
 
 
 @dataclass(frozen=True)
@@ -129,6 +145,11 @@ class Verification:
             for row in {r.class_name: r for r in self.rows if not r.agrees}.values()
             for metric, pair in row.compared.items()
             if pair.difference
+        ]
+        result += [
+            f"{row.class_name}: {row.module_id} has its peak of activations at "
+            f"{row.peak_at.formula} by formula and at {row.peak_at.counted} as counted"
+            for row in {r.class_name: r for r in self.rows if not r.peak_at.agrees}.values()
         ]
         result += [
             f"the operator {name} was dispatched and has no cost" for name in self.unknown_operators
@@ -203,6 +224,24 @@ class _Counter:
         once: int = first if run.steps == 1 else arithmetic_series(first, last, run.steps)
         return run.calls * once
 
+    def peak(self, runs: Iterable[Run], pattern: str) -> Peak:
+        """Return the largest peak of any call of `pattern` in several runs."""
+        found = [
+            peak
+            for run in runs
+            for path in expand(pattern)
+            for peak in self._peaks(self.record(run.last).peaks, path)
+        ]
+        return max(found, key=lambda p: p.bytes, default=Peak(0, "", 0))
+
+    def _peaks(self, peaks: dict[str, Peak], path: str) -> Iterator[Peak]:
+        """Yield a module's peak, or its children's where it was not called."""
+        if path in peaks:
+            yield peaks[path]
+            return
+        for child in self.children.get(path, ()):
+            yield from self._peaks(peaks, child)
+
     def _inclusive(self, flops: dict[str, int], path: str) -> int:
         """Return a module's FLOPs; a module that was not called is the sum of its children."""
         if path in flops:
@@ -213,7 +252,7 @@ class _Counter:
 def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
     """Yield a row for each node, the formulas given the routing of the trace."""
     routing = {
-        shape: traced_distinct_experts(analysis.config, counter.record(shape).dispatches)
+        shape: traced_load(analysis.config, counter.record(shape).matmul_flops)
         for shape in analysis.plan.shapes
         if shape.part == "language"
     }
@@ -234,9 +273,24 @@ def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
                 formulas[metric],
                 sum(counter.run(run, pattern, operator.attrgetter(metric)) for run in runs),
             )
-            for metric in METRICS
+            for metric in SUMMED
         }
-        yield Row(analysis.workload.profile_id, module_id, node.class_name, compared)
+        peak, counted = node.visit.largest.peak, counter.peak(runs, pattern)
+        compared["peak_bytes"] = Pair(peak.bytes, counted.bytes)  # type: ignore[arg-type]
+        place = _place(pattern, peak, counted)
+        yield Row(analysis.workload.profile_id, module_id, node.class_name, compared, place)
+
+
+def _place(pattern: str, peak: memory.Peak, counted: Peak) -> Place:
+    """Return where a peak stands by formula and in the trace, and whether it is the same."""
+    if peak.operation is None:
+        return Place("", "", counted.bytes == 0)
+    path = ".".join(p for p in (pattern, peak.path) if p)
+    order = memory.dispatched(peak.layer)
+    agrees = counted.path in expand(path) and order[counted.operator] is peak.operation
+    return Place(
+        f"{path}: {peak.operation.name}", f"{counted.path}: operator {counted.operator}", agrees
+    )
 
 
 def _caches(analysis: Analysis, counter: _Counter) -> Iterator[CacheRow]:
@@ -267,12 +321,20 @@ def _verdicts(analysis: Analysis, rows: tuple[Row, ...], trace: Trace) -> Iterat
             nodes=len(mine),
             wrong_nodes=sum(not r.agrees for r in mine),
             wrong={m: sum(bool(r.compared[m].difference) for r in mine) for m in METRICS},
-            compared={m: sum((r.compared[m] for r in mine), Pair(0, 0)) for m in METRICS},
+            compared=_of_all(mine),
             tensors=len(counted),
             wrong_tensors=len(wrong),
             parameters_formula=sum(_elements(s) for s in expected.values()),
             parameters_counted=sum(_elements(s) for s in counted.values()),
         )
+
+
+def _of_all(rows: list[Row]) -> dict[str, Pair]:
+    """Return the sum over rows of what adds up, and the largest peak."""
+    sums = {m: sum((r.compared[m] for r in rows), Pair(0, 0)) for m in SUMMED}
+    peaks = [r.compared["peak_bytes"] for r in rows]
+    largest = max(peaks, key=lambda p: (p.formula, p.counted), default=Pair(0, 0))
+    return {**sums, "peak_bytes": largest}
 
 
 def _parameters(nodes: list[Node]) -> Iterator[tuple[str, tuple[int, ...]]]:

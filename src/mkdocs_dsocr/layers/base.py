@@ -12,10 +12,10 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar, dataclass_transform
 
-from mkdocs_dsocr.layers import metrics
-from mkdocs_dsocr.layers.operations import Kernel, Operation, Tensor, fuse, whole
+from mkdocs_dsocr.layers import memory, metrics
+from mkdocs_dsocr.layers.operations import Keep, Kernel, Operation, Tensor, fuse, whole
 from mkdocs_dsocr.quantities import (
     BITS_PER_BYTE,
     GIGABYTE,
@@ -86,6 +86,10 @@ class Child:
         its own): how many of them run, which may be an expectation.
     calls
         How often each runs.
+    reads, writes
+        The tensors of the caller that go in and come out.
+    largest
+        Given beside `active`: the layer of the one module that gets most.
     last, steps
         For a loop whose layer grows by equal steps (decode): the layer of the
         last step. Every count is affine in the step, so `steps` of them are an
@@ -98,8 +102,20 @@ class Child:
     repetition: Repetition = "none"
     active: Quantity | None = None
     calls: int = 1
+    reads: tuple[Tensor, ...] = ()
+    writes: tuple[Tensor, ...] = ()
+    largest: BaseLayer | None = None
     last: BaseLayer | None = None
     steps: int = 1
+
+    @property
+    def biggest(self) -> BaseLayer:
+        """The layer of its largest call."""
+        return self.largest or self.last or self.layer
+
+
+Part: TypeAlias = Operation | Child | Keep
+"""What a forward consists of."""
 
 
 class Rationale(NamedTuple):
@@ -127,12 +143,16 @@ class BaseLayer:
     source: ClassVar[str] = ""
     """Where the module is defined."""
     rationale: ClassVar[Rationale]
+    is_module: ClassVar[bool] = True
+    """Whether it stands for a module, and is no stage or pass."""
+    is_chain: ClassVar[bool] = False
+    """Whether its children run one after another, each on what the one before returned."""
 
     @classmethod
     def class_name(cls) -> str:
         return cls.module_class or cls.__name__
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         """Yield operations and children in the order in which they run."""
         raise NotImplementedError
 
@@ -149,14 +169,20 @@ class BaseLayer:
         yield from ()
 
     @cached_property
-    def _parts(self) -> tuple[Operation | Child, ...]:
+    def parts(self) -> tuple[Part, ...]:
+        """What :meth:`forward` yields."""
         return tuple(self.forward())
 
     def operations(self) -> list[Operation]:
-        return [part for part in self._parts if isinstance(part, Operation)]
+        return [part for part in self.parts if isinstance(part, Operation)]
 
     def children(self) -> list[Child]:
-        return [part for part in self._parts if isinstance(part, Child)]
+        return [part for part in self.parts if isinstance(part, Child)]
+
+    @cached_property
+    def peak(self) -> memory.Peak:
+        """The most activations that are in memory at once in a call."""
+        return memory.peak(self)
 
     @cached_property
     def _kernels(self) -> list[Kernel]:
@@ -203,8 +229,8 @@ class BaseLayer:
         return ratio(resident(self, metrics.weight_bytes), GIGABYTE)
 
     def forward_memory_activation(self) -> Any:
-        """GB (1e9 byte) of activations at its largest operation."""
-        return ratio(peak(self, metrics.activation_bytes), GIGABYTE)
+        """GB (1e9 byte) of activations at their peak."""
+        return ratio(self.peak.bytes, GIGABYTE)
 
     def forward_memory_kvcache(self) -> Any:
         """GB (1e9 byte) of KV cache after the call."""
@@ -215,9 +241,11 @@ class BaseLayer:
 class Group(BaseLayer):
     """A stage or a pass: modules that run together, and nothing else."""
 
+    is_module = False
+
     items: tuple[Child, ...]
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         yield from self.items
 
 
@@ -233,6 +261,8 @@ class Visit:
         ``module_id`` of the caller.
     layer, last, steps
         As in :class:`Child`: first and last of an arithmetic series of calls.
+    largest
+        The layer of the largest call of any one module.
     modules
         How often `layer` stands in the model.
     instances
@@ -251,6 +281,7 @@ class Visit:
     parent_id: str | None
     layer: BaseLayer
     last: BaseLayer
+    largest: BaseLayer
     steps: int
     modules: int
     instances: int
@@ -285,15 +316,14 @@ class Visit:
 def walk(root: BaseLayer, name: str = "model") -> Iterator[Visit]:
     """Yield `root` and every layer under it, parents first."""
     top = Child(name, root)
-    yield from _walk(Visit(name, "", None, root, root, 1, 1, 1, 1, 1, 1, top))
+    yield from _walk(Visit(name, "", None, root, root, root, 1, 1, 1, 1, 1, 1, top))
 
 
 def _walk(visit: Visit) -> Iterator[Visit]:
     yield visit
-    children = visit.layer.children()
-    last = children if visit.last is visit.layer else visit.last.children()
-    for child, end in zip(children, last, strict=True):
-        group = isinstance(child.layer, Group)
+    stages = (visit.layer, visit.last, visit.largest)
+    for child, end, largest in zip(*(layer.children() for layer in stages), strict=True):
+        group = not child.layer.is_module
         segments = () if group else (visit.torch_path, child.name)
         yield from _walk(
             Visit(
@@ -302,6 +332,7 @@ def _walk(visit: Visit) -> Iterator[Visit]:
                 parent_id=visit.module_id,
                 layer=child.layer,
                 last=child.last or end.layer,
+                largest=largest.biggest,
                 steps=child.steps * visit.steps,
                 modules=visit.modules * (child.count if child.active is None else 1),
                 instances=visit.instances * child.count,
@@ -333,8 +364,3 @@ def resident(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:
     for visit in walk(root):
         modules.setdefault(visit.torch_path, []).append(visit.modules * metric(visit.last))
     return total(metrics.largest(iter(values)) for values in modules.values())
-
-
-def peak(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:
-    """Return the largest value of `metric` under `root`."""
-    return metrics.largest(metric(v.last) for v in walk(root))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from mkdocs_dsocr.layers.operations import Tensor
+from mkdocs_dsocr.layers import memory
+from mkdocs_dsocr.layers.operations import Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity, maximum, total
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def kvcache_bytes(layer: BaseLayer) -> Quantity:
 
 
 def activation_bytes(layer: BaseLayer) -> Quantity:
-    """Return the activations of the layer's largest own operation."""
-    return largest(o.activation_bytes for o in layer.operations())
+    """Return the most activations in memory while one of the layer's own operations runs."""
+    return largest(m.bytes for m in memory.moments(layer) if isinstance(m.part, Operation))
 
 
 def largest(quantities: Iterator[Quantity]) -> Quantity:

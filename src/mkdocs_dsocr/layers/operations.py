@@ -9,7 +9,7 @@ from typing import Final, Literal
 from mkdocs_dsocr.quantities import Quantity, ceil_div, total
 
 DType = Literal["model", "float32", "int64", "bool"]
-Role = Literal["activation", "weight", "kv_cache"]
+Role = Literal["activation", "weight", "buffer", "kv_cache"]
 Unit = Literal["tensor", "cuda"]
 
 BYTES_PER_ELEMENT: Final[dict[DType, int]] = {"model": 2, "float32": 4, "int64": 8, "bool": 1}
@@ -23,7 +23,7 @@ class Tensor:
     Attributes
     ----------
     name
-        Identity within the layer: the same name is the same storage.
+        Identity within the layer: the same name is the same storage, or a part of it.
     elements
         How many elements the operation touches, not how many there are:
         a gather touches the rows that it picks.
@@ -32,6 +32,8 @@ class Tensor:
     at_least
         How many different elements it touches whatever the values are, where
         these decide: a gather may pick the same row again and again.
+    view_of
+        The tensor whose storage it is a part of, where it has none of its own.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Tensor:
     dtype: DType = "model"
     role: Role = "activation"
     at_least: Quantity | None = None
+    view_of: str = ""
 
     @property
     def bytes(self) -> Quantity:
@@ -169,10 +172,17 @@ class Operation:
         """Bytes that it touches when it runs alone: inputs once, outputs once."""
         return whole(_bytes((*self.reads, *self.writes)))
 
-    @property
-    def activation_bytes(self) -> Quantity:
-        """Bytes of the activations that exist while it runs."""
-        return whole(_bytes(t for t in (*self.reads, *self.writes) if t.role == "activation"))
+
+@dataclass(frozen=True)
+class Keep:
+    """The code still holds these tensors here, though nothing reads them any more."""
+
+    tensors: tuple[Tensor, ...]
+
+
+def keep(*tensors: Tensor) -> Keep:
+    """Return the point up to which `tensors` stay in memory."""
+    return Keep(tensors)
 
 
 @dataclass(frozen=True)
@@ -250,23 +260,13 @@ def _bytes(tensors: Iterable[Tensor]) -> Quantity:
     return total(t.bytes for t in tensors)
 
 
-def residual(elements: Quantity, name: str = "x + f(x)") -> Operation:
+def residual(x: Tensor, branch: Tensor, y: Tensor, name: str) -> Operation:
     """Return the addition of a branch to its residual stream."""
     return Operation(
-        name,
-        "residual",
-        elementwise_flops=elements,
-        reads=(Tensor("x", elements), Tensor("f(x)", elements)),
-        writes=(Tensor("y", elements),),
+        name, "residual", elementwise_flops=y.elements, reads=(x, branch), writes=(y,)
     )
 
 
-def copy(name: str, elements: Quantity, why: str = "") -> Operation:
-    """Return a copy of `elements` to a new place."""
-    return Operation(
-        name,
-        "copy",
-        reads=(Tensor(f"{name}: from", elements),),
-        writes=(Tensor(f"{name}: to", elements),),
-        why=why,
-    )
+def copy(name: str, source: Tensor, target: Tensor, why: str = "") -> Operation:
+    """Return a copy of a tensor to a new place."""
+    return Operation(name, "copy", reads=(source,), writes=(target,), why=why)

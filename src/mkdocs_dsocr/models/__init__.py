@@ -2,20 +2,22 @@
 
 from mkdocs_dsocr.models.deepseek_ocr import (
     STAGES,
+    Load,
     Routing,
     build,
     pass_modules,
-    traced_distinct_experts,
+    traced_load,
 )
 from mkdocs_dsocr.models.plan import Plan, Run, plan
 
 __all__ = [
     "STAGES",
+    "Load",
     "Plan",
     "Routing",
     "Run",
     "build",
     "pass_modules",
     "plan",
-    "traced_distinct_experts",
+    "traced_load",
 ]

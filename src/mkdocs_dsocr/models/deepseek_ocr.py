@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from mkdocs_dsocr.inputs import ModelConfig, constants
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Group
@@ -17,19 +17,29 @@ from mkdocs_dsocr.layers.core import (
     VisionPart,
 )
 from mkdocs_dsocr.layers.decoder import DenseDecoderLayer, MoEDecoderLayer, expected_distinct
+from mkdocs_dsocr.layers.operations import Tensor
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, VitModel
 from mkdocs_dsocr.models.plan import Plan, Run
 from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
 from mkdocs_dsocr.patterns import indices
-from mkdocs_dsocr.quantities import Quantity
+from mkdocs_dsocr.quantities import Quantity, ceil_div
 from mkdocs_dsocr.trace import PassShape
 
 _EXPERT = re.compile(r"\.experts\.\d+$")
 STAGES = ("vision", "projector", "prefill", "decode")
 
 
-Routing = Mapping[PassShape, Quantity]
-"""How many experts of a layer get any token in a pass of some shape."""
+class Load(NamedTuple):
+    """How the tokens of a pass spread over the experts of a layer."""
+
+    distinct: Quantity
+    """Experts that get any token."""
+    largest: Quantity
+    """Tokens of the one that gets most."""
+
+
+Routing = Mapping[PassShape, Load]
+"""The load of the experts in a pass of some shape."""
 
 
 def build(
@@ -63,7 +73,7 @@ def _pass(config: ModelConfig, run: Run, routing: Routing) -> Child:
 
 
 def pass_modules(
-    config: ModelConfig, shape: PassShape, distinct_experts: Quantity | None = None
+    config: ModelConfig, shape: PassShape, load: Load | None = None
 ) -> list[Child]:
     """Return what one run of a pass calls.
 
@@ -71,42 +81,52 @@ def pass_modules(
     ----------
     config, shape
         The model's dimensions, and what the pass is fed.
-    distinct_experts
-        How many experts of a layer get any token; where not given, the
-        expectation under uniform, independent routing.
+    load
+        The load of the experts; where not given, :func:`expected_load`.
     """
     if shape.part == "vision":
         return [Child("model", _vision(config, shape))]
     if shape.part == "projector":
         return [Child("model", _projector(config, shape))]
     language = config.language
-    if distinct_experts is None:
-        distinct_experts = expected_distinct(
-            language.n_routed_experts, language.num_experts_per_tok, shape.batch * shape.q_len
-        )
-    head = LMHead(
-        rows=shape.batch * shape.logits, d_in=language.hidden_size, d_out=language.vocab_size
-    )
+    rows, width = shape.batch * shape.logits, language.hidden_size
+    part = _language(config, shape, load or expected_load(config, shape))
+    head = LMHead(rows=rows, d_in=width, d_out=language.vocab_size)
+    hidden = Tensor("hidden states", shape.batch * shape.q_len * width)
+    asked_for = Tensor("those that get logits", rows * width, view_of=hidden.name)
     return [
-        Child("model", _language(config, shape, distinct_experts)),
-        Child("lm_head", head),
+        Child("model", part, reads=tuple(part.boundary()), writes=(hidden,)),
+        Child("lm_head", head, reads=(asked_for,), writes=tuple(head.boundary())),
     ]
 
 
-def traced_distinct_experts(config: ModelConfig, called: Iterable[str]) -> Fraction:
-    """Return how many experts of a layer ran, the mean over the layers of a trace.
+def expected_load(config: ModelConfig, shape: PassShape) -> Load:
+    """Return the experts that a pass is expected to touch, and the load where it is even."""
+    language = config.language
+    experts, top_k = language.n_routed_experts, language.num_experts_per_tok
+    tokens = shape.batch * shape.q_len
+    return Load(expected_distinct(experts, top_k, tokens), ceil_div(tokens * top_k, experts))
+
+
+def traced_load(config: ModelConfig, matmul_flops: Mapping[str, int]) -> Load:
+    """Return the load of the experts in a trace: how many ran, the mean over the layers.
 
     Parameters
     ----------
     config
         The model's dimensions.
-    called
-        Paths of the modules that were called.
+    matmul_flops
+        What was counted, by path of the modules that were called.
     """
-    experts = sum(1 for path in called if _EXPERT.search(path))
     language = config.language
     layers = language.num_hidden_layers - language.first_k_dense_replace
-    return Fraction(experts, max(1, layers))
+    loads = [
+        # gate_proj, up_proj and down_proj: 2 · rows · h · m each.
+        flops // (6 * language.hidden_size * language.moe_intermediate_size)
+        for path, flops in matmul_flops.items()
+        if _EXPERT.search(path)
+    ]
+    return Load(Fraction(len(loads), max(1, layers)), max(loads, default=0))
 
 
 def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
@@ -163,7 +183,7 @@ def _projector(config: ModelConfig, shape: PassShape) -> ProjectorPart:
     )
 
 
-def _language(config: ModelConfig, shape: PassShape, distinct: Quantity) -> LanguagePart:
+def _language(config: ModelConfig, shape: PassShape, load: Load) -> LanguagePart:
     language = config.language
     common: dict[str, Any] = {
         "batch": shape.batch,
@@ -187,7 +207,8 @@ def _language(config: ModelConfig, shape: PassShape, distinct: Quantity) -> Lang
                 experts=language.n_routed_experts,
                 top_k=language.num_experts_per_tok,
                 shared_experts=language.n_shared_experts,
-                distinct_experts=distinct,
+                distinct_experts=load.distinct,
+                largest_load=load.largest,
                 expert_count=language.n_routed_experts,
                 **common,
             ),

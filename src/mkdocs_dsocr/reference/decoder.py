@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,7 +28,7 @@ class KVCache:
 
     def copy(self) -> KVCache:
         """Return a cache that holds the same tensors and grows by itself."""
-        other = KVCache()
+        other = copy.copy(self)
         other.layers = dict(self.layers)
         return other
 
@@ -69,9 +71,13 @@ class LlamaRotaryEmbedding(nn.Module):
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate ``[B, H, S, d]`` by angles ``[B, S, d]``."""
+    return x * cos.unsqueeze(1) + _turned(x) * sin.unsqueeze(1)
+
+
+def _turned(x: Tensor) -> Tensor:
+    """Return the halves of ``[..., d]`` exchanged, the second one negated."""
     first, second = x.chunk(2, dim=-1)
-    turned = torch.cat((-second, first), dim=-1)
-    return x * cos.unsqueeze(1) + turned * sin.unsqueeze(1)
+    return torch.cat((-second, first), dim=-1)
 
 
 class LlamaFlashAttention2(nn.Module):
@@ -169,8 +175,13 @@ class DeepseekV2MoE(nn.Module):
         joined = torch.cat(results, dim=0)
         placed = torch.empty_like(joined)
         placed[order] = joined
-        weighted = placed.view(*indices.shape, -1).to(weights.dtype).mul_(weights.unsqueeze(-1))
-        return weighted.sum(dim=1).to(tokens.dtype)
+        return (
+            placed.view(*indices.shape, -1)
+            .to(weights.dtype)
+            .mul_(weights.unsqueeze(-1))
+            .sum(dim=1)
+            .to(tokens.dtype)
+        )
 
     def _load(self, counts: Tensor, routed: int) -> list[int]:
         """Return the rows of each expert; balanced where there are no values (meta)."""

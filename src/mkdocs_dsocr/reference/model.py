@@ -52,13 +52,13 @@ class DeepseekOCRModel(nn.Module):
 
         The views of several pages follow each other, and so do their tokens.
         """
-        joined = torch.cat((clip[:, 1:], sam.flatten(2).transpose(1, 2)), dim=-1)
-        features = self.projector(joined)
-        (tiles_w, tiles_h), side = grid, sam.shape[-1]
-        rows = features.view(-1, tiles_h, tiles_w, side, side, features.shape[-1]).transpose(2, 3)
-        rows = rows.reshape(-1, tiles_w * side, features.shape[-1])
-        newline = self.image_newline.expand(rows.shape[0], 1, -1)
-        return torch.cat((rows, newline), dim=1).view(-1, rows.shape[-1])
+        x = torch.cat((clip[:, 1:], sam.flatten(2).transpose(1, 2)), dim=-1)
+        x = self.projector(x)
+        (tiles_w, tiles_h), side, width = grid, sam.shape[-1], x.shape[-1]
+        x = x.view(-1, tiles_h, tiles_w, side, side, width).transpose(2, 3)
+        x = x.reshape(-1, tiles_w * side, width)
+        newline = self.image_newline.expand(x.shape[0], 1, -1)
+        return torch.cat((x, newline), dim=1).view(-1, width)
 
     def page_features(self, page: Page) -> list[Tensor]:
         """Return the image tokens ``[T, h]`` of each view of a page, the global one last."""
@@ -89,10 +89,7 @@ class DeepseekOCRModel(nn.Module):
         if pages is not None:
             features = [self.page_features(page) for page in pages]
         for sample, views in enumerate(features or []):
-            tokens = torch.cat((*views, self.view_seperator[None]))
-            mask = torch.zeros(x.shape[1], 1, dtype=torch.bool, device=x.device)
-            mask[: tokens.shape[0]].fill_(True)
-            x[sample].masked_scatter_(mask, tokens)
+            self._place(x[sample], views)
         past = cache.layers[0][0].shape[2] if cache.layers else 0
         positions = torch.arange(past, past + x.shape[1], device=x.device)
         positions = positions.unsqueeze(0).expand(x.shape[0], -1)
@@ -100,6 +97,13 @@ class DeepseekOCRModel(nn.Module):
             x = layer(x, positions, cache)
         out: Tensor = self.norm(x)
         return out
+
+    def _place(self, x: Tensor, views: list[Tensor]) -> None:
+        """Write the image tokens of a page over the first of its embeddings ``[S, h]``."""
+        tokens = torch.cat((*views, self.view_seperator[None]))
+        mask = torch.zeros(x.shape[0], 1, dtype=torch.bool, device=x.device)
+        mask[: tokens.shape[0]].fill_(True)
+        x.masked_scatter_(mask, tokens)
 
 
 class DeepseekOCRForCausalLM(nn.Module):

@@ -88,7 +88,9 @@ class Attention(nn.Module):
         grid = q.view(-1, side, side, q.shape[-1])
         rel_h = torch.einsum("bhwc,hkc->bhwk", grid, _relative(self.rel_pos_h, side))
         rel_w = torch.einsum("bhwc,wkc->bhwk", grid, _relative(self.rel_pos_w, side))
-        bias = rel_h.reshape(-1, tokens, side, 1) + rel_w.reshape(-1, tokens, 1, side)
+        rel_h = rel_h.reshape(-1, tokens, side, 1)
+        rel_w = rel_w.reshape(-1, tokens, 1, side)
+        bias = rel_h + rel_w
 
         heads = (batch, self.heads, tokens, -1)
         out = F.scaled_dot_product_attention(
@@ -120,8 +122,8 @@ class Block(nn.Module):
         self.mlp = MLPBlock(width, constants.SAM_MLP_RATIO * width)
 
     def forward(self, x: Tensor) -> Tensor:
-        normed = self.norm1(x)
-        x = x + (self._in_windows(normed) if self.window else self.attn(normed))
+        attend = self._in_windows if self.window else self.attn
+        x = x + attend(self.norm1(x))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
@@ -132,10 +134,11 @@ class Block(nn.Module):
         if pad:
             x = F.pad(x, (0, 0, 0, pad, 0, pad))
         n = (side + pad) // w
-        windows = x.view(batch, n, w, n, w, width).transpose(2, 3).contiguous()
-        out: Tensor = self.attn(windows.view(-1, w, w, width)).view(batch, n, n, w, w, width)
-        out = out.transpose(2, 3).contiguous().view(batch, side + pad, side + pad, width)
-        return out[:, :side, :side].contiguous() if pad else out
+        x = x.view(batch, n, w, n, w, width).transpose(2, 3).contiguous()
+        x = self.attn(x.view(-1, w, w, width))
+        x = x.view(batch, n, n, w, w, width).transpose(2, 3).contiguous()
+        x = x.view(batch, side + pad, side + pad, width)
+        return x[:, :side, :side].contiguous() if pad else x
 
 
 class ImageEncoderViT(nn.Module):
@@ -167,16 +170,17 @@ class ImageEncoderViT(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.patch_embed(pixels)
-        side = x.shape[1]
-        positions: Tensor = self.pos_embed
-        if side != positions.shape[1]:
-            positions = resize_square(positions, side)
-        x = x + positions
+        x = x + self._positions(x.shape[1])
         for block in self.blocks:
             x = block(x)
-        x = self.net_2(self.neck(x.permute(0, 3, 1, 2)))
+        x = self.neck(x.permute(0, 3, 1, 2))
+        x = self.net_2(x)
         out: Tensor = self.net_3(x.clone())
         return out
+
+    def _positions(self, side: int) -> Tensor:
+        trained = self.pos_embed.shape[1]
+        return self.pos_embed if side == trained else resize_square(self.pos_embed, side)
 
 
 class CLIPVisionEmbeddings(nn.Module):
@@ -235,6 +239,11 @@ class NoTPAttention(nn.Module):
         return projected
 
 
+def quick_gelu(x: Tensor) -> Tensor:
+    """Return an approximation of GELU."""
+    return x * torch.sigmoid(1.702 * x)
+
+
 class NoTPFeedForward(nn.Module):
     """Widen, quick-GELU, narrow."""
 
@@ -245,8 +254,7 @@ class NoTPFeedForward(nn.Module):
         self.fc2 = nn.Linear(hidden, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = self.fc1(x)
-        out: Tensor = self.fc2(wide * torch.sigmoid(1.702 * wide))
+        out: Tensor = self.fc2(quick_gelu(self.fc1(x)))
         return out
 
 

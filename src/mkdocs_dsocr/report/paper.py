@@ -128,7 +128,7 @@ def active_parameters(config: ModelConfig) -> int:
     step = PassShape("decode", "language", batch=1, q_len=1, kv_len=2, logits=1)
     experts, chosen = config.language.n_routed_experts, config.language.num_experts_per_tok
     total = 0
-    for visit in base.walk(base.Group(items=tuple(pass_modules(config, step, chosen))), "decode"):
+    for visit in base.walk(base.Group(items=tuple(pass_modules(config, step))), "decode"):
         own = visit.modules * metrics.num_parameters(visit.layer)
         if ".experts." in visit.torch_path:
             own = own * chosen // experts  # type: ignore[operator]

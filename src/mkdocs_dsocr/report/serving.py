@@ -59,7 +59,8 @@ def serving(
     modules = _modules(visits, hardware)
     device: Array = sum(sum(m.times_ms) for m in modules.values())
     host = _host_ms(visits, hardware, plan.workload.host_mode)
-    memory = weight_bytes + _cache_bytes(config, run) * batches + _largest_operation(visits)
+    activations: Array = visits[0].largest.peak.bytes
+    memory = weight_bytes + _cache_bytes(config, run) * batches + activations
     fitting = int((memory <= hardware.memory_gb * 1e9).sum())
     step = numpy.maximum(device, host)
     return schema.Serving(
@@ -135,10 +136,6 @@ def _cache_bytes(config: ModelConfig, run: Run) -> int:
     total = base.resident(group, metrics.kvcache_bytes)
     assert isinstance(total, int)
     return total
-
-
-def _largest_operation(visits: list[Visit]) -> Array:
-    return metrics.largest(metrics.activation_bytes(v.layer) for v in visits)
 
 
 def _shown(fitting: int) -> list[int]:

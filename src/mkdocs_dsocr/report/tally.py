@@ -146,6 +146,8 @@ def tally(root: BaseLayer, hardware: Hardware) -> dict[str, Node]:
             parent.children.append(visit.module_id)
     for node in reversed(nodes.values()):
         node.total.add(node.own)
+        peak = _integer(node.visit.largest.peak.bytes)
+        node.total.activation_bytes = max(node.total.activation_bytes, peak)
         if node.visit.parent_id is not None:
             nodes[node.visit.parent_id].total.add(node.total)
     return nodes
@@ -172,7 +174,7 @@ def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
         padded_tensor_core_flops=_padded(visit),
         dispatches=_integer(visit.dispatches()),
         synchronisations=_integer(visit.summed(metrics.synchronisations)),
-        activation_bytes=_integer(metrics.activation_bytes(visit.last)),
+        activation_bytes=_integer(metrics.activation_bytes(visit.largest)),
         weights={path: visit.modules * _integer(metrics.weight_bytes(visit.last))},
         parameters={path: visit.modules * _integer(metrics.num_parameters(visit.last))},
         kvcache={path: visit.modules * _integer(metrics.kvcache_bytes(visit.last))},

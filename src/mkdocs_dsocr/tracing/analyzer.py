@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Trace
+from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Peak, Trace
+from mkdocs_dsocr.tracing.memory import WatchedCache
 from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
 from mkdocs_dsocr.tracing.session import DeepSeekOCRSession
+
+T = TypeVar("T")
 
 
 class DeepseekOCRStaticAnalyzer:
@@ -67,7 +72,7 @@ class DeepseekOCRStaticAnalyzer:
         # On the CPU the counter knows no fused attention; the math kernel is made of products.
         kernels = [SDPBackend.MATH] if self.session.device == "cpu" else list(_ALL_KERNELS)
         operators = OperatorCounter(self.session.model)
-        run = self.session.prepare(shape)
+        run = self.session.prepare(shape, WatchedCache(operators.memory))
         with sdpa_kernel(kernels), counter, operators.watching():
             cache = run()
         products = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
@@ -77,6 +82,7 @@ class DeepseekOCRStaticAnalyzer:
             elementwise_flops=_by_path(shape, operators.elementwise_flops),
             eager_bytes=_by_path(shape, operators.eager_bytes),
             dispatches=_by_path(shape, operators.dispatches),
+            peaks=_by_path(shape, _named(operators.memory.peaks)),
             synchronisations=operators.synchronisations,
             unknown_operators=tuple(sorted(operators.unknown)),
             kvcache_bytes=cache.nbytes,
@@ -97,17 +103,22 @@ class DeepseekOCRStaticAnalyzer:
         return ".".join(p for p in (starts[top], rest) if p)
 
 
-def _by_path(shape: PassShape, counts: Mapping[str, int]) -> dict[str, int]:
+def _by_path(shape: PassShape, counts: Mapping[str, T]) -> dict[str, T]:
     """Return counts by module path, sorted, with what runs outside of a module's call."""
     paths = dict(counts)
-    everything = paths.pop(EVERYTHING, 0)
-    if shape.part != "language":
+    everything = paths.pop(EVERYTHING, None)
+    if everything is not None and shape.part != "language":
         # These passes call methods of the model: what they do is under no module's name.
         paths["model"] = everything
-    if "lm_head" in paths:
-        # The cast of the logits runs after the module; it is part of the LM head.
-        paths["lm_head"] = paths[""] - paths["model"]
     return dict(sorted(paths.items()))
+
+
+def _named(peaks: Mapping[str, Peak]) -> dict[str, Peak]:
+    """Return peaks that stand at the model where they stand outside of any module's call."""
+    return {
+        path: dataclasses.replace(peak, path="model") if peak.path == EVERYTHING else peak
+        for path, peak in peaks.items()
+    }
 
 
 _ALL_KERNELS = (

@@ -16,6 +16,7 @@ from torch.nn.modules.module import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mkdocs_dsocr.tracing.elementwise import COSTS, FREE
+from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.traffic import bytes_touched, launches, tensors
 
 COMPOSED: Final = frozenset(("einsum", "argsort", "layer_norm"))
@@ -23,6 +24,7 @@ COMPOSED: Final = frozenset(("einsum", "argsort", "layer_norm"))
 EVERYTHING: Final = "*"
 """Stands for all operators, also those of methods that no module call surrounds."""
 ATTENTION: Final = "scaled_dot_product_attention"
+LM_HEAD: Final = "lm_head"
 
 
 class OperatorCounter(TorchDispatchMode):
@@ -37,6 +39,8 @@ class OperatorCounter(TorchDispatchMode):
     ----------
     elementwise_flops, eager_bytes, dispatches
         By module path; under :data:`EVERYTHING` for all operators, whoever called them.
+    memory
+        The activations meanwhile, and their peak in each module.
     synchronisations
         Values that the host asked the device for.
     unknown
@@ -50,6 +54,7 @@ class OperatorCounter(TorchDispatchMode):
         self.dispatches: Counter[str] = Counter()
         self.synchronisations = 0
         self.unknown: set[str] = set()
+        self.memory = ActivationMemory(model, EVERYTHING)
         self._paths = {module: path for path, module in model.named_modules()}
         self._running = [EVERYTHING]
 
@@ -59,14 +64,20 @@ class OperatorCounter(TorchDispatchMode):
 
         def enter(module: nn.Module, args: Any) -> None:
             self._running.append(self._paths[module])
+            self.memory.enter(self._paths[module])
 
         def leave(module: nn.Module, args: Any, out: Any) -> None:
-            self._running.pop()
+            path = self._paths[module]
+            # The cast of the logits runs after the module: it is left when its caller is.
+            while path != LM_HEAD and self._running[-1] in (path, LM_HEAD):
+                self._running.pop()
+                self.memory.leave()
 
         hooks = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave))
         try:
             with self:
                 yield
+            self.memory.leave()
         finally:
             for hook in hooks:
                 hook.remove()
@@ -92,7 +103,9 @@ class OperatorCounter(TorchDispatchMode):
         if any(not t.is_cpu for t in inputs) and all(t.is_cpu for t in outputs):
             self.synchronisations += 1
             return
-        if not launches(name, inputs, outputs):
+        launched = launches(name, inputs, outputs)
+        self.memory.operator(inputs, outputs, launches=launched)
+        if not launched:
             return
         if name == ATTENTION and "attn_mask" in kwargs:
             args = (*args[:3], kwargs["attn_mask"])

@@ -79,9 +79,9 @@ class DeepSeekOCRSession:
         words = self.config.language.vocab_size
         return torch.randint(words, (batch, length), device=self.device)
 
-    def cache(self, batch: int, length: int) -> KVCache:
-        """Return a cache that holds `length` positions of every layer."""
-        cache = KVCache()
+    def cache(self, batch: int, length: int, cache: KVCache | None = None) -> KVCache:
+        """Return a cache (a new one, or `cache`) that holds `length` positions of every layer."""
+        cache = KVCache() if cache is None else cache
         language = self.config.language
         shape = (batch, language.num_key_value_heads, length, language.head_dim)
         for index in range(language.num_hidden_layers if length else 0):
@@ -103,8 +103,16 @@ class DeepSeekOCRSession:
         """Run one pass and return the cache that it leaves (empty for vision)."""
         return self.prepare(shape)()
 
-    def prepare(self, shape: PassShape) -> Callable[[], KVCache]:
-        """Make inputs for a pass, and return what runs it on them as often as wanted."""
+    def prepare(self, shape: PassShape, cache: KVCache | None = None) -> Callable[[], KVCache]:
+        """Make inputs for a pass, and return what runs it on them as often as wanted.
+
+        Parameters
+        ----------
+        shape
+            What the pass is fed.
+        cache
+            An empty cache to use instead of a plain one.
+        """
         model = self.model.model
         if shape.part == "vision":
             views = self.views(shape.views, shape.image_size)
@@ -112,7 +120,7 @@ class DeepSeekOCRSession:
         if shape.part == "projector":
             sam, clip = self._tower_outputs(shape)
             return self._call(lambda _: model.project(sam, clip, (shape.tiles_w, shape.tiles_h)))
-        past = self.cache(shape.batch, shape.kv_len - shape.q_len)
+        past = self.cache(shape.batch, shape.kv_len - shape.q_len, cache)
         hidden = self.config.language.hidden_size
         # The separator makes the last image token; how the views share the others is all the same.
         features = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
@@ -36,7 +36,7 @@ class GELU(BaseLayer):
     rows: Quantity = dim("N", "rows")
     width: Quantity = dim("m", "width of a row", "elements")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         why = "divide, erf, add and two multiplications."
         yield _activation("GELU(x)", costs.GELU, self.rows, self.width, why)
 
@@ -56,6 +56,6 @@ class SiLU(BaseLayer):
     rows: Quantity = dim("N", "rows")
     width: Quantity = dim("m", "width of a row", "elements")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         why = "negate, exp, add and divide."
         yield _activation("SiLU(x)", costs.SILU, self.rows, self.width, why)

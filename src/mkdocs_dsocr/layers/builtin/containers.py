@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, layer
-from mkdocs_dsocr.layers.operations import Operation
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, layer
 
 
 @layer
@@ -20,9 +19,11 @@ class ModuleList(BaseLayer):
         would_change="Only its items.",
     )
 
+    is_chain = True
+
     items: tuple[Child, ...]
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         yield from self.items
 
 
@@ -40,5 +41,5 @@ class Sequential(BaseLayer):
 
     items: tuple[Child, ...]
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         yield from self.items

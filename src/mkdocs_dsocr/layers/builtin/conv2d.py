@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
@@ -35,7 +35,7 @@ class Conv2d(BaseLayer):
         if self.bias:
             yield Parameter("bias", (self.out_channels,))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         outputs = self.views * self.side_out**2 * self.out_channels
         weight = self.out_channels * self.in_channels * self.kernel**2
         reads = [
@@ -85,5 +85,5 @@ class UnusedConv2d(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.out_channels, self.in_channels, self.kernel, self.kernel))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         yield from ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
@@ -24,16 +24,19 @@ class Embedding(BaseLayer):
     rows: Quantity = dim("N", "indices looked up")
     entries: Quantity = dim("V", "rows in the table")
     width: Quantity = dim("d", "width of a row", "elements")
+    constant: bool = False
 
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.entries, self.width))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         yield Operation(
             "pick rows",
             "embedding",
             reads=(
-                Tensor("indices", self.rows, "int64"),
+                Tensor(
+                    "indices", self.rows, "int64", "buffer" if self.constant else "activation"
+                ),
                 # The indices may all be the same.
                 Tensor("weight", self.rows * self.width, role="weight", at_least=self.width),
             ),

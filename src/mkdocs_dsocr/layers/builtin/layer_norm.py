@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
@@ -30,7 +30,7 @@ class LayerNorm(BaseLayer):
         yield Parameter("weight", (self.width,))
         yield Parameter("bias", (self.width,))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         elements = self.rows * self.width
         yield Operation(
             "layer norm",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
@@ -56,7 +56,7 @@ class Linear(BaseLayer):
         if self.bias:
             yield Parameter("bias", (self.d_out,))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         weight = Tensor("W", self.d_out * self.d_in, role="weight")
         yield _product(Product(self.rows, self.d_in, self.d_out), weight, self.bias)
 
@@ -87,7 +87,7 @@ class ExpertLinear(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.d_out, self.d_in), self.experts)
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         read, least = (n * self.d_out * self.d_in for n in (self.distinct, self.top_k))
         weight = Tensor("W", read, role="weight", at_least=least)
         # Each expert's rows are a product of their own.
@@ -121,7 +121,7 @@ class LMHead(BaseLayer):
     def boundary(self) -> Iterator[Tensor]:
         yield Tensor("logits", self.rows * self.d_out, "float32")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         weight = Tensor("W", self.d_out * self.d_in, role="weight")
         yield _product(Product(self.rows, self.d_in, self.d_out), weight)
         yield Operation(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Embedding, ModuleList
 from mkdocs_dsocr.layers.decoder import DeepseekV2RMSNorm
-from mkdocs_dsocr.layers.operations import Operation, Tensor, copy
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, MlpProjector, VitModel
 from mkdocs_dsocr.quantities import Quantity
 
@@ -53,9 +53,11 @@ class VisionPart(_ModelPart):
         yield Tensor("SAM's map", features * sam.out_channels)
         yield Tensor("CLIP's tokens", (features + clip.views) * clip.heads * clip.head_dim)
 
-    def forward(self) -> Iterator[Operation | Child]:
-        yield Child("sam_model", self.sam)
-        yield Child("vision_model", self.clip)
+    def forward(self) -> Iterator[Part]:
+        pixels, features, tokens = self.boundary()
+        yield Child("sam_model", self.sam, reads=(pixels,), writes=(features,))
+        yield Child("vision_model", self.clip, reads=(features,), writes=(tokens,))
+        yield keep(features)
 
 
 @layer
@@ -87,9 +89,10 @@ class ProjectorPart(_ModelPart):
         yield Tensor("features", rows * (self.clip_width + self.sam_width))
         yield Tensor("tokens", lines * (self.tiles_w * self.side + 1) * self.hidden_size)
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         rows = self.pages * self.tiles_w * self.tiles_h * self.side**2
         width = self.clip_width + self.sam_width
+        joined, projected = Tensor("joined", rows * width), Tensor("map", rows * self.hidden_size)
         yield Operation(
             "join CLIP's and SAM's features",
             "copy",
@@ -97,13 +100,16 @@ class ProjectorPart(_ModelPart):
                 Tensor("CLIP", rows * self.clip_width),
                 Tensor("SAM", rows * self.sam_width),
             ),
-            writes=(Tensor("joined", rows * width),),
+            writes=(joined,),
         )
-        yield Child("projector", MlpProjector(rows=rows, d_in=width, hidden_size=self.hidden_size))
+        projector = MlpProjector(rows=rows, d_in=width, hidden_size=self.hidden_size)
+        yield Child("projector", projector, reads=(joined,), writes=(projected,))
         if self.tiled:
+            projected, source = Tensor("map of all tiles", projected.elements), projected
             yield copy(
                 "tiles to one map",
-                rows * self.hidden_size,
+                source,
+                projected,
                 why="Rows of tiles side by side interleave; a single column of tiles is a view.",
             )
         lines = self.pages * self.tiles_h * self.side
@@ -112,7 +118,7 @@ class ProjectorPart(_ModelPart):
             "end each row with a newline token",
             "copy",
             reads=(
-                Tensor("map", rows * self.hidden_size),
+                projected,
                 Tensor("image_newline", self.hidden_size, role="weight"),
             ),
             writes=(Tensor("tokens", tokens * self.hidden_size),),
@@ -145,28 +151,38 @@ class LanguagePart(_ModelPart):
 
     def boundary(self) -> Iterator[Tensor]:
         yield Tensor("token ids", self.batch * self.q_len, "int64")
-        yield Tensor("image features", self.batch * self.image_tokens * self.hidden_size)
+        if self.has_images:
+            yield self._image_features()
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         rows = self.batch * self.q_len
-        yield Child(
-            "embed_tokens", Embedding(rows=rows, entries=self.vocab_size, width=self.hidden_size)
-        )
+        x, y, z = (Tensor(n, rows * self.hidden_size) for n in ("x", "layers(x)", "norm(y)"))
+        ids = Tensor("token ids", rows, "int64")
+        positions = Tensor("positions", self.q_len, "int64")
+        embed = Embedding(rows=rows, entries=self.vocab_size, width=self.hidden_size)
+        yield Child("embed_tokens", embed, reads=(ids,), writes=(x,))
         if self.has_images:
             yield from self._place_features(rows)
         yield Operation(
             "positions",
             "embedding",
-            writes=(Tensor("positions", self.q_len, "int64"),),
+            writes=(positions,),
             why="Counted up from the cache's length; all samples share them.",
         )
-        yield Child("layers", ModuleList(items=self.decoder_layers))
-        yield Child("norm", DeepseekV2RMSNorm(rows=rows, width=self.hidden_size))
+        layers = ModuleList(items=self.decoder_layers)
+        norm = DeepseekV2RMSNorm(rows=rows, width=self.hidden_size)
+        yield Child("layers", layers, reads=(x, positions), writes=(y,))
+        yield Child("norm", norm, reads=(y,), writes=(z,))
+        yield keep(positions)
+
+    def _image_features(self) -> Tensor:
+        # The last image token of a page is the separator, a parameter.
+        elements = self.batch * (self.image_tokens - 1) * self.hidden_size
+        return Tensor("image features", elements)
 
     def _place_features(self, rows: Quantity) -> Iterator[Operation]:
         """Yield what puts each page's image features in the place of its image tokens."""
         tokens = self.batch * self.image_tokens
-        views = self.batch * (self.image_tokens - 1) * self.hidden_size
         features = Tensor("features", tokens * self.hidden_size)
         mask = Tensor("mask", rows, "bool")
         separator = Tensor(
@@ -179,7 +195,7 @@ class LanguagePart(_ModelPart):
             (
                 "join views and separator",
                 "copy",
-                (Tensor("views", views), separator),
+                (self._image_features(), separator),
                 features,
                 "Local views, global view and one separator, for each page.",
             ),
@@ -189,7 +205,7 @@ class LanguagePart(_ModelPart):
                 "image features to their places",
                 "embedding",
                 (features, mask),
-                Tensor("embeddings", features.elements),
+                Tensor("embeddings", features.elements, view_of="x"),
                 "A masked scatter: reads the mask, writes only the image positions.",
             ),
         )
@@ -224,5 +240,5 @@ class DeepseekOCRForCausalLM(BaseLayer):
 
     items: tuple[Child, ...]
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         yield from self.items

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP
 from mkdocs_dsocr.layers.decoder.moe import DeepseekV2MoE
 from mkdocs_dsocr.layers.decoder.rms_norm import DeepseekV2RMSNorm
 from mkdocs_dsocr.layers.llama import LlamaFlashAttention2
-from mkdocs_dsocr.layers.operations import Operation, residual
+from mkdocs_dsocr.layers.operations import Tensor, residual
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -37,28 +37,33 @@ class _DecoderLayer(BaseLayer):
     def _mlp(self, rows: Quantity) -> BaseLayer:
         raise NotImplementedError
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         rows = self.batch * self.q_len
-        norm = DeepseekV2RMSNorm(rows=rows, width=self.hidden_size)
-        yield Child("input_layernorm", norm)
-        yield Child(
-            "self_attn",
-            LlamaFlashAttention2(
-                batch=self.batch,
-                q_len=self.q_len,
-                kv_len=self.kv_len,
-                hidden_size=self.hidden_size,
-                heads=self.heads,
-                kv_heads=self.kv_heads,
-                head_dim=self.head_dim,
-                cached=self.cached,
-                grouped=self.grouped,
-            ),
+        names = ("x", "norm(x)", "attn(norm(x))", "y", "norm(y)", "mlp(norm(y))", "z")
+        x, normed, attended, y, normed_y, mapped, z = (
+            Tensor(n, rows * self.hidden_size) for n in names
         )
-        yield residual(rows * self.hidden_size, "x + attn(norm(x))")
-        yield Child("post_attention_layernorm", norm)
-        yield Child("mlp", self._mlp(rows))
-        yield residual(rows * self.hidden_size, "x + mlp(norm(x))")
+        positions = Tensor("positions", self.q_len, "int64")
+        norm = DeepseekV2RMSNorm(rows=rows, width=self.hidden_size)
+        yield Child("input_layernorm", norm, reads=(x,), writes=(normed,))
+        yield Child("self_attn", self._attention(), reads=(normed, positions), writes=(attended,))
+        yield residual(x, attended, y, "x + attn(norm(x))")
+        yield Child("post_attention_layernorm", norm, reads=(y,), writes=(normed_y,))
+        yield Child("mlp", self._mlp(rows), reads=(normed_y,), writes=(mapped,))
+        yield residual(y, mapped, z, "y + mlp(norm(y))")
+
+    def _attention(self) -> LlamaFlashAttention2:
+        return LlamaFlashAttention2(
+            batch=self.batch,
+            q_len=self.q_len,
+            kv_len=self.kv_len,
+            hidden_size=self.hidden_size,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            cached=self.cached,
+            grouped=self.grouped,
+        )
 
 
 @layer
@@ -97,6 +102,7 @@ class MoEDecoderLayer(_DecoderLayer):
     top_k: Quantity = dim("k", "experts a token")
     shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
     distinct_experts: Quantity = dim("D", "distinct experts that get any token (an expectation)")
+    largest_load: Quantity = dim("L", "tokens of the expert that gets most")
     expert_count: int
 
     def _mlp(self, rows: Quantity) -> BaseLayer:
@@ -108,5 +114,6 @@ class MoEDecoderLayer(_DecoderLayer):
             top_k=self.top_k,
             shared_experts=self.shared_experts,
             distinct_experts=self.distinct_experts,
+            largest_load=self.largest_load,
             expert_count=self.expert_count,
         )

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ExpertLinear, Linear, SiLU
 from mkdocs_dsocr.layers.operations import Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
 
-def _gated(elements: Quantity) -> Operation:
-    return Operation(
-        "SiLU(gate) · up",
+def _swiglu(
+    layer: DeepseekV2MLP | RoutedExperts, wide: BaseLayer, narrow: BaseLayer
+) -> Iterator[Part]:
+    """Yield narrow(SiLU(wide(x)) · wide(x))."""
+    elements = layer.rows * layer.intermediate_size
+    x, y = (Tensor(n, layer.rows * layer.hidden_size) for n in ("x", "y"))
+    gate, activated, up, product = (
+        Tensor(n, elements) for n in ("gate", "SiLU(gate)", "up", "SiLU(gate) · up")
+    )
+    silu = SiLU(rows=layer.rows, width=layer.intermediate_size)
+    yield Child("gate_proj", wide, reads=(x,), writes=(gate,))
+    yield Child("act_fn", silu, reads=(gate,), writes=(activated,))
+    yield Child("up_proj", wide, reads=(x,), writes=(up,))
+    yield Operation(
+        product.name,
         "activation",
         elementwise_flops=elements,
-        reads=(Tensor("SiLU(gate)", elements), Tensor("up", elements)),
-        writes=(Tensor("y", elements),),
+        reads=(activated, up),
+        writes=(product,),
         why="The activation itself is the child act_fn.",
     )
+    yield Child("down_proj", narrow, reads=(product,), writes=(y,))
 
 
 @layer
@@ -41,16 +54,10 @@ class DeepseekV2MLP(BaseLayer):
     hidden_size: Quantity = dim("h", "hidden size", "elements")
     intermediate_size: Quantity = dim("m", "width inside the MLP", "elements")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         wide = Linear(rows=self.rows, d_in=self.hidden_size, d_out=self.intermediate_size)
-        yield Child("gate_proj", wide)
-        yield Child("act_fn", SiLU(rows=self.rows, width=self.intermediate_size))
-        yield Child("up_proj", wide)
-        yield _gated(self.rows * self.intermediate_size)
-        yield Child(
-            "down_proj",
-            Linear(rows=self.rows, d_in=self.intermediate_size, d_out=self.hidden_size),
-        )
+        narrow = Linear(rows=self.rows, d_in=self.intermediate_size, d_out=self.hidden_size)
+        yield from _swiglu(self, wide, narrow)
 
 
 @layer
@@ -74,12 +81,9 @@ class RoutedExperts(BaseLayer):
     distinct: Quantity = dim("D", "distinct experts that get any row (an expectation)")
     top_k: Quantity = dim("k", "experts a token: the fewest that get any row")
 
-    def forward(self) -> Iterator[Operation | Child]:
-        yield Child("gate_proj", self._linear(self.hidden_size, self.intermediate_size))
-        yield Child("act_fn", SiLU(rows=self.rows, width=self.intermediate_size))
-        yield Child("up_proj", self._linear(self.hidden_size, self.intermediate_size))
-        yield _gated(self.rows * self.intermediate_size)
-        yield Child("down_proj", self._linear(self.intermediate_size, self.hidden_size))
+    def forward(self) -> Iterator[Part]:
+        wide = self._linear(self.hidden_size, self.intermediate_size)
+        yield from _swiglu(self, wide, self._linear(self.intermediate_size, self.hidden_size))
 
     def _linear(self, d_in: Quantity, d_out: Quantity) -> ExpertLinear:
         return ExpertLinear(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ModuleList
 from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP, RoutedExperts
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
 from mkdocs_dsocr.patterns import indices
 from mkdocs_dsocr.quantities import Quantity, ratio
 
@@ -44,14 +45,14 @@ class MoEGate(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.experts, self.hidden_size))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         elements, weights = self.rows * self.hidden_size, self.experts * self.hidden_size
         scores, chosen = self.rows * self.experts, self.rows * self.top_k
         x32 = Tensor("x32", elements, "float32")
         w32 = Tensor("W32", weights, "float32")
         logits = Tensor("logits", scores, "float32")
         probabilities = Tensor("p", scores, "float32")
-        best = Tensor("best", chosen, "float32")
+        best, indices = Tensor("best", chosen, "float32"), Tensor("indices", chosen, "int64")
         yield Operation(
             "x as float32",
             "copy",
@@ -88,7 +89,7 @@ class MoEGate(BaseLayer):
             "routing",
             elementwise_flops=scores,
             reads=(probabilities,),
-            writes=(best, Tensor("indices", chosen, "int64")),
+            writes=(best, indices),
             kernel="select",
             why="At least one comparison for each score.",
         )
@@ -101,6 +102,7 @@ class MoEGate(BaseLayer):
             kernel="select",
             why="The factor is 1 here and is multiplied all the same.",
         )
+        yield keep(probabilities, best, indices)
 
 
 @layer
@@ -130,21 +132,34 @@ class DeepseekV2MoE(BaseLayer):
     top_k: Quantity = dim("k", "experts a token")
     shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
     distinct_experts: Quantity = dim("D", "distinct experts that get any token (an expectation)")
+    largest_load: Quantity = dim("L", "tokens of the expert that gets most")
     expert_count: int
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         routed = self.rows * self.top_k
-        yield Child(
-            "gate",
-            MoEGate(
-                rows=self.rows,
-                hidden_size=self.hidden_size,
-                experts=self.experts,
-                top_k=self.top_k,
-            ),
+        x, combined, shared, y = (
+            Tensor(n, self.rows * self.hidden_size) for n in ("x", "combined", "shared", "y")
         )
-        yield from self._dispatch(routed)
-        experts = RoutedExperts(
+        choices, weights = Tensor("indices", routed, "int64"), Tensor("weights", routed, "float32")
+        gate = MoEGate(
+            rows=self.rows, hidden_size=self.hidden_size, experts=self.experts, top_k=self.top_k
+        )
+        shared_experts = DeepseekV2MLP(
+            rows=self.rows,
+            hidden_size=self.hidden_size,
+            intermediate_size=self.shared_experts * self.moe_intermediate_size,
+        )
+        yield Child("gate", gate, reads=(x,), writes=(choices, weights))
+        yield from self._dispatch(choices)
+        yield self._experts(routed)
+        yield from self._combine(routed)
+        yield Child("shared_experts", shared_experts, reads=(x,), writes=(shared,))
+        yield residual(combined, shared, y, "routed + shared")
+        yield keep(choices, weights)
+
+    def _experts(self, routed: Quantity) -> Child:
+        """Return the routed experts: their work together, and the one with most rows."""
+        together = RoutedExperts(
             rows=routed,
             hidden_size=self.hidden_size,
             intermediate_size=self.moe_intermediate_size,
@@ -152,32 +167,25 @@ class DeepseekV2MoE(BaseLayer):
             distinct=self.distinct_experts,
             top_k=self.top_k,
         )
-        pattern = indices(range(self.expert_count))
-        active = self.distinct_experts
-        items = (Child(pattern, experts, self.expert_count, "parfor", active=active),)
-        yield Child("experts", ModuleList(items=items))
-        yield from self._combine(routed)
-        yield Child(
-            "shared_experts",
-            DeepseekV2MLP(
-                rows=self.rows,
-                hidden_size=self.hidden_size,
-                intermediate_size=self.shared_experts * self.moe_intermediate_size,
-            ),
+        each = Child(
+            indices(range(self.expert_count)),
+            together,
+            self.expert_count,
+            "parfor",
+            active=self.distinct_experts,
+            largest=dataclasses.replace(together, rows=self.largest_load),
         )
-        elements = self.rows * self.hidden_size
-        yield Operation(
-            "routed + shared",
-            "residual",
-            elementwise_flops=elements,
-            reads=(Tensor("combined", elements), Tensor("shared", elements)),
-            writes=(Tensor("y", elements),),
+        elements = self.largest_load * self.hidden_size
+        return Child(
+            "experts",
+            ModuleList(items=(each,)),
+            reads=(Tensor("x, of one expert", elements, view_of="x, sorted"),),
+            writes=(Tensor("result", elements, view_of="results"),),
         )
 
-    def _dispatch(self, routed: Quantity) -> Iterator[Operation]:
+    def _dispatch(self, chosen: Tensor) -> Iterator[Operation]:
         """Yield the operations that bring each expert its tokens."""
-        table = self.rows * self.experts
-        chosen = Tensor("indices", routed, "int64")
+        table, routed = self.rows * self.experts, chosen.elements
         ones = Tensor("chosen", table, "int64")
         order, source = Tensor("order", routed, "int64"), Tensor("source", routed, "int64")
         elements = routed * self.hidden_size
@@ -218,28 +226,32 @@ class DeepseekV2MoE(BaseLayer):
         yield Operation(
             "gather tokens",
             "routing",
-            reads=(source, Tensor("x, picked", elements)),
+            reads=(source, Tensor("x, picked", elements, view_of="x")),
             writes=(Tensor("x, sorted", elements),),
             kernel="gather",
             why="k copies of every token, in the order of the experts.",
         )
 
-    def _combine(self, routed: Quantity) -> Iterator[Operation]:
+    def _combine(self, routed: Quantity) -> Iterator[Part]:
         """Yield the operations that bring the experts' results back to their tokens."""
         elements, out = routed * self.hidden_size, self.rows * self.hidden_size
         joined, placed = Tensor("joined", elements), Tensor("placed", elements)
-        wide, weighted = (Tensor(n, elements, "float32") for n in ("placed32", "weighted"))
+        wide = Tensor("placed32", elements, "float32")
+        weighted = Tensor("weighted", elements, "float32", view_of=wide.name)
+        results, order = Tensor("results", elements), Tensor("order", routed, "int64")
+        gathered = Tensor("x, sorted", elements)
+        chosen = Tensor("chosen", self.rows * self.experts, "int64")
         mixed = Tensor("sum", out, "float32")
         yield Operation(
             "join the experts' results",
             "routing",
-            reads=(Tensor("results", elements),),
+            reads=(results,),
             writes=(joined,),
         )
         yield Operation(
             "scatter to their places",
             "routing",
-            reads=(Tensor("order", routed, "int64"), joined),
+            reads=(order, joined),
             writes=(placed,),
             kernel="combine",
         )
@@ -269,3 +281,4 @@ class DeepseekV2MoE(BaseLayer):
             writes=(Tensor("combined", out),),
             kernel="combine",
         )
+        yield keep(chosen, order, gathered, results, joined, placed)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
-from mkdocs_dsocr.layers.operations import DType, Operation, Tensor
+from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import DType, Operation, Tensor, keep
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -28,7 +28,7 @@ class DeepseekV2RMSNorm(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.width,))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         elements = self.rows * self.width
 
         def tensor(name: str, rows_only: bool = False, dtype: DType = "float32") -> Tensor:
@@ -57,3 +57,4 @@ class DeepseekV2RMSNorm(BaseLayer):
                 writes=(write,),
                 kernel="RMSNorm",
             )
+        yield keep(mean, scaled)

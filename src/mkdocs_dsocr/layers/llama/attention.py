@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
 from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -47,22 +47,27 @@ class LlamaFlashAttention2(BaseLayer):
         yield Tensor("keys", elements, role="kv_cache")
         yield Tensor("values", elements, role="kv_cache")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         rows = self.batch * self.q_len
         q_width, kv_width = self.heads * self.head_dim, self.kv_heads * self.head_dim
         queries = self.batch * self.heads * self.q_len
         pairs = queries * self.kv_len
-        yield Child("q_proj", Linear(rows=rows, d_in=self.hidden_size, d_out=q_width))
-        yield Child("k_proj", Linear(rows=rows, d_in=self.hidden_size, d_out=kv_width))
-        yield Child("v_proj", Linear(rows=rows, d_in=self.hidden_size, d_out=kv_width))
-        yield Child(
-            "rotary_emb",
-            LlamaRotaryEmbedding(batch=self.batch, q_len=self.q_len, head_dim=self.head_dim),
-        )
+        x, y = (Tensor(n, rows * self.hidden_size) for n in ("x", "y"))
+        q, rotated, o = (Tensor(n, rows * q_width) for n in ("q", "rotated q", "o"))
+        k, v = (Tensor(n, rows * kv_width) for n in ("k", "v"))
+        angles = [Tensor(n, rows * self.head_dim) for n in ("cos", "sin")]
+        positions = Tensor("positions", self.q_len, "int64")
+        rotary = LlamaRotaryEmbedding(batch=self.batch, q_len=self.q_len, head_dim=self.head_dim)
+        for tensor, width in ((q, q_width), (k, kv_width), (v, kv_width)):
+            linear = Linear(rows=rows, d_in=self.hidden_size, d_out=width)
+            yield Child(f"{tensor.name}_proj", linear, reads=(x,), writes=(tensor,))
+        yield Child("rotary_emb", rotary, reads=(positions,), writes=tuple(angles))
         for name, heads in (("q", self.heads), ("k", self.kv_heads)):
             yield from self._rotate(name, rows, heads)
+        yield keep(q, k)
         if self.cached:
             yield from self._append(rows * kv_width)
+        yield keep(v)
         keys, values = self.kv_cache()
         if self.grouped:
             yield from self._repeat(keys, values, self.batch * self.kv_len * q_width)
@@ -80,13 +85,15 @@ class LlamaFlashAttention2(BaseLayer):
             causal_matmul_flops=4 * self._causal_pairs() * self.head_dim,
             elementwise_flops=costs.SOFTMAX * pairs,
             unit="tensor",
-            reads=(Tensor("rotated q", rows * q_width), keys, values),
-            writes=(Tensor("o", rows * q_width),),
+            reads=(rotated, keys, values),
+            writes=(o,),
             kernel="FlashAttention",
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs. "
             "One kernel reads q and the whole cache, writes the output, and keeps scores on chip.",
         )
-        yield Child("o_proj", Linear(rows=rows, d_in=q_width, d_out=self.hidden_size))
+        o_proj = Linear(rows=rows, d_in=q_width, d_out=self.hidden_size)
+        yield Child("o_proj", o_proj, reads=(o,), writes=(y,))
+        yield keep(*angles, rotated, keys, values)
 
     def _causal_pairs(self) -> Quantity:
         """Return the pairs that a causal mask leaves: all old positions, and half of the new."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
+from mkdocs_dsocr.layers.base import BaseLayer, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -28,12 +28,12 @@ class LlamaRotaryEmbedding(BaseLayer):
     q_len: Quantity = dim("S", "positions a sample", "tokens")
     head_dim: Quantity = dim("d", "width of a head", "elements")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         positions = self.batch * self.q_len
         half = exact_div(self.head_dim, 2)
         angles = Tensor("angles", positions * half, "float32")
         doubled = Tensor("angles, twice", positions * self.head_dim, "float32")
-        inv_freq = Tensor("inv_freq", half, "float32")
+        inv_freq = Tensor("inv_freq", half, "float32", "buffer")
         yield Operation(
             "positions as float32",
             "copy",
@@ -55,9 +55,12 @@ class LlamaRotaryEmbedding(BaseLayer):
         yield Operation(
             "angles for both halves", "copy", reads=(angles,), writes=(doubled,), kernel="angles"
         )
-        for function in ("cos", "sin"):
-            value = Tensor(function, doubled.elements, "float32")
-            scaled = Tensor(f"{function}, scaled", doubled.elements, "float32")
+        scaled = [
+            Tensor(f"{f}, scaled", doubled.elements, "float32") for f in ("cos", "sin")
+        ]
+        outputs = [Tensor(f, doubled.elements) for f in ("cos", "sin")]
+        for function, write in zip(("cos", "sin"), scaled, strict=True):
+            value = Tensor(f"{function} of the angles", doubled.elements, "float32")
             yield Operation(
                 function,
                 "rope",
@@ -71,14 +74,16 @@ class LlamaRotaryEmbedding(BaseLayer):
                 "rope",
                 elementwise_flops=positions * self.head_dim,
                 reads=(value,),
-                writes=(scaled,),
+                writes=(write,),
                 kernel="angles",
                 why="The attention scaling is 1 here and is multiplied all the same.",
             )
+        for read, output in zip(scaled, outputs, strict=True):
             yield Operation(
-                f"{function} as bfloat16",
+                f"{output.name} as bfloat16",
                 "copy",
-                reads=(scaled,),
-                writes=(Tensor(f"{function}, out", doubled.elements),),
+                reads=(read,),
+                writes=(output,),
                 kernel="angles",
             )
+        yield keep(angles, doubled, *scaled, *outputs)

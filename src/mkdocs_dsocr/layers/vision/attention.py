@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -43,27 +43,31 @@ class Attention(BaseLayer):
         yield Parameter("rel_pos_h", (2 * self.table_side - 1, self.head_dim))
         yield Parameter("rel_pos_w", (2 * self.table_side - 1, self.head_dim))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         width = self.heads * self.head_dim
         tokens = self.windows * self.side**2
         elements = tokens * width
         rows = self.windows * self.heads * self.side**2
         pairs = rows * self.side**2
-        q = Tensor("q", elements)
+        x, y, attended = (Tensor(n, elements) for n in ("x", "y", "o"))
+        qkv, part_of = Tensor("qkv", 3 * elements), "qkv" if self.single else ""
+        q, kv = (Tensor(n, k * elements, view_of=part_of) for n, k in (("q", 1), ("kv", 2)))
 
-        yield Child("qkv", Linear(rows=tokens, d_in=width, d_out=3 * width, bias=True))
+        project = Linear(rows=tokens, d_in=width, d_out=3 * width, bias=True)
+        yield Child("qkv", project, reads=(x,), writes=(qkv,))
         if not self.single:
             yield Operation(
                 "split q, k, v by head",
                 "copy",
-                reads=(Tensor("qkv", 3 * elements),),
-                writes=(q, Tensor("kv", 2 * elements)),
+                reads=(qkv,),
+                writes=(q, kv),
                 why="The permutation to [3, B·H, n², d] is made contiguous; for a single square it "
                 "is a view.",
             )
         for axis in ("h", "w"):
             yield from self._table(axis)
             yield from self._relative_scores(axis, q, rows)
+        bias = Tensor("bias", pairs)
         rel_h, rel_w = (Tensor(f"rel_{axis}", rows * self.side) for axis in ("h", "w"))
         for product in (rel_h, rel_w):
             yield Operation(
@@ -80,7 +84,7 @@ class Attention(BaseLayer):
             "attention",
             elementwise_flops=pairs,
             reads=(rel_h, rel_w),
-            writes=(Tensor("bias", pairs),),
+            writes=(bias,),
             kernel="bias",
             why="Broadcast to every pair of tokens: the largest tensor of the layer.",
         )
@@ -93,12 +97,14 @@ class Attention(BaseLayer):
             ),
             elementwise_flops=(costs.SOFTMAX + 1) * pairs,
             unit="tensor",
-            reads=(q, Tensor("kv", 2 * elements), Tensor("bias", pairs)),
-            writes=(Tensor("o", elements),),
+            reads=(q, kv, bias),
+            writes=(attended,),
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the bias's addition "
             "for each pair.",
         )
-        yield Child("proj", Linear(rows=tokens, d_in=width, d_out=width, bias=True))
+        proj = Linear(rows=tokens, d_in=width, d_out=width, bias=True)
+        yield Child("proj", proj, reads=(attended,), writes=(y,))
+        yield keep(qkv, q, kv, rel_h, rel_w, bias)
 
     def _relative_scores(self, axis: str, q: Tensor, rows: Quantity) -> Iterator[Operation]:
         """Yield the product of the queries with one axis's relative positions."""
@@ -125,7 +131,7 @@ class Attention(BaseLayer):
             "tokens.",
         )
 
-    def _table(self, axis: str) -> Iterator[Operation]:
+    def _table(self, axis: str) -> Iterator[Part]:
         """Yield the gather of one axis's relative positions, resized first where needed."""
         kernel, pairs = f"table {axis}", self.side**2
         source = Tensor(f"rel_pos_{axis}", (2 * self.table_side - 1) * self.head_dim, role="weight")
@@ -140,7 +146,10 @@ class Attention(BaseLayer):
             "embedding",
             elementwise_flops=pairs,
             # Both operands are the same places, once as a column and once as a row.
-            reads=(places, Tensor(f"places_{axis} as a row", self.side, "int64")),
+            reads=(
+                places,
+                Tensor(f"places_{axis} as a row", self.side, "int64", view_of=places.name),
+            ),
             writes=(difference,),
             kernel=kernel,
         )
@@ -164,6 +173,7 @@ class Attention(BaseLayer):
             kernel=kernel,
             why="Row i − j + n − 1 of the table for each pair (i, j) of an axis.",
         )
+        yield keep(places)
 
     def _resized(self, axis: str, source: Tensor) -> Iterator[Operation]:
         entries = (2 * self.side - 1) * self.head_dim

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import LayerNorm
 from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, residual
 from mkdocs_dsocr.layers.vision.attention import Attention
@@ -15,6 +15,21 @@ BLOCK = (
     "SAM's pre-norm transformer block: attention over the whole view or within windows, then an "
     "MLP, each with a residual."
 )
+
+
+def _block(block: GlobalBlock | WindowBlock, attend: Iterable[Part]) -> Iterator[Part]:
+    """Yield what both kinds of block share: norms, residuals and the MLP around `attend`."""
+    width, rows = block.heads * block.head_dim, block.views * block.grid**2
+    names = ("x", "norm1(x)", "attn(norm1(x))", "y", "norm2(y)", "mlp(norm2(y))", "z")
+    x, normed, attended, y, normed_y, mapped, z = (Tensor(n, rows * width) for n in names)
+    norm = LayerNorm(rows=rows, width=width)
+    mlp = MLPBlock(rows=rows, width=width, hidden=block.mlp_hidden)
+    yield Child("norm1", norm, reads=(x,), writes=(normed,))
+    yield from attend
+    yield residual(x, attended, y, "x + attn(norm1(x))")
+    yield Child("norm2", norm, reads=(y,), writes=(normed_y,))
+    yield Child("mlp", mlp, reads=(normed_y,), writes=(mapped,))
+    yield residual(y, mapped, z, "y + mlp(norm2(y))")
 
 
 @layer
@@ -40,18 +55,9 @@ class GlobalBlock(BaseLayer):
     resize: bool = False
     single: bool = False
 
-    def forward(self) -> Iterator[Operation | Child]:
-        width = self.heads * self.head_dim
-        tokens = self.views * self.grid**2
-        yield Child("norm1", LayerNorm(rows=tokens, width=width))
-        yield Child("attn", self._attention())
-        yield residual(tokens * width, "x + attn(norm1(x))")
-        yield Child("norm2", LayerNorm(rows=tokens, width=width))
-        yield Child("mlp", MLPBlock(rows=tokens, width=width, hidden=self.mlp_hidden))
-        yield residual(tokens * width, "x + mlp(norm2(x))")
-
-    def _attention(self) -> Attention:
-        return Attention(
+    def forward(self) -> Iterator[Part]:
+        elements = self.views * self.grid**2 * self.heads * self.head_dim
+        attention = Attention(
             windows=self.views,
             side=self.grid,
             heads=self.heads,
@@ -60,6 +66,9 @@ class GlobalBlock(BaseLayer):
             resize=self.resize,
             single=self.single,
         )
+        normed, attended = (Tensor(n, elements) for n in ("norm1(x)", "attn(norm1(x))"))
+        attend = Child("attn", attention, reads=(normed,), writes=(attended,))
+        yield from _block(self, (attend,))
 
 
 @layer
@@ -91,38 +100,35 @@ class WindowBlock(BaseLayer):
     partitioned: bool = True
     single: bool = False
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
+        yield from _block(self, self._in_windows())
+
+    def _in_windows(self) -> Iterator[Operation | Child]:
+        """Yield the attention and the copies before and after it."""
         width = self.heads * self.head_dim
-        tokens = self.views * self.grid**2
+        elements = self.views * self.grid**2 * width
         windows = self.views * ceil_div(self.grid, self.window) ** 2
         inside = windows * self.window**2 * width
-        yield Child("norm1", LayerNorm(rows=tokens, width=width))
-        if self.padded:
-            yield Operation(
-                "pad the grid",
-                "copy",
-                reads=(Tensor("n", tokens * width),),
-                writes=(Tensor("padded", inside),),
-                why="Zeros up to the next multiple of the window.",
-            )
-        if self.partitioned:
-            yield copy("partition into windows", inside)
-        yield Child(
-            "attn",
-            Attention(
-                windows=windows,
-                side=self.window,
-                heads=self.heads,
-                head_dim=self.head_dim,
-                table_side=self.window,
-                single=self.single,
-            ),
+        attention = Attention(
+            windows=windows,
+            side=self.window,
+            heads=self.heads,
+            head_dim=self.head_dim,
+            table_side=self.window,
+            single=self.single,
         )
-        if self.partitioned:
-            yield copy("windows back to the grid", inside)
+        x, last = Tensor("norm1(x)", elements), Tensor("attn(norm1(x))", elements)
         if self.padded:
-            yield copy("cut the padding off", tokens * width)
-        yield residual(tokens * width, "x + attn(norm1(x))")
-        yield Child("norm2", LayerNorm(rows=tokens, width=width))
-        yield Child("mlp", MLPBlock(rows=tokens, width=width, hidden=self.mlp_hidden))
-        yield residual(tokens * width, "x + mlp(norm2(x))")
+            x, source = Tensor("padded", inside), x
+            yield copy("pad the grid", source, x, "Zeros up to the next multiple of the window.")
+        if self.partitioned:
+            x, source = Tensor("windows", inside), x
+            yield copy("partition into windows", source, x)
+        out = Tensor("attended", inside) if self.padded or self.partitioned else last
+        yield Child("attn", attention, reads=(x,), writes=(out,))
+        if self.partitioned:
+            out, source = (Tensor("grid", inside) if self.padded else last), out
+            yield copy("windows back to the grid", source, out)
+        if self.padded:
+            # What is cut off is not read.
+            yield copy("cut the padding off", Tensor("inside", elements, view_of=out.name), last)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Embedding, LayerNorm, Linear, ModuleList, UnusedConv2d
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, residual
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
 from mkdocs_dsocr.layers.vision.mlp import NoTPFeedForward
 from mkdocs_dsocr.patterns import indices
@@ -42,7 +42,7 @@ class CLIPVisionEmbeddings(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("class_embedding", (self.width,))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         features = self.views * self.side**2 * self.width
         elements = self.views * (self.side**2 + 1) * self.width
         entries = self.table_side**2 + 1
@@ -50,6 +50,7 @@ class CLIPVisionEmbeddings(BaseLayer):
             "patch_embedding",
             UnusedConv2d(in_channels=self.in_channels, out_channels=self.width, kernel=self.patch),
         )
+        tokens, positions = Tensor("tokens", elements), Tensor("table", entries * self.width)
         yield Operation(
             "class token, then features",
             "copy",
@@ -57,28 +58,29 @@ class CLIPVisionEmbeddings(BaseLayer):
                 Tensor("features", features),
                 Tensor("class_embedding", self.width, role="weight"),
             ),
-            writes=(Tensor("tokens", elements),),
+            writes=(tokens,),
             why="The class token is expanded over the views: its storage is read once.",
         )
-        yield Child(
-            "position_embedding", Embedding(rows=entries, entries=entries, width=self.width)
-        )
-        positions = Tensor("table", entries * self.width)
+        embedding = Embedding(rows=entries, entries=entries, width=self.width, constant=True)
+        yield Child("position_embedding", embedding, writes=(positions,))
         if self.resize:
-            table = Tensor("table", self.table_side**2 * self.width)
-            yield from resize_table(self.table_side, self.side, self.width, table, "resized")
+            square = Tensor("square", self.table_side**2 * self.width, view_of="table")
+            yield from resize_table(self.table_side, self.side, self.width, square, "resized")
             positions = Tensor("positions", (self.side**2 + 1) * self.width)
             yield Operation(
                 "class position, then resized ones",
                 "copy",
-                reads=(Tensor("resized", self.side**2 * self.width), Tensor("class", self.width)),
+                reads=(
+                    Tensor("resized", self.side**2 * self.width),
+                    Tensor("class", self.width, view_of="table"),
+                ),
                 writes=(positions,),
             )
         yield Operation(
             "tokens + positions",
             "embedding",
             elementwise_flops=elements,
-            reads=(Tensor("tokens", elements), positions),
+            reads=(tokens, positions),
             writes=(Tensor("y", elements),),
         )
 
@@ -102,12 +104,15 @@ class NoTPAttention(BaseLayer):
     heads: Quantity = dim("H", "attention heads")
     head_dim: Quantity = dim("d", "width of a head", "elements")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         width = self.heads * self.head_dim
         rows = self.views * self.seq_len
         queries = self.views * self.heads * self.seq_len
         pairs = queries * self.seq_len
-        yield Child("qkv_proj", Linear(rows=rows, d_in=width, d_out=3 * width, bias=True))
+        x, o, y = (Tensor(n, rows * width) for n in ("x", "o", "y"))
+        qkv = Tensor("qkv", 3 * rows * width)
+        project = Linear(rows=rows, d_in=width, d_out=3 * width, bias=True)
+        yield Child("qkv_proj", project, reads=(x,), writes=(qkv,))
         yield Operation(
             "scaled dot-product attention",
             "attention",
@@ -117,11 +122,13 @@ class NoTPAttention(BaseLayer):
             ),
             elementwise_flops=costs.SOFTMAX * pairs,
             unit="tensor",
-            reads=(Tensor("qkv", 3 * rows * width),),
-            writes=(Tensor("o", rows * width),),
+            reads=(qkv,),
+            writes=(o,),
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs.",
         )
-        yield Child("out_proj", Linear(rows=rows, d_in=width, d_out=width, bias=True))
+        out_proj = Linear(rows=rows, d_in=width, d_out=width, bias=True)
+        yield Child("out_proj", out_proj, reads=(o,), writes=(y,))
+        yield keep(qkv)
 
 
 @layer
@@ -142,18 +149,22 @@ class NoTPTransformerBlock(BaseLayer):
     head_dim: Quantity = dim("d", "width of a head", "elements")
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         width = self.heads * self.head_dim
         rows = self.views * self.seq_len
         attention = NoTPAttention(
             views=self.views, seq_len=self.seq_len, heads=self.heads, head_dim=self.head_dim
         )
-        yield Child("layer_norm1", LayerNorm(rows=rows, width=width))
-        yield Child("self_attn", attention)
-        yield residual(rows * width, "x + attn(norm1(x))")
-        yield Child("layer_norm2", LayerNorm(rows=rows, width=width))
-        yield Child("mlp", NoTPFeedForward(rows=rows, width=width, hidden=self.mlp_hidden))
-        yield residual(rows * width, "x + mlp(norm2(x))")
+        names = ("x", "norm1(x)", "attn(norm1(x))", "y", "norm2(y)", "mlp(norm2(y))", "z")
+        x, normed, attended, y, normed_y, mapped, z = (Tensor(n, rows * width) for n in names)
+        norm = LayerNorm(rows=rows, width=width)
+        mlp = NoTPFeedForward(rows=rows, width=width, hidden=self.mlp_hidden)
+        yield Child("layer_norm1", norm, reads=(x,), writes=(normed,))
+        yield Child("self_attn", attention, reads=(normed,), writes=(attended,))
+        yield residual(x, attended, y, "x + attn(norm1(x))")
+        yield Child("layer_norm2", norm, reads=(y,), writes=(normed_y,))
+        yield Child("mlp", mlp, reads=(normed_y,), writes=(mapped,))
+        yield residual(y, mapped, z, "y + mlp(norm2(y))")
 
 
 @layer
@@ -175,7 +186,7 @@ class NoTPTransformer(BaseLayer):
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
     depth: int
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         block = NoTPTransformerBlock(
             views=self.views,
             seq_len=self.seq_len,
@@ -184,7 +195,9 @@ class NoTPTransformer(BaseLayer):
             mlp_hidden=self.mlp_hidden,
         )
         items = (Child(indices(range(self.depth)), block, self.depth, "for"),)
-        yield Child("layers", ModuleList(items=items))
+        elements = self.views * self.seq_len * self.heads * self.head_dim
+        x, y = Tensor("x", elements), Tensor("y", elements)
+        yield Child("layers", ModuleList(items=items), reads=(x,), writes=(y,))
 
 
 @layer
@@ -210,30 +223,30 @@ class VitModel(BaseLayer):
     depth: int
     resize: bool
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         width = self.heads * self.head_dim
         seq_len = self.side**2 + 1
-        yield Child(
-            "embeddings",
-            CLIPVisionEmbeddings(
-                views=self.views,
-                side=self.side,
-                width=width,
-                table_side=self.table_side,
-                in_channels=self.in_channels,
-                patch=self.patch,
-                resize=self.resize,
-            ),
+        elements = self.views * seq_len * width
+        features = Tensor("features", self.views * self.side**2 * width)
+        embedded, normed, y = (Tensor(n, elements) for n in ("embedded", "normed", "y"))
+        embeddings = CLIPVisionEmbeddings(
+            views=self.views,
+            side=self.side,
+            width=width,
+            table_side=self.table_side,
+            in_channels=self.in_channels,
+            patch=self.patch,
+            resize=self.resize,
         )
-        yield Child("pre_layrnorm", LayerNorm(rows=self.views * seq_len, width=width))
-        yield Child(
-            "transformer",
-            NoTPTransformer(
-                views=self.views,
-                seq_len=seq_len,
-                heads=self.heads,
-                head_dim=self.head_dim,
-                mlp_hidden=self.mlp_hidden,
-                depth=self.depth,
-            ),
+        transformer = NoTPTransformer(
+            views=self.views,
+            seq_len=seq_len,
+            heads=self.heads,
+            head_dim=self.head_dim,
+            mlp_hidden=self.mlp_hidden,
+            depth=self.depth,
         )
+        norm = LayerNorm(rows=self.views * seq_len, width=width)
+        yield Child("embeddings", embeddings, reads=(features,), writes=(embedded,))
+        yield Child("pre_layrnorm", norm, reads=(embedded,), writes=(normed,))
+        yield Child("transformer", transformer, reads=(normed,), writes=(y,))

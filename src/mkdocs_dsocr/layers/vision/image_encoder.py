@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d, ModuleList, Sequential
-from mkdocs_dsocr.layers.operations import Operation, Tensor, copy
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
 from mkdocs_dsocr.layers.vision.block import GlobalBlock, WindowBlock
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
 from mkdocs_dsocr.layers.vision.layer_norm2d import LayerNorm2d
@@ -54,19 +54,19 @@ class ImageEncoderViT(BaseLayer):
         width = self.heads * self.head_dim
         yield Parameter("pos_embed", (1, self.table_side, self.table_side, width))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         width = self.heads * self.head_dim
         elements = self.views * self.grid**2 * width
-        yield Child(
-            "patch_embed",
-            PatchEmbed(
-                views=self.views,
-                in_channels=self.in_channels,
-                width=width,
-                patch=self.patch,
-                grid=self.grid,
-            ),
+        pixels = Tensor("pixels", self.views * (self.patch * self.grid) ** 2 * self.in_channels)
+        patches, x, y = (Tensor(n, elements) for n in ("patches", "x", "blocks(x)"))
+        embed = PatchEmbed(
+            views=self.views,
+            in_channels=self.in_channels,
+            width=width,
+            patch=self.patch,
+            grid=self.grid,
         )
+        yield Child("patch_embed", embed, reads=(pixels,), writes=(patches,))
         positions = Tensor("pos_embed", self.table_side**2 * width, role="weight")
         if self.resize:
             yield from resize_table(self.table_side, self.grid, width, positions, "positions")
@@ -75,19 +75,29 @@ class ImageEncoderViT(BaseLayer):
             "patches + positions",
             "embedding",
             elementwise_flops=elements,
-            reads=(Tensor("patches", elements), positions),
-            writes=(Tensor("x", elements),),
+            reads=(patches, positions),
+            writes=(x,),
         )
-        yield Child("blocks", ModuleList(items=tuple(self._blocks())))
-        yield Child("neck", Sequential(items=tuple(self._neck())))
+        blocks = ModuleList(items=tuple(self._blocks()))
+        yield Child("blocks", blocks, reads=(x,), writes=(y,))
+        yield from self._downsample(y)
+
+    def _downsample(self, y: Tensor) -> Iterator[Part]:
         half, quarter = ceil_div(self.grid, 2), ceil_div(ceil_div(self.grid, 2), 2)
-        yield Child("net_2", self._conv(self.neck_channels, self.mid_channels, 3, half, self.grid))
-        yield copy(
-            "clone",
-            self.views * half**2 * self.mid_channels,
-            why="The model clones net_2's output before net_3 reads it.",
+        narrow = Tensor("neck(y)", self.views * self.grid**2 * self.neck_channels)
+        halved, cloned = (
+            Tensor(n, self.views * half**2 * self.mid_channels) for n in ("net_2(y)", "clone")
         )
-        yield Child("net_3", self._conv(self.mid_channels, self.out_channels, 3, quarter, half))
+        features = Tensor("features", self.views * quarter**2 * self.out_channels)
+        net_2 = self._conv(self.neck_channels, self.mid_channels, 3, half, self.grid)
+        net_3 = self._conv(self.mid_channels, self.out_channels, 3, quarter, half)
+        neck = Sequential(items=tuple(self._neck()))
+        yield Child("neck", neck, reads=(y,), writes=(narrow,))
+        yield Child("net_2", net_2, reads=(narrow,), writes=(halved,))
+        why = "The model clones net_2's output before net_3 reads it."
+        yield copy("clone", halved, cloned, why)
+        yield Child("net_3", net_3, reads=(cloned,), writes=(features,))
+        yield keep(halved)
 
     def _blocks(self) -> Iterator[Child]:
         in_windows = [i for i in range(self.depth) if i not in self.global_blocks]
@@ -115,13 +125,16 @@ class ImageEncoderViT(BaseLayer):
 
     def _neck(self) -> Iterator[Child]:
         width = self.heads * self.head_dim
+        pixels = self.views * self.grid**2
+        x = Tensor("x", pixels * width)
+        a, b, c, y = (Tensor(n, pixels * self.neck_channels) for n in ("a", "b", "c", "y"))
         norm = LayerNorm2d(views=self.views, channels=self.neck_channels, side=self.grid)
-        yield Child("0", self._conv(width, self.neck_channels, 1, self.grid, self.grid))
-        yield Child("1", norm)
-        yield Child(
-            "2", self._conv(self.neck_channels, self.neck_channels, 3, self.grid, self.grid)
-        )
-        yield Child("3", norm)
+        first = self._conv(width, self.neck_channels, 1, self.grid, self.grid)
+        second = self._conv(self.neck_channels, self.neck_channels, 3, self.grid, self.grid)
+        yield Child("0", first, reads=(x,), writes=(a,))
+        yield Child("1", norm, reads=(a,), writes=(b,))
+        yield Child("2", second, reads=(b,), writes=(c,))
+        yield Child("3", norm, reads=(c,), writes=(y,))
 
     def _conv(
         self, c_in: Quantity, c_out: Quantity, kernel: int, side_out: Quantity, side_in: Quantity

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Rationale, dim, layer
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Tensor, keep
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -31,7 +31,7 @@ class LayerNorm2d(BaseLayer):
         yield Parameter("weight", (self.channels,))
         yield Parameter("bias", (self.channels,))
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         pixels = self.views * self.side**2
         elements = pixels * self.channels
 
@@ -63,3 +63,4 @@ class LayerNorm2d(BaseLayer):
         yield step("divide by std", elements, (full("c"), row("std")), full("n"))
         yield step("× weight", elements, (full("n"), weight), full("wn"))
         yield step("+ bias", elements, (full("wn"), bias), full("y"))
+        yield keep(row("u"), row("s"), full("n"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import GELU, Linear
 from mkdocs_dsocr.layers.operations import Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity
@@ -27,10 +27,16 @@ class MLPBlock(BaseLayer):
     width: Quantity = dim("d", "width of a token", "elements")
     hidden: Quantity = dim("m", "width inside the block", "elements")
 
-    def forward(self) -> Iterator[Operation | Child]:
-        yield Child("lin1", Linear(rows=self.rows, d_in=self.width, d_out=self.hidden, bias=True))
-        yield Child("act", GELU(rows=self.rows, width=self.hidden))
-        yield Child("lin2", Linear(rows=self.rows, d_in=self.hidden, d_out=self.width, bias=True))
+    def forward(self) -> Iterator[Part]:
+        x, y = (Tensor(n, self.rows * self.width) for n in ("x", "y"))
+        wide, activated = (Tensor(n, self.rows * self.hidden) for n in ("wide", "GELU(wide)"))
+        lin1 = Linear(rows=self.rows, d_in=self.width, d_out=self.hidden, bias=True)
+        lin2 = Linear(rows=self.rows, d_in=self.hidden, d_out=self.width, bias=True)
+        yield Child("lin1", lin1, reads=(x,), writes=(wide,))
+        yield Child(
+            "act", GELU(rows=self.rows, width=self.hidden), reads=(wide,), writes=(activated,)
+        )
+        yield Child("lin2", lin2, reads=(activated,), writes=(y,))
 
 
 @layer
@@ -49,16 +55,19 @@ class NoTPFeedForward(BaseLayer):
     width: Quantity = dim("d", "width of a token", "elements")
     hidden: Quantity = dim("m", "width inside the block", "elements")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         elements = self.rows * self.hidden
-        x, scaled = Tensor("x", elements), Tensor("1.702x", elements)
-        gate, y = Tensor("σ", elements), Tensor("y", elements)
-        yield Child("fc1", Linear(rows=self.rows, d_in=self.width, d_out=self.hidden, bias=True))
+        x, y = (Tensor(n, self.rows * self.width) for n in ("x", "y"))
+        names = ("wide", "1.702 wide", "σ", "quick-GELU(wide)")
+        wide, scaled, gate, activated = (Tensor(n, elements) for n in names)
+        fc1 = Linear(rows=self.rows, d_in=self.width, d_out=self.hidden, bias=True)
+        fc2 = Linear(rows=self.rows, d_in=self.hidden, d_out=self.width, bias=True)
+        yield Child("fc1", fc1, reads=(x,), writes=(wide,))
         yield Operation(
             "1.702 x",
             "activation",
             elementwise_flops=elements,
-            reads=(x,),
+            reads=(wide,),
             writes=(scaled,),
             kernel="quick-GELU",
         )
@@ -75,8 +84,8 @@ class NoTPFeedForward(BaseLayer):
             "x · sigmoid",
             "activation",
             elementwise_flops=elements,
-            reads=(x, gate),
-            writes=(y,),
+            reads=(wide, gate),
+            writes=(activated,),
             kernel="quick-GELU",
         )
-        yield Child("fc2", Linear(rows=self.rows, d_in=self.hidden, d_out=self.width, bias=True))
+        yield Child("fc2", fc2, reads=(activated,), writes=(y,))

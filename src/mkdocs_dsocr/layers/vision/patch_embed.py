@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d
-from mkdocs_dsocr.layers.operations import Operation
+from mkdocs_dsocr.layers.operations import Tensor
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -32,7 +32,7 @@ class PatchEmbed(BaseLayer):
     patch: Quantity = dim("p", "side of a patch", "px")
     grid: Quantity = dim("g", "patches a side", "patches")
 
-    def forward(self) -> Iterator[Operation | Child]:
+    def forward(self) -> Iterator[Part]:
         conv = Conv2d(
             views=self.views,
             in_channels=self.in_channels,
@@ -42,4 +42,6 @@ class PatchEmbed(BaseLayer):
             side_out=self.grid,
             bias=True,
         )
-        yield Child("proj", conv)
+        pixels = Tensor("pixels", self.views * (self.patch * self.grid) ** 2 * self.in_channels)
+        patches = Tensor("patches", self.views * self.grid**2 * self.width)
+        yield Child("proj", conv, reads=(pixels,), writes=(patches,))

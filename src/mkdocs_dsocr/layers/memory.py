@@ -1,0 +1,175 @@
+"""Which activations are in memory when, and where a call has most of them.
+
+Read from a layer's forward: a tensor is there from the part that writes it to
+the last one that mentions it, an input from beginning to end (the caller holds
+it). Weights, buffers and the KV cache are no activations.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mkdocs_dsocr.layers.operations import Keep, Operation, Tensor
+from mkdocs_dsocr.quantities import Quantity, exact_div, maximum, total
+
+if TYPE_CHECKING:
+    from mkdocs_dsocr.layers.base import BaseLayer, Child, Part
+
+
+@dataclass
+class _Lifetime:
+    """A storage: its tensor's name and bytes, and the parts between which it is there."""
+
+    name: str
+    bytes: Quantity
+    first: int
+    last: int
+    is_named: bool
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A part of a forward, and what is in memory while it runs.
+
+    Attributes
+    ----------
+    part
+        An operation, or a child.
+    alive
+        Name and bytes of each storage, less what a child counts as its own.
+    """
+
+    part: Operation | Child
+    alive: tuple[tuple[str, Quantity], ...]
+
+    @property
+    def bytes(self) -> Quantity:
+        return total(size for _, size in self.alive)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most activations at once in a call.
+
+    Attributes
+    ----------
+    bytes
+        Inputs, and what the call allocated.
+    path
+        Pattern of the module, below the one called, whose own operation runs then.
+    layer, operation
+        That module's layer, and the operation; None where nothing runs.
+    """
+
+    bytes: Quantity
+    path: str
+    layer: BaseLayer
+    operation: Operation | None
+
+
+def moments(layer: BaseLayer) -> Iterator[Moment]:
+    """Yield every operation and child of a layer, with what is in memory then."""
+    parts = layer.parts
+    lifetimes = _lifetimes(parts)
+    for index, part in enumerate(parts):
+        if isinstance(part, Keep):
+            continue
+        alive = {
+            key: (life.name, life.bytes)
+            for key, life in lifetimes.items()
+            if life.first <= index <= life.last
+        }
+        if not isinstance(part, Operation):
+            _hand_over(part, index, lifetimes, alive)
+        yield Moment(part, tuple(alive.values()))
+
+
+def peak(layer: BaseLayer) -> Peak:
+    """Return where a call of `layer` has most activations in memory: the first such place."""
+    result = Peak(0, "", layer, None)
+    for moment in moments(layer):
+        if isinstance(moment.part, Operation):
+            result = _larger(result, Peak(moment.bytes, "", layer, moment.part))
+        else:
+            inner = moment.part.biggest.peak
+            name = moment.part.name if moment.part.layer.is_module else ""
+            path = ".".join(p for p in (name, inner.path) if p)
+            amount = total((moment.bytes, inner.bytes))
+            result = _larger(result, Peak(amount, path, inner.layer, inner.operation))
+    return result
+
+
+def dispatched(layer: BaseLayer) -> list[Operation]:
+    """Return the own operations of a layer as often and in the order as they are dispatched.
+
+    Neighbours with equally many launches are the body of a loop.
+    """
+    loops = itertools.groupby(layer.operations(), key=lambda o: o.launches)
+    return [o for times, body in loops for o in list(body) * int(times)]
+
+
+def _larger(a: Peak, b: Peak) -> Peak:
+    if isinstance(a.bytes, int) and isinstance(b.bytes, int):
+        return b if b.bytes > a.bytes else a
+    return Peak(maximum(a.bytes, b.bytes), a.path, a.layer, a.operation)
+
+
+def _lifetimes(parts: tuple[Part, ...]) -> dict[str, _Lifetime]:
+    """Return the lifetime of each storage, by the name of the tensor that has it."""
+    result: dict[str, _Lifetime] = {}
+    for index, part in enumerate(parts):
+        for tensor, is_written in _mentions(part):
+            if tensor.role != "activation":
+                continue
+            key = tensor.view_of or tensor.name
+            launches = part.launches if isinstance(part, Operation) and is_written else 1
+            size = _at_once(tensor, launches)
+            life = result.get(key)
+            if life is None:
+                first, last = (index, index) if is_written else (0, len(parts))
+                result[key] = _Lifetime(key, size, first, last, not tensor.view_of)
+                continue
+            life.last = max(life.last, index)
+            if not life.is_named and not tensor.view_of:
+                life.bytes, life.is_named = size, True
+    return result
+
+
+def _at_once(tensor: Tensor, launches: Quantity) -> Quantity:
+    """Return the bytes of a tensor; what several launches write, they write one by one."""
+    one = isinstance(launches, int) and launches == 1
+    size: Quantity = tensor.bytes if one else exact_div(tensor.bytes, launches)
+    return size
+
+
+def _mentions(part: Part) -> Iterator[tuple[Tensor, bool]]:
+    """Yield the tensors of a part, and whether it writes them; what it reads comes first."""
+    if isinstance(part, Keep):
+        yield from ((tensor, False) for tensor in part.tensors)
+        return
+    yield from ((tensor, False) for tensor in part.reads)
+    yield from ((tensor, True) for tensor in part.writes)
+
+
+def _hand_over(
+    child: Child,
+    index: int,
+    lifetimes: dict[str, _Lifetime],
+    alive: dict[str, tuple[str, Quantity]],
+) -> None:
+    """Take out of `alive` what a child counts itself: its inputs and outputs.
+
+    The first input of a chain is that of its first module only: where the caller
+    holds it, it is beside all the others. Further inputs go to every module.
+    """
+    links = [c.count for c in child.biggest.children() if c.repetition == "for"]
+    several = child.biggest.is_chain and sum(links) > 1
+    for tensor, is_written in _mentions(child):
+        key = tensor.view_of or tensor.name
+        if several and tensor is child.reads[0] and lifetimes[key].last > index:
+            continue
+        name, size = alive[key]
+        alive[key] = (name, size - tensor.bytes)

@@ -1,0 +1,135 @@
+"""Follows activations in memory: how many bytes are there at most in a call of each module."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from mkdocs_dsocr.reference import KVCache
+from mkdocs_dsocr.trace import Peak
+from mkdocs_dsocr.tracing.traffic import storage, touched
+
+
+class _Call:
+    """A call that runs: the memory behind its inputs, and what was allocated in it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.operators = 0
+        self.sizes: dict[int, int] = {}
+        self.current = 0
+        self.peak = Peak(0, path, 0)
+
+    def add_input(self, key: int, size: int) -> None:
+        """Count an input that is read for the first time; it was there from the start."""
+        self.sizes[key] = size
+        self.current += size
+        self.peak = Peak(self.peak.bytes + size, self.peak.path, self.peak.operator)
+
+    def allocate(self, key: int, size: int, place: _Call) -> None:
+        self.sizes[key] = size
+        self.current += size
+        if self.current > self.peak.bytes:
+            self.peak = Peak(self.current, place.path, place.operators)
+
+    def free(self, key: int) -> None:
+        self.current -= self.sizes.pop(key, 0)
+
+
+class ActivationMemory:
+    """Counts storages of activations: inputs, and what is allocated, until it is freed.
+
+    Parameters, buffers and the KV cache are none. An input counts as what is
+    read of it, and stays until the call ends: the caller holds it.
+
+    Attributes
+    ----------
+    peaks
+        The largest peak of any call, by module path.
+    """
+
+    def __init__(self, model: nn.Module, outermost: str) -> None:
+        self.peaks: dict[str, Peak] = {}
+        self._others = {storage(t) for t in (*model.parameters(), *model.buffers())}
+        self._calls = [_Call(outermost)]
+        self._caching = False
+
+    def enter(self, path: str) -> None:
+        """Begin a call of a module."""
+        self._calls.append(_Call(path))
+
+    def leave(self) -> str:
+        """End the innermost call and return its path."""
+        call = self._calls.pop()
+        best = self.peaks.get(call.path)
+        if best is None or call.peak.bytes > best.bytes:
+            self.peaks[call.path] = call.peak
+        return call.path
+
+    def operator(self, inputs: list[Tensor], outputs: list[Tensor], *, launches: bool) -> None:
+        """Follow one operator; one that launches nothing may still allocate."""
+        given = {storage(tensor): tensor for tensor in inputs}
+        for key, tensor in given.items() if launches else ():
+            self._read(key, touched(tensor))
+        place = self._calls[-1]
+        for tensor in outputs:
+            key = storage(tensor)
+            if key not in self._others and key not in place.sizes and key not in given:
+                self._allocate(key, tensor)
+        place.operators += launches
+
+    def _read(self, key: int, size: int) -> None:
+        if key in self._others:
+            return
+        for call in reversed(self._calls):
+            if key in call.sizes:
+                return
+            call.add_input(key, size)
+
+    def _allocate(self, key: int, tensor: Tensor) -> None:
+        memory = tensor.untyped_storage()
+        weakref.finalize(memory, self._free, key).atexit = False
+        if self._caching:
+            self._others.add(key)
+            return
+        for call in self._calls:
+            call.allocate(key, memory.nbytes(), self._calls[-1])
+
+    def _free(self, key: int) -> None:
+        self._others.discard(key)
+        for call in self._calls:
+            call.free(key)
+
+    def keep(self, tensors: list[Tensor]) -> None:
+        """Take tensors for KV cache from now on."""
+        for key in map(storage, tensors):
+            self._others.add(key)
+            for call in self._calls:
+                call.free(key)
+
+    @contextmanager
+    def caching(self) -> Iterator[None]:
+        """Take what is allocated meanwhile for KV cache."""
+        self._caching = True
+        try:
+            yield
+        finally:
+            self._caching = False
+
+
+class WatchedCache(KVCache):
+    """A cache that says what it takes."""
+
+    def __init__(self, memory: ActivationMemory) -> None:
+        super().__init__()
+        self._memory = memory
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        self._memory.keep(list(self.layers.get(layer, ())))
+        with self._memory.caching():
+            k, v = super().append(layer, k, v)
+        self._memory.keep([k, v])
+        return k, v
