@@ -89,6 +89,7 @@ class ClassVerdict:
     compared: dict[str, Pair]
     tensors: int
     wrong_tensors: int
+    wrong_places: int
     parameters_formula: int
     parameters_counted: int
 
@@ -324,6 +325,7 @@ def _verdicts(analysis: Analysis, rows: tuple[Row, ...], trace: Trace) -> Iterat
             compared=_of_all(mine),
             tensors=len(counted),
             wrong_tensors=len(wrong),
+            wrong_places=sum(not r.peak_at.agrees for r in mine),
             parameters_formula=sum(_elements(s) for s in expected.values()),
             parameters_counted=sum(_elements(s) for s in counted.values()),
         )

@@ -47,7 +47,18 @@ class Moment:
 
     @property
     def bytes(self) -> Quantity:
+        """What the layer itself holds."""
         return total(size for _, size in self.alive)
+
+    @property
+    def peak(self) -> Peak | None:
+        """The peak of the child that runs, if one does."""
+        return None if isinstance(self.part, Operation) else self.part.biggest.peak
+
+    @property
+    def total(self) -> Quantity:
+        """The same, and what the child has at its peak."""
+        return total((self.bytes, self.peak.bytes)) if self.peak else self.bytes
 
 
 @dataclass(frozen=True)
@@ -95,11 +106,25 @@ def peak(layer: BaseLayer) -> Peak:
             result = _larger(result, Peak(moment.bytes, "", layer, moment.part))
         else:
             inner = moment.part.biggest.peak
-            name = moment.part.name if moment.part.layer.is_module else ""
-            path = ".".join(p for p in (name, inner.path) if p)
-            amount = total((moment.bytes, inner.bytes))
-            result = _larger(result, Peak(amount, path, inner.layer, inner.operation))
+            path = _below(moment.part, inner.path)
+            result = _larger(result, Peak(moment.total, path, inner.layer, inner.operation))
     return result
+
+
+def held_at_peak(layer: BaseLayer, path: str = "") -> Iterator[tuple[str, str, int]]:
+    """Yield who holds what when a call of `layer` has most activations: module, tensor, bytes."""
+    moment = max(moments(layer), key=lambda m: m.total, default=None)  # type: ignore[arg-type,return-value]
+    if moment is None:
+        return
+    yield from ((path, name, size) for name, size in moment.alive if size)  # type: ignore[misc]
+    if not isinstance(moment.part, Operation):
+        yield from held_at_peak(moment.part.biggest, _below(moment.part, path, after=True))
+
+
+def _below(child: Child, path: str, *, after: bool = False) -> str:
+    """Return a path below a child (or, `after` it, the child's below a path)."""
+    name = child.name if child.layer.is_module else ""
+    return ".".join(p for p in ((path, name) if after else (name, path)) if p)
 
 
 def dispatched(layer: BaseLayer) -> list[Operation]:
@@ -167,7 +192,7 @@ def _hand_over(
     """
     links = [c.count for c in child.biggest.children() if c.repetition == "for"]
     several = child.biggest.is_chain and sum(links) > 1
-    for tensor, is_written in _mentions(child):
+    for tensor, _ in _mentions(child):
         key = tensor.view_of or tensor.name
         if several and tensor is child.reads[0] and lifetimes[key].last > index:
             continue

@@ -262,9 +262,7 @@ def _bytes(tensors: Iterable[Tensor]) -> Quantity:
 
 def residual(x: Tensor, branch: Tensor, y: Tensor, name: str) -> Operation:
     """Return the addition of a branch to its residual stream."""
-    return Operation(
-        name, "residual", elementwise_flops=y.elements, reads=(x, branch), writes=(y,)
-    )
+    return Operation(name, "residual", elementwise_flops=y.elements, reads=(x, branch), writes=(y,))
 
 
 def copy(name: str, source: Tensor, target: Tensor, why: str = "") -> Operation:

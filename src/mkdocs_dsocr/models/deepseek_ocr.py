@@ -72,9 +72,7 @@ def _pass(config: ModelConfig, run: Run, routing: Routing) -> Child:
     return Child(run.first.pass_id, group(run.first), calls=run.calls, last=last, steps=run.steps)
 
 
-def pass_modules(
-    config: ModelConfig, shape: PassShape, load: Load | None = None
-) -> list[Child]:
+def pass_modules(config: ModelConfig, shape: PassShape, load: Load | None = None) -> list[Child]:
     """Return what one run of a pass calls.
 
     Parameters

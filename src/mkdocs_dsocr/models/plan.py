@@ -40,6 +40,11 @@ class Plan:
     notes: tuple[str, ...]
 
     @property
+    def batch(self) -> int:
+        """Pages that are decoded together."""
+        return min(self.workload.batch_size, self.workload.pages)
+
+    @property
     def seq_len(self) -> int:
         return self.image_tokens + self.text_tokens
 

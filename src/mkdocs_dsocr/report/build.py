@@ -19,6 +19,7 @@ from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
 from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
+from mkdocs_dsocr.report.memory import Array, StageMemory, footprints, stage_memory
 from mkdocs_dsocr.report.serving import serving
 from mkdocs_dsocr.report.tally import Node, Tally, merged, tally
 
@@ -109,8 +110,23 @@ class Analysis:
     @cached_property
     def serving(self) -> schema.Serving | None:
         """Decode with many sequences at once."""
-        weights = sum(self.root.total.weights.values())
-        return serving(self.config, self.plan, self.hardware, weights)
+        if not any(run.stage == "decode" for run in self.plan.runs):
+            return None
+        return serving(self.config, self.plan, self.hardware, self.footprints)
+
+    @cached_property
+    def stage_memory(self) -> dict[str, StageMemory]:
+        """What is in memory in each stage, when it has most."""
+        return stage_memory(self.config, self.plan, self._weight_bytes)
+
+    @cached_property
+    def footprints(self) -> Array:
+        """Bytes of the stage that needs most memory, for each batch size from 1 on."""
+        return footprints(self.config, self.plan, self._weight_bytes)
+
+    @property
+    def _weight_bytes(self) -> int:
+        return sum(self.root.total.weights.values())
 
     @cached_property
     def comparison(self) -> Comparison | None:
@@ -198,6 +214,7 @@ def _report(analysis: Analysis) -> schema.AnalyticModelReport:
         floor_total_time_ms=analysis.floor_ms,
         latency=analysis.latency,
         serving=analysis.serving,
+        memory=_memory(analysis.stage_memory),
         measured_total_time_ms=measured.measured_ms if measured else None,
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=" ".join(
@@ -283,8 +300,10 @@ def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
 def _stage(analysis: Analysis, stage: str) -> schema.StageMetrics:
     total = merged(n.own for n in analysis.nodes.values() if n.stage == stage)
     times = analysis.stage_times[stage]
+    memory = analysis.stage_memory.get(stage)
+    peak = {"activation_bytes": memory.activations if memory else 0}
     return schema.StageMetrics(
-        **total.integers(),
+        **(total.integers() | peak),
         time_ms=times.time_ms,
         device_time_ms=times.device_ms,
         host_time_ms=times.host_ms,
@@ -294,12 +313,33 @@ def _stage(analysis: Analysis, stage: str) -> schema.StageMetrics:
     )
 
 
+def _memory(stages: dict[str, StageMemory]) -> schema.Memory:
+    rows = {
+        stage: schema.StageMemory(
+            weight_bytes=m.weights,
+            kvcache_bytes=m.kvcache,
+            waiting_bytes=m.waiting,
+            activation_bytes=m.activations,
+            total_bytes=m.total,
+            peak_at=m.peak_at,
+        )
+        for stage, m in stages.items()
+    }
+    stage = max(rows, key=lambda s: rows[s].total_bytes)
+    return schema.Memory(
+        stages=rows,  # type: ignore[arg-type]
+        footprint_bytes=rows[stage].total_bytes,
+        largest_stage=stage,  # type: ignore[arg-type]
+    )
+
+
 def _layer(class_name: str, nodes: Iterable[Node]) -> schema.LayerMetrics:
     group = list(nodes)
     total = merged(n.own for n in group)
     instances = {n.visit.torch_path: n.visit.instances for n in group}
+    peak = {"activation_bytes": max(n.total.activation_bytes for n in group)}
     return schema.LayerMetrics(
-        **total.integers(),
+        **(total.integers() | peak),
         class_name=class_name,
         instances=sum(instances.values()),
         parameters=sum(total.parameters.values()),
@@ -358,6 +398,7 @@ def _metrics(
         memory_weights_gb=integers["weight_bytes"] / GIGABYTE,
         memory_activations_gb=total.activation_bytes / GIGABYTE,
         memory_kvcache_gb=integers["kvcache_bytes"] / GIGABYTE,
+        peak_at=node.peak_at,
         share_of_model_time=min(1.0, total.time_ms / model_time_ms) if model_time_ms else 0.0,
         time_by_ceiling_ms=total.time_by_ceiling_ms,
         self=schema.Integers(**node.own.integers()),

@@ -52,7 +52,10 @@ class Integers(_Record):
     dispatches: Count = Field(description="operators dispatched one by one, views left out")
     synchronisations: Count = Field(description="values that the host waits for")
     weight_bytes: Count = Field(description="resident parameters; a module counts once")
-    activation_bytes: Count = Field(description="largest operation's activations: a peak, no sum")
+    activation_bytes: Count = Field(
+        description="activations at their peak in one call, inputs included: no sum; in ``self``, "
+        "while one of the module's own operations runs"
+    )
     kvcache_bytes: Count = Field(description="KV cache at its largest: resident, no sum")
 
 
@@ -124,6 +127,7 @@ class ModuleMetricsSnapshot(Integers):
     memory_weights_gb: Amount = Field(description="1e9 byte")
     memory_activations_gb: Amount = Field(description="1e9 byte")
     memory_kvcache_gb: Amount = Field(description="1e9 byte")
+    peak_at: str = Field(description="module and operation at which activations are most")
     share_of_model_time: Share
     time_by_ceiling_ms: dict[str, Amount]
     self_: Integers = Field(alias="self", description="the same integers without children")
@@ -204,7 +208,7 @@ class ServingPoint(_Record):
     host_time_ms: Amount
     tokens_per_s: Amount
     memory_bytes: Count = Field(
-        description="weights, KV cache at the last step, the largest operation's activations"
+        description="of the stage that needs most, vision and prefill of the batch included"
     )
 
 
@@ -218,6 +222,25 @@ class Serving(_Record):
     critical_batches: dict[str, int | None] = Field(
         description="by module_id: the first batch at which it is bound by compute, null if none"
     )
+
+
+class StageMemory(_Record):
+    """What is in memory in a stage when it has most."""
+
+    weight_bytes: Count = Field(description="all of the model's")
+    kvcache_bytes: Count = Field(description="of every sequence of the batch, at the last step")
+    waiting_bytes: Count = Field(description="image tokens of the batch that wait for the prefill")
+    activation_bytes: Count = Field(description="at their peak")
+    total_bytes: Count
+    peak_at: str = Field(description="module and operation at which activations are most")
+
+
+class Memory(_Record):
+    """The footprint of the workload."""
+
+    stages: dict[Literal["vision", "projector", "prefill", "decode"], StageMemory]
+    footprint_bytes: Count = Field(description="of the stage that needs most")
+    largest_stage: Stage
 
 
 class PassRun(_Record):
@@ -259,6 +282,7 @@ class AnalyticModelReport(_Record):
     floor_total_time_ms: Amount = Field(description="nothing real is faster")
     latency: Latency
     serving: Serving | None = Field(description="null where nothing is decoded")
+    memory: Memory
     measured_total_time_ms: Amount | None
     predicted_vs_measured_ratio: Amount | None
     notes: str

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.layers import base, metrics
@@ -16,12 +15,8 @@ from mkdocs_dsocr.layers.base import Group, Visit
 from mkdocs_dsocr.models import Plan, Run, pass_modules
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.measured import middle
+from mkdocs_dsocr.report.memory import LIMIT, Array, fitting
 from mkdocs_dsocr.report.timing import CEILINGS
-
-Array = Any
-"""A NumPy array with an entry for each batch size."""
-LIMIT: Final = 16_384
-"""Batch sizes from 1 to this one are evaluated."""
 
 
 @dataclass
@@ -33,17 +28,16 @@ class _Module:
 
 
 def serving(
-    config: ModelConfig, plan: Plan, hardware: Hardware, weight_bytes: int
+    config: ModelConfig, plan: Plan, hardware: Hardware, needed: Array
 ) -> schema.Serving | None:
     """Return rates and memory of a decode step for every batch size that fits the GPU.
 
     Parameters
     ----------
     config, plan, hardware
-        Model, workload and GPU; the context is the workload's middle step, the
-        cache as long as at its last.
-    weight_bytes
-        The model's weights.
+        Model, workload and GPU; the context is the workload's middle step.
+    needed
+        Bytes of the stage that needs most memory, for each batch size.
 
     Returns
     -------
@@ -59,14 +53,12 @@ def serving(
     modules = _modules(visits, hardware)
     device: Array = sum(sum(m.times_ms) for m in modules.values())
     host = _host_ms(visits, hardware, plan.workload.host_mode)
-    activations: Array = visits[0].largest.peak.bytes
-    memory = weight_bytes + _cache_bytes(config, run) * batches + activations
-    fitting = int((memory <= hardware.memory_gb * 1e9).sum())
+    largest = fitting(needed, hardware.memory_gb)
     step = numpy.maximum(device, host)
     return schema.Serving(
         context=middle(run).kv_len,
         limit=LIMIT,
-        largest_batch=fitting or None,
+        largest_batch=largest,
         points=[
             schema.ServingPoint(
                 batch=b,
@@ -74,9 +66,9 @@ def serving(
                 device_time_ms=float(device[b - 1]),
                 host_time_ms=float(numpy.broadcast_to(host, step.shape)[b - 1]),
                 tokens_per_s=1000 * b / float(step[b - 1]),
-                memory_bytes=int(memory[b - 1]),
+                memory_bytes=int(needed[b - 1]),
             )
-            for b in _shown(fitting)
+            for b in _shown(largest or 0)
         ],
         critical_batches={
             module_id: _critical(module.times_ms)
@@ -127,15 +119,6 @@ def _host_ms(visits: list[Visit], hardware: Hardware, mode: str) -> Array:
     launches: Array = sum(v.dispatches() for v in visits)
     waits: Array = sum(v.summed(metrics.synchronisations) for v in visits)
     return (launches * host.dispatch_us + waits * host.synchronise_us) / 1000
-
-
-def _cache_bytes(config: ModelConfig, run: Run) -> int:
-    """Return the KV cache of one sequence at the last step."""
-    shape = dataclasses.replace(run.last, batch=1)
-    group = Group(items=tuple(pass_modules(config, shape)))
-    total = base.resident(group, metrics.kvcache_bytes)
-    assert isinstance(total, int)
-    return total
 
 
 def _shown(fitting: int) -> list[int]:

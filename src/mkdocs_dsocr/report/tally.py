@@ -128,6 +128,12 @@ class Node:
         return self.visit.layer.class_name()
 
     @property
+    def peak_at(self) -> str:
+        """The module, below this one, and the operation at which activations are most."""
+        peak = self.visit.largest.peak
+        return f"{peak.path}: {peak.operation.name}".removeprefix(": ") if peak.operation else ""
+
+    @property
     def stage(self) -> str:
         stage = self.visit.pass_id.partition(".")[0]
         return "other" if stage == "model" else stage

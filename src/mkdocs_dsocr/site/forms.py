@@ -14,7 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.layers import base, metrics
+from mkdocs_dsocr.layers import base, memory, metrics
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Group, Rationale
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
@@ -92,6 +92,25 @@ class TotalRow:
 
 
 @dataclass(frozen=True)
+class AliveRow:
+    """A tensor that is in memory at the peak, or a child and what it has there."""
+
+    name: str
+    class_name: str
+    formula: Formula | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class PeakRows:
+    """What is in memory when a call has most activations."""
+
+    at: str
+    rows: tuple[AliveRow, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Form:
     """One kind of analytic layer behind a module class, ready to be shown."""
 
@@ -105,6 +124,7 @@ class Form:
     rows: tuple[OperationRow | ChildRow, ...]
     kernels: tuple[KernelRow, ...]
     totals: tuple[TotalRow, ...]
+    peak: PeakRows | None
 
     @property
     def operations(self) -> list[OperationRow]:
@@ -177,6 +197,7 @@ def _form(node: Node, differing: Set[tuple[type[BaseLayer], str]]) -> Form:
         rows=tuple(_rows(symbolic, layer, values)),
         kernels=tuple(_kernels(symbolic, layer, values)),
         totals=tuple(_totals(symbolic, layer)),
+        peak=_peak(node),
     )
 
 
@@ -264,6 +285,26 @@ def _kernels(
         names = tuple(o.name for o in part.operations)
         formula = _formula(part.io_bytes, real.io_bytes, values, "bytes")
         yield KernelRow(part.name, names, formula)
+
+
+def _peak(node: Node) -> PeakRows | None:
+    """Return what is in memory at the peak of the largest call; None where nothing ever is."""
+    layer = node.visit.largest
+    total, moments = layer.peak.bytes, list(memory.moments(layer))
+    if not isinstance(total, int) or not total:
+        return None
+    index = [moment.total for moment in moments].index(total)
+    part, rows = moments[index].part, []
+    symbols = list(memory.moments(layer.symbolic()))[index].alive
+    for (name, size), (_, symbolic) in zip(moments[index].alive, symbols, strict=True):
+        if size:
+            formula = _formula(symbolic, size, layer.values(), "bytes")
+            rows.append(AliveRow(name, "", formula if layer.dimensions() else None, size))  # type: ignore[arg-type]
+    if isinstance(part, Child):
+        inner = part.biggest
+        name = inner.class_name() if inner.is_module else ""
+        rows.append(AliveRow(part.name, name, None, inner.peak.bytes))  # type: ignore[arg-type]
+    return PeakRows(node.peak_at, tuple(rows), total)
 
 
 def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 import re
 from collections.abc import Callable
@@ -13,9 +14,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from mkdocs_dsocr.inputs import Hardware, load_hardware, shipped
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.layers.memory import held_at_peak
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.memory import LIMIT, fitting
 from mkdocs_dsocr.report.paper import PaperComparison, compare_with_paper, is_the_papers_model
 from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.report.timing import CEILINGS
@@ -29,6 +33,7 @@ TITLES = {
     "index": "DeepSeek-OCR, analysed",
     "layers": "Layers",
     "hierarchy": "Hierarchy",
+    "memory": "Memory",
     "serving": "Serving",
     "verification": "Verification",
     "measured": "Predicted and measured",
@@ -39,6 +44,15 @@ TITLES = {
 """Heading of each page, and its title in the navigation."""
 TOP_MODULES = 12
 ASSETS = ("dsocr.css", "stix-two-math.woff2")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The largest batch that fits a GPU; None where none does."""
+
+    hardware: Hardware
+    batch: int | None
+    limit: int
 
 
 @dataclass(frozen=True)
@@ -104,16 +118,40 @@ class Site:
 
     @property
     def memory_chart(self) -> Markup:
-        total = self.main.root.total.integers()
+        memory = self.main.report.memory
+        stage = memory.stages[memory.largest_stage]  # type: ignore[index]
         items = [
-            Bar(label, total[key], units.bytes_(total[key]))
-            for label, key in (
-                ("weights", "weight_bytes"),
-                ("KV cache at its largest", "kvcache_bytes"),
-                ("largest operation", "activation_bytes"),
+            Bar(label, size, units.bytes_(size))
+            for label, size in (
+                ("weights", stage.weight_bytes),
+                ("KV cache", stage.kvcache_bytes),
+                ("waiting image tokens", stage.waiting_bytes),
+                ("activations", stage.activation_bytes),
             )
         ]
         return bars("Memory", _described(items), items)
+
+    @cached_property
+    def fits(self) -> list[Fit]:
+        """The largest batch that fits the main GPU, and each profile that ships."""
+        main = self.main.hardware
+        others = [load_hardware(i) for i in shipped("hardware") if i != main.hardware_id]
+        ordered = sorted(others, key=lambda h: (h.memory_gb, h.hardware_id))
+        needed = self.main.footprints
+        return [Fit(h, fitting(needed, h.memory_gb), LIMIT) for h in (main, *ordered)]
+
+    @cached_property
+    def fit_with_last_logits(self) -> int | None:
+        """The largest batch on the main GPU where only last positions get logits."""
+        workload = self.main.workload.model_copy(update={"logits_positions": "last"})
+        analysis = dataclasses.replace(self.main, workload=workload)
+        return fitting(analysis.footprints, self.main.hardware.memory_gb)
+
+    @property
+    def peaks(self) -> list[tuple[str, list[tuple[str, str, int]]]]:
+        """What is in memory at the peak of each stage: holder, tensor, bytes."""
+        stages = self.main.stage_memory.items()
+        return [(stage, list(held_at_peak(memory.layer))) for stage, memory in stages]
 
     @property
     def serving_chart(self) -> Markup:

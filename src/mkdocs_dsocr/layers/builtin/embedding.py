@@ -34,9 +34,7 @@ class Embedding(BaseLayer):
             "pick rows",
             "embedding",
             reads=(
-                Tensor(
-                    "indices", self.rows, "int64", "buffer" if self.constant else "activation"
-                ),
+                Tensor("indices", self.rows, "int64", "buffer" if self.constant else "activation"),
                 # The indices may all be the same.
                 Tensor("weight", self.rows * self.width, role="weight", at_least=self.width),
             ),

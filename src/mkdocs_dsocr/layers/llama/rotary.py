@@ -55,9 +55,7 @@ class LlamaRotaryEmbedding(BaseLayer):
         yield Operation(
             "angles for both halves", "copy", reads=(angles,), writes=(doubled,), kernel="angles"
         )
-        scaled = [
-            Tensor(f"{f}, scaled", doubled.elements, "float32") for f in ("cos", "sin")
-        ]
+        scaled = [Tensor(f"{f}, scaled", doubled.elements, "float32") for f in ("cos", "sin")]
         outputs = [Tensor(f, doubled.elements) for f in ("cos", "sin")]
         for function, write in zip(("cos", "sin"), scaled, strict=True):
             value = Tensor(f"{function} of the angles", doubled.elements, "float32")

@@ -1,0 +1,132 @@
+"""What is in memory in each stage, and the largest batch that fits.
+
+The same formulas, given one batch size or an array of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.layers import base, metrics
+from mkdocs_dsocr.layers.base import BaseLayer, Group
+from mkdocs_dsocr.layers.memory import Peak
+from mkdocs_dsocr.layers.operations import Tensor
+from mkdocs_dsocr.models import Plan, Run, pass_modules
+
+LIMIT: Final = 16_384
+"""Batch sizes from 1 to this one are evaluated."""
+Array = Any
+"""A NumPy array with an entry for each batch size."""
+Bytes = Any
+"""An integer, or such an array."""
+
+
+@dataclass(frozen=True)
+class StageMemory:
+    """Bytes in memory when a stage has most.
+
+    Attributes
+    ----------
+    weights
+        All of the model's.
+    kvcache
+        Of every sequence, at the last step.
+    waiting
+        Image tokens of the batch's pages that wait for the prefill.
+    layer
+        What runs.
+    """
+
+    weights: Bytes
+    kvcache: Bytes
+    waiting: Bytes
+    layer: BaseLayer
+
+    @property
+    def peak(self) -> Peak:
+        """Activations at their peak, and where that stands."""
+        return self.layer.peak
+
+    @property
+    def activations(self) -> Bytes:
+        return self.peak.bytes
+
+    @property
+    def total(self) -> Bytes:
+        return self.weights + self.kvcache + self.waiting + self.activations
+
+    @property
+    def peak_at(self) -> str:
+        """The module and the operation at the peak."""
+        operation = self.peak.operation
+        return f"{self.peak.path}: {operation.name}" if operation else ""
+
+
+def run_memories(
+    config: ModelConfig, plan: Plan, weight_bytes: int, batch: Any = None
+) -> list[tuple[str, StageMemory]]:
+    """Return what is in memory in each run of a pass, with its stage.
+
+    Parameters
+    ----------
+    config, plan, weight_bytes
+        The model, the workload, and the bytes of all parameters.
+    batch
+        Pages that are decoded together, or an array; the workload's where not given.
+    """
+    return [(r.stage, _run_memory(config, plan, r, weight_bytes, batch)) for r in plan.runs]
+
+
+def stage_memory(config: ModelConfig, plan: Plan, weight_bytes: int) -> dict[str, StageMemory]:
+    """Return what is in memory in each stage that runs, when it has most."""
+    runs = run_memories(config, plan, weight_bytes)
+    return {
+        stage: max((m for s, m in runs if s == stage), key=lambda m: m.total)
+        for stage in dict.fromkeys(s for s, _ in runs)
+    }
+
+
+def footprints(config: ModelConfig, plan: Plan, weight_bytes: int) -> Array:
+    """Return the bytes of the stage that needs most, for each batch size up to the limit."""
+    import numpy
+
+    batches = numpy.arange(1, LIMIT + 1)
+    runs = run_memories(config, plan, weight_bytes, batches)
+    return metrics.largest(memory.total for _, memory in runs)
+
+
+def fitting(needed: Array, memory_gb: float) -> int | None:
+    """Return the largest batch whose memory fits a GPU; None where none does.
+
+    Parameters
+    ----------
+    needed
+        Bytes for each batch size from 1 on; they never fall.
+    memory_gb
+        The GPU's memory, 1e9 byte.
+    """
+    return int((needed <= memory_gb * 1e9).sum()) or None
+
+
+def _run_memory(
+    config: ModelConfig, plan: Plan, run: Run, weight_bytes: int, batch: Any
+) -> StageMemory:
+    shape = run.last
+    is_language = shape.part == "language"
+    if batch is None:
+        batch = plan.batch
+    elif is_language:
+        shape = dataclasses.replace(shape, batch=batch)
+    elif plan.workload.vision_batching == "batched":
+        shape = dataclasses.replace(shape, pages=batch)
+    group = Group(items=tuple(pass_modules(config, shape)))
+    tokens = Tensor("image tokens", batch * plan.image_tokens * config.language.hidden_size)
+    return StageMemory(
+        weights=weight_bytes,
+        kvcache=base.resident(group, metrics.kvcache_bytes) if is_language else 0,
+        waiting=0 if is_language else tokens.bytes,
+        layer=group,
+    )
