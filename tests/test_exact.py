@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_model_config
 from mkdocs_dsocr.layers import base, memory, metrics
-from mkdocs_dsocr.models import Load, pass_modules, traced_load
+from mkdocs_dsocr.models import Load, pass_layer, traced_load
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
@@ -40,7 +40,7 @@ def own(
     load: Load | None = None,
 ) -> dict[str, int]:
     """Return a figure of one run of a pass by formula, by path pattern, without children."""
-    group = base.Group(items=tuple(pass_modules(config, shape, load)))
+    group = pass_layer(config, shape, load=load)
     result: dict[str, int] = {}
     for visit in base.walk(group, shape.pass_id):
         amount = figure(visit)
@@ -79,7 +79,7 @@ def check(config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassS
             assert inclusive(mine, pattern) == expected, (shape, pattern)
         # Nothing was counted that no formula stands for.
         assert set(counted) <= {path for pattern in mine for path in expand(pattern)}
-    check_peaks(base.Group(items=tuple(pass_modules(config, shape, load))), record)
+    check_peaks(pass_layer(config, shape, load=load), record)
 
 
 def check_peaks(group: base.Group, record: PassRecord) -> None:

@@ -182,7 +182,7 @@ def _measured(analysis: Analysis, factor: float, **achieved: float) -> Analysis:
         )
     gpu = analysis.hardware
     reached = {
-        "matmul_tflops": gpu.tensor_bf16.tflops,
+        "matmul_tflops": gpu.peak_tflops("bf16"),
         "copy_gb_s": gpu.bandwidth_gb_s,
         "dispatch_us": 0.001,
     }

@@ -22,7 +22,7 @@ def test_padding_rounds_every_side_up(rows: int, inner: int, columns: int, group
         return -(-side // tile) * tile
 
     one = 2 * up(rows, 16) * up(inner, 16) * up(columns, 8)
-    assert product.padded_flops == groups * one
+    assert product.padded_flops() == groups * one
     assert product.flops == 2 * groups * rows * inner * columns
     assert one >= 2 * rows * inner * columns
 

@@ -87,7 +87,7 @@ def test_achieved_rates_move_the_estimate_and_not_the_floor(
 ) -> None:
     workload = analyse("dsocr-base", host_mode="cuda_graph").workload
     rates = Rates(
-        tensor_tflops=gpu.tensor_bf16.tflops / 2,
+        tensor_tflops=gpu.peak_tflops("bf16") / 2,
         bandwidth_gb_s=gpu.bandwidth_gb_s / 2,
         source="made up",
     )

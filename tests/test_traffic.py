@@ -16,7 +16,7 @@ from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import base
 from mkdocs_dsocr.layers.decoder import expected_distinct
 from mkdocs_dsocr.layers.operations import fuse
-from mkdocs_dsocr.models import Load, pass_modules
+from mkdocs_dsocr.models import Load, pass_layer
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
@@ -57,7 +57,7 @@ def shapes() -> st.SearchStrategy[PassShape]:
 def test_each_operation_is_in_one_kernel_and_fused_moves_no_more(
     config: ModelConfig, shape: PassShape
 ) -> None:
-    for visit in base.walk(base.Group(items=tuple(pass_modules(config, shape))), shape.pass_id):
+    for visit in base.walk(pass_layer(config, shape), shape.pass_id):
         operations = visit.layer.operations()
         kernels = fuse(operations)
         inside = [o for kernel in kernels for o in kernel.operations]

@@ -31,6 +31,8 @@ class PassShape:
         Language: image tokens a sample (0 in a decode step).
     logits
         Language: positions a sample that get logits.
+    autocast
+        Whether it runs under ``torch.autocast`` to bfloat16.
     """
 
     pass_id: str
@@ -44,6 +46,7 @@ class PassShape:
     kv_len: int = 0
     image_tokens: int = 0
     logits: int = 0
+    autocast: bool = False
 
     @property
     def views(self) -> int:

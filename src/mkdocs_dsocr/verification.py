@@ -186,7 +186,7 @@ def verify(analyses: list[Analysis], trace: Trace) -> Verification:
     LookupError
         If the trace lacks a pass that an analysis runs.
     """
-    counter = _Counter(trace)
+    counter, analyses = _Counter(trace), [_as_traced(analysis) for analysis in analyses]
     rows = tuple(row for analysis in analyses for row in _rows(analysis, counter))
     layers = {name for analysis in analyses for name in analysis.classes}
     return Verification(
@@ -198,6 +198,15 @@ def verify(analyses: list[Analysis], trace: Trace) -> Verification:
         other=tuple(sorted({m.class_name for m in trace.modules} - layers)),
         unknown_operators=tuple(sorted({o for p in trace.passes for o in p.unknown_operators})),
     )
+
+
+def _as_traced(analysis: Analysis) -> Analysis:
+    """Return the analysis in 16 bits, which the traced modules have whatever is stored."""
+    plain = dict.fromkeys(("weight_dtype", "activation_dtype", "kv_dtype"), "bf16")
+    if plain.items() <= analysis.workload.model_dump().items():
+        return analysis
+    workload = analysis.workload.model_copy(update=plain)
+    return dataclasses.replace(analysis, workload=workload)
 
 
 class _Counter:

@@ -51,11 +51,18 @@ class Host(Strict):
     source: Text
 
 
+class Cache(Strict):
+    """A cache that may serve part of the traffic."""
+
+    megabytes: Positive = Field(description="1e6 byte")
+    source: Text
+
+
 class Rates(Strict):
     """What the device reaches in practice, for the estimate; peaks where it is not given."""
 
-    tensor_tflops: Positive
-    bandwidth_gb_s: Positive
+    tensor_tflops: Positive = Field(description="a large bfloat16 product")
+    bandwidth_gb_s: Positive = Field(description="a large copy on the device")
     source: Text
 
 
@@ -65,19 +72,52 @@ class Hardware(Strict):
     hardware_id: Identifier
     name: Text
     device_names: tuple[Text, ...] = Field((), description="as the driver names the device")
-    tensor_bf16: Peak = Field(description="bfloat16 tensor cores, float32 accumulation")
+    tensor_bf16: Peak | None = Field(
+        None, description="bfloat16 tensor cores, float32 accumulation"
+    )
+    tensor_fp16: Peak | None = Field(None, description="the same for float16; bfloat16's if absent")
+    tensor_fp8: Peak | None = Field(None, description="the same for 8-bit floats")
+    tensor_int8: Peak | None = Field(None, description="8-bit integers, 32-bit accumulation")
+    tensor_int4: Peak | None = Field(None, description="4-bit integers, 32-bit accumulation")
     cuda_fp32: Peak = Field(description="float32 CUDA cores")
     bandwidth_gb_s: Positive = Field(description="memory bandwidth, 1e9 byte a second")
     bandwidth_source: Text
     memory_gb: Positive = Field(description="memory, 1e9 byte")
     memory_source: Text
+    l2: Cache | None = Field(None, description="last-level cache in front of the memory")
     host: Host | None = Field(None, description="host costs; without them the host takes no time")
     achieved: Rates | None = None
 
-    @property
-    def tensor_tflops(self) -> float:
-        """Rate of the tensor cores that the estimate uses."""
-        return self.achieved.tensor_tflops if self.achieved else self.tensor_bf16.tflops
+    def peak(self, dtype: str) -> Peak | None:
+        """Return the dense tensor-core peak for operands of a format, if there is one."""
+        peaks = {
+            "bf16": self.tensor_bf16,
+            "fp16": self.tensor_fp16 or self.tensor_bf16,
+            "fp8": self.tensor_fp8,
+            "int8": self.tensor_int8,
+            "int4": self.tensor_int4,
+        }
+        return peaks[dtype]
+
+    def peak_tflops(self, dtype: str) -> float:
+        """Return the dense peak of tensor cores.
+
+        Raises
+        ------
+        LookupError
+            If they do not know the format.
+        """
+        peak = self.peak(dtype)
+        if peak is None:
+            raise LookupError(f"{self.name} has no tensor cores for {dtype}")
+        return peak.tflops
+
+    def tensor_tflops(self, dtype: str) -> float:
+        """Return the rate that the estimate uses: the achieved share of the format's peak."""
+        peak = self.peak_tflops(dtype)
+        if self.achieved is None or self.tensor_bf16 is None:
+            return peak
+        return peak * self.achieved.tensor_tflops / self.tensor_bf16.tflops
 
     @property
     def memory_gb_s(self) -> float:

@@ -54,7 +54,7 @@ class MeasuredModule(Strict):
 class MeasuredPass(Strict):
     """One run of a pass."""
 
-    shape: dict[str, int | str]
+    shape: dict[str, bool | int | str]
     timing: Timing
     dispatches: Count = Field(description="operators dispatched that are no views")
     synchronisations: Count = Field(description="values that the host asked the device for")

@@ -30,6 +30,8 @@ ViewSize = Annotated[int, Field(ge=VIEW_MULTIPLE, le=MAX_VIEW), AfterValidator(_
 Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 Batch = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 PageSide = Annotated[int, Field(ge=1, le=10**6)]
+Dtype = Literal["bf16", "fp16", "fp8", "int8", "int4"]
+Load = Annotated[float, Field(gt=0, le=1e9)]
 Tiles = Annotated[int, Field(ge=1, le=MAX_TILES)]
 
 
@@ -57,6 +59,15 @@ class Workload(Strict):
     host_mode: Literal["eager", "cuda_graph"] = Field(
         "eager", description="whether decode steps are launched one operator at a time"
     )
+    precision_mode: Literal["module", "autocast"] = Field(
+        "module", description="dtypes as the modules say, or under torch.autocast to bfloat16"
+    )
+    weight_dtype: Dtype = Field("bf16", description="of the weights of linears")
+    activation_dtype: Dtype = Field("bf16", description="of activations that are not float32")
+    kv_dtype: Dtype = Field("bf16", description="of keys and values")
+    expert_load: tuple[Load, ...] | None = Field(
+        None, description="relative load of each routed expert; even where not given"
+    )
     logits_positions: Literal["all", "last"] = Field(
         "all", description="prefill positions that get logits"
     )
@@ -76,6 +87,10 @@ class Workload(Strict):
         if not self.crop_mode and self.crop_grid is not None:
             raise ContradictionError(
                 "crop_grid", "a grid beside crop_mode: false", "crop_mode: true, or no grid"
+            )
+        if self.precision_mode == "autocast" and self.activation_dtype != "bf16":
+            raise ContradictionError(
+                "activation_dtype", self.activation_dtype, "bf16 beside precision_mode: autocast"
             )
         if self.crop_grid is not None and self.crop_grid[0] * self.crop_grid[1] > MAX_TILES:
             tiles = self.crop_grid[0] * self.crop_grid[1]

@@ -9,13 +9,14 @@ project is derived from that one method.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar, dataclass_transform
 
 from mkdocs_dsocr.layers import memory, metrics
-from mkdocs_dsocr.layers.operations import Keep, Kernel, Operation, Tensor, fuse, whole
+from mkdocs_dsocr.layers.operations import DType, Keep, Kernel, Operation, Tensor, fuse, whole
+from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.quantities import (
     BITS_PER_BYTE,
     GIGABYTE,
@@ -60,6 +61,13 @@ class Parameter:
     shape: tuple[Quantity, ...]
     copies: Quantity | None = None
     """How many modules hold one, where the layer stands for several."""
+    is_linear: bool = False
+    """Whether it is the weight of a linear, which may be quantised row by row."""
+
+    @property
+    def tensor(self) -> Tensor:
+        columns = self.shape[-1] if self.is_linear else None
+        return Tensor(self.name, self.elements, role="weight", columns=columns)
 
     @property
     def elements(self) -> Quantity:
@@ -90,6 +98,8 @@ class Child:
         The tensors of the caller that go in and come out.
     largest
         Given beside `active`: the layer of the one module that gets most.
+    inputs
+        Under autocast, the dtypes of what it is fed.
     last, steps
         For a loop whose layer grows by equal steps (decode): the layer of the
         last step. Every count is affine in the step, so `steps` of them are an
@@ -107,6 +117,7 @@ class Child:
     largest: BaseLayer | None = None
     last: BaseLayer | None = None
     steps: int = 1
+    inputs: tuple[DType, ...] = ()
 
     @property
     def biggest(self) -> BaseLayer:
@@ -127,6 +138,7 @@ class Rationale(NamedTuple):
     would_change: str
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class BaseLayer:
     """Base of all analytic layers.
 
@@ -134,7 +146,14 @@ class BaseLayer:
     :meth:`parameters` and :meth:`kv_cache`. The methods named after
     ModelMeter's contract answer for one call, children included, and need
     integer (or NumPy) dimensions; with symbolic ones they return expressions.
+
+    Attributes
+    ----------
+    precision
+        Formats and autocast of the run; where not given, as :meth:`forward` says.
     """
+
+    precision: Precision | None = field(default=None, repr=False)
 
     module_class: ClassVar[str] = ""
     """Name of the PyTorch class that it stands for; its own name if empty."""
@@ -170,8 +189,13 @@ class BaseLayer:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """What :meth:`forward` yields."""
-        return tuple(self.forward())
+        """What :meth:`forward` yields, in the precision of the run."""
+        parts = tuple(self.forward())
+        return parts if self.precision is None else self.precision.applied(parts)
+
+    def stored(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+        """Return tensors in the formats in which they are stored."""
+        return [self.precision.stored(t) if self.precision else t for t in tensors]
 
     def operations(self) -> list[Operation]:
         return [part for part in self.parts if isinstance(part, Operation)]
@@ -194,7 +218,7 @@ class BaseLayer:
     @classmethod
     def dimensions(cls) -> dict[str, Dimension]:
         """Return what each dimension field means."""
-        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        fields = dataclasses.fields(cls)
         return {f.name: f.metadata["dimension"] for f in fields if "dimension" in f.metadata}
 
     def values(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from mkdocs_dsocr.layers import memory
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.quantities import Quantity, maximum, total
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def least_bytes(layer: BaseLayer) -> Quantity:
     """
     reads = (t for o in layer.operations() for t in o.reads if t.role == "weight")
     weights = {t.name: t.least_bytes for t in reads}
-    rest = (t.bytes for t in (*layer.kv_cache(), *layer.boundary()))
+    rest = (t.bytes for t in layer.stored((*layer.kv_cache(), *layer.boundary())))
     return total((*weights.values(), *rest))
 
 
@@ -79,7 +79,7 @@ def elementwise_flops(layer: BaseLayer) -> Quantity:
 
 def weight_bytes(layer: BaseLayer) -> Quantity:
     """Return the bytes of the layer's own parameters."""
-    return total(Tensor(p.name, p.elements).bytes for p in layer.parameters())
+    return total(t.bytes for t in layer.stored(p.tensor for p in layer.parameters()))
 
 
 def num_parameters(layer: BaseLayer) -> Quantity:
@@ -89,7 +89,7 @@ def num_parameters(layer: BaseLayer) -> Quantity:
 
 def kvcache_bytes(layer: BaseLayer) -> Quantity:
     """Return the bytes of the layer's own KV cache."""
-    return total(t.bytes for t in layer.kv_cache())
+    return total(t.bytes for t in layer.stored(layer.kv_cache()))
 
 
 def activation_bytes(layer: BaseLayer) -> Quantity:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from mkdocs_dsocr.quantities import Quantity, ceil_div, total
+from mkdocs_dsocr.layers.formats import FORMATS, Format
+from mkdocs_dsocr.quantities import Quantity, ceil_div, is_zero, total
 
 DType = Literal["model", "float32", "int64", "bool"]
 Role = Literal["activation", "weight", "buffer", "kv_cache"]
@@ -34,6 +35,10 @@ class Tensor:
         these decide: a gather may pick the same row again and again.
     view_of
         The tensor whose storage it is a part of, where it has none of its own.
+    columns
+        Width of its rows, where it is a matrix that may be quantised.
+    format
+        How it is stored, where that is not what its dtype says.
     """
 
     name: str
@@ -42,19 +47,28 @@ class Tensor:
     role: Role = "activation"
     at_least: Quantity | None = None
     view_of: str = ""
+    columns: Quantity | None = None
+    format: Format | None = None
 
     @property
     def bytes(self) -> Quantity:
-        return BYTES_PER_ELEMENT[self.dtype] * self.elements
+        return self._bytes(self.elements)
 
     @property
     def least_bytes(self) -> Quantity:
-        elements = self.elements if self.at_least is None else self.at_least
+        return self._bytes(self.elements if self.at_least is None else self.at_least)
+
+    def _bytes(self, elements: Quantity) -> Quantity:
+        if self.format is not None:
+            return self.format.bytes(elements, self.columns)
         return BYTES_PER_ELEMENT[self.dtype] * elements
 
 
 TILE: Final = (16, 16, 8)
-"""Rows, inner width and columns of one tensor-core instruction for bfloat16 (m16 n8 k16)."""
+"""Rows, inner width and columns of one tensor-core instruction for 16 bits (m16 n8 k16).
+
+Of fewer bits, as many more stand in the inner width.
+"""
 
 
 @dataclass(frozen=True)
@@ -80,10 +94,9 @@ class Product:
         """2 per multiply-add."""
         return 2 * self.rows * self.inner * self.columns
 
-    @property
-    def padded_flops(self) -> Quantity:
-        """The same with every side rounded up to the tensor core's tile."""
-        rows, inner, columns = TILE
+    def padded_flops(self, bits: int = 16) -> Quantity:
+        """Return the same with every side rounded up to a tensor core's tile."""
+        rows, inner, columns = TILE[0], TILE[1] * 16 // bits, TILE[2]
         padded: Quantity = (
             2
             * (self.groups * rows * ceil_div(self.rows, rows * self.groups))
@@ -122,6 +135,11 @@ class Operation:
         What a fused kernel reads and writes instead, where it works in place.
     launches
         How often it is dispatched.
+    autocast
+        What ``torch.autocast`` does: ``float32`` casts its inputs up, ``off`` leaves it alone;
+        otherwise products run in bfloat16 and everything else in the widest of its inputs.
+    rate
+        Format at whose peak its products run on tensor cores.
     why
         The choice behind the formula, where one was made.
     """
@@ -138,7 +156,15 @@ class Operation:
     causal_matmul_flops: Quantity | None = None
     synchronises: Quantity = 0
     launches: Quantity = 1
+    autocast: Literal["", "float32", "off"] = ""
+    rate: str = "bf16"
     why: str = ""
+
+    @property
+    def is_cast(self) -> bool:
+        """Whether it only turns one tensor into another dtype."""
+        one = len(self.reads) == len(self.writes) == 1 and is_zero(self.elementwise_flops)
+        return one and not self.products and self.reads[0].dtype != self.writes[0].dtype
 
     @property
     def matmul_flops(self) -> Quantity:
@@ -149,7 +175,7 @@ class Operation:
         """What tensor cores do with every product padded to whole tiles."""
         if self.unit != "tensor":
             return 0
-        return whole(total(p.padded_flops for p in self.products))
+        return whole(total(p.padded_flops(FORMATS[self.rate].bits) for p in self.products))
 
     @property
     def tensor_core_flops(self) -> Quantity:
@@ -202,6 +228,11 @@ class Kernel:
         """Family of its first operation that is more than a copy."""
         families = [o.category for o in self.operations]
         return next((f for f in families if f != "copy"), families[0])
+
+    @property
+    def rate(self) -> str:
+        """Format at whose peak its products run on tensor cores."""
+        return next((o.rate for o in self.operations if o.products), "bf16")
 
     @property
     def tensor_core_flops(self) -> Quantity:

@@ -5,7 +5,10 @@ from mkdocs_dsocr.models.deepseek_ocr import (
     Load,
     Routing,
     build,
-    pass_modules,
+    expected_load,
+    expert_shares,
+    pass_layer,
+    rates,
     traced_load,
 )
 from mkdocs_dsocr.models.plan import Plan, Run, plan
@@ -17,7 +20,10 @@ __all__ = [
     "Routing",
     "Run",
     "build",
-    "pass_modules",
+    "expected_load",
+    "expert_shares",
+    "pass_layer",
     "plan",
+    "rates",
     "traced_load",
 ]

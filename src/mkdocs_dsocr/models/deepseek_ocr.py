@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.inputs import ModelConfig, Workload, constants
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Group
 from mkdocs_dsocr.layers.builtin import LMHead
 from mkdocs_dsocr.layers.core import (
@@ -17,7 +18,9 @@ from mkdocs_dsocr.layers.core import (
     VisionPart,
 )
 from mkdocs_dsocr.layers.decoder import DenseDecoderLayer, MoEDecoderLayer, expected_distinct
+from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.layers.operations import Tensor
+from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, VitModel
 from mkdocs_dsocr.models.plan import Plan, Run
 from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
@@ -56,7 +59,7 @@ def build(
     """
     items: list[Child] = []
     for stage in STAGES:
-        passes = [_pass(config, r, routing or {}) for r in plan.runs if r.stage == stage]
+        passes = [_pass(config, plan, r, routing or {}) for r in plan.runs if r.stage == stage]
         if stage in ("vision", "projector"):
             items.append(Child(stage, Group(items=tuple(passes))))
         else:
@@ -64,31 +67,65 @@ def build(
     return DeepseekOCRForCausalLM(items=tuple(items))
 
 
-def _pass(config: ModelConfig, run: Run, routing: Routing) -> Child:
+def _pass(config: ModelConfig, plan: Plan, run: Run, routing: Routing) -> Child:
     def group(shape: PassShape) -> Group:
-        return Group(items=tuple(pass_modules(config, shape, routing.get(shape))))
+        return pass_layer(config, shape, plan.workload, routing.get(shape))
 
     last = group(run.last) if run.steps > 1 else None
     return Child(run.first.pass_id, group(run.first), calls=run.calls, last=last, steps=run.steps)
 
 
-def pass_modules(config: ModelConfig, shape: PassShape, load: Load | None = None) -> list[Child]:
-    """Return what one run of a pass calls.
+def pass_layer(
+    config: ModelConfig,
+    shape: PassShape,
+    workload: Workload | None = None,
+    load: Load | None = None,
+) -> Group:
+    """Return one run of a pass: the modules that it calls.
 
     Parameters
     ----------
     config, shape
         The model's dimensions, and what the pass is fed.
+    workload
+        Whose formats and whose load of the experts it has; where not given, the
+        checkpoint's formats and an even load.
     load
         The load of the experts; where not given, :func:`expected_load`.
     """
     if shape.part == "vision":
-        return [Child("model", _vision(config, shape))]
-    if shape.part == "projector":
-        return [Child("model", _projector(config, shape))]
+        items = [Child("model", _vision(config, shape))]
+    elif shape.part == "projector":
+        items = [_projector(config, shape)]
+    else:
+        items = _decoder(config, shape, load or expected_load(config, shape, workload))
+    return Group(items=tuple(items), precision=_precision(shape, workload))
+
+
+def _precision(shape: PassShape, workload: Workload | None) -> Precision | None:
+    """Return the formats of a run; None for those of the checkpoint."""
+    formats = Precision() if workload is None else _formats(workload)
+    precision = dataclasses.replace(formats, autocast=shape.autocast)
+    return None if precision == Precision() else precision
+
+
+def _formats(workload: Workload) -> Precision:
+    return Precision(
+        weight=FORMATS[workload.weight_dtype],
+        activation=FORMATS[workload.activation_dtype],
+        kv_cache=FORMATS[workload.kv_dtype],
+    )
+
+
+def rates(workload: Workload) -> set[str]:
+    """Return the formats at whose peak tensor cores work."""
+    return _formats(workload).rates
+
+
+def _decoder(config: ModelConfig, shape: PassShape, load: Load) -> list[Child]:
     language = config.language
     rows, width = shape.batch * shape.logits, language.hidden_size
-    part = _language(config, shape, load or expected_load(config, shape))
+    part = _language(config, shape, load)
     head = LMHead(rows=rows, d_in=width, d_out=language.vocab_size)
     hidden = Tensor("hidden states", shape.batch * shape.q_len * width)
     asked_for = Tensor("those that get logits", rows * width, view_of=hidden.name)
@@ -98,12 +135,26 @@ def pass_modules(config: ModelConfig, shape: PassShape, load: Load | None = None
     ]
 
 
-def expected_load(config: ModelConfig, shape: PassShape) -> Load:
-    """Return the experts that a pass is expected to touch, and the load where it is even."""
+def expected_load(config: ModelConfig, shape: PassShape, workload: Workload | None = None) -> Load:
+    """Return how many experts a pass is expected to touch, and the tokens of the busiest.
+
+    The load is even unless the workload says how skewed it is.
+    """
     language = config.language
     experts, top_k = language.n_routed_experts, language.num_experts_per_tok
     tokens = shape.batch * shape.q_len
-    return Load(expected_distinct(experts, top_k, tokens), ceil_div(tokens * top_k, experts))
+    if workload is None or workload.expert_load is None:
+        return Load(expected_distinct(experts, top_k, tokens), ceil_div(tokens * top_k, experts))
+    shares = expert_shares(workload.expert_load, top_k)
+    # Of a billion tokens, so that the count stays an integer.
+    largest = ceil_div(tokens * round(max(shares) * 10**9), 10**9)
+    return Load(sum(1 - (1 - share) ** tokens for share in shares), largest)
+
+
+def expert_shares(load: Sequence[float], top_k: int) -> list[float]:
+    """Return the share of tokens that choose each expert: `load`, scaled to `top_k` in all."""
+    whole = sum(load)
+    return [top_k * amount / whole for amount in load]
 
 
 def traced_load(config: ModelConfig, matmul_flops: Mapping[str, int]) -> Load:
@@ -168,8 +219,8 @@ def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
     )
 
 
-def _projector(config: ModelConfig, shape: PassShape) -> ProjectorPart:
-    return ProjectorPart(
+def _projector(config: ModelConfig, shape: PassShape) -> Child:
+    part = ProjectorPart(
         hidden_size=config.language.hidden_size,
         pages=shape.pages,
         tiles_w=shape.tiles_w,
@@ -179,6 +230,11 @@ def _projector(config: ModelConfig, shape: PassShape) -> ProjectorPart:
         sam_width=config.sam.downsample_channels[1],
         tiled=shape.tiles_w > 1 and shape.image_size > constants.SAM_PATCH * constants.DOWNSAMPLE,
     )
+    clip, sam, tokens = part.boundary()
+    if shape.autocast:
+        # CLIP's residual stream is float32 from its first norm on.
+        clip = dataclasses.replace(clip, dtype="float32")
+    return Child("model", part, reads=(clip, sam), writes=(tokens,))
 
 
 def _language(config: ModelConfig, shape: PassShape, load: Load) -> LanguagePart:

@@ -74,11 +74,32 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
     tokens = resolved.seq_len + workload.max_new_tokens
     if tokens > MAX_TOKENS:
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {MAX_TOKENS:,}")
+    _check_load(config, workload, source)
+    runs = (*_vision_runs(resolved), *_language_runs(resolved))
     return dataclasses.replace(
         resolved,
-        runs=(*_vision_runs(resolved), *_language_runs(resolved)),
+        runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
         notes=tuple(_notes(config, resolved)),
     )
+
+
+def _in_mode(run: Run, autocast: bool) -> Run:
+    first, last = (dataclasses.replace(s, autocast=autocast) for s in (run.first, run.last))
+    return dataclasses.replace(run, first=first, last=last)
+
+
+def _check_load(config: ModelConfig, workload: Workload, source: str | Path) -> None:
+    """Refuse a load of the experts that no routing makes."""
+    load, language = workload.expert_load, config.language
+    if load is None:
+        return
+    if len(load) != language.n_routed_experts:
+        allowed = f"one for each of the {language.n_routed_experts} routed experts"
+        raise InputError(source, "expert_load", f"{len(load)} numbers", allowed)
+    largest = max(load) / sum(load) * language.num_experts_per_tok
+    if largest > 1:
+        allowed = f"at most 1/{language.num_experts_per_tok} of the sum: a token chooses it once"
+        raise InputError(source, "expert_load", f"{max(load):g} of {sum(load):g}", allowed)
 
 
 def _grid(workload: Workload, source: str | Path) -> tuple[int, int]:

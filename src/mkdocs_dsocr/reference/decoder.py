@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -63,10 +64,15 @@ class LlamaRotaryEmbedding(nn.Module):
 
     def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         inv_freq = self.inv_freq[None, :, None].float().expand(positions.shape[0], -1, 1)
-        angles = (inv_freq @ positions[:, None, :].float()).transpose(1, 2)
+        with _outside_autocast(positions.device.type):
+            angles = (inv_freq @ positions[:, None, :].float()).transpose(1, 2)
         both = torch.cat((angles, angles), dim=-1)
         cos, sin = both.cos() * constants.ROPE_SCALING, both.sin() * constants.ROPE_SCALING
         return cos.to(x.dtype), sin.to(x.dtype)
+
+
+def _outside_autocast(device: str) -> AbstractContextManager[object]:
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

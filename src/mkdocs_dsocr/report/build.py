@@ -14,7 +14,7 @@ from mkdocs_dsocr.inputs.errors import shown
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.layers.base import Visit
 from mkdocs_dsocr.layers.categories import CATEGORIES
-from mkdocs_dsocr.models import STAGES, Plan, Routing, build, plan
+from mkdocs_dsocr.models import STAGES, Plan, Routing, build, expected_load, plan
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
@@ -22,6 +22,7 @@ from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
 from mkdocs_dsocr.report.memory import Array, StageMemory, footprints, stage_memory
 from mkdocs_dsocr.report.serving import serving
 from mkdocs_dsocr.report.tally import Node, Tally, merged, tally
+from mkdocs_dsocr.trace import PassShape
 
 NOT_MODELLED = (
     "Reading, decoding, resizing and normalising the page's image on the host.",
@@ -189,6 +190,7 @@ def _report(analysis: Analysis) -> schema.AnalyticModelReport:
                 steps=run.steps,
                 first=dataclasses.asdict(run.first),
                 last=dataclasses.asdict(run.last),
+                distinct_experts=_distinct(config, run.first, workload),
             )
             for run in resolved.runs
         ],
@@ -294,6 +296,26 @@ def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
         logits_positions=workload.logits_positions,
         host_mode=workload.host_mode,
         vision_batching=workload.vision_batching,
+        precision_mode=workload.precision_mode,
+        weight_dtype=workload.weight_dtype,
+        activation_dtype=workload.activation_dtype,
+        kv_dtype=workload.kv_dtype,
+        expert_load=list(workload.expert_load) if workload.expert_load else None,
+    )
+
+
+def _distinct(
+    config: ModelConfig, shape: PassShape, workload: Workload
+) -> schema.DistinctExperts | None:
+    language = config.language
+    is_dense = language.first_k_dense_replace >= language.num_hidden_layers
+    if shape.part != "language" or is_dense:
+        return None
+    choices = shape.batch * shape.q_len * language.num_experts_per_tok
+    return schema.DistinctExperts(
+        expected=float(expected_load(config, shape, workload).distinct),  # type: ignore[arg-type]
+        fewest=language.num_experts_per_tok,
+        most=min(language.n_routed_experts, choices),
     )
 
 
@@ -374,7 +396,7 @@ def constructor_params(
     first, last = (
         {
             f.name: value
-            for f in dataclasses.fields(layer)  # type: ignore[arg-type]
+            for f in dataclasses.fields(layer)
             if isinstance(value := getattr(layer, f.name), int | float)
         }
         for layer in (visit.layer, visit.last)

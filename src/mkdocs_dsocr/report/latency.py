@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.layers.base import Group
-from mkdocs_dsocr.models import Plan, Run, pass_modules
+from mkdocs_dsocr.models import Plan, Run, pass_layer
 from mkdocs_dsocr.report.measured import middle
 from mkdocs_dsocr.report.schema import Latency
 from mkdocs_dsocr.report.tally import Tally, tally
@@ -69,7 +68,7 @@ def stage_time(work: Tally, hardware: Hardware, replays: int = 0) -> StageTime:
         device_ms=work.time_ms,
         host_ms=host_ms,
         floor_ms=max(
-            work.least_tensor_core_flops / (hardware.tensor_bf16.tflops * 1e9),
+            work.least_tensor_ms,
             work.least_bytes / (hardware.bandwidth_gb_s * 1e6),
         ),
         ceiling=work.binding_ceiling,
@@ -94,7 +93,7 @@ def latency(
     steps = _steps(config, first.get("decode"), hardware, plan)
     total_ms = sum(s.time_ms for s in stages.values())
     return Latency(
-        ttft_ms=batch * pages_ms + _pass_ms(config, first["prefill"].first, hardware, 0),
+        ttft_ms=batch * pages_ms + _pass_ms(config, plan, first["prefill"].first, hardware, 0),
         tpot_first_ms=steps[0],
         tpot_middle_ms=steps[1],
         tpot_last_ms=steps[2],
@@ -112,12 +111,14 @@ def _steps(
         return None, None, None
     graph = int(plan.workload.host_mode == "cuda_graph")
     first, mid, last = (
-        _pass_ms(config, shape, hardware, graph)
+        _pass_ms(config, plan, shape, hardware, graph)
         for shape in (decode.first, middle(decode), decode.last)
     )
     return first, mid, last
 
 
-def _pass_ms(config: ModelConfig, shape: PassShape, hardware: Hardware, graph: int) -> float:
-    nodes = tally(Group(items=tuple(pass_modules(config, shape))), hardware)
+def _pass_ms(
+    config: ModelConfig, plan: Plan, shape: PassShape, hardware: Hardware, graph: int
+) -> float:
+    nodes = tally(pass_layer(config, shape, plan.workload), hardware)
     return stage_time(next(iter(nodes.values())).total, hardware, graph).time_ms

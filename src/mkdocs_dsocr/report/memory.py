@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import base, metrics
-from mkdocs_dsocr.layers.base import BaseLayer, Group
+from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.memory import Peak
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.models import Plan, Run, pass_modules
+from mkdocs_dsocr.models import Plan, Run, pass_layer
 
 LIMIT: Final = 16_384
 """Batch sizes from 1 to this one are evaluated."""
@@ -122,7 +122,7 @@ def _run_memory(
         shape = dataclasses.replace(shape, batch=batch)
     elif plan.workload.vision_batching == "batched":
         shape = dataclasses.replace(shape, pages=batch)
-    group = Group(items=tuple(pass_modules(config, shape)))
+    group = pass_layer(config, shape, plan.workload)
     tokens = Tensor("image tokens", batch * plan.image_tokens * config.language.hidden_size)
     return StageMemory(
         weights=weight_bytes,

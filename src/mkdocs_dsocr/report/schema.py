@@ -183,6 +183,11 @@ class OCRWorkloadProfile(_Record):
     logits_positions: Literal["all", "last"]
     host_mode: Literal["eager", "cuda_graph"]
     vision_batching: Literal["per_page", "batched"]
+    precision_mode: Literal["module", "autocast"]
+    weight_dtype: str
+    activation_dtype: str
+    kv_dtype: str
+    expert_load: list[float] | None
 
 
 class Latency(_Record):
@@ -243,14 +248,25 @@ class Memory(_Record):
     largest_stage: Stage
 
 
+class DistinctExperts(_Record):
+    """How many experts of a layer a pass touches."""
+
+    expected: Amount = Field(description="each token chooses independently of the others")
+    fewest: Count = Field(description="all tokens choose the same")
+    most: Count = Field(description="no two tokens choose the same, while there are others")
+
+
 class PassRun(_Record):
     """Equal runs of a pass, and the shapes that they are fed."""
 
     stage: Stage
     calls: Count
     steps: Count
-    first: dict[str, int | str]
-    last: dict[str, int | str]
+    first: dict[str, bool | int | str]
+    last: dict[str, bool | int | str]
+    distinct_experts: DistinctExperts | None = Field(
+        description="experts of a layer that get any token in the first step; null without experts"
+    )
 
 
 class OperatorCoverage(_Record):

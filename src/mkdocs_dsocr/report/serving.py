@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.layers import base, metrics
-from mkdocs_dsocr.layers.base import Group, Visit
-from mkdocs_dsocr.models import Plan, Run, pass_modules
+from mkdocs_dsocr.layers.base import Visit
+from mkdocs_dsocr.models import Plan, Run, pass_layer
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.measured import middle
 from mkdocs_dsocr.report.memory import LIMIT, Array, fitting
@@ -49,7 +49,7 @@ def serving(
     import numpy
 
     batches = numpy.arange(1, LIMIT + 1)
-    visits = list(_visits(config, run, batches))
+    visits = list(_visits(config, plan, run, batches))
     modules = _modules(visits, hardware)
     device: Array = sum(sum(m.times_ms) for m in modules.values())
     host = _host_ms(visits, hardware, plan.workload.host_mode)
@@ -78,25 +78,25 @@ def serving(
     )
 
 
-def _visits(config: ModelConfig, run: Run, batches: Array) -> Iterator[Visit]:
+def _visits(config: ModelConfig, plan: Plan, run: Run, batches: Array) -> Iterator[Visit]:
     shape = dataclasses.replace(middle(run), batch=batches)
-    yield from base.walk(Group(items=tuple(pass_modules(config, shape))), "decode")
+    yield from base.walk(pass_layer(config, shape, plan.workload), "decode")
 
 
 def _modules(visits: list[Visit], hardware: Hardware) -> dict[str, _Module]:
     """Return the time of each module's own kernels by the ceiling that binds them."""
     import numpy
 
-    rates = (
-        hardware.tensor_tflops * 1e9,
-        hardware.cuda_fp32.tflops * 1e9,
-        hardware.memory_gb_s * 1e6,
-    )
     modules: dict[str, _Module] = {}
     for visit in visits:
         module = modules.setdefault(visit.module_id, _Module())
         for kernel in visit.layer.kernels():
             work = (kernel.tensor_core_flops, kernel.cuda_core_flops, kernel.io_bytes)
+            rates = (
+                hardware.tensor_tflops(kernel.rate) * 1e9,
+                hardware.cuda_fp32.tflops * 1e9,
+                hardware.memory_gb_s * 1e6,
+            )
             times: list[Array] = [
                 visit.modules * visit.calls * w / rate  # type: ignore[operator]
                 for w, rate in zip(work, rates, strict=True)

@@ -13,10 +13,10 @@ from mkdocs_dsocr.layers import base, metrics
 from mkdocs_dsocr.layers.base import BaseLayer, Visit
 from mkdocs_dsocr.layers.operations import TILE
 from mkdocs_dsocr.quantities import Quantity, arithmetic_series
-from mkdocs_dsocr.report.timing import CEILINGS, kernel_times_ms, series_of_maximum
+from mkdocs_dsocr.report.timing import CEILINGS, kernel_times_ms, least_tensor_ms, series_of_maximum
 
-PERIOD: Final = max(TILE)
-"""Steps after which every side of a tile fits again: each divides the largest."""
+PERIOD: Final = 4 * max(TILE)
+"""Steps after which every side of a tile fits again, also of one for 4 bits: each divides it."""
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Tally:
     eager_bytes: int = 0
     least_bytes: int = 0
     least_tensor_core_flops: int = 0
+    least_tensor_ms: float = 0.0
     padded_tensor_core_flops: int = 0
     dispatches: int = 0
     synchronisations: int = 0
@@ -93,6 +94,7 @@ class Tally:
         self.eager_bytes += other.eager_bytes
         self.least_bytes += other.least_bytes
         self.least_tensor_core_flops += other.least_tensor_core_flops
+        self.least_tensor_ms += other.least_tensor_ms
         self.padded_tensor_core_flops += other.padded_tensor_core_flops
         self.dispatches += other.dispatches
         self.synchronisations += other.synchronisations
@@ -177,6 +179,7 @@ def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
         eager_bytes=_integer(visit.summed(metrics.eager_bytes)),
         least_bytes=_integer(visit.summed(metrics.least_bytes)),
         least_tensor_core_flops=_integer(visit.summed(metrics.least_tensor_core_flops)),
+        least_tensor_ms=float(visit.summed(lambda layer: least_tensor_ms(layer, hardware))),  # type: ignore[arg-type]
         padded_tensor_core_flops=_padded(visit),
         dispatches=_integer(visit.dispatches()),
         synchronisations=_integer(visit.summed(metrics.synchronisations)),
@@ -215,13 +218,13 @@ def _padded(visit: Visit) -> int:
     first, last = visit.layer, visit.last
     growing = {
         f.name: (low, getattr(last, f.name) - low)
-        for f in dataclasses.fields(first)  # type: ignore[arg-type]
+        for f in dataclasses.fields(first)
         if isinstance(low := getattr(first, f.name), int) and getattr(last, f.name) != low
     }
 
     def at(step: int) -> Quantity:
         grown = {n: a + d * step // (visit.steps - 1) for n, (a, d) in growing.items()}
-        return metrics.padded_tensor_core_flops(dataclasses.replace(first, **grown))  # type: ignore[type-var]
+        return metrics.padded_tensor_core_flops(dataclasses.replace(first, **grown))
 
     times = visit.modules * visit.calls
     if not growing:

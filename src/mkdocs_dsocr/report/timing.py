@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mkdocs_dsocr.inputs import Hardware
+from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.operations import Kernel
 
 CEILINGS: Final = ("tensor cores", "CUDA cores", "memory")
@@ -19,10 +20,20 @@ def kernel_times_ms(kernel: Kernel, hardware: Hardware) -> tuple[float, float, f
     where the profile has them.
     """
     return (
-        float(kernel.tensor_core_flops) / (hardware.tensor_tflops * 1e9),  # type: ignore[arg-type]
+        float(kernel.tensor_core_flops) / (hardware.tensor_tflops(kernel.rate) * 1e9),  # type: ignore[arg-type]
         float(kernel.cuda_core_flops) / (hardware.cuda_fp32.tflops * 1e9),  # type: ignore[arg-type]
         float(kernel.io_bytes) / (hardware.memory_gb_s * 1e6),  # type: ignore[arg-type]
     )
+
+
+def least_tensor_ms(layer: BaseLayer, hardware: Hardware) -> float:
+    """Return the time of a layer's own products at the dense peaks, masked pairs left out."""
+    times = [
+        float(o.least_tensor_core_flops) / (hardware.peak_tflops(o.rate) * 1e9)  # type: ignore[arg-type]
+        for o in layer.operations()
+        if o.products and o.unit == "tensor"
+    ]
+    return sum(times)
 
 
 def series_of_maximum(first: Sequence[float], last: Sequence[float], steps: int) -> list[float]:

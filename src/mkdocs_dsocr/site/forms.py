@@ -168,7 +168,7 @@ def _options(layer: BaseLayer) -> dict[str, Any]:
     dimensions = layer.dimensions()
     return {
         f.name: value
-        for f in dataclasses.fields(layer)  # type: ignore[arg-type]
+        for f in dataclasses.fields(layer)
         if f.name not in dimensions and isinstance(value := getattr(layer, f.name), bool)
     }
 

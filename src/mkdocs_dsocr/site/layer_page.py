@@ -112,7 +112,8 @@ class LayerPage:
     def ridge(self) -> float:
         """FLOPs per byte from which tensor cores bind instead of memory."""
         gpu = self.analysis.hardware
-        return gpu.tensor_bf16.tflops * 1000 / gpu.bandwidth_gb_s
+        dtype = self.analysis.workload.activation_dtype
+        return gpu.peak_tflops(dtype) * 1000 / gpu.bandwidth_gb_s
 
     @cached_property
     def call_groups(self) -> list[Call]:

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Peak, Trace
+from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.tracing.memory import WatchedCache
 from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
 from mkdocs_dsocr.tracing.session import DeepSeekOCRSession
@@ -73,7 +74,8 @@ class DeepseekOCRStaticAnalyzer:
         kernels = [SDPBackend.MATH] if self.session.device == "cpu" else list(_ALL_KERNELS)
         operators = OperatorCounter(self.session.model)
         run = self.session.prepare(shape, WatchedCache(operators.memory))
-        with sdpa_kernel(kernels), counter, operators.watching():
+        precision = autocast(self.session.device, enabled=shape.autocast)
+        with precision, sdpa_kernel(kernels), counter, operators.watching():
             cache = run()
         products = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
         return PassRecord(

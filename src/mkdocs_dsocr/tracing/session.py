@@ -147,11 +147,13 @@ class DeepSeekOCRSession:
 
     def _tower_outputs(self, shape: PassShape) -> tuple[Tensor, Tensor]:
         views = shape.views
+        # Under autocast CLIP's residual stream is float32 from its first norm on.
+        clip_dtype = torch.float32 if shape.autocast else torch.bfloat16
         side = -(-(shape.image_size // constants.SAM_PATCH) // constants.DOWNSAMPLE)
         width = self.config.sam.downsample_channels[-1]
         return (
             self._values(views, width, side, side),
-            self._values(views, side**2 + 1, self.config.clip.width),
+            self._values(views, side**2 + 1, self.config.clip.width).to(clip_dtype),
         )
 
     def _values(self, *shape: int) -> Tensor:

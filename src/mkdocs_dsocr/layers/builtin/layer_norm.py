@@ -35,6 +35,7 @@ class LayerNorm(BaseLayer):
         yield Operation(
             "layer norm",
             "norm",
+            autocast="float32",
             elementwise_flops=costs.LAYER_NORM * elements + costs.LAYER_NORM_ROW * self.rows,
             reads=(
                 Tensor("x", elements),

@@ -52,12 +52,12 @@ class Linear(BaseLayer):
     bias: bool = False
 
     def parameters(self) -> Iterator[Parameter]:
-        yield Parameter("weight", (self.d_out, self.d_in))
+        yield Parameter("weight", (self.d_out, self.d_in), is_linear=True)
         if self.bias:
             yield Parameter("bias", (self.d_out,))
 
     def forward(self) -> Iterator[Part]:
-        weight = Tensor("W", self.d_out * self.d_in, role="weight")
+        weight = Tensor("W", self.d_out * self.d_in, role="weight", columns=self.d_in)
         yield _product(Product(self.rows, self.d_in, self.d_out), weight, self.bias)
 
 
@@ -85,11 +85,11 @@ class ExpertLinear(BaseLayer):
     top_k: Quantity = dim("k", "experts a token: the fewest that get any row")
 
     def parameters(self) -> Iterator[Parameter]:
-        yield Parameter("weight", (self.d_out, self.d_in), self.experts)
+        yield Parameter("weight", (self.d_out, self.d_in), self.experts, is_linear=True)
 
     def forward(self) -> Iterator[Part]:
         read, least = (n * self.d_out * self.d_in for n in (self.distinct, self.top_k))
-        weight = Tensor("W", read, role="weight", at_least=least)
+        weight = Tensor("W", read, role="weight", at_least=least, columns=self.d_in)
         # Each expert's rows are a product of their own.
         yield _product(Product(self.rows, self.d_in, self.d_out, self.distinct), weight)
 
@@ -116,13 +116,13 @@ class LMHead(BaseLayer):
     d_out: Quantity = dim("V", "vocabulary size", "words")
 
     def parameters(self) -> Iterator[Parameter]:
-        yield Parameter("weight", (self.d_out, self.d_in))
+        yield Parameter("weight", (self.d_out, self.d_in), is_linear=True)
 
     def boundary(self) -> Iterator[Tensor]:
         yield Tensor("logits", self.rows * self.d_out, "float32")
 
     def forward(self) -> Iterator[Part]:
-        weight = Tensor("W", self.d_out * self.d_in, role="weight")
+        weight = Tensor("W", self.d_out * self.d_in, role="weight", columns=self.d_in)
         yield _product(Product(self.rows, self.d_in, self.d_out), weight)
         yield Operation(
             "logits as float32",

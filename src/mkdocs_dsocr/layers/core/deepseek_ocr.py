@@ -86,20 +86,19 @@ class ProjectorPart(_ModelPart):
     def boundary(self) -> Iterator[Tensor]:
         rows = self.pages * self.tiles_w * self.tiles_h * self.side**2
         lines = self.pages * self.tiles_h * self.side
-        yield Tensor("features", rows * (self.clip_width + self.sam_width))
+        yield Tensor("CLIP", rows * self.clip_width)
+        yield Tensor("SAM", rows * self.sam_width)
         yield Tensor("tokens", lines * (self.tiles_w * self.side + 1) * self.hidden_size)
 
     def forward(self) -> Iterator[Part]:
         rows = self.pages * self.tiles_w * self.tiles_h * self.side**2
         width = self.clip_width + self.sam_width
+        clip, sam, tokens = self.boundary()
         joined, projected = Tensor("joined", rows * width), Tensor("map", rows * self.hidden_size)
         yield Operation(
             "join CLIP's and SAM's features",
             "copy",
-            reads=(
-                Tensor("CLIP", rows * self.clip_width),
-                Tensor("SAM", rows * self.sam_width),
-            ),
+            reads=(clip, sam),
             writes=(joined,),
         )
         projector = MlpProjector(rows=rows, d_in=width, hidden_size=self.hidden_size)
@@ -112,8 +111,6 @@ class ProjectorPart(_ModelPart):
                 projected,
                 why="Rows of tiles side by side interleave; a single column of tiles is a view.",
             )
-        lines = self.pages * self.tiles_h * self.side
-        tokens = lines * (self.tiles_w * self.side + 1)
         yield Operation(
             "end each row with a newline token",
             "copy",
@@ -121,7 +118,7 @@ class ProjectorPart(_ModelPart):
                 projected,
                 Tensor("image_newline", self.hidden_size, role="weight"),
             ),
-            writes=(Tensor("tokens", tokens * self.hidden_size),),
+            writes=(tokens,),
             why="The newline is one parameter, expanded over the rows: read once.",
         )
 

@@ -83,6 +83,7 @@ class MoEGate(BaseLayer):
             reads=(logits,),
             writes=(probabilities,),
             kernel="select",
+            autocast="float32",
         )
         yield Operation(
             "top-k selection",

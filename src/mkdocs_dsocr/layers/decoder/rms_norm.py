@@ -56,5 +56,6 @@ class DeepseekV2RMSNorm(BaseLayer):
                 reads=reads,
                 writes=(write,),
                 kernel="RMSNorm",
+                autocast="float32" if name in ("square", "reciprocal square root") else "",
             )
         yield keep(mean, scaled)

@@ -44,8 +44,8 @@ class LlamaFlashAttention2(BaseLayer):
 
     def kv_cache(self) -> Iterator[Tensor]:
         elements = self.batch * self.kv_len * self.kv_heads * self.head_dim
-        yield Tensor("keys", elements, role="kv_cache")
-        yield Tensor("values", elements, role="kv_cache")
+        yield Tensor("keys", elements, role="kv_cache", columns=self.head_dim)
+        yield Tensor("values", elements, role="kv_cache", columns=self.head_dim)
 
     def forward(self) -> Iterator[Part]:
         rows = self.batch * self.q_len
@@ -119,12 +119,16 @@ class LlamaFlashAttention2(BaseLayer):
         old = self.batch * (self.kv_len - self.q_len) * self.kv_heads * self.head_dim
         for name, cache in zip(("rotated k", "v"), self.kv_cache(), strict=True):
             added = Tensor(name, new)
+            before, stored = (
+                Tensor(f"{n} {cache.name}", size, role="kv_cache", columns=self.head_dim)
+                for n, size in (("old", old), ("new", new))
+            )
             yield Operation(
                 f"append to the {cache.name}",
                 "copy",
-                reads=(Tensor(f"old {cache.name}", old, role="kv_cache"), added),
+                reads=(before, added),
                 writes=(cache,),
-                in_place=((added,), (Tensor(f"new {cache.name}", new, role="kv_cache"),)),
+                in_place=((added,), (stored,)),
                 kernel="append to the cache",
                 why="Eagerly a concatenation: all old positions are read and written again. Fused: "
                 "only the new ones are written, in place.",

@@ -49,6 +49,7 @@ class LlamaRotaryEmbedding(BaseLayer):
             reads=(inv_freq, Tensor("p", positions, "float32")),
             writes=(angles,),
             kernel="angles",
+            autocast="off",
             why="A matmul over an inner dimension of 1, in float32: with TF32 off it is "
             "CUDA-core work.",
         )

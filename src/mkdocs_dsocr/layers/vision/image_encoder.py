@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d, ModuleList, Sequential
@@ -101,7 +102,7 @@ class ImageEncoderViT(BaseLayer):
 
     def _blocks(self) -> Iterator[Child]:
         in_windows = [i for i in range(self.depth) if i not in self.global_blocks]
-        common = {
+        common: dict[str, Any] = {
             "views": self.views,
             "grid": self.grid,
             "heads": self.heads,

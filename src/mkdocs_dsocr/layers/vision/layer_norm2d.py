@@ -49,6 +49,7 @@ class LayerNorm2d(BaseLayer):
                 reads=reads,
                 writes=(write,),
                 kernel="layer norm 2d",
+                autocast="float32" if name == "square" else "",
             )
 
         weight = Tensor("weight", self.channels, role="weight")

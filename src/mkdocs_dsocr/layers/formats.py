@@ -1,0 +1,54 @@
+"""Formats of stored values: bits a value, and the scales of group-wise formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from mkdocs_dsocr.quantities import Quantity, ceil_div, exact_div
+
+
+@dataclass(frozen=True)
+class Format:
+    """How values are stored.
+
+    Attributes
+    ----------
+    name, bits
+        Its name in a workload, and the bits of one value.
+    group
+        Values of a row that share a scale; 0 where a row has none.
+    scale_bits
+        Bits of one scale.
+    """
+
+    name: str
+    bits: int
+    group: int = 0
+    scale_bits: int = 0
+
+    def bytes(self, elements: Quantity, columns: Quantity | None = None) -> Quantity:
+        """Return the bytes of `elements` values in rows of `columns`, their scales included.
+
+        Values of no known row have no scales.
+        """
+        whole = self.bits % 8 == 0
+        values: Quantity = self.bits // 8 * elements if whole else ceil_div(self.bits * elements, 8)
+        if not self.group or columns is None:
+            return values
+        scales: Quantity = exact_div(elements, columns) * ceil_div(columns, self.group)
+        return values + self.scale_bits // 8 * scales
+
+
+FORMATS: Final = {
+    f.name: f
+    for f in (
+        Format("bf16", 16),
+        Format("fp16", 16),
+        Format("fp8", 8),
+        Format("int8", 8, group=128, scale_bits=16),
+        Format("int4", 4, group=128, scale_bits=16),
+    )
+}
+"""Formats by name. fp8 has one scale a tensor, which is left out; the integers one in 16 bits for
+every 128 values of a row (of a weight's inputs, of a head's width), without zero points."""
