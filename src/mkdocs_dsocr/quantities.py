@@ -93,7 +93,7 @@ def exact_div(a: Quantity, b: Quantity) -> Any:
     """
     if _is_symbolic(a, b):
         return _apply("exact_div", a, b)
-    if isinstance(a, float | Fraction):
+    if isinstance(a, float | Fraction) or getattr(getattr(a, "dtype", None), "kind", "") == "f":
         return a / b  # type: ignore[operator]
     whole: Any = a // b  # type: ignore[operator]
     different: Any = whole * b != a

@@ -119,6 +119,12 @@ class Hardware(Strict):
             return peak
         return peak * self.achieved.tensor_tflops / self.tensor_bf16.tflops
 
+    @model_validator(mode="after")
+    def _has_a_peak(self) -> Self:
+        if self.tensor_bf16 is None and self.tensor_fp16 is None:
+            raise ContradictionError("tensor_bf16", "nothing", "tensor_bf16, tensor_fp16 or both")
+        return self
+
     @property
     def memory_gb_s(self) -> float:
         """Rate of the memory that the estimate uses."""

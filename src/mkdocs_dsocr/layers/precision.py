@@ -100,11 +100,12 @@ class Precision:
     def _rate(self, operation: Operation) -> str:
         if operation.unit != "tensor":
             return operation.rate
-        roles = {t.role: t for t in operation.reads}
-        if "weight" in roles:
-            is_linear = roles["weight"].columns is not None
+        weights = [t for t in operation.reads if t.role == "weight"]
+        if weights:
+            is_linear = any(t.columns is not None for t in weights)
             return self._common(self.weight if is_linear else FORMATS["bf16"])
-        return self._common(self.kv_cache if "kv_cache" in roles else self.activation)
+        is_cached = any(t.role == "kv_cache" for t in operation.reads)
+        return self._common(self.kv_cache if is_cached else self.activation)
 
 
 @dataclass

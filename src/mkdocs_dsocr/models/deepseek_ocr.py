@@ -202,7 +202,7 @@ def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
             padded=grid % constants.SAM_WINDOW != 0,
             partitioned=grid > constants.SAM_WINDOW,
             resize=grid != config.sam_table_side,
-            single_view=views == 1,
+            single_view=isinstance(views, int) and views == 1,
         ),
         clip=VitModel(
             views=views,

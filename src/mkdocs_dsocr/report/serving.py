@@ -16,7 +16,7 @@ from mkdocs_dsocr.models import Plan, Run, pass_layer
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.measured import middle
 from mkdocs_dsocr.report.memory import LIMIT, Array, fitting
-from mkdocs_dsocr.report.timing import CEILINGS
+from mkdocs_dsocr.report.timing import CEILINGS, rates_per_ms
 
 
 @dataclass
@@ -92,14 +92,9 @@ def _modules(visits: list[Visit], hardware: Hardware) -> dict[str, _Module]:
         module = modules.setdefault(visit.module_id, _Module())
         for kernel in visit.layer.kernels():
             work = (kernel.tensor_core_flops, kernel.cuda_core_flops, kernel.io_bytes)
-            rates = (
-                hardware.tensor_tflops(kernel.rate) * 1e9,
-                hardware.cuda_fp32.tflops * 1e9,
-                hardware.memory_gb_s * 1e6,
-            )
             times: list[Array] = [
                 visit.modules * visit.calls * w / rate  # type: ignore[operator]
-                for w, rate in zip(work, rates, strict=True)
+                for w, rate in zip(work, rates_per_ms(kernel, hardware), strict=True)
             ]
             longest = numpy.maximum(numpy.maximum(times[0], times[1]), times[2])
             module.times_ms = [

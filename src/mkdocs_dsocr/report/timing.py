@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,10 +20,21 @@ def kernel_times_ms(kernel: Kernel, hardware: Hardware) -> tuple[float, float, f
     the bandwidth; the largest is the kernel's time. Rates are the achieved ones
     where the profile has them.
     """
+    work = (kernel.tensor_core_flops, kernel.cuda_core_flops, kernel.io_bytes)
+    tensor, cuda, memory = (
+        float(w) / rate  # type: ignore[arg-type]
+        for w, rate in zip(work, rates_per_ms(kernel, hardware), strict=True)
+    )
+    return tensor, cuda, memory
+
+
+def rates_per_ms(kernel: Kernel, hardware: Hardware) -> tuple[float, float, float]:
+    """Return what the estimate takes each of :data:`CEILINGS` to do in a millisecond."""
+    has_products = any(o.products and o.unit == "tensor" for o in kernel.operations)
     return (
-        float(kernel.tensor_core_flops) / (hardware.tensor_tflops(kernel.rate) * 1e9),  # type: ignore[arg-type]
-        float(kernel.cuda_core_flops) / (hardware.cuda_fp32.tflops * 1e9),  # type: ignore[arg-type]
-        float(kernel.io_bytes) / (hardware.memory_gb_s * 1e6),  # type: ignore[arg-type]
+        hardware.tensor_tflops(kernel.rate) * 1e9 if has_products else math.inf,
+        hardware.cuda_fp32.tflops * 1e9,
+        hardware.memory_gb_s * 1e6,
     )
 
 
