@@ -16,7 +16,7 @@ from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import base
 from mkdocs_dsocr.layers.decoder import expected_distinct
 from mkdocs_dsocr.layers.operations import fuse
-from mkdocs_dsocr.models import Load, pass_layer
+from mkdocs_dsocr.models import Load, expert_shares, pass_layer
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
@@ -144,3 +144,56 @@ def test_attention_is_one_kernel_and_merging_heads_a_view() -> None:
 
     size = 2 * 5 * 3 * 8 * 2
     assert _bytes(run) == (2 * 2 * size + 4 * size, 3)
+
+
+def _systematic(shares: list[float], draw: random.Random) -> list[int]:
+    """Return experts of one token: each with the probability of its share, their sum in all."""
+    order = list(range(len(shares)))
+    draw.shuffle(order)
+    chosen, total, mark = [], 0.0, draw.random()
+    for expert in order:
+        total += shares[expert]
+        if total > mark:
+            chosen.append(expert)
+            mark += 1
+    return chosen
+
+
+@pytest.mark.parametrize("tokens", [1, 4, 16, 703])
+def test_a_skewed_routing_touches_fewer_experts(
+    analyse: Callable[..., Analysis], tokens: int
+) -> None:
+    """Within 1 % of a Monte Carlo of tokens that choose each expert as often as its load says."""
+    skewed = tuple(1 / (1 + rank) ** 0.5 for rank in range(64))
+    changes = {"batch_size": tokens, "num_pages": tokens, "max_new_tokens": 2}
+    even = analyse("dsocr-tiny", **changes)
+    analysis = analyse("dsocr-tiny", expert_load=skewed, **changes)
+
+    def distinct(a: Analysis) -> float:
+        found = next(p for p in a.report.passes if p.stage == "decode").distinct_experts
+        assert found is not None
+        assert found.fewest == 6
+        assert found.most == min(64, 6 * tokens)
+        assert found.fewest <= found.expected + 1e-9
+        assert found.expected <= found.most + 1e-9
+        return found.expected
+
+    shares = expert_shares(skewed, 6)
+    assert sum(shares) == pytest.approx(6)
+    draw = random.Random(tokens)
+    rounds = 4000 if tokens < 40 else 300
+    seen = sum(
+        len({e for _ in range(tokens) for e in _systematic(shares, draw)}) for _ in range(rounds)
+    )
+    assert distinct(analysis) == pytest.approx(seen / rounds, rel=0.01)
+    assert distinct(analysis) <= distinct(even) + 1e-9
+    mine, evenly = (a.report.stages["decode"] for a in (analysis, even))
+    assert mine.matmul_flops == evenly.matmul_flops
+    assert mine.io_bytes <= evenly.io_bytes
+
+
+def test_an_even_load_is_the_default(analyse: Callable[..., Analysis]) -> None:
+    plain = analyse("dsocr-tiny", max_new_tokens=9).report
+    even = analyse("dsocr-tiny", max_new_tokens=9, expert_load=(3.0,) * 64).report
+    assert even.stages["decode"].io_bytes == plain.stages["decode"].io_bytes
+    assert even.memory == plain.memory
