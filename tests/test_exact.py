@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_model_config
-from mkdocs_dsocr.layers import base, memory, metrics
+from mkdocs_dsocr.layers import base, memory, metrics, tree
 from mkdocs_dsocr.models import Load, pass_layer, traced_load
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import Quantity
@@ -36,13 +36,13 @@ slow_draws = settings(
 def own(
     config: ModelConfig,
     shape: PassShape,
-    figure: Callable[[base.Visit], Quantity],
+    figure: Callable[[tree.Visit], Quantity],
     load: Load | None = None,
 ) -> dict[str, int]:
     """Return a figure of one run of a pass by formula, by path pattern, without children."""
     group = pass_layer(config, shape, load=load)
     result: dict[str, int] = {}
-    for visit in base.walk(group, shape.pass_id):
+    for visit in tree.walk(group, shape.pass_id):
         amount = figure(visit)
         assert amount == int(amount)  # type: ignore[arg-type]
         result[visit.torch_path] = result.get(visit.torch_path, 0) + int(amount)
@@ -64,7 +64,7 @@ def check(config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassS
     record = analyzer.count(shape)
     assert record.unknown_operators == ()
     load = traced_load(config, record.matmul_flops)
-    figures: tuple[tuple[Callable[[base.Visit], Quantity], dict[str, int]], ...] = (
+    figures: tuple[tuple[Callable[[tree.Visit], Quantity], dict[str, int]], ...] = (
         (lambda v: v.summed(metrics.matmul_flops), record.matmul_flops),
         (lambda v: v.summed(metrics.elementwise_flops), record.elementwise_flops),
         (lambda v: v.summed(metrics.eager_bytes), record.eager_bytes),
@@ -84,7 +84,7 @@ def check(config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassS
 
 def check_peaks(group: base.Group, record: PassRecord) -> None:
     """Compare the most activations at once in a call of each module, and where that is."""
-    for visit in base.walk(group):
+    for visit in tree.walk(group):
         counted = [record.peaks[p] for p in expand(visit.torch_path) if p in record.peaks]
         if not counted or not visit.torch_path:
             continue

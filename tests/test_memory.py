@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from mkdocs_dsocr.inputs import load_hardware
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, dim, layer
 from mkdocs_dsocr.layers.memory import held_at_peak
 from mkdocs_dsocr.layers.operations import Operation, copy, keep
 from mkdocs_dsocr.layers.operations import Tensor as T
+from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.memory import fitting

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.inputs import InputError, ModelConfig
-from mkdocs_dsocr.layers import base, metrics
+from mkdocs_dsocr.layers import base, metrics, tree
 from mkdocs_dsocr.layers.builtin import ExpertLinear, Linear
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.layers.operations import fuse
@@ -105,7 +105,7 @@ def test_products_run_at_the_peak_of_what_both_sides_have(
 
     def rates(analysis: Analysis) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
-        for visit in base.walk(analysis.root.visit.layer):
+        for visit in tree.walk(analysis.root.visit.layer):
             for operation in visit.layer.operations():
                 if operation.products and operation.unit == "tensor":
                     found.setdefault(visit.layer.class_name(), set()).add(operation.rate)
@@ -167,7 +167,7 @@ def test_fused_moves_no_more_than_eager_in_any_precision(
         shape = PassShape("p", "language", batch=2, q_len=9, kv_len=30, logits=9)
     precision = Precision(weight, activation, cache, autocast=autocasts)
     group = base.Group(items=pass_layer(config, shape).items, precision=precision)
-    for visit in base.walk(group):
+    for visit in tree.walk(group):
         for kernel in fuse(visit.layer.operations()):
             eager = sum(o.eager_bytes for o in kernel.operations)
             assert kernel.io_bytes <= eager, (visit.module_id, kernel.name)  # type: ignore[operator]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.layers import base
+from mkdocs_dsocr.layers import tree
 from mkdocs_dsocr.layers.decoder import expected_distinct
 from mkdocs_dsocr.layers.operations import fuse
 from mkdocs_dsocr.models import Load, expert_shares, pass_layer
@@ -57,7 +57,7 @@ def shapes() -> st.SearchStrategy[PassShape]:
 def test_each_operation_is_in_one_kernel_and_fused_moves_no_more(
     config: ModelConfig, shape: PassShape
 ) -> None:
-    for visit in base.walk(pass_layer(config, shape), shape.pass_id):
+    for visit in tree.walk(pass_layer(config, shape), shape.pass_id):
         operations = visit.layer.operations()
         kernels = fuse(operations)
         inside = [o for kernel in kernels for o in kernel.operations]

@@ -12,26 +12,16 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
-from mkdocs_dsocr.layers import memory, metrics
-from mkdocs_dsocr.layers.operations import DType, Keep, Kernel, Operation, Tensor, fuse, whole
+from mkdocs_dsocr.layers import backward, memory, metrics
+from mkdocs_dsocr.layers.operations import Kernel, Operation, Tensor, fuse
+from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.precision import Precision
-from mkdocs_dsocr.quantities import (
-    BITS_PER_BYTE,
-    GIGABYTE,
-    TERABIT,
-    TFLOP,
-    Quantity,
-    Symbol,
-    arithmetic_series,
-    product,
-    ratio,
-    total,
-)
+from mkdocs_dsocr.layers.tree import resident, summed
+from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP, Symbol, ratio
 
 T = TypeVar("T")
-Repetition = Literal["none", "for", "parfor"]
 
 
 class Dimension(NamedTuple):
@@ -51,82 +41,6 @@ def dim(symbol: str, meaning: str, unit: str = "", default: Any = dataclasses.MI
 def layer(cls: type[T]) -> type[T]:
     """Make a class an analytic layer: a frozen dataclass with keyword fields."""
     return dataclass(frozen=True, eq=False, kw_only=True)(cls)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter tensor of the module, with the shape that PyTorch gives it."""
-
-    name: str
-    shape: tuple[Quantity, ...]
-    copies: Quantity | None = None
-    """How many modules hold one, where the layer stands for several."""
-    is_linear: bool = False
-    """Whether it is the weight of a linear, which may be quantised row by row."""
-
-    @property
-    def tensor(self) -> Tensor:
-        columns = self.shape[-1] if self.is_linear else None
-        return Tensor(self.name, self.elements, role="weight", columns=columns)
-
-    @property
-    def elements(self) -> Quantity:
-        """Elements of all copies together."""
-        return product(self.shape if self.copies is None else (self.copies, *self.shape))
-
-
-@dataclass(frozen=True)
-class Child:
-    """A layer that another one calls.
-
-    Attributes
-    ----------
-    name
-        Its segment of the module path; a pattern (``[1-11]``) for several modules.
-    layer
-        What one of them is; all of them together where `active` is given.
-    count, repetition
-        How many modules the name stands for, and whether they run one after
-        another (``for``) or independently of each other (``parfor``).
-    active
-        Given where `layer` holds the work of all `count` modules together
-        (experts share the rows between them, so no one of them has a size of
-        its own): how many of them run, which may be an expectation.
-    calls
-        How often each runs.
-    reads, writes
-        The tensors of the caller that go in and come out.
-    largest
-        Given beside `active`: the layer of the one module that gets most.
-    inputs
-        Under autocast, the dtypes of what it is fed.
-    last, steps
-        For a loop whose layer grows by equal steps (decode): the layer of the
-        last step. Every count is affine in the step, so `steps` of them are an
-        arithmetic series.
-    """
-
-    name: str
-    layer: BaseLayer
-    count: int = 1
-    repetition: Repetition = "none"
-    active: Quantity | None = None
-    calls: int = 1
-    reads: tuple[Tensor, ...] = ()
-    writes: tuple[Tensor, ...] = ()
-    largest: BaseLayer | None = None
-    last: BaseLayer | None = None
-    steps: int = 1
-    inputs: tuple[DType, ...] = ()
-
-    @property
-    def biggest(self) -> BaseLayer:
-        """The layer of its largest call."""
-        return self.largest or self.last or self.layer
-
-
-Part: TypeAlias = Operation | Child | Keep
-"""What a forward consists of."""
 
 
 class Rationale(NamedTuple):
@@ -260,6 +174,40 @@ class BaseLayer:
         """GB (1e9 byte) of KV cache after the call."""
         return ratio(resident(self, metrics.kvcache_bytes), GIGABYTE)
 
+    def backward_tensor_core_flops(self) -> Any:
+        """TFLOPs (1e12) on tensor cores; attention keeps its scores."""
+        return ratio(summed(self, backward.tensor_core_flops), TFLOP)
+
+    def backward_cuda_core_flops(self) -> Any:
+        """TFLOPs (1e12) on CUDA cores."""
+        return ratio(summed(self, backward.cuda_core_flops), TFLOP)
+
+    def recompute_flops(self) -> Any:
+        """TFLOPs (1e12) of an attention that computes its scores again instead."""
+        return ratio(summed(self, backward.recompute_flops), TFLOP)
+
+    def backward_cal_io(self) -> Any:
+        """Terabits (1e12 bit) that cross the borders of the backwards of its kernels."""
+        return ratio(BITS_PER_BYTE * summed(self, backward.io_bytes), TERABIT)
+
+    def backward_arithmetic_intensity(self) -> Any:
+        """FLOPs per bit; 0 where nothing moves."""
+        flops = summed(self, backward.tensor_core_flops) + summed(self, backward.cuda_core_flops)
+        bits = BITS_PER_BYTE * summed(self, backward.io_bytes)
+        return 0 if isinstance(bits, int) and bits == 0 else ratio(flops, bits)
+
+    def backward_memory_weight(self) -> Any:
+        """GB (1e9 byte) of gradients: one for each parameter, in its format."""
+        return self.forward_memory_weight()
+
+    def backward_memory_activation(self) -> Any:
+        """GB (1e9 byte) that the forward keeps for the backward, inputs included."""
+        return ratio(backward.kept(self).bytes, GIGABYTE)
+
+    def backward_memory_kvcache(self) -> Any:
+        """GB (1e9 byte) of gradients of keys and values: training has no cache."""
+        return 0
+
 
 @layer
 class Group(BaseLayer):
@@ -271,120 +219,3 @@ class Group(BaseLayer):
 
     def forward(self) -> Iterator[Part]:
         yield from self.items
-
-
-@dataclass(frozen=True)
-class Visit:
-    """A layer met on a walk, and how often it stands there.
-
-    Attributes
-    ----------
-    pass_id, torch_path
-        The pass in which it runs, and the pattern of module paths it stands for.
-    parent_id
-        ``module_id`` of the caller.
-    layer, last, steps
-        As in :class:`Child`: first and last of an arithmetic series of calls.
-    largest
-        The layer of the largest call of any one module.
-    modules
-        How often `layer` stands in the model.
-    instances
-        How many modules of the model it is (more where it holds several).
-    active, last_active
-        Modules that run each time, of those that one `layer` holds: in the
-        first and in the last of the series.
-    calls
-        How often `layer` runs each step.
-    child
-        The edge by which it was reached.
-    """
-
-    pass_id: str
-    torch_path: str
-    parent_id: str | None
-    layer: BaseLayer
-    last: BaseLayer
-    largest: BaseLayer
-    steps: int
-    modules: int
-    instances: int
-    active: Quantity
-    last_active: Quantity
-    calls: int
-    child: Child
-
-    @property
-    def module_id(self) -> str:
-        return f"{self.pass_id}/{self.torch_path}" if self.torch_path else self.pass_id
-
-    def summed(self, metric: metrics.MetricOf) -> Quantity:
-        """Return what its own operations come to over all calls."""
-        return self.modules * self.calls * self.series(metric(self.layer), metric(self.last))
-
-    @property
-    def runs(self) -> Quantity:
-        """How many calls of modules it comes to (expected, where `active` is)."""
-        return whole(self.modules * self.calls * self.series(self.active, self.last_active))
-
-    def dispatches(self) -> Quantity:
-        """Return how many operators its own code dispatches over all calls."""
-        first = self.active * metrics.dispatches(self.layer)
-        last = self.last_active * metrics.dispatches(self.last)
-        return whole(self.modules * self.calls * self.series(first, last))
-
-    def series(self, first: Quantity, last: Quantity) -> Quantity:
-        return first if self.steps == 1 else arithmetic_series(first, last, self.steps)
-
-
-def walk(root: BaseLayer, name: str = "model") -> Iterator[Visit]:
-    """Yield `root` and every layer under it, parents first."""
-    top = Child(name, root)
-    yield from _walk(Visit(name, "", None, root, root, root, 1, 1, 1, 1, 1, 1, top))
-
-
-def _walk(visit: Visit) -> Iterator[Visit]:
-    yield visit
-    stages = (visit.layer, visit.last, visit.largest)
-    for child, end, largest in zip(*(layer.children() for layer in stages), strict=True):
-        group = not child.layer.is_module
-        segments = () if group else (visit.torch_path, child.name)
-        yield from _walk(
-            Visit(
-                pass_id=child.name if group else visit.pass_id,
-                torch_path=".".join(s for s in segments if s),
-                parent_id=visit.module_id,
-                layer=child.layer,
-                last=child.last or end.layer,
-                largest=largest.biggest,
-                steps=child.steps * visit.steps,
-                modules=visit.modules * (child.count if child.active is None else 1),
-                instances=visit.instances * child.count,
-                active=visit.active * _active(child),
-                last_active=visit.last_active * _active(end),
-                calls=visit.calls * child.calls,
-                child=child,
-            )
-        )
-
-
-def _active(child: Child) -> Quantity:
-    return 1 if child.active is None else child.active
-
-
-def summed(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:
-    """Return `metric` summed over every call under `root`."""
-    return total(v.summed(metric) for v in walk(root))
-
-
-def dispatched(root: BaseLayer) -> Quantity:
-    """Return the operators dispatched in every call under `root`."""
-    return total(v.dispatches() for v in walk(root))
-
-
-def resident(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:
-    """Return `metric` summed over modules: one that runs in several passes is there once."""
-    modules: dict[str, list[Quantity]] = {}
-    for visit in walk(root):
-        modules.setdefault(visit.torch_path, []).append(visit.modules * metric(visit.last))
-    return total(metrics.largest(iter(values)) for values in modules.values())

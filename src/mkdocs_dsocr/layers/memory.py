@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mkdocs_dsocr.layers.operations import Keep, Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity, exact_div, maximum, total
 
 if TYPE_CHECKING:
-    from mkdocs_dsocr.layers.base import BaseLayer, Child, Part
+    from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.parts import Child, Part
 
 
 @dataclass
@@ -28,6 +29,7 @@ class _Lifetime:
     first: int
     last: int
     is_named: bool
+    is_input: bool
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,23 @@ def _larger(a: Peak, b: Peak) -> Peak:
     return Peak(maximum(a.bytes, b.bytes), a.path, a.layer, a.operation)
 
 
+class Storages(NamedTuple):
+    """The activations of a forward: bytes of each by name, which are given, which returned."""
+
+    bytes: dict[str, Quantity]
+    inputs: list[str]
+    outputs: list[str]
+
+
+def storages(parts: tuple[Part, ...]) -> Storages:
+    """Return the storages that a forward mentions; what its last part writes it returns."""
+    lifetimes = _lifetimes(parts)
+    running = [p for p in parts if not isinstance(p, Keep)]
+    returned = [t.view_of or t.name for t in (running[-1].writes if running else ())]
+    inputs = [key for key, life in lifetimes.items() if life.is_input]
+    return Storages({k: life.bytes for k, life in lifetimes.items()}, inputs, returned)
+
+
 def _lifetimes(parts: tuple[Part, ...]) -> dict[str, _Lifetime]:
     """Return the lifetime of each storage, by the name of the tensor that has it."""
     result: dict[str, _Lifetime] = {}
@@ -155,7 +174,9 @@ def _lifetimes(parts: tuple[Part, ...]) -> dict[str, _Lifetime]:
             life = result.get(key)
             if life is None:
                 first, last = (index, index) if is_written else (0, len(parts))
-                result[key] = _Lifetime(key, size, first, last, not tensor.view_of)
+                result[key] = _Lifetime(
+                    key, size, first, last, is_named=not tensor.view_of, is_input=not is_written
+                )
                 continue
             life.last = max(life.last, index)
             if not life.is_named and not tensor.view_of:

@@ -82,12 +82,15 @@ class Product:
     groups
         Products that the rows are split over: heads, windows, experts. A tile
         of a tensor core holds rows of one product only.
+    gradients
+        Operands that need a gradient: each is a product of equal size in the backward.
     """
 
     rows: Quantity
     inner: Quantity
     columns: Quantity
     groups: Quantity = 1
+    gradients: int = 2
 
     @property
     def flops(self) -> Quantity:
@@ -138,6 +141,10 @@ class Operation:
     autocast
         What ``torch.autocast`` does: ``float32`` casts its inputs up, ``off`` leaves it alone;
         otherwise products run in bfloat16 and everything else in the widest of its inputs.
+    saves
+        Tensors kept for the backward; of products, all activations that they read.
+    recomputes
+        Whether its backward computes its first product again instead of keeping it.
     rate
         Format at whose peak its products run on tensor cores.
     why
@@ -157,8 +164,17 @@ class Operation:
     synchronises: Quantity = 0
     launches: Quantity = 1
     autocast: Literal["", "float32", "off"] = ""
+    saves: tuple[Tensor, ...] = ()
+    recomputes: bool = False
     rate: str = "bf16"
     why: str = ""
+
+    @property
+    def kept(self) -> tuple[Tensor, ...]:
+        """Tensors kept for the backward."""
+        if self.saves or not any(p.gradients for p in self.products):
+            return self.saves
+        return self.reads
 
     @property
     def is_cast(self) -> bool:

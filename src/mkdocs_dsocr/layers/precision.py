@@ -17,7 +17,8 @@ from mkdocs_dsocr.layers.formats import FORMATS, Format
 from mkdocs_dsocr.layers.operations import DType, Keep, Operation, Tensor
 
 if TYPE_CHECKING:
-    from mkdocs_dsocr.layers.base import BaseLayer, Child, Part
+    from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.parts import Child, Part
 
 
 @dataclass(frozen=True)

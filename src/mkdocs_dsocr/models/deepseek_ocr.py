@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from mkdocs_dsocr.inputs import ModelConfig, Workload, constants
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Group
+from mkdocs_dsocr.layers.base import BaseLayer, Group
 from mkdocs_dsocr.layers.builtin import LMHead
 from mkdocs_dsocr.layers.core import (
     DeepseekOCRForCausalLM,
@@ -20,6 +20,7 @@ from mkdocs_dsocr.layers.core import (
 from mkdocs_dsocr.layers.decoder import DenseDecoderLayer, MoEDecoderLayer, expected_distinct
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.layers.operations import Tensor
+from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, VitModel
 from mkdocs_dsocr.models.plan import Plan, Run

@@ -12,8 +12,8 @@ from mkdocs_dsocr import resources
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import shown
 from mkdocs_dsocr.inputs.measurement import Measurement
-from mkdocs_dsocr.layers.base import Visit
 from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import STAGES, Plan, Routing, build, expected_load, plan
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema

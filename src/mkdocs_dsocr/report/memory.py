@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.layers import base, metrics
+from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.memory import Peak
 from mkdocs_dsocr.layers.operations import Tensor
@@ -129,7 +129,7 @@ def _run_memory(
     tokens = Tensor("image tokens", batch * plan.image_tokens * config.language.hidden_size)
     return StageMemory(
         weights=weight_bytes,
-        kvcache=base.resident(group, metrics.kvcache_bytes) if is_language else 0,
+        kvcache=tree.resident(group, metrics.kvcache_bytes) if is_language else 0,
         waiting=0 if is_language else tokens.bytes,
         layer=group,
     )

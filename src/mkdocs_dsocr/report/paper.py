@@ -13,7 +13,7 @@ from typing import Final
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, load_model_config
 from mkdocs_dsocr.inputs.measurement import fingerprint
-from mkdocs_dsocr.layers import base, metrics
+from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.models.tokens import features_a_side
 from mkdocs_dsocr.report.build import Analysis
@@ -128,7 +128,7 @@ def active_parameters(config: ModelConfig) -> int:
     step = PassShape("decode", "language", batch=1, q_len=1, kv_len=2, logits=1)
     experts, chosen = config.language.n_routed_experts, config.language.num_experts_per_tok
     total = 0
-    for visit in base.walk(pass_layer(config, step), "decode"):
+    for visit in tree.walk(pass_layer(config, step), "decode"):
         own = visit.modules * metrics.num_parameters(visit.layer)
         if ".experts." in visit.torch_path:
             own = own * chosen // experts  # type: ignore[operator]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig
-from mkdocs_dsocr.layers import base, metrics
-from mkdocs_dsocr.layers.base import Visit
+from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import Plan, Run, pass_layer
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.measured import middle
@@ -80,7 +80,7 @@ def serving(
 
 def _visits(config: ModelConfig, plan: Plan, run: Run, batches: Array) -> Iterator[Visit]:
     shape = dataclasses.replace(middle(run), batch=batches)
-    yield from base.walk(pass_layer(config, shape, plan.workload), "decode")
+    yield from tree.walk(pass_layer(config, shape, plan.workload), "decode")
 
 
 def _modules(visits: list[Visit], hardware: Hardware) -> dict[str, _Module]:

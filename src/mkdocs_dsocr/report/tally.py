@@ -9,9 +9,10 @@ from fractions import Fraction
 from typing import Final
 
 from mkdocs_dsocr.inputs import Hardware
-from mkdocs_dsocr.layers import base, metrics
-from mkdocs_dsocr.layers.base import BaseLayer, Visit
+from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.operations import TILE
+from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.quantities import Quantity, arithmetic_series
 from mkdocs_dsocr.report.timing import CEILINGS, kernel_times_ms, least_tensor_ms, series_of_maximum
 
@@ -144,7 +145,7 @@ class Node:
 def tally(root: BaseLayer, hardware: Hardware) -> dict[str, Node]:
     """Evaluate every node under `root`, by ``module_id``, parents first."""
     nodes: dict[str, Node] = {}
-    for visit in base.walk(root):
+    for visit in tree.walk(root):
         node = nodes.setdefault(visit.module_id, Node(visit))
         own, calls = _own(visit, hardware)
         node.own.add(own)

@@ -14,11 +14,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.layers import base, memory, metrics
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Dimension, Group, Rationale
+from mkdocs_dsocr.layers import backward, memory, metrics, tree
+from mkdocs_dsocr.layers.base import BaseLayer, Dimension, Group, Rationale
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation, whole
+from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
@@ -322,7 +323,7 @@ def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
         ("bytes that must move (compulsory)", metrics.least_bytes),
     ):
         yield TotalRow(name, None, _sum(concrete, metric), "B")
-    launched = whole(base.dispatched(concrete))
+    launched = whole(tree.dispatched(concrete))
     yield TotalRow("operators dispatched", None, launched, "")  # type: ignore[arg-type]
     parameters = _expanded(symbolic, metrics.num_parameters)
     yield TotalRow("parameters", parameters, _resident(concrete, metrics.num_parameters), "")
@@ -330,6 +331,26 @@ def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
     kept = _resident(concrete, metrics.kvcache_bytes)
     if kept:
         yield TotalRow("KV cache after the call", cache, kept, "B")
+    yield from _backward(symbolic, concrete)
+
+
+def _backward(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
+    products = _expanded(symbolic, backward.matmul_flops)
+    yield TotalRow(
+        "backward: matmul FLOPs", products, _sum(concrete, backward.matmul_flops), "FLOP"
+    )
+    again = _sum(concrete, backward.recompute_flops)
+    if again:
+        yield TotalRow(
+            "backward: more, if attention computes its scores again", None, again, "FLOP"
+        )
+    cuda = _sum(concrete, backward.cuda_core_flops)
+    yield TotalRow("backward: CUDA-core FLOPs (twice the elementwise ones)", None, cuda, "FLOP")
+    moved = _sum(concrete, backward.io_bytes)
+    yield TotalRow("backward: bytes across kernel borders", None, moved, "B")
+    saved = backward.kept(concrete).bytes
+    assert isinstance(saved, int)  # concrete layers come to integers
+    yield TotalRow("kept by the forward for the backward, inputs included", None, saved, "B")
 
 
 def _expanded(symbolic: BaseLayer, metric: metrics.MetricOf) -> Markup | None:
@@ -337,7 +358,7 @@ def _expanded(symbolic: BaseLayer, metric: metrics.MetricOf) -> Markup | None:
     if not symbolic.dimensions():
         return None
     terms: list[Quantity] = []
-    for visit in base.walk(symbolic):
+    for visit in tree.walk(symbolic):
         own = metric(visit.layer)
         if not is_zero(own):
             terms += _terms(own) if visit.modules == 1 else [visit.modules * own]
@@ -355,11 +376,11 @@ def _terms(quantity: Quantity) -> list[Quantity]:
 
 
 def _sum(layer: BaseLayer, metric: metrics.MetricOf) -> int:
-    return _integer(base.summed, layer, metric)
+    return _integer(tree.summed, layer, metric)
 
 
 def _resident(layer: BaseLayer, metric: metrics.MetricOf) -> int:
-    return _integer(base.resident, layer, metric)
+    return _integer(tree.resident, layer, metric)
 
 
 def _integer(

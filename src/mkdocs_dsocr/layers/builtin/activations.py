@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.parts import Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -16,6 +17,7 @@ def _activation(name: str, cost: int, rows: Quantity, width: Quantity, why: str)
         "activation",
         elementwise_flops=cost * rows * width,
         reads=(Tensor("x", rows * width),),
+        saves=(Tensor("x", rows * width),),
         writes=(Tensor("y", rows * width),),
         why=why,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, layer
+from mkdocs_dsocr.layers.parts import Child, Part
 
 
 @layer

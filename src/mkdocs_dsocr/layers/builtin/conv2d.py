@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
+from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -29,6 +30,7 @@ class Conv2d(BaseLayer):
     side_in: Quantity = dim("s_in", "side of the input map", "px")
     side_out: Quantity = dim("s_out", "side of the output map", "px")
     bias: bool = False
+    of_pixels: bool = False
 
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.out_channels, self.in_channels, self.kernel, self.kernel))
@@ -52,6 +54,8 @@ class Conv2d(BaseLayer):
                     self.views * self.side_out**2,
                     self.in_channels * self.kernel**2,
                     self.out_channels,
+                    # Pixels need no gradient.
+                    gradients=1 if self.of_pixels else 2,
                 ),
             ),
             elementwise_flops=outputs if self.bias else 0,

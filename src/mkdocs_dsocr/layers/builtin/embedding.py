@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Role, Tensor
+from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -30,11 +31,14 @@ class Embedding(BaseLayer):
         yield Parameter("weight", (self.entries, self.width))
 
     def forward(self) -> Iterator[Part]:
+        role: Role = "buffer" if self.constant else "activation"
+        indices = Tensor("indices", self.rows, "int64", role)
         yield Operation(
             "pick rows",
             "embedding",
+            saves=(indices,),
             reads=(
-                Tensor("indices", self.rows, "int64", "buffer" if self.constant else "activation"),
+                indices,
                 # The indices may all be the same.
                 Tensor("weight", self.rows * self.width, role="weight", at_least=self.width),
             ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -32,20 +33,23 @@ class LayerNorm(BaseLayer):
 
     def forward(self) -> Iterator[Part]:
         elements = self.rows * self.width
+        x = Tensor("x", elements)
+        mean, inverse = (Tensor(n, self.rows, "float32") for n in ("mean", "1/std"))
         yield Operation(
             "layer norm",
             "norm",
             autocast="float32",
             elementwise_flops=costs.LAYER_NORM * elements + costs.LAYER_NORM_ROW * self.rows,
             reads=(
-                Tensor("x", elements),
+                x,
                 Tensor("weight", self.width, role="weight"),
                 Tensor("bias", self.width, role="weight"),
             ),
             writes=(
                 Tensor("y", elements),
-                Tensor("mean", self.rows, "float32"),
-                Tensor("1/std", self.rows, "float32"),
+                mean,
+                inverse,
             ),
+            saves=(x, mean, inverse),
             why="mean, subtract, square, mean of squares, × 1/std, × weight, + bias.",
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
+from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Embedding, ModuleList
 from mkdocs_dsocr.layers.decoder import DeepseekV2RMSNorm
 from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
+from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, MlpProjector, VitModel
 from mkdocs_dsocr.quantities import Quantity
 
@@ -212,6 +213,7 @@ class LanguagePart(_ModelPart):
                 category,
                 reads=reads,
                 writes=(write,),
+                saves=(mask,) if name.startswith("image features") else (),
                 kernel="place image features",
                 launches=self.batch,
                 why=why,

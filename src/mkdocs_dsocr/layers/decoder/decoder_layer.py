@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP
 from mkdocs_dsocr.layers.decoder.moe import DeepseekV2MoE
 from mkdocs_dsocr.layers.decoder.rms_norm import DeepseekV2RMSNorm
 from mkdocs_dsocr.layers.llama import LlamaFlashAttention2
 from mkdocs_dsocr.layers.operations import Tensor, residual
+from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 

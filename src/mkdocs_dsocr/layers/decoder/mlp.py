@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ExpertLinear, Linear, SiLU
 from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -29,6 +30,7 @@ def _swiglu(
         elementwise_flops=elements,
         reads=(activated, up),
         writes=(product,),
+        saves=(activated, up),
         why="The activation itself is the child act_fn.",
     )
     yield Child("down_proj", narrow, reads=(product,), writes=(y,))

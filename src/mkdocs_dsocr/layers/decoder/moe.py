@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ModuleList
 from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP, RoutedExperts
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
+from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.patterns import indices
 from mkdocs_dsocr.quantities import Quantity, ratio
 
@@ -82,6 +83,7 @@ class MoEGate(BaseLayer):
             elementwise_flops=costs.SOFTMAX * scores,
             reads=(logits,),
             writes=(probabilities,),
+            saves=(probabilities,),
             kernel="select",
             autocast="float32",
         )
@@ -91,6 +93,7 @@ class MoEGate(BaseLayer):
             elementwise_flops=scores,
             reads=(probabilities,),
             writes=(best, indices),
+            saves=(indices,),
             kernel="select",
             why="At least one comparison for each score.",
         )
@@ -228,6 +231,7 @@ class DeepseekV2MoE(BaseLayer):
             "gather tokens",
             "routing",
             reads=(source, Tensor("x, picked", elements, view_of="x")),
+            saves=(source,),
             writes=(Tensor("x, sorted", elements),),
             kernel="gather",
             why="k copies of every token, in the order of the experts.",
@@ -242,7 +246,7 @@ class DeepseekV2MoE(BaseLayer):
         results, order = Tensor("results", elements), Tensor("order", routed, "int64")
         gathered = Tensor("x, sorted", elements)
         chosen = Tensor("chosen", self.rows * self.experts, "int64")
-        mixed = Tensor("sum", out, "float32")
+        mixed, weights = Tensor("sum", out, "float32"), Tensor("weights", routed, "float32")
         yield Operation(
             "join the experts' results",
             "routing",
@@ -253,6 +257,7 @@ class DeepseekV2MoE(BaseLayer):
             "scatter to their places",
             "routing",
             reads=(order, joined),
+            saves=(order,),
             writes=(placed,),
             kernel="combine",
         )
@@ -263,7 +268,9 @@ class DeepseekV2MoE(BaseLayer):
             "× weight of the choice",
             "routing",
             elementwise_flops=elements,
-            reads=(wide, Tensor("weights", routed, "float32")),
+            reads=(wide, weights),
+            # In place: what is multiplied is copied first where a backward needs it.
+            saves=(Tensor("placed32, kept", elements, "float32"), weights),
             writes=(weighted,),
             kernel="combine",
         )

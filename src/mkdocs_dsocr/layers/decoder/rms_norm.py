@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import DType, Operation, Tensor, keep
+from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -48,6 +49,12 @@ class DeepseekV2RMSNorm(BaseLayer):
             ("as bfloat16", 0, (scaled,), tensor("n", dtype="model")),
             ("× weight", elements, (tensor("n", dtype="model"), weight), y),
         )
+        saved = {
+            "square": (x32,),
+            "reciprocal square root": (rsqrt,),
+            "x · rsqrt": (x32, rsqrt),
+            "× weight": (tensor("n", dtype="model"),),
+        }
         for name, flops, reads, write in steps:
             yield Operation(
                 name,
@@ -55,6 +62,7 @@ class DeepseekV2RMSNorm(BaseLayer):
                 elementwise_flops=flops,
                 reads=reads,
                 writes=(write,),
+                saves=saved.get(name, ()),
                 kernel="RMSNorm",
                 autocast="float32" if name in ("square", "reciprocal square root") else "",
             )

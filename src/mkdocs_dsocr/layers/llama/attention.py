@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
 from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
+from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -87,6 +88,8 @@ class LlamaFlashAttention2(BaseLayer):
             unit="tensor",
             reads=(rotated, keys, values),
             writes=(o,),
+            saves=(rotated, keys, values, o, Tensor("log-sum-exp", queries, "float32")),
+            recomputes=True,
             kernel="FlashAttention",
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs. "
             "One kernel reads q and the whole cache, writes the output, and keeps scores on chip.",
@@ -142,6 +145,7 @@ class LlamaFlashAttention2(BaseLayer):
         by_cos, by_sin = Tensor(f"{name} cos", elements), Tensor(f"{name} sin", elements)
         negated, turned = Tensor(f"{name} negated", half), Tensor(f"{name} turned", elements)
         cos, sin = (Tensor(f, rows * self.head_dim) for f in ("cos", "sin"))
+        # The angles need no gradient: only they are kept.
         steps: tuple[tuple[str, str, Quantity, tuple[Tensor, ...], Tensor], ...] = (
             ("× cos", "rope", elements, (x, cos), by_cos),
             ("negate second half", "rope", half, (Tensor(name, half),), negated),
@@ -156,5 +160,6 @@ class LlamaFlashAttention2(BaseLayer):
                 elementwise_flops=flops,
                 reads=reads,
                 writes=(write,),
+                saves=tuple(t for t in reads if t in (cos, sin)),
                 kernel=f"rotate {name}",
             )

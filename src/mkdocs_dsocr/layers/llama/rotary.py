@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
+from mkdocs_dsocr.layers.parts import Part
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -45,7 +46,7 @@ class LlamaRotaryEmbedding(BaseLayer):
         yield Operation(
             "position × frequency",
             "rope",
-            products=(Product(positions, 1, half, self.batch),),
+            products=(Product(positions, 1, half, self.batch, gradients=0),),
             reads=(inv_freq, Tensor("p", positions, "float32")),
             writes=(angles,),
             kernel="angles",

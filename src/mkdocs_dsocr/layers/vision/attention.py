@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
+from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -99,6 +100,8 @@ class Attention(BaseLayer):
             unit="tensor",
             reads=(q, kv, bias),
             writes=(attended,),
+            saves=(q, kv, bias, attended, Tensor("log-sum-exp", rows, "float32")),
+            recomputes=True,
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the bias's addition "
             "for each pair.",
         )
@@ -170,6 +173,7 @@ class Attention(BaseLayer):
             "embedding",
             reads=(index, picked),
             writes=(Tensor(f"R_{axis}", pairs * self.head_dim),),
+            saves=(index,),
             kernel=kernel,
             why="Row i − j + n − 1 of the table for each pair (i, j) of an axis.",
         )

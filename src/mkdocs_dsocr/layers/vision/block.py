@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import LayerNorm
 from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, residual
+from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.layers.vision.attention import Attention
 from mkdocs_dsocr.layers.vision.mlp import MLPBlock
 from mkdocs_dsocr.quantities import Quantity, ceil_div

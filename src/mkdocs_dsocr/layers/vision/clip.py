@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Embedding, LayerNorm, Linear, ModuleList, UnusedConv2d
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
+from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
 from mkdocs_dsocr.layers.vision.mlp import NoTPFeedForward
 from mkdocs_dsocr.patterns import indices
@@ -124,6 +125,8 @@ class NoTPAttention(BaseLayer):
             unit="tensor",
             reads=(qkv,),
             writes=(o,),
+            saves=(qkv, o, Tensor("log-sum-exp", queries, "float32")),
+            recomputes=True,
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs.",
         )
         out_proj = Linear(rows=rows, d_in=width, d_out=width, bias=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d, ModuleList, Sequential
 from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
+from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.vision.block import GlobalBlock, WindowBlock
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
 from mkdocs_dsocr.layers.vision.layer_norm2d import LayerNorm2d

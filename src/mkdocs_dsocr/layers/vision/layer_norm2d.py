@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Parameter, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Tensor, keep
+from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -41,13 +42,20 @@ class LayerNorm2d(BaseLayer):
         def row(name: str) -> Tensor:
             return Tensor(name, pixels)
 
-        def step(name: str, flops: Quantity, reads: tuple[Tensor, ...], write: Tensor) -> Operation:
+        def step(
+            name: str,
+            flops: Quantity,
+            reads: tuple[Tensor, ...],
+            write: Tensor,
+            saves: tuple[Tensor, ...] = (),
+        ) -> Operation:
             return Operation(
                 name,
                 "norm",
                 elementwise_flops=flops,
                 reads=reads,
                 writes=(write,),
+                saves=saves,
                 kernel="layer norm 2d",
                 autocast="float32" if name == "square" else "",
             )
@@ -56,12 +64,13 @@ class LayerNorm2d(BaseLayer):
         bias = Tensor("bias", self.channels, role="weight")
         yield step("mean over channels", costs.MEAN * elements, (full("x"),), row("u"))
         yield step("x − mean", elements, (full("x"), row("u")), full("d"))
-        yield step("square", elements, (full("d"),), full("d²"))
+        yield step("square", elements, (full("d"),), full("d²"), (full("d"),))
         yield step("variance", costs.MEAN * elements, (full("d²"),), row("s"))
         yield step("x − mean, again", elements, (full("x"), row("u")), full("c"))
         yield step("variance + ε", pixels, (row("s"),), row("s+ε"))
-        yield step("square root", pixels, (row("s+ε"),), row("std"))
-        yield step("divide by std", elements, (full("c"), row("std")), full("n"))
-        yield step("× weight", elements, (full("n"), weight), full("wn"))
+        yield step("square root", pixels, (row("s+ε"),), row("std"), (row("std"),))
+        both = (full("c"), row("std"))
+        yield step("divide by std", elements, both, full("n"), both)
+        yield step("× weight", elements, (full("n"), weight), full("wn"), (full("n"),))
         yield step("+ bias", elements, (full("wn"), bias), full("y"))
         yield keep(row("u"), row("s"), full("n"))

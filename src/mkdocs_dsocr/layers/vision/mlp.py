@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import GELU, Linear
 from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -77,6 +78,7 @@ class NoTPFeedForward(BaseLayer):
             elementwise_flops=costs.SIGMOID * elements,
             reads=(scaled,),
             writes=(gate,),
+            saves=(gate,),
             kernel="quick-GELU",
             why="negate, exp, add and divide.",
         )
@@ -85,6 +87,7 @@ class NoTPFeedForward(BaseLayer):
             "activation",
             elementwise_flops=elements,
             reads=(wide, gate),
+            saves=(wide, gate),
             writes=(activated,),
             kernel="quick-GELU",
         )

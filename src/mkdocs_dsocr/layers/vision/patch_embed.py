@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Child, Part, Rationale, dim, layer
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d
 from mkdocs_dsocr.layers.operations import Tensor
+from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -41,6 +42,7 @@ class PatchEmbed(BaseLayer):
             side_in=self.patch * self.grid,
             side_out=self.grid,
             bias=True,
+            of_pixels=True,
         )
         pixels = Tensor("pixels", self.views * (self.patch * self.grid) ** 2 * self.in_channels)
         patches = Tensor("patches", self.views * self.grid**2 * self.width)
