@@ -138,6 +138,25 @@ def test_a_short_last_round_is_verified(
     assert verify([analysis], analyzer.trace(analysis.plan.shapes)).failures == []
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        PassShape("v", "vision", image_size=896, tiles_w=2, tiles_h=1),
+        PassShape("p", "projector", image_size=640, tiles_w=2, tiles_h=3),
+        PassShape("p", "language", batch=2, q_len=300, kv_len=300, image_tokens=257, logits=300),
+        PassShape("d", "language", batch=3, q_len=1, kv_len=900, logits=1, autocast=True),
+    ],
+    ids=lambda shape: f"{shape.part}-{shape.kv_len}",
+)
+def test_equal_calls_are_counted_once_and_come_to_the_same(
+    config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassShape
+) -> None:
+    """A trace of every call, beside one that replays what it has counted before."""
+    whole = DeepseekOCRStaticAnalyzer(config, replays=False).count(shape)
+    assert analyzer.count(shape) == whole
+    assert set(whole.peaks) == set(whole.dispatches)
+
+
 @pytest.fixture(scope="module")
 def shallow(config: ModelConfig) -> DeepseekOCRStaticAnalyzer:
     """The model at its full widths with three decoder layers: equal layers count alike."""

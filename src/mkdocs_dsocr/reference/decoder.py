@@ -27,6 +27,11 @@ class KVCache:
         self.layers[layer] = (k, v)
         return k, v
 
+    def take(self, layer: int, source: int) -> None:
+        """Hold for `layer` what `source` holds, in tensors of its own."""
+        k, v = self.layers[source]
+        self.layers[layer] = (torch.empty_like(k), torch.empty_like(v))
+
     def copy(self) -> KVCache:
         """Return a cache that holds the same tensors and grows by itself."""
         other = copy.copy(self)

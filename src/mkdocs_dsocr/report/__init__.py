@@ -1,6 +1,6 @@
 """The layer tree's numbers as a report for people and machines."""
 
-from mkdocs_dsocr.report.build import Analysis
+from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.files import report_files
 from mkdocs_dsocr.report.schema import AnalyticModelReport, TargetOperatorList, json_schema
 

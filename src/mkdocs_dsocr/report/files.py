@@ -8,7 +8,7 @@ from io import StringIO
 
 import yaml
 
-from mkdocs_dsocr.report.build import Analysis
+from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers, json_schema
 
 

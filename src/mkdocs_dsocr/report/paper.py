@@ -16,7 +16,7 @@ from mkdocs_dsocr.inputs.measurement import fingerprint
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.models.tokens import features_a_side
-from mkdocs_dsocr.report.build import Analysis
+from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.trace import PassShape
 
 MODES: Final[tuple[tuple[str, int, int, str], ...]] = (

@@ -29,10 +29,13 @@ class DeepseekOCRStaticAnalyzer:
         Dimensions of the model.
     device
         ``meta`` or ``cuda``.
+    replays
+        Whether equal calls of a pass are run and counted once, where no values decide them.
     """
 
-    def __init__(self, config: ModelConfig, device: str = "meta") -> None:
+    def __init__(self, config: ModelConfig, device: str = "meta", *, replays: bool = True) -> None:
         self.session = DeepSeekOCRSession(config, device)
+        self.replays = replays and device == "meta"
 
     def trace(
         self, shapes: Iterable[PassShape], progress: Callable[[str], None] = lambda _: None
@@ -72,15 +75,18 @@ class DeepseekOCRStaticAnalyzer:
         counter = FlopCounterMode(display=False)
         # On the CPU the counter knows no fused attention; the math kernel is made of products.
         kernels = [SDPBackend.MATH] if self.session.device == "cpu" else list(_ALL_KERNELS)
-        operators = OperatorCounter(self.session.model)
+        operators = OperatorCounter(self.session.model, replays=self.replays)
         run = self.session.prepare(shape, WatchedCache(operators.memory))
         precision = autocast(self.session.device, enabled=shape.autocast)
         with precision, sdpa_kernel(kernels), counter, operators.watching():
             cache = run()
-        products = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
+        found = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
+        products = {self._path(name): amount for name, amount in found.items()}
+        if operators.replayer:
+            operators.replayer.spread(products)
         return PassRecord(
             shape=shape,
-            matmul_flops=_by_path(shape, {self._path(n): c for n, c in products.items()}),
+            matmul_flops=_by_path(shape, products),
             elementwise_flops=_by_path(shape, operators.elementwise_flops),
             eager_bytes=_by_path(shape, operators.eager_bytes),
             dispatches=_by_path(shape, operators.dispatches),

@@ -35,6 +35,12 @@ class _Call:
         if self.current > self.peak.bytes:
             self.peak = Peak(self.current, place.path, place.operators)
 
+    def reach(self, peak: Peak, inputs: int) -> None:
+        """Have a peak of a call below, whose inputs are here already."""
+        amount = self.current + peak.bytes - inputs
+        if amount > self.peak.bytes:
+            self.peak = Peak(amount, peak.path, peak.operator)
+
     def free(self, key: int) -> None:
         self.current -= self.sizes.pop(key, 0)
 
@@ -102,6 +108,19 @@ class ActivationMemory:
         self._others.discard(key)
         for call in self._calls:
             call.free(key)
+
+    def read_by_call(self, tensor: Tensor) -> int:
+        """Return the bytes of an input that the innermost call has read; 0 if it has not."""
+        return self._calls[-1].sizes.get(storage(tensor), 0)
+
+    def replay(self, peak: Peak, inputs: list[Tensor], read: tuple[int, ...], out: Tensor) -> None:
+        """Let the innermost call be one that had a `peak`, read of its inputs and returned."""
+        for tensor, size in zip(inputs, read, strict=True):
+            if size:
+                self._read(storage(tensor), size)
+        for call in self._calls:
+            call.reach(peak, sum(read))
+        self._allocate(storage(out), out)
 
     def keep(self, tensors: list[Tensor]) -> None:
         """Take tensors for KV cache from now on."""

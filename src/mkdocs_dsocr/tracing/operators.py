@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 import torch
@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mkdocs_dsocr.tracing.elementwise import COSTS, FREE
 from mkdocs_dsocr.tracing.memory import ActivationMemory
+from mkdocs_dsocr.tracing.replay import Replayer
 from mkdocs_dsocr.tracing.traffic import bytes_touched, launches, tensors
 
 COMPOSED: Final = frozenset(("einsum", "argsort", "layer_norm"))
@@ -34,6 +35,8 @@ class OperatorCounter(TorchDispatchMode):
     ----------
     model
         The model whose modules are told apart.
+    replays
+        Whether equal calls are run and counted once; on ``meta`` only.
 
     Attributes
     ----------
@@ -41,26 +44,40 @@ class OperatorCounter(TorchDispatchMode):
         By module path; under :data:`EVERYTHING` for all operators, whoever called them.
     memory
         The activations meanwhile, and their peak in each module.
-    synchronisations
-        Values that the host asked the device for.
     unknown
         Operators that the table of costs does not know.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, replays: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.elementwise_flops: Counter[str] = Counter()
         self.eager_bytes: Counter[str] = Counter()
         self.dispatches: Counter[str] = Counter()
-        self.synchronisations = 0
+        self._waits: Counter[str] = Counter()
         self.unknown: set[str] = set()
         self.memory = ActivationMemory(model, EVERYTHING)
         self._paths = {module: path for path, module in model.named_modules()}
         self._running = [EVERYTHING]
+        self.replayer = Replayer(model, self.memory, self._running) if replays else None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Count what is dispatched meanwhile."""
+        with self.replayer.watching() if self.replayer else nullcontext(), self._counting():
+            yield
+        self.memory.leave()
+        if self.replayer:
+            self.replayer.spread_peaks(self.memory.peaks)
+            for counts in (self.elementwise_flops, self.eager_bytes, self.dispatches, self._waits):
+                self.replayer.spread(counts)
+
+    @property
+    def synchronisations(self) -> int:
+        """Values that the host asked the device for."""
+        return self._waits[EVERYTHING]
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
 
         def enter(module: nn.Module, args: Any) -> None:
             self._running.append(self._paths[module])
@@ -77,7 +94,6 @@ class OperatorCounter(TorchDispatchMode):
         try:
             with self:
                 yield
-            self.memory.leave()
         finally:
             for hook in hooks:
                 hook.remove()
@@ -101,7 +117,7 @@ class OperatorCounter(TorchDispatchMode):
             self.unknown.add(name)
         inputs, outputs = tensors((*args, *kwargs.values())), tensors((out,))
         if any(not t.is_cpu for t in inputs) and all(t.is_cpu for t in outputs):
-            self.synchronisations += 1
+            self._waits.update(self._running)
             return
         launched = launches(name, inputs, outputs)
         self.memory.operator(inputs, outputs, launches=launched)

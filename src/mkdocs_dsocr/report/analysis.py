@@ -1,0 +1,131 @@
+"""Config, workload and hardware, analysed: the layer tree and what is read from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
+from mkdocs_dsocr.inputs.measurement import Measurement
+from mkdocs_dsocr.models import STAGES, Plan, Routing, build, plan
+from mkdocs_dsocr.report import schema
+from mkdocs_dsocr.report.build import build_report, build_summary
+from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
+from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
+from mkdocs_dsocr.report.memory import Array, StageMemory, footprints, stage_memory
+from mkdocs_dsocr.report.serving import serving
+from mkdocs_dsocr.report.tally import Node, merged, tally
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """A model, a workload and a GPU, analysed: the layer tree behind the report.
+
+    Parameters
+    ----------
+    config, workload, hardware
+        The inputs.
+    source
+        Where the workload was read, for messages.
+    operators
+        The traced classes, where there was a trace.
+    measurement
+        What was measured of this workload on this GPU, if anything was.
+    routing
+        The routing of a trace, where formulas are compared with it.
+    """
+
+    config: ModelConfig
+    workload: Workload
+    hardware: Hardware
+    source: str = "workload"
+    operators: schema.TargetOperatorList | None = None
+    measurement: Measurement | None = None
+    routing: Routing | None = None
+
+    @cached_property
+    def plan(self) -> Plan:
+        return plan(self.config, self.workload, self.source)
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Every node of the layer tree, by ``module_id``, parents first."""
+        return tally(build(self.config, self.plan, self.routing), self.hardware)
+
+    @cached_property
+    def root(self) -> Node:
+        return next(iter(self.nodes.values()))
+
+    @cached_property
+    def classes(self) -> dict[str, list[Node]]:
+        """The nodes of each module class (LMHead apart), in order of first appearance."""
+        result: dict[str, list[Node]] = {}
+        for node in self.nodes.values():
+            if node.class_name != "Group":
+                result.setdefault(node.class_name, []).append(node)
+        return result
+
+    @cached_property
+    def stage_times(self) -> dict[str, StageTime]:
+        """Estimate and floor of each stage."""
+        return {
+            stage: stage_time(
+                merged(n.own for n in self.nodes.values() if n.stage == stage),
+                self.hardware,
+                replays(self.plan, stage),
+            )
+            for stage in STAGES
+        }
+
+    @cached_property
+    def predicted_ms(self) -> float:
+        """The estimate of the whole workload."""
+        return sum(s.time_ms for s in self.stage_times.values())
+
+    @cached_property
+    def floor_ms(self) -> float:
+        """The time that no implementation of the model is faster than."""
+        return sum(s.floor_ms for s in self.stage_times.values())
+
+    @cached_property
+    def latency(self) -> schema.Latency:
+        return latency(self.config, self.plan, self.hardware, self.stage_times)
+
+    @cached_property
+    def serving(self) -> schema.Serving | None:
+        """Decode with many sequences at once."""
+        if not any(run.stage == "decode" for run in self.plan.runs):
+            return None
+        return serving(self.config, self.plan, self.hardware, self.footprints)
+
+    @cached_property
+    def stage_memory(self) -> dict[str, StageMemory]:
+        """What is in memory in each stage, when it has most."""
+        return stage_memory(self.config, self.plan, self._weight_bytes)
+
+    @cached_property
+    def footprints(self) -> Array:
+        """Bytes of the stage that needs most memory, for each batch size from 1 on."""
+        return footprints(self.config, self.plan, self._weight_bytes)
+
+    @property
+    def _weight_bytes(self) -> int:
+        return sum(self.root.total.weights.values())
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """The measurement beside the prediction."""
+        if self.measurement is None:
+            return None
+        achieved = achieved_hardware(self.hardware, self.measurement)
+        achieved_nodes = tally(build(self.config, self.plan), achieved)
+        estimates = {stage: times.time_ms for stage, times in self.stage_times.items()}
+        return Comparison(self.measurement, self.plan, estimates, self.nodes, achieved_nodes)
+
+    @cached_property
+    def report(self) -> schema.AnalyticModelReport:
+        return build_report(self)
+
+    @cached_property
+    def summary(self) -> schema.DeepSeekOCRAnalyticReportSummary:
+        return build_summary(self)

@@ -1,0 +1,178 @@
+"""Counts equal calls once: the blocks of a tower, decoder layers, experts.
+
+On ``meta`` a call is decided by its module's sizes and its inputs' shapes. One
+that was counted before is not run again: it returns a tensor of the same shape,
+and what it came to is added for it when the pass is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from mkdocs_dsocr.reference import KVCache
+from mkdocs_dsocr.trace import Peak
+from mkdocs_dsocr.tracing.memory import ActivationMemory
+
+Forward = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A call that was counted: where, what it read of its inputs, and what it returned."""
+
+    path: str
+    read: tuple[int, ...]
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A call of `target` that stands for one of `source`, in calls of `callers`."""
+
+    source: str
+    target: str
+    callers: tuple[str, ...]
+
+
+class Replayer:
+    """Replays calls of the modules that lists hold.
+
+    Parameters
+    ----------
+    model
+        The model that runs.
+    memory
+        The activations in memory meanwhile.
+    running
+        The paths of the modules that run, outermost first.
+
+    Attributes
+    ----------
+    replays
+        What was not run, in order.
+    """
+
+    def __init__(self, model: nn.Module, memory: ActivationMemory, running: list[str]) -> None:
+        self.replays: list[Replay] = []
+        self._memory, self._running = memory, running
+        self._known: dict[tuple[Any, ...], _Known] = {}
+        self._below: dict[str, list[str]] = {}
+        self._paths = [path for path, _ in model.named_modules()]
+        self._items = {
+            f"{path}.{name}": item
+            for path, module in model.named_modules()
+            if isinstance(module, nn.ModuleList)
+            for name, item in module.named_children()
+        }
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Replay what is called meanwhile."""
+        for path, module in self._items.items():
+            module.forward = self._wrapped(path, module, module.forward)
+        try:
+            yield
+        finally:
+            for module in self._items.values():
+                del module.forward  # the class's own shows again
+
+    def _wrapped(self, path: str, module: nn.Module, forward: Forward) -> Forward:
+        sizes = _sizes(module)
+
+        def call(*args: Any) -> Tensor:
+            key = (sizes, *(_signature(module, a) for a in args))
+            known = self._known.get(key)
+            if known is not None:
+                return self._replay(path, module, known, args)
+            out = forward(*args)
+            read = tuple(self._memory.read_by_call(t) for t in args if isinstance(t, Tensor))
+            self._known[key] = _Known(path, read, out.shape, out.stride(), out.dtype)
+            return out
+
+        return call
+
+    def _replay(self, path: str, module: nn.Module, known: _Known, args: tuple[Any, ...]) -> Tensor:
+        self.replays.append(Replay(known.path, path, tuple(self._running[:-1])))
+        peak = rerooted(self._memory.peaks[known.path], known.path, path)
+        inputs = [a for a in args if isinstance(a, Tensor)]
+        with torch._C._DisableTorchDispatch():
+            out = torch.empty_strided(known.shape, known.stride, dtype=known.dtype, device="meta")
+            for cache in (a for a in args if isinstance(a, KVCache)):
+                cache.take(int(module.self_attn.layer), _layer(known.path))  # type: ignore[union-attr,arg-type]
+        self._memory.replay(peak, inputs, known.read, out)
+        return out
+
+    def spread(self, counts: MutableMapping[str, int]) -> None:
+        """Add to counts by path what was not run."""
+        for replay in self.replays:
+            for suffix in self._suffixes(replay.source):
+                source, target = replay.source + suffix, replay.target + suffix
+                if source in counts:
+                    counts[target] = counts.get(target, 0) + counts[source]
+            amount = counts.get(replay.source, 0)
+            for caller in replay.callers if amount else ():
+                counts[caller] = counts.get(caller, 0) + amount
+
+    def spread_peaks(self, peaks: MutableMapping[str, Peak]) -> None:
+        """Add the peaks of what was not run."""
+        for replay in self.replays:
+            for suffix in self._suffixes(replay.source):
+                peak = peaks.get(replay.source + suffix)
+                if peak is not None:
+                    target = replay.target + suffix
+                    peaks.setdefault(target, rerooted(peak, replay.source, replay.target))
+
+    def _suffixes(self, path: str) -> list[str]:
+        if path not in self._below:
+            self._below[path] = [
+                p.removeprefix(path) for p in self._paths if p == path or p.startswith(f"{path}.")
+            ]
+        return self._below[path]
+
+
+def rerooted(peak: Peak, source: str, target: str) -> Peak:
+    """Return a peak below `source` as one below `target`."""
+    return Peak(peak.bytes, target + peak.path.removeprefix(source), peak.operator)
+
+
+def _layer(path: str) -> int:
+    return int(path.rpartition(".")[2])
+
+
+_SIZES: WeakKeyDictionary[nn.Module, tuple[Any, ...]] = WeakKeyDictionary()
+
+
+def _sizes(module: nn.Module) -> tuple[Any, ...]:
+    """Return what decides a module's work, looked up once for each."""
+    if module not in _SIZES:
+        _SIZES[module] = _found_sizes(module)
+    return _SIZES[module]
+
+
+def _found_sizes(module: nn.Module) -> tuple[Any, ...]:
+    """Return its classes, parameters and numbers, but not which of its equals it is."""
+    numbers = (
+        (name, type(m), sorted((k, v) for k, v in vars(m).items() if isinstance(v, int | float)))
+        for name, m in module.named_modules()
+    )
+    without_place = ((n, t, tuple((k, v) for k, v in a if k != "layer")) for n, t, a in numbers)
+    shapes = tuple((name, tuple(p.shape)) for name, p in module.named_parameters())
+    return (*without_place, *shapes)
+
+
+def _signature(module: nn.Module, value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.dtype
+    if isinstance(value, KVCache):
+        pair = value.layers.get(int(module.self_attn.layer))  # type: ignore[union-attr,arg-type]
+        return tuple(t.shape for t in pair or ())
+    return value
