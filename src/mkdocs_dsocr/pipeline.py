@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mkdocs_dsocr.inputs import (
     InputError,
@@ -25,10 +26,12 @@ from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import rates
 from mkdocs_dsocr.report import Analysis, TargetOperatorList, report_files
 from mkdocs_dsocr.report.measured import check_covers, tasks
-from mkdocs_dsocr.site.links import LinkStyle
-from mkdocs_dsocr.site.pages import Site, assets, build_pages
 from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.verification import Verification, verify
+
+if TYPE_CHECKING:
+    from mkdocs_dsocr.site.links import LinkStyle
+    from mkdocs_dsocr.site.pages import Site
 
 Log = Callable[[str], None]
 
@@ -297,6 +300,8 @@ def trace_key(analyses: tuple[tuple[Analysis, ...], ...], device: str) -> str:
 
 def site_files(result: Result, style: LinkStyle) -> tuple[Site, dict[str, str], dict[str, bytes]]:
     """Return the site, its pages and its other files, by path within the plugin's folder."""
+    from mkdocs_dsocr.site.pages import Site, assets, build_pages
+
     others = {f"artifacts/{p}": text.encode() for p, text in artifacts(result).items()}
     sizes = {p.removeprefix("artifacts/"): len(data) for p, data in others.items()}
     site = Site(result.analyses, result.verification, result.static.device_reason, sizes)

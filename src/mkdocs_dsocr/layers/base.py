@@ -40,7 +40,7 @@ def dim(symbol: str, meaning: str, unit: str = "", default: Any = dataclasses.MI
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(dim, field))
 def layer(cls: type[T]) -> type[T]:
     """Make a class an analytic layer: a frozen dataclass with keyword fields."""
-    return dataclass(frozen=True, eq=False, kw_only=True)(cls)
+    return dataclass(frozen=True, eq=False, kw_only=True, repr=False)(cls)
 
 
 class Rationale(NamedTuple):
@@ -52,7 +52,7 @@ class Rationale(NamedTuple):
     would_change: str
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class BaseLayer:
     """Base of all analytic layers.
 
@@ -67,7 +67,7 @@ class BaseLayer:
         Formats and autocast of the run; where not given, as :meth:`forward` says.
     """
 
-    precision: Precision | None = field(default=None, repr=False)
+    precision: Precision | None = None
 
     module_class: ClassVar[str] = ""
     """Name of the PyTorch class that it stands for; its own name if empty."""

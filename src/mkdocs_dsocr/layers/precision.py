@@ -93,6 +93,10 @@ class Precision:
         # Convolutions keep 16 bits.
         return {self._common(other) for other in others} | {self._common(FORMATS["bf16"])}
 
+    @property
+    def fewest_bits(self) -> int:
+        return min(f.bits for f in (self.weight, self.activation, self.kv_cache))
+
     def _common(self, other: Format) -> str:
         """Return the format of a product with activations: theirs, if equal, or 16 bits."""
         wide = self.activation.bits == FORMATS["bf16"].bits

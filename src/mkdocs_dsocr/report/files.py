@@ -7,6 +7,7 @@ import json
 from io import StringIO
 
 import yaml
+from pydantic import BaseModel
 
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers, json_schema
@@ -14,13 +15,13 @@ from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers, json_schem
 
 def report_files(analysis: Analysis) -> dict[str, str]:
     """Return the text of each file of the report by its name."""
-    report = analysis.report.model_dump(mode="json", by_alias=True)
+    report = analysis.report
     return {
         "report.json": _json(report),
-        "report.yaml": _yaml(report),
-        "summary.json": _json(analysis.summary.model_dump(mode="json", by_alias=True)),
-        "modules.csv": modules_csv(analysis.report),
-        "report.schema.json": _json(json_schema()),
+        "report.yaml": _yaml(report.model_dump(mode="json", by_alias=True)),
+        "summary.json": _json(analysis.summary),
+        "modules.csv": modules_csv(report),
+        "report.schema.json": json.dumps(json_schema(), indent=1) + "\n",
     }
 
 
@@ -53,8 +54,9 @@ def modules_csv(report: AnalyticModelReport) -> str:
     return out.getvalue()
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def _json(model: BaseModel) -> str:
+    # Pydantic's own writer; the models hold no NaN.
+    return model.model_dump_json(indent=1, by_alias=True) + "\n"
 
 
 def _yaml(value: object) -> str:

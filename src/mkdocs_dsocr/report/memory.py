@@ -93,12 +93,15 @@ def footprints(config: ModelConfig, plan: Plan, weight_bytes: int) -> Array:
     """Return the bytes of the stage that needs most, for each batch size up to the limit."""
     import numpy
 
-    # One view alone takes another way through SAM than several.
-    needed: list[Array] = []
-    for batch in (1, numpy.arange(2, LIMIT + 1)):
+    def needed(batch: Any) -> Array:
         runs = run_memories(config, plan, weight_bytes, batch)
-        needed.append(metrics.largest(memory.total for _, memory in runs))
-    return numpy.append(needed[0], needed[1])
+        return metrics.largest(memory.total for _, memory in runs)
+
+    result = needed(numpy.arange(1, LIMIT + 1))
+    if plan.workload.vision_batching == "batched":
+        # One view alone takes another way through SAM than several.
+        result[0] = needed(1)
+    return result
 
 
 def fitting(needed: Array, memory_gb: float) -> int | None:

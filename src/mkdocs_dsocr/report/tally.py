@@ -16,8 +16,8 @@ from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.quantities import Quantity, arithmetic_series
 from mkdocs_dsocr.report.timing import CEILINGS, kernel_times_ms, least_tensor_ms, series_of_maximum
 
-PERIOD: Final = 4 * max(TILE)
-"""Steps after which every side of a tile fits again, also of one for 4 bits: each divides it."""
+PERIOD: Final = max(TILE)
+"""Steps after which every side of a 16-bit tile fits again: each divides the largest."""
 
 
 @dataclass
@@ -233,9 +233,10 @@ def _padded(visit: Visit) -> int:
         # The mean of a trace's routing may be no whole number of experts.
         return round(amount) if isinstance(amount, Fraction) else _integer(amount)
     total: Quantity = 0
-    for start in range(min(PERIOD, visit.steps)):
-        count = (visit.steps - start + PERIOD - 1) // PERIOD
-        total += arithmetic_series(at(start), at(start + PERIOD * (count - 1)), count)
+    period = PERIOD * 16 // (first.precision.fewest_bits if first.precision else 16)
+    for start in range(min(period, visit.steps)):
+        count = (visit.steps - start + period - 1) // period
+        total += arithmetic_series(at(start), at(start + period * (count - 1)), count)
     return times * _integer(total)
 
 

@@ -170,18 +170,17 @@ class LayerPage:
                 else:
                     yield child.class_name
 
-    @property
+    @cached_property
     def code(self) -> list[Source]:
         """The source of each form's class."""
-        found = {}
-        for node in self.nodes:
-            cls = type(node.visit.layer)
-            lines, start = inspect.getsourcelines(cls)
-            module = cls.__module__.replace(".", "/")
-            found[cls.__name__] = Source(
-                cls.__name__, f"{module}.py", start, textwrap.dedent("".join(lines)).rstrip()
-            )
-        return list(found.values())
+        classes = dict.fromkeys(type(node.visit.layer) for node in self.nodes)
+        return [_source(cls) for cls in classes]
+
+
+def _source(cls: type) -> Source:
+    lines, start = inspect.getsourcelines(cls)
+    file = f"{cls.__module__.replace('.', '/')}.py"
+    return Source(cls.__name__, file, start, textwrap.dedent("".join(lines)).rstrip())
 
 
 def _share(part: float, whole: float) -> float:
