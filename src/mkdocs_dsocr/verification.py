@@ -21,7 +21,7 @@ from mkdocs_dsocr.trace import PassRecord, PassShape, Peak, Trace
 Counts: TypeAlias = Callable[[PassRecord], dict[str, int]]
 METRICS: Final = {
     "matmul_flops": "matmul FLOPs",
-    "elementwise_flops": "elementwise FLOPs",
+    "elementwise_flops": "elementwise FLOPs (CUDA cores)",
     "eager_bytes": "bytes of the operators",
     "dispatches": "dispatched operators",
     "peak_bytes": "bytes of activations at the peak",

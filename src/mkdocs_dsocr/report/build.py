@@ -28,7 +28,9 @@ NOT_MODELLED = (
     "Copies between host and device.",
     "Sampling: the choice of each token from its logits.",
     "Caches: every kernel reads its inputs from and writes its outputs to DRAM.",
-    "Skewed routing: experts are chosen uniformly and independently.",
+    "Skewed routing, unless the workload gives `expert_load`; tokens choose independently.",
+    "The CUDA context, workspaces of libraries and the fragmentation of memory.",
+    "Unpacking weights of fewer than 16 bits.",
     "The time of padding products to tensor-core tiles: it is counted, and not timed.",
 )
 

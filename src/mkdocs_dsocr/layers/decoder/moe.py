@@ -124,7 +124,8 @@ class DeepseekV2MoE(BaseLayer):
         not_counted="The host's loop over experts and its device-to-host synchronisation.",
         assumed="A token's hidden state passes through its k experts only, so work is N·k, not "
         "N·E, whichever experts are chosen. All experts are resident; a call reads those that "
-        "some token chose: D = E·(1 − (1 − k/E)^N) under uniform, independent routing.",
+        "some token chose: D = E·(1 − (1 − k/E)^N) under uniform, independent routing. "
+        "The peak is that of evenly loaded experts, L rows each.",
         would_change="Real routing is skewed: fewer distinct experts and fewer bytes, the same "
         "FLOPs.",
     )
