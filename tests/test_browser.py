@@ -36,6 +36,7 @@ PAGES = (
     "dsocr/hierarchy/",
     "dsocr/verification/",
     "dsocr/measured/",
+    "dsocr/checkpoint/",
     "dsocr/paper/",
     "dsocr/memory/",
     "dsocr/serving/",

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mkdocs_dsocr.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.inputs import (
     InputError,
     load_hardware,
     load_model_config,
     load_workload,
 )
+from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint
 from mkdocs_dsocr.inputs.measurement import Measurement, check_belongs, load_measurements
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.layers.formats import FORMATS
@@ -64,6 +66,7 @@ class Settings:
         model = resolve("models", self.model, self.base)
         return [
             model if model.suffix == ".json" else model / "config.json",
+            *(p for p in (model / INDEX, *model.glob("*.safetensors")) if p.is_file()),
             *(resolve("workloads", w, self.base) for w in self.workloads),
             *(resolve("hardware", h, self.base) for h in self.hardware),
             *(self.base / m for m in self.measurements),
@@ -90,6 +93,13 @@ class Result:
     analyses: tuple[tuple[Analysis, ...], ...]
     static: Static
     verification: Verification
+    checkpoint: CheckpointVerdict | None = None
+
+    @property
+    def failures(self) -> list[str]:
+        """A sentence for each disagreement with the trace or the checkpoint."""
+        others = self.checkpoint.failures if self.checkpoint else []
+        return [*self.verification.failures, *others]
 
     @property
     def main(self) -> Analysis:
@@ -113,6 +123,7 @@ def analyse(settings: Settings) -> tuple[tuple[Analysis, ...], ...]:
         If any input is bad, or two workloads or GPUs share an id.
     """
     config = load_model_config(settings.model, settings.base)
+    read_checkpoint(config.path)  # what is damaged surfaces before anything long starts
     gpus = [load_hardware(value, settings.base) for value in settings.hardware]
     workloads = [(load_workload(value, settings.base), value) for value in settings.workloads]
     for key, ids in (
@@ -271,13 +282,17 @@ def complete(analyses: tuple[tuple[Analysis, ...], ...], static: Static) -> Resu
         verification = verify([row[0] for row in covered], static.trace)
     except LookupError as error:
         raise InputError("trace.json", "passes", str(error), "a trace of this workload") from error
-    return Result(covered, static, verification)
+    found = read_checkpoint(covered[0][0].config.path)
+    verdict = compare(found, static.trace.modules) if found else None
+    return Result(covered, static, verification, verdict)
 
 
 def artifacts(result: Result) -> dict[str, str]:
     """Return every file for machines by its path under ``artifacts/``."""
     files = {f"static/{name}": text for name, text in result.static.artifacts.items()}
     files["static/verification.json"] = result.verification.to_json()
+    if result.checkpoint is not None:
+        files["static/checkpoint.json"] = result.checkpoint.to_json()
     for row in result.analyses:
         for index, analysis in enumerate(row):
             folder = analysis.workload.profile_id
@@ -304,7 +319,9 @@ def site_files(result: Result, style: LinkStyle) -> tuple[Site, dict[str, str], 
 
     others = {f"artifacts/{p}": text.encode() for p, text in artifacts(result).items()}
     sizes = {p.removeprefix("artifacts/"): len(data) for p, data in others.items()}
-    site = Site(result.analyses, result.verification, result.static.device_reason, sizes)
+    site = Site(
+        result.analyses, result.verification, result.static.device_reason, sizes, result.checkpoint
+    )
     others |= {f"assets/{name}": data for name, data in assets().items()}
     return site, build_pages(site, style), others
 

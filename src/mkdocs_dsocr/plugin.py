@@ -108,11 +108,16 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         return pipeline.complete(analyses, self._static[key])
 
     def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
-        failures = result.verification.failures
-        for failure in failures:
+        for failure in result.verification.failures:
             log.warning("verification: %s", failure)
-        if failures and config.strict:
-            raise PluginError(f"dsocr: formula and trace differ: {'; '.join(failures)}")
+        if result.checkpoint is not None:
+            for failure in result.checkpoint.failures:
+                log.warning(failure)
+        if result.verification.failures and config.strict:
+            failures = "; ".join(result.verification.failures)
+            raise PluginError(f"dsocr: formula and trace differ: {failures}")
+        if result.failures and config.strict:
+            raise PluginError(f"dsocr: {'; '.join(result.failures)}")
 
     def _add(
         self,

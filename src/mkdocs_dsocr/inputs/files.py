@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
 
-MAX_BYTES: Final = 1_000_000
+MAX_BYTES: Final = 4_000_000
 MAX_DEPTH: Final = 20
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -114,7 +114,7 @@ class Measurement(Strict):
 
 def fingerprint(config: ModelConfig) -> str:
     """Return a digest of the dimensions that times depend on."""
-    sizes = config.model_dump(mode="json", exclude={"variant", "model_id", "path"})
+    sizes = config.model_dump(mode="json", exclude={"variant", "model_id", "path", "revision"})
     return hashlib.sha256(json.dumps(sizes, sort_keys=True).encode()).hexdigest()[:16]
 
 

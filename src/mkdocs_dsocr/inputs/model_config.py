@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mkdocs_dsocr.inputs import constants
+from mkdocs_dsocr.inputs.checkpoint import public_name, revision
 from mkdocs_dsocr.inputs.errors import InputError, shown
 from mkdocs_dsocr.inputs.files import read_mapping, validate
 from mkdocs_dsocr.inputs.references import resolve
@@ -106,6 +108,8 @@ class ModelConfig(_Part):
         Dimensions of the decoder and the two towers.
     trained_image_size
         Side of the view for which SAM's position table was trained, px.
+    revision
+        Commit of the checkpoint folder, where it can be known.
     """
 
     variant: str
@@ -115,6 +119,7 @@ class ModelConfig(_Part):
     sam: SamConfig
     clip: ClipConfig
     trained_image_size: Size
+    revision: str | None = None
 
     @property
     def sam_table_side(self) -> int:
@@ -135,14 +140,18 @@ def load_model_config(value: str, base: Path | None = None, source: str = "optio
     content = read_mapping(path)
     _check_architecture(path, content)
     file = validate(_File, content, path)
+    # A snapshot's files are links: the folder's name is that of the path, not of what it leads to.
+    folder = Path(os.path.abspath(path)).parent.name
+    public = public_name(path)
     config = ModelConfig(
-        variant=path.resolve().parent.name,
-        model_id=str(content.get("_name_or_path") or path.resolve().parent.name),
+        variant=public.rpartition("/")[2] if public else folder,
+        model_id=str(content.get("_name_or_path") or public or folder),
         path=path,
         language=_language(path, content),
         sam=file.vision_config.width.sam_vit_b,
         clip=file.vision_config.width.clip,
         trained_image_size=file.vision_config.image_size,
+        revision=revision(path, content),
     )
     _check_shapes(path, config, file.projector_config)
     return config

@@ -148,7 +148,7 @@ def _model(config: ModelConfig, total: Tally) -> schema.DeepSeekOCRModelSpec:
     return schema.DeepSeekOCRModelSpec(
         model_id=config.model_id,
         model_variant=config.variant,
-        hf_revision=None,
+        hf_revision=config.revision,
         config_path=_config_path(config),
         hidden_size=language.hidden_size,
         intermediate_size=language.intermediate_size,

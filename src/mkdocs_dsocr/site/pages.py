@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from mkdocs_dsocr.checkpoint import CheckpointVerdict
 from mkdocs_dsocr.inputs import Hardware, load_hardware, shipped
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.categories import CATEGORIES
@@ -36,6 +37,7 @@ TITLES = {
     "memory": "Memory",
     "serving": "Serving",
     "verification": "Verification",
+    "checkpoint": "Checkpoint",
     "measured": "Predicted and measured",
     "paper": "Against the paper",
     "workload": "Workload and hardware",
@@ -43,6 +45,7 @@ TITLES = {
 }
 """Heading of each page, and its title in the navigation."""
 TOP_MODULES = 12
+SHOWN_DIFFERENCES = 200
 ASSETS = ("dsocr.css", "stix-two-math.woff2")
 
 
@@ -69,12 +72,15 @@ class Site:
         Where the trace was made, in words.
     artifacts
         Size in bytes of each file under ``artifacts/``, by path.
+    checkpoint
+        Whether the checkpoint's tensors are the model's, where there is one.
     """
 
     analyses: tuple[tuple[Analysis, ...], ...]
     verification: Verification
     device_reason: str
     artifacts: dict[str, int]
+    checkpoint: CheckpointVerdict | None = None
 
     @property
     def main(self) -> Analysis:
@@ -283,6 +289,7 @@ def _environment() -> Environment:
         "metric_names": METRICS,
         "ceilings": CEILINGS,
         "costs": costs.TABLE,
+        "shown_differences": SHOWN_DIFFERENCES,
         "families": CATEGORIES,
     }
     return environment

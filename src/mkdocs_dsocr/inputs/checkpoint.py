@@ -1,0 +1,165 @@
+"""A checkpoint folder: which tensors its files say they hold, and which revision it is.
+
+Headers are read through the safetensors library. No weight is read, no other
+kind of file is opened, and nothing is executed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from mkdocs_dsocr.inputs.errors import InputError, shown
+from mkdocs_dsocr.inputs.files import read_mapping
+
+SINGLE: Final = "model.safetensors"
+INDEX: Final = "model.safetensors.index.json"
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of one of its tensors: shape, and dtype as safetensors names it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a checkpoint.
+
+    Attributes
+    ----------
+    files
+        Name and size in bytes of each file that was opened.
+    tensors
+        The header of each tensor, by name.
+    quantization
+        The method of the config's ``quantization_config``, empty where it has none.
+    """
+
+    files: dict[str, int]
+    tensors: dict[str, Header] = field(repr=False)
+    quantization: str = ""
+
+
+def read_checkpoint(config_path: Path) -> Checkpoint | None:
+    """Read the headers of the safetensors files beside a ``config.json``.
+
+    Returns
+    -------
+    None where there are none.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged or missing, or the index names one outside of the folder.
+    """
+    folder = config_path.parent
+    index = folder / INDEX
+    if index.is_file():
+        placed = _placed(index)
+        names = sorted(set(placed.values()))
+    elif (folder / SINGLE).is_file():
+        placed, names = {}, [SINGLE]
+    else:
+        names = sorted(p.name for p in folder.glob("*.safetensors"))
+        placed = {}
+    if not names:
+        return None
+    tensors: dict[str, Header] = {}
+    owners: dict[str, str] = {}
+    for name in names:
+        for tensor, header in _headers(folder / name).items():
+            if tensor in tensors:
+                raise InputError(
+                    folder / name, tensor, f"a tensor that {owners[tensor]} has", "each once"
+                )
+            tensors[tensor], owners[tensor] = header, name
+    for tensor, name in placed.items():
+        if owners.get(tensor) != name:
+            found = owners.get(tensor, "no file")
+            raise InputError(index, f"weight_map: {tensor}", f"{name}, but {found} has it", found)
+    files = {name: (folder / name).stat().st_size for name in names}
+    return Checkpoint(files, tensors, _quantization(config_path))
+
+
+def _placed(index: Path) -> dict[str, str]:
+    """Return the file of each tensor as the index says, all beside it."""
+    placed = read_mapping(index).get("weight_map")
+    if not isinstance(placed, dict) or not placed:
+        raise InputError(index, "weight_map", shown(placed), "a file name for each tensor")
+    for tensor, name in placed.items():
+        key = f"weight_map: {tensor}"
+        if not isinstance(name, str) or Path(name).name != name or "\\" in name:
+            raise InputError(index, key, shown(name), "the name of a file in the same folder")
+        if not name.endswith(".safetensors"):
+            raise InputError(index, key, shown(name), "a .safetensors file")
+        if not (index.parent / name).is_file():
+            raise InputError(index, key, f"{name}, which is not there", "a file beside the index")
+    return placed
+
+
+def _headers(path: Path) -> dict[str, Header]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {
+                name: Header(tuple(part.get_shape()), part.get_dtype())
+                for name, part in slices.items()
+            }
+    except (SafetensorError, OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "", str(error), "a whole safetensors file") from error
+
+
+def _quantization(config_path: Path) -> str:
+    section = read_mapping(config_path).get("quantization_config")
+    if section is None:
+        return ""
+    if not isinstance(section, dict):
+        raise InputError(config_path, "quantization_config", shown(section), "a mapping")
+    return str(section.get("quant_method", "unnamed"))
+
+
+def revision(config_path: Path, content: dict[str, Any]) -> str | None:
+    """Return the commit of a checkpoint folder, where it can be known.
+
+    The name of a snapshot in a cache of the hub, else the ``_commit_hash`` of its
+    config, else the commit that a clone's ``.git`` has checked out.
+    """
+    folder = config_path.absolute().parent
+    if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name):
+        return folder.name
+    stated = content.get("_commit_hash")
+    if isinstance(stated, str) and _COMMIT.fullmatch(stated):
+        return stated
+    return _checked_out(folder / ".git")
+
+
+def _checked_out(git: Path) -> str | None:
+    head = _line(git / "HEAD")
+    if head.startswith("ref: refs/"):
+        reference = head.removeprefix("ref: ")
+        head = _line(git / reference) if ".." not in Path(reference).parts else ""
+    return head if _COMMIT.fullmatch(head) else None
+
+
+def _line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")[:1000].strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def public_name(config_path: Path) -> str | None:
+    """Return ``owner/name`` where the folder lies in a cache of the hub."""
+    for parent in config_path.absolute().parents:
+        kind, _, name = parent.name.partition("--")
+        if kind == "models" and "--" in name:
+            return name.replace("--", "/", 1)
+    return None
