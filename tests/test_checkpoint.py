@@ -19,7 +19,7 @@ from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, ModelConfig, load_model_config
 from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint
 from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
-from tests.conftest import MINIMAL, ROOT, TINY_CONFIG, BuildSite
+from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
 COMMIT = "9f30c71f441d010e5429c532364a86705536c53a"
 Shapes = dict[str, tuple[int, ...]]
@@ -231,69 +231,79 @@ def test_where_the_revision_is_known(folder: Path) -> None:
     assert load_model_config(f"{folder}/").revision == COMMIT[::-1]
 
 
-def test_a_strict_build_shows_the_verdict_and_refuses_another_model(
-    build_site: BuildSite, folder: Path, tiny: DeepseekOCRStaticAnalyzer
+def test_the_page_and_the_file_show_the_verdict(
+    folder: Path, tiny: DeepseekOCRStaticAnalyzer
 ) -> None:
-    yml = MINIMAL.replace("dsocr]", f"dsocr: {{model: {folder}}}]")
-    yml = yml.replace("[search, dsocr:", "[search, {dsocr:").replace("}]", "}}]")
-    built = build_site(yml)
-    assert built.returncode == 0, built.output
+    settings = pipeline.Settings(model=f"{folder}/", workloads=("dsocr-tiny",))
+    static = pipeline.trace_model(pipeline.analyse(settings), "meta", lambda _: None)
     count = len(shapes_of(tiny))
-    assert f"{count} of {count} tensors match" in built.read("dsocr/checkpoint/index.html")
-    verdict = json.loads(built.read("dsocr/artifacts/static/checkpoint.json"))
+
+    def built() -> tuple[str, dict[str, Any]]:
+        complete = pipeline.complete(pipeline.analyse(settings), static)
+        _, pages, others = pipeline.site_files(complete, "directory")
+        return pages["checkpoint.md"], json.loads(others["artifacts/static/checkpoint.json"])
+
+    page, verdict = built()
+    assert f"{count} of {count} tensors match" in page
     assert verdict["matching"] == count
-    assert str(folder) not in built.read("dsocr/checkpoint/index.html")
-    write(folder / "model.safetensors", {**shapes_of(tiny), "lora<b>": (3,)})
-    other = build_site(yml)
-    assert other.returncode != 0
-    assert f"{count} of {count} tensors match" in other.output
-    assert "1 unexpected, the first of them lora<b>" in other.output
-    loose = build_site(yml, strict=False)
-    page = loose.read("dsocr/checkpoint/index.html")
-    assert "lora&lt;b&gt;" in page
+    assert str(folder) not in page
+    extra = {f"lora<b>{n}": (3,) for n in range(300)}
+    write(folder / "model.safetensors", {**shapes_of(tiny), **extra})
+    page, verdict = built()
+    assert "lora&lt;b&gt;0" in page
     assert "lora<b>" not in page
+    assert "The first 200 of 300." in page
+    assert len(verdict["unexpected"]) == 300
 
 
 MARK = "import pathlib; pathlib.Path(__file__).with_name('mark').touch()\n"
 
 
-def test_no_code_of_a_checkpoint_is_ever_run(
-    build_site: BuildSite, folder: Path, tmp_path: Path
-) -> None:
-    """Not by any entry; and no pickle is opened."""
-    raw = {
-        **json.loads(TINY_CONFIG),
-        "auto_map": {"AutoModel": "modeling_deepseekocr.DeepseekOCRForCausalLM"},
-    }
-    (folder / "config.json").write_text(json.dumps(raw))
+@pytest.fixture
+def remote(folder: Path) -> Path:
+    """A checkpoint that asks for its own code, which would leave a mark, and holds pickles."""
+    auto = {"AutoModel": "modeling_deepseekocr.DeepseekOCRForCausalLM"}
+    (folder / "config.json").write_text(json.dumps({**json.loads(TINY_CONFIG), "auto_map": auto}))
     for name in ("modeling_deepseekocr.py", "configuration_deepseekocr.py", "__init__.py"):
         (folder / name).write_text(MARK)
     for name in ("pytorch_model.bin", "consolidated.pt"):
         os.mkfifo(folder / name)  # whoever opens it waits forever
+    return folder
+
+
+def test_no_command_runs_code_of_a_checkpoint(remote: Path, tmp_path: Path) -> None:
     workload = tmp_path / "w.yaml"
     workload.write_text(
-        "profile_id: w\nbase_size: 256\nimage_size: 256\ncrop_mode: false\n"
+        "profile_id: w\nbase_size: 64\nimage_size: 64\ncrop_mode: false\n"
         "text_tokens: 2\nmax_new_tokens: 2\n"
     )
-    common = ["--model", str(folder), "--workload", str(workload)]
+    common = ["--model", str(remote), "--workload", str(workload)]
+    cpu = ["--device", "cpu", "--repeats", "1", "--output", str(tmp_path / "m.json")]
     for command in (
         ["analyze", *common, "--output", str(tmp_path / "a")],
         ["static", *common, "--device", "meta", "--output", str(tmp_path / "s")],
-        [
-            *("measure", *common, "--device", "cpu", "--repeats", "1"),
-            *("--output", str(tmp_path / "m.json")),
-        ],
+        ["measure", *common, *cpu],
     ):
         done = CliRunner().invoke(main, command)
         assert done.exit_code == 0, done.output
-    built = build_site(
-        f"site_name: s\ntheme: material\nplugins: [{{dsocr: {{model: {folder}, "
-        f"workloads: [{workload}]}}}}]\n"
-    )
-    assert built.returncode == 0, built.output
+    assert (tmp_path / "s/checkpoint.json").is_file()
     assert not list(tmp_path.rglob("mark"))
 
 
-def test_the_shipped_model_has_no_weights(result: pipeline.Result) -> None:
-    assert result.checkpoint is None
+def test_a_strict_build_refuses_another_model_and_runs_no_code(
+    build_site: BuildSite, remote: Path, tiny: DeepseekOCRStaticAnalyzer
+) -> None:
+    write(remote / "model.safetensors", {**shapes_of(tiny), "lora": (3,)})
+    built = build_site(
+        f"site_name: s\ntheme: mkdocs\nplugins: [{{dsocr: {{model: {remote}, device: meta}}}}]\n"
+    )
+    assert built.returncode != 0
+    count = len(shapes_of(tiny))
+    assert f"{count} of {count} tensors match" in built.output
+    assert "1 unexpected, the first of them lora" in built.output
+    assert "Traceback" not in built.output
+    assert not list(remote.rglob("mark"))
+
+
+def test_the_shipped_model_has_no_weights() -> None:
     assert read_checkpoint(ROOT / "data/models/deepseek-ocr-v1-base/config.json") is None

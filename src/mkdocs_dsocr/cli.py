@@ -98,11 +98,11 @@ def static(
         settings = pipeline.Settings(model=model, workloads=(workload,), device=device)
         analyses = pipeline.analyse(settings)
         result = pipeline.complete(analyses, pipeline.trace_model(analyses, device, _say))
-    files = {**result.static.artifacts, "verification.json": result.verification.to_json()}
+    files = result.static.artifacts | pipeline.verdicts(result)
     profile = analyses[0][0].workload.profile_id
     _write(_folder(output, profile), {name: text.encode() for name, text in files.items()})
-    for failure in result.verification.failures:
-        raise click.ClickException(f"formula and trace differ: {failure}")
+    for failure in result.failures:
+        raise click.ClickException(failure)
 
 
 @main.command()
@@ -158,7 +158,7 @@ def _analysed(
     if static_dir is None:
         return analyses[0][0], report_files(analyses[0][0])
     result = pipeline.complete(analyses, pipeline.load_static(static_dir))
-    files = {"verification.json": result.verification.to_json(), **report_files(result.main)}
+    files = pipeline.verdicts(result) | report_files(result.main)
     return result.main, files
 
 

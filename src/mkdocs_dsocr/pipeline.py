@@ -287,12 +287,18 @@ def complete(analyses: tuple[tuple[Analysis, ...], ...], static: Static) -> Resu
     return Result(covered, static, verification, verdict)
 
 
+def verdicts(result: Result) -> dict[str, str]:
+    """Return the files that say whether trace and checkpoint agree, by name."""
+    files = {"verification.json": result.verification.to_json()}
+    if result.checkpoint is not None:
+        files["checkpoint.json"] = result.checkpoint.to_json()
+    return files
+
+
 def artifacts(result: Result) -> dict[str, str]:
     """Return every file for machines by its path under ``artifacts/``."""
-    files = {f"static/{name}": text for name, text in result.static.artifacts.items()}
-    files["static/verification.json"] = result.verification.to_json()
-    if result.checkpoint is not None:
-        files["static/checkpoint.json"] = result.checkpoint.to_json()
+    static = result.static.artifacts | verdicts(result)
+    files = {f"static/{name}": text for name, text in static.items()}
     for row in result.analyses:
         for index, analysis in enumerate(row):
             folder = analysis.workload.profile_id
