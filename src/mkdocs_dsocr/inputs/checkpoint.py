@@ -16,6 +16,8 @@ from mkdocs_dsocr.inputs.files import read_mapping
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
+MAX_INDEX: Final = 16_000_000
+"""Bytes of an index: some 100,000 tensors."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
@@ -89,7 +91,7 @@ def read_checkpoint(config_path: Path) -> Checkpoint | None:
 
 def _placed(index: Path) -> dict[str, str]:
     """Return the file of each tensor as the index says, all beside it."""
-    placed = read_mapping(index).get("weight_map")
+    placed = read_mapping(index, MAX_INDEX).get("weight_map")
     if not isinstance(placed, dict) or not placed:
         raise InputError(index, "weight_map", shown(placed), "a file name for each tensor")
     for tensor, name in placed.items():

@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
 
-MAX_BYTES: Final = 4_000_000
+MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 20
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -27,8 +27,8 @@ class Strict(BaseModel):
     )
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML or JSON file that holds one mapping.
+def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
+    """Read a YAML or JSON file of at most `limit` bytes that holds one mapping.
 
     Raises
     ------
@@ -40,8 +40,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(path, "", error.strerror or "unreadable", "a readable file") from error
-    if len(data) > MAX_BYTES:
-        raise InputError(path, "", f"{len(data):,} bytes", f"at most {MAX_BYTES:,}")
+    if len(data) > limit:
+        raise InputError(path, "", f"{len(data):,} bytes", f"at most {limit:,}")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
