@@ -209,6 +209,30 @@ def export(directory: Path, model: str, workload: str, hardware: str, device: st
         raise click.ClickException(f"formula and trace differ: {failure}")
 
 
+@main.group()
+def cache() -> None:
+    """Show or clear what builds keep, so that a second one imports no torch."""
+
+
+@cache.command()
+def info() -> None:
+    """Say where the cache lies and how large it is."""
+    from mkdocs_dsocr.cache import default_cache
+
+    kept = default_cache()
+    entries = kept.entries()
+    size = sum(path.stat().st_size for path in entries)
+    click.echo(f"{kept.folder}: {len(entries)} entries, {size / 1e6:.1f} MB")
+
+
+@cache.command()
+def clear() -> None:
+    """Remove every entry."""
+    from mkdocs_dsocr.cache import default_cache
+
+    click.echo(f"{default_cache().clear()} entries removed")
+
+
 @main.command()
 def env() -> None:
     """Say which versions are installed, what ``auto`` resolves to, and which ids ship."""

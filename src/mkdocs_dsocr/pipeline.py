@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from mkdocs_dsocr import __version__
+from mkdocs_dsocr.cache import Cache, source_digest
 from mkdocs_dsocr.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.inputs import (
     InputError,
@@ -27,6 +31,7 @@ from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import rates
 from mkdocs_dsocr.report import Analysis, TargetOperatorList, report_files
+from mkdocs_dsocr.report.build import generated_at
 from mkdocs_dsocr.report.measured import check_covers, tasks
 from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.verification import Verification, verify
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
     from mkdocs_dsocr.site.pages import Site
 
 Log = Callable[[str], None]
+CODE: Final = ("reference", "tracing", "trace.py", "layers/costs.py", "inputs/constants.py")
+"""What a trace is made by."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +220,46 @@ def measure(analysis: Analysis, device: str, cuda_graph: bool, repeats: int, log
         progress=log,
     )
     return measurement.model_dump_json(indent=1) + "\n"
+
+
+def static_analysis(
+    analyses: tuple[tuple[Analysis, ...], ...], device: str, log: Log, cache: Cache | None
+) -> Static:
+    """Return the static analysis, from the cache where that has it: then torch is not imported.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or not there.
+    """
+    if cache is None:
+        return trace_model(analyses, device, log)
+    key = _cache_key(analyses, device)
+    content = cache.load(key)
+    if content is not None:
+        log("static analysis from the cache")
+        return Static(Trace.from_json(content["trace"]), content["artifacts"], content["reason"])
+    static = trace_model(analyses, device, log)
+    cache.save(
+        key,
+        {
+            "trace": static.trace.to_json(),
+            "artifacts": static.artifacts,
+            "reason": static.device_reason,
+        },
+    )
+    return static
+
+
+def _cache_key(analyses: tuple[tuple[Analysis, ...], ...], device: str) -> str:
+    """Return everything that a static analysis depends on, without importing torch."""
+    package = Path(__file__).parent
+    versions = [metadata.version(name) for name in ("torch", "torchinfo")]
+    # ``auto`` is what it was as long as there is a driver, or none.
+    driver = [Path("/proc/driver/nvidia").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+    code = source_digest(package / part for part in CODE)
+    rest = [__version__, code, versions, driver, generated_at()]
+    return json.dumps([trace_key(analyses, device), *rest])
 
 
 def trace_model(analyses: tuple[tuple[Analysis, ...], ...], device: str, log: Log) -> Static:

@@ -16,6 +16,7 @@ from mkdocs.structure.files import Files
 from mkdocs_gen_files.editor import FilesEditor
 
 from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.cache import default_cache
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.site.pages import Site, nav
 
@@ -34,6 +35,7 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     hardware = c.ListOfItems(c.Type(str), default=["rtx-5090"])
     device = c.Choice(("auto", "cuda", "meta"), default="auto")
     measurements = c.ListOfItems(c.Type(str), default=[])
+    cache = c.Type(bool, default=True)
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
@@ -104,7 +106,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             analyses = pipeline.analyse(settings)
         key = pipeline.trace_key(analyses, settings.device)
         if key not in self._static:
-            self._static = {key: pipeline.trace_model(analyses, settings.device, log.info)}
+            cache = default_cache() if self.config.cache else None
+            static = pipeline.static_analysis(analyses, settings.device, log.info, cache)
+            self._static = {key: static}
         return pipeline.complete(analyses, self._static[key])
 
     def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:

@@ -168,6 +168,12 @@ class Site:
         ]
         return bars("Tokens a second by sequences at once", _described(items), items, kinds=False)
 
+    @property
+    def cache_classes(self) -> list[str]:
+        """The classes that have a KV cache of their own."""
+        classes = self.main.classes.items()
+        return [name for name, nodes in classes if any(any(n.own.kvcache.values()) for n in nodes)]
+
     @cached_property
     def paper(self) -> PaperComparison | None:
         """The paper's figures beside the formulas', where the site shows the paper's model."""

@@ -1,0 +1,121 @@
+"""The cache between builds: used when whole, never trusted when not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.cache import KEPT, Cache, source_digest
+from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.pipeline import Settings
+from tests.conftest import TINY_CONFIG
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "deep/er")
+    assert cache.load("k") is None
+    cache.save("k", {"a": [1, "ü"]})
+    assert cache.load("k") == {"a": [1, "ü"]}
+    assert cache.load("another") is None
+    assert [p.suffix for p in cache.folder.iterdir()] == [".json"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace("[1", "[2"),
+        lambda text: text.replace('"format": 1', '"format": 0'),
+        lambda text: json.dumps({**json.loads(text), "key": "foreign"}),
+        lambda text: json.dumps({**json.loads(text), "content": 5}),
+        lambda text: "[]",
+        lambda text: "",
+        lambda text: "[" * 100_000,
+    ],
+)
+def test_a_damaged_entry_is_none(tmp_path: Path, damage: object) -> None:
+    cache = Cache(tmp_path)
+    cache.save("k", {"a": [1]})
+    (path,) = cache.entries()
+    path.write_text(damage(path.read_text()))  # type: ignore[operator]
+    assert cache.load("k") is None
+    cache.save("k", {"a": [3]})
+    assert cache.load("k") == {"a": [3]}
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = Cache(tmp_path / "file/folder")
+    cache.save("k", 1)
+    assert cache.load("k") is None
+    assert cache.entries() == []
+
+
+def test_old_entries_go(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    for n in range(KEPT + 5):
+        cache.save(f"k{n}", n)
+    assert len(cache.entries()) == KEPT
+    assert cache.load(f"k{KEPT + 4}") == KEPT + 4
+    (tmp_path / "x.part").write_text("half")
+    assert cache.clear() == KEPT
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edit_of_the_code_makes_another_key(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/x.py").write_text("1")
+    (tmp_path / "b.py").write_text("2")
+    places = [tmp_path / "a", tmp_path / "b.py"]
+    before = source_digest(places)
+    assert source_digest(places) == before
+    (tmp_path / "a/x.py").write_text("3")
+    assert source_digest(places) != before
+
+
+def test_a_hit_is_the_same_analysis_without_torch(tmp_path: Path) -> None:
+    """In a process of its own: the second one never imports torch."""
+    (tmp_path / "config.json").write_text(TINY_CONFIG)
+    settings = Settings(model=f"{tmp_path}/", workloads=("dsocr-tiny",), device="meta")
+    cache, said = Cache(tmp_path / "cache"), list[str]()
+    first = pipeline.static_analysis(pipeline.analyse(settings), "meta", said.append, cache)
+    assert any("counting" in line for line in said)
+    code = f"""
+import sys
+from pathlib import Path
+from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.cache import Cache
+settings = pipeline.Settings(model={f"{tmp_path}/"!r}, workloads=("dsocr-tiny",), device="meta")
+analyses = pipeline.analyse(settings)
+static = pipeline.static_analysis(analyses, "meta", print, Cache(Path({str(cache.folder)!r})))
+result = pipeline.complete(analyses, static)
+pipeline.site_files(result, "directory")
+assert "torch" not in sys.modules
+print(result.verification.failures, len(static.trace.to_json()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    size = len(first.trace.to_json())
+    assert done.stdout == f"static analysis from the cache\n[] {size}\n"
+    # Another device or workload is another key.
+    other = Settings(model=f"{tmp_path}/", workloads=("dsocr-small",), device="meta")
+    keys = {
+        pipeline._cache_key(pipeline.analyse(s), device)
+        for s in (settings, other)
+        for device in ("meta", "auto")
+    }
+    assert len(keys) == 4
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    Cache(tmp_path / "mkdocs-dsocr").save("k", "x" * 1000)
+    assert "1 entries, 0.0 MB" in CliRunner().invoke(main, ["cache", "info"]).output
+    assert CliRunner().invoke(main, ["cache", "clear"]).output == "1 entries removed\n"
+    assert "0 entries" in CliRunner().invoke(main, ["cache", "info"]).output
