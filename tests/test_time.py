@@ -111,3 +111,14 @@ def test_a_profile_without_host_costs(config: ModelConfig, gpu: Hardware) -> Non
     )
     report = Analysis(config, workload, gpu.model_copy(update={"host": None})).report
     assert all(s.host_time_ms == 0 for s in report.stages.values())
+
+
+def test_eager_traffic_is_timed_operation_by_operation(analyse: Callable[..., Analysis]) -> None:
+    fused = analyse("dsocr-tiny", host_mode="cuda_graph").report
+    eager = analyse("dsocr-tiny", host_mode="cuda_graph", traffic="eager").report
+    for one, other in zip(fused.module_metrics, eager.module_metrics, strict=True):
+        assert other.io_bytes == other.eager_io_bytes == one.eager_io_bytes
+        assert other.total_time_ms >= one.total_time_ms * (1 - 1e-12)
+    assert eager.predicted_total_time_ms > 1.02 * fused.predicted_total_time_ms
+    assert eager.floor_total_time_ms == fused.floor_total_time_ms
+    assert eager.memory == fused.memory

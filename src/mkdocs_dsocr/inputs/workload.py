@@ -65,6 +65,9 @@ class Workload(Strict):
     weight_dtype: Dtype = Field("bf16", description="of the weights of linears")
     activation_dtype: Dtype = Field("bf16", description="of activations that are not float32")
     kv_dtype: Dtype = Field("bf16", description="of keys and values")
+    traffic: Literal["fused", "eager"] = Field(
+        "fused", description="whether times are of fused kernels or of one operation at a time"
+    )
     expert_load: tuple[Load, ...] | None = Field(
         None, description="relative load of each routed expert; even where not given"
     )

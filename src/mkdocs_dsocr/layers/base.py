@@ -124,6 +124,8 @@ class BaseLayer:
 
     @cached_property
     def _kernels(self) -> list[Kernel]:
+        if self.precision is not None and self.precision.eager:
+            return [Kernel((o,), o.reads, o.writes) for o in self.operations()]
         return fuse(self.operations())
 
     def kernels(self) -> list[Kernel]:

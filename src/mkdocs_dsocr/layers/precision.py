@@ -23,7 +23,7 @@ from mkdocs_dsocr.layers.parts import Child, Part
 
 @dataclass(frozen=True)
 class Precision:
-    """The formats of a run.
+    """The formats of a run, and whether its operations are fused.
 
     Attributes
     ----------
@@ -36,6 +36,8 @@ class Precision:
         Of keys and values.
     autocast
         Whether the run is under ``torch.autocast`` to bfloat16.
+    eager
+        Whether every operation is a kernel of its own.
     inputs
         What the inputs of a layer are under autocast, in the order in which
         its forward mentions them; as declared where the list ends.
@@ -45,6 +47,7 @@ class Precision:
     activation: Format = FORMATS["bf16"]
     kv_cache: Format = FORMATS["bf16"]
     autocast: bool = False
+    eager: bool = False
     inputs: tuple[DType, ...] = ()
 
     def stored(self, tensor: Tensor) -> Tensor:

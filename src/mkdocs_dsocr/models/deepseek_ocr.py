@@ -115,6 +115,7 @@ def _formats(workload: Workload) -> Precision:
         weight=FORMATS[workload.weight_dtype],
         activation=FORMATS[workload.activation_dtype],
         kv_cache=FORMATS[workload.kv_dtype],
+        eager=workload.traffic == "eager",
     )
 
 

@@ -193,6 +193,7 @@ def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
         weight_dtype=workload.weight_dtype,
         activation_dtype=workload.activation_dtype,
         kv_dtype=workload.kv_dtype,
+        traffic=workload.traffic,
         expert_load=list(workload.expert_load) if workload.expert_load else None,
     )
 

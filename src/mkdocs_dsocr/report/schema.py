@@ -36,7 +36,9 @@ class Integers(_Record):
     )
     tensor_core_flops: Count = Field(description="FLOPs on tensor cores")
     cuda_core_flops: Count = Field(description="FLOPs on CUDA cores: elementwise, float32 products")
-    io_bytes: Count = Field(description="bytes that cross the borders of fused kernels")
+    io_bytes: Count = Field(
+        description="bytes that cross the borders of the kernels that are timed"
+    )
     eager_io_bytes: Count = Field(
         description="bytes that every dispatched operator touches: its inputs and outputs once"
     )
@@ -187,6 +189,7 @@ class OCRWorkloadProfile(_Record):
     weight_dtype: str
     activation_dtype: str
     kv_dtype: str
+    traffic: Literal["fused", "eager"]
     expert_load: list[float] | None
 
 

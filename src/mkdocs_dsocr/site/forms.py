@@ -318,7 +318,7 @@ def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
     padded = _sum(concrete, metrics.padded_tensor_core_flops)
     yield TotalRow("tensor-core FLOPs, in whole 16 × 8 × 16 tiles", None, padded, "FLOP")
     for name, metric in (
-        ("bytes across kernel borders (fused)", metrics.io_bytes),
+        ("bytes across kernel borders (timed)", metrics.io_bytes),
         ("bytes that the operators touch (eager)", metrics.eager_bytes),
         ("bytes that must move (compulsory)", metrics.least_bytes),
     ):
