@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
+from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.models import Plan, Run, pass_layer
 from mkdocs_dsocr.report.measured import middle
 from mkdocs_dsocr.report.schema import Latency
-from mkdocs_dsocr.report.tally import Tally, tally
+from mkdocs_dsocr.report.tally import Tally
+from mkdocs_dsocr.report.timing import kernel_times_ms
 from mkdocs_dsocr.trace import PassShape
 
 MS_A_DAY = 86_400_000
@@ -120,5 +122,12 @@ def _steps(
 def _pass_ms(
     config: ModelConfig, plan: Plan, shape: PassShape, hardware: Hardware, graph: int
 ) -> float:
-    nodes = tally(pass_layer(config, shape, plan.workload), hardware)
-    return stage_time(next(iter(nodes.values())).total, hardware, graph).time_ms
+    work = Tally()
+    for visit in tree.walk(pass_layer(config, shape, plan.workload)):
+        work.dispatches += visit.dispatches()  # type: ignore[assignment]
+        work.synchronisations += visit.summed(metrics.synchronisations)  # type: ignore[assignment]
+        for kernel in visit.layer.kernels():
+            times = kernel_times_ms(kernel, hardware)
+            longest = max(times)
+            work.times_ms[times.index(longest)] += visit.modules * visit.calls * longest
+    return stage_time(work, hardware, graph).time_ms
