@@ -205,8 +205,8 @@ def export(directory: Path, model: str, workload: str, hardware: str, device: st
     result = pipeline.complete(analyses, pipeline.trace_model(analyses, device, _say))
     _, pages, others = pipeline.site_files(result, "markdown")
     _write(directory, {**{k: v.encode() for k, v in pages.items()}, **others})
-    for failure in result.verification.failures:
-        raise click.ClickException(f"formula and trace differ: {failure}")
+    for failure in result.failures:
+        raise click.ClickException(failure)
 
 
 @main.group()

@@ -82,6 +82,13 @@ class Peak:
     layer: BaseLayer
     operation: Operation | None
 
+    @property
+    def at(self) -> str:
+        """The module and the operation, in words; empty where nothing runs."""
+        if self.operation is None:
+            return ""
+        return f"{self.path}: {self.operation.name}" if self.path else self.operation.name
+
 
 def moments(layer: BaseLayer) -> Iterator[Moment]:
     """Yield every operation and child of a layer, with what is in memory then."""

@@ -89,7 +89,7 @@ def latency(
 ) -> Latency:
     """Return what a user of the workload's first batch waits for, and the throughput."""
     workload: Workload = plan.workload
-    batch = min(workload.batch_size, workload.pages)
+    batch = plan.batch
     first = {r.stage: r for r in reversed(plan.runs)}
     pages_ms = (stages["vision"].time_ms + stages["projector"].time_ms) / workload.pages
     steps = _steps(config, first.get("decode"), hardware, plan)

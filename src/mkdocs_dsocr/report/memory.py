@@ -61,8 +61,7 @@ class StageMemory:
     @property
     def peak_at(self) -> str:
         """The module and the operation at the peak."""
-        operation = self.peak.operation
-        return f"{self.peak.path}: {operation.name}" if operation else ""
+        return self.peak.at
 
 
 def run_memories(

@@ -133,8 +133,7 @@ class Node:
     @property
     def peak_at(self) -> str:
         """The module, below this one, and the operation at which activations are most."""
-        peak = self.visit.largest.peak
-        return f"{peak.path}: {peak.operation.name}".removeprefix(": ") if peak.operation else ""
+        return self.visit.largest.peak.at
 
     @property
     def stage(self) -> str:

@@ -161,7 +161,11 @@ def _sizes(module: nn.Module) -> tuple[Any, ...]:
 def _found_sizes(module: nn.Module) -> tuple[Any, ...]:
     """Return its classes, parameters and numbers, but not which of its equals it is."""
     numbers = (
-        (name, type(m), sorted((k, v) for k, v in vars(m).items() if isinstance(v, int | float)))
+        (
+            name,
+            type(m),
+            sorted((k, v) for k, v in vars(m).items() if isinstance(v, int | float | str | tuple)),
+        )
         for name, m in module.named_modules()
     )
     without_place = ((n, t, tuple((k, v) for k, v in a if k != "layer")) for n, t, a in numbers)
