@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-import platform
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -236,6 +233,8 @@ def clear() -> None:
 @main.command()
 def env() -> None:
     """Say which versions are installed, what ``auto`` resolves to, and which ids ship."""
+    import platform
+
     from mkdocs_dsocr import pipeline
     from mkdocs_dsocr.inputs import shipped
     from mkdocs_dsocr.inputs.references import KINDS
@@ -249,6 +248,8 @@ def env() -> None:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -318,5 +319,14 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     click.echo(f"{len(files)} files in {folder}", err=True)
 
 
+def run() -> None:
+    """Run the command as a process of its own."""
+    try:
+        main()
+    finally:
+        # The process ends and frees everything: no need to look through it for cycles.
+        gc.freeze()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

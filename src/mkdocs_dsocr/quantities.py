@@ -138,9 +138,12 @@ def is_zero(quantity: Quantity) -> bool:
 def total(quantities: Iterable[Quantity]) -> Quantity:
     """Return the sum from left to right; a literal 0 is left out, as an author would."""
     result: Quantity = 0
+    is_first = True
     for quantity in quantities:
-        if not is_zero(quantity):
-            result = quantity if is_zero(result) else result + quantity
+        if isinstance(quantity, int) and quantity == 0:
+            continue
+        result = quantity if is_first else result + quantity
+        is_first = False
     return result
 
 

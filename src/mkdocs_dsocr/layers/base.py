@@ -118,6 +118,11 @@ class BaseLayer:
         return [part for part in self.parts if isinstance(part, Child)]
 
     @cached_property
+    def moments(self) -> tuple[memory.Moment, ...]:
+        """Every operation and child, with the activations that are in memory then."""
+        return tuple(memory.moments(self))
+
+    @cached_property
     def peak(self) -> memory.Peak:
         """The most activations that are in memory at once in a call."""
         return memory.peak(self)

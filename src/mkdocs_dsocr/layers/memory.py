@@ -110,7 +110,7 @@ def moments(layer: BaseLayer) -> Iterator[Moment]:
 def peak(layer: BaseLayer) -> Peak:
     """Return where a call of `layer` has most activations in memory: the first such place."""
     result = Peak(0, "", layer, None)
-    for moment in moments(layer):
+    for moment in layer.moments:
         if isinstance(moment.part, Operation):
             result = _larger(result, Peak(moment.bytes, "", layer, moment.part))
         else:
@@ -122,7 +122,7 @@ def peak(layer: BaseLayer) -> Peak:
 
 def held_at_peak(layer: BaseLayer, path: str = "") -> Iterator[tuple[str, str, int]]:
     """Yield who holds what when a call of `layer` has most activations: module, tensor, bytes."""
-    moment = max(moments(layer), key=lambda m: m.total, default=None)  # type: ignore[arg-type,return-value]
+    moment = max(layer.moments, key=lambda m: m.total, default=None)  # type: ignore[arg-type,return-value]
     if moment is None:
         return
     yield from ((path, name, size) for name, size in moment.alive if size)  # type: ignore[misc]

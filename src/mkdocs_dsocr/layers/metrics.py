@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from mkdocs_dsocr.layers import memory
 from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.quantities import Quantity, maximum, total
 
@@ -94,7 +93,7 @@ def kvcache_bytes(layer: BaseLayer) -> Quantity:
 
 def activation_bytes(layer: BaseLayer) -> Quantity:
     """Return the most activations in memory while one of the layer's own operations runs."""
-    return largest(m.bytes for m in memory.moments(layer) if isinstance(m.part, Operation))
+    return largest(m.bytes for m in layer.moments if isinstance(m.part, Operation))
 
 
 def largest(quantities: Iterator[Quantity]) -> Quantity:

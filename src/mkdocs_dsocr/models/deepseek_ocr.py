@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mkdocs_dsocr.inputs import ModelConfig, Workload, constants
@@ -94,6 +95,15 @@ def pass_layer(
     load
         The load of the experts; where not given, :func:`expected_load`.
     """
+    # Tables of one build ask for the same passes; arrays of sizes have no hash.
+    is_one_size = isinstance(shape.batch, int) and isinstance(shape.pages, int)
+    make = _shared_pass if is_one_size else _built_pass
+    return make(config, shape, workload, load)
+
+
+def _built_pass(
+    config: ModelConfig, shape: PassShape, workload: Workload | None, load: Load | None
+) -> Group:
     if shape.part == "vision":
         items = [Child("model", _vision(config, shape))]
     elif shape.part == "projector":
@@ -101,6 +111,9 @@ def pass_layer(
     else:
         items = _decoder(config, shape, load or expected_load(config, shape, workload))
     return Group(items=tuple(items), precision=_precision(shape, workload))
+
+
+_shared_pass = lru_cache(maxsize=64)(_built_pass)
 
 
 def _precision(shape: PassShape, workload: Workload | None) -> Precision | None:

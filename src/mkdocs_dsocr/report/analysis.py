@@ -96,17 +96,17 @@ class Analysis:
         """Decode with many sequences at once."""
         if not any(run.stage == "decode" for run in self.plan.runs):
             return None
-        return serving(self.config, self.plan, self.hardware, self.footprints)
+        needed = self.footprints(self.hardware.memory_gb)
+        return serving(self.config, self.plan, self.hardware, needed)
 
     @cached_property
     def stage_memory(self) -> dict[str, StageMemory]:
         """What is in memory in each stage, when it has most."""
         return stage_memory(self.config, self.plan, self._weight_bytes)
 
-    @cached_property
-    def footprints(self) -> Array:
-        """Bytes of the stage that needs most memory, for each batch size from 1 on."""
-        return footprints(self.config, self.plan, self._weight_bytes)
+    def footprints(self, memory_gb: float) -> Array:
+        """Return the bytes of the stage that needs most, up to the last batch that may fit."""
+        return footprints(self.config, self.plan, self._weight_bytes, memory_gb)
 
     @property
     def _weight_bytes(self) -> int:

@@ -59,8 +59,14 @@ def _json(model: BaseModel) -> str:
     return model.model_dump_json(indent=1, by_alias=True) + "\n"
 
 
+# libyaml is ten times faster; what PyYAML lacks (duplicate keys, YAML 1.2) concerns reading.
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Writes every value where it stands, without anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def _yaml(value: object) -> str:
-    # libyaml is ten times faster; what PyYAML lacks (duplicate keys, YAML 1.2) concerns reading.
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text

@@ -6,6 +6,7 @@ The same formulas, given one batch size or an array of them.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,15 +89,27 @@ def stage_memory(config: ModelConfig, plan: Plan, weight_bytes: int) -> dict[str
     }
 
 
-def footprints(config: ModelConfig, plan: Plan, weight_bytes: int) -> Array:
-    """Return the bytes of the stage that needs most, for each batch size up to the limit."""
+def footprints(
+    config: ModelConfig, plan: Plan, weight_bytes: int, memory_gb: float = math.inf
+) -> Array:
+    """Return the bytes of the stage that needs most, for each batch size from 1 on.
+
+    Parameters
+    ----------
+    config, plan, weight_bytes
+        The model, the workload, and the bytes of all parameters.
+    memory_gb
+        A GPU's memory, 1e9 byte: batches stop where their KV cache alone is larger.
+    """
     import numpy
 
     def needed(batch: Any) -> Array:
         runs = run_memories(config, plan, weight_bytes, batch)
         return metrics.largest(memory.total for _, memory in runs)
 
-    result = needed(numpy.arange(1, LIMIT + 1))
+    kvcache = max(m.kvcache for _, m in run_memories(config, plan, weight_bytes, 1))
+    most = min(LIMIT, memory_gb * 1e9 // kvcache + 1)
+    result = needed(numpy.arange(1, int(most) + 1))
     if plan.workload.vision_batching == "batched":
         # One view alone takes another way through SAM than several.
         result[0] = needed(1)

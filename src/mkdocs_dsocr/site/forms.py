@@ -14,7 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.layers import backward, memory, metrics, tree
+from mkdocs_dsocr.layers import backward, metrics, tree
 from mkdocs_dsocr.layers.base import BaseLayer, Dimension, Group, Rationale
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
@@ -291,12 +291,12 @@ def _kernels(
 def _peak(node: Node) -> PeakRows | None:
     """Return what is in memory at the peak of the largest call; None where nothing ever is."""
     layer = node.visit.largest
-    total, moments = layer.peak.bytes, list(memory.moments(layer))
+    total, moments = layer.peak.bytes, layer.moments
     if not isinstance(total, int) or not total:
         return None
     index = [moment.total for moment in moments].index(total)
     part, rows = moments[index].part, []
-    symbols = list(memory.moments(layer.symbolic()))[index].alive
+    symbols = layer.symbolic().moments[index].alive
     for (name, size), (_, symbolic) in zip(moments[index].alive, symbols, strict=True):
         if size:
             formula = _formula(symbolic, size, layer.values(), "bytes")

@@ -143,15 +143,17 @@ class Site:
         main = self.main.hardware
         others = [load_hardware(i) for i in shipped("hardware") if i != main.hardware_id]
         ordered = sorted(others, key=lambda h: (h.memory_gb, h.hardware_id))
-        needed = self.main.footprints
-        return [Fit(h, fitting(needed, h.memory_gb), LIMIT) for h in (main, *ordered)]
+        gpus = (main, *ordered)
+        needed = self.main.footprints(max(h.memory_gb for h in gpus))
+        return [Fit(h, fitting(needed, h.memory_gb), LIMIT) for h in gpus]
 
     @cached_property
     def fit_with_last_logits(self) -> int | None:
         """The largest batch on the main GPU where only last positions get logits."""
         workload = self.main.workload.model_copy(update={"logits_positions": "last"})
         analysis = dataclasses.replace(self.main, workload=workload)
-        return fitting(analysis.footprints, self.main.hardware.memory_gb)
+        memory_gb = self.main.hardware.memory_gb
+        return fitting(analysis.footprints(memory_gb), memory_gb)
 
     @property
     def peaks(self) -> list[tuple[str, list[tuple[str, str, int]]]]:
