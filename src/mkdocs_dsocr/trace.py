@@ -109,6 +109,8 @@ class PassRecord:
         Operators that the table does not know.
     kvcache_bytes
         Storage of the cache after the pass.
+    operators
+        How often each class itself dispatched each operator, and the bytes; where asked for.
     """
 
     shape: PassShape
@@ -120,6 +122,7 @@ class PassRecord:
     synchronisations: int
     unknown_operators: tuple[str, ...]
     kvcache_bytes: int
+    operators: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,10 @@ class Trace:
                         p["synchronisations"],
                         tuple(p["unknown_operators"]),
                         p["kvcache_bytes"],
+                        {
+                            c: {o: tuple(w) for o, w in ops.items()}
+                            for c, ops in p["operators"].items()
+                        },
                     )
                     for p in data["passes"]
                 ),

@@ -297,7 +297,8 @@ def _place(pattern: str, peak: memory.Peak, counted: Peak) -> Place:
         return Place("", "", counted.bytes == 0)
     path = ".".join(p for p in (pattern, peak.path) if p)
     order = memory.dispatched(peak.layer)
-    agrees = counted.path in expand(path) and order[counted.operator] is peak.operation
+    same = counted.operator < len(order) and order[counted.operator] is peak.operation
+    agrees = same and counted.path in expand(path)
     return Place(
         f"{path}: {peak.operation.name}", f"{counted.path}: operator {counted.operator}", agrees
     )

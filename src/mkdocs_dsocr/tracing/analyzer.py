@@ -31,11 +31,24 @@ class DeepseekOCRStaticAnalyzer:
         ``meta`` or ``cuda``.
     replays
         Whether equal calls of a pass are run and counted once, where no values decide them.
+    detailed
+        Whether the operators of each class are told apart.
+    session
+        Another model than the reference, built already.
     """
 
-    def __init__(self, config: ModelConfig, device: str = "meta", *, replays: bool = True) -> None:
-        self.session = DeepSeekOCRSession(config, device)
+    def __init__(
+        self,
+        config: ModelConfig,
+        device: str = "meta",
+        *,
+        replays: bool = True,
+        detailed: bool = False,
+        session: DeepSeekOCRSession | None = None,
+    ) -> None:
+        self.session = session or DeepSeekOCRSession(config, device)
         self.replays = replays and device == "meta"
+        self.detailed = detailed
 
     def trace(
         self, shapes: Iterable[PassShape], progress: Callable[[str], None] = lambda _: None
@@ -91,10 +104,27 @@ class DeepseekOCRStaticAnalyzer:
             eager_bytes=_by_path(shape, operators.eager_bytes),
             dispatches=_by_path(shape, operators.dispatches),
             peaks=_by_path(shape, _named(operators.memory.peaks)),
-            synchronisations=operators.synchronisations,
+            synchronisations=operators.synchronisations + self.session.asked,
             unknown_operators=tuple(sorted(operators.unknown)),
             kvcache_bytes=cache.nbytes,
+            operators=self._by_class(operators) if self.detailed else {},
         )
+
+    def _by_class(self, operators: OperatorCounter) -> dict[str, dict[str, tuple[int, int]]]:
+        """Return dispatches and bytes of each class's own code, by class and operator."""
+        classes = {path: type(m).__name__ for path, m in self.session.model.named_modules()}
+        # Passes of the reference that call methods of the model run its code.
+        classes[EVERYTHING] = type(self.session.model.model).__name__
+        result: dict[str, dict[str, tuple[int, int]]] = {}
+        for operator, (times, amounts) in sorted(operators.own.items()):
+            for counts in (times, amounts):
+                if operators.replayer:
+                    operators.replayer.spread(counts, callers=False)
+            for path, count in times.items():
+                of_class = result.setdefault(classes[path], {})
+                before = of_class.get(operator, (0, 0))
+                of_class[operator] = (before[0] + count, before[1] + amounts[path])
+        return dict(sorted(result.items()))
 
     def _path(self, name: str) -> str:
         """Return the module path of PyTorch's counter's name, which starts at a class."""

@@ -46,6 +46,8 @@ class OperatorCounter(TorchDispatchMode):
         The activations meanwhile, and their peak in each module.
     unknown
         Operators that the table of costs does not know.
+    own
+        Dispatches and bytes of each operator, by path of the module whose own code it is.
     """
 
     def __init__(self, model: nn.Module, *, replays: bool = False) -> None:
@@ -55,6 +57,7 @@ class OperatorCounter(TorchDispatchMode):
         self.dispatches: Counter[str] = Counter()
         self._waits: Counter[str] = Counter()
         self.unknown: set[str] = set()
+        self.own: dict[str, tuple[Counter[str], Counter[str]]] = {}
         self.memory = ActivationMemory(model, EVERYTHING)
         self._paths = {module: path for path, module in model.named_modules()}
         self._running = [EVERYTHING]
@@ -127,6 +130,9 @@ class OperatorCounter(TorchDispatchMode):
             args = (*args[:3], kwargs["attn_mask"])
         cost = COSTS[name](args, out) if name in COSTS else 0
         moved = bytes_touched(name, inputs, outputs)
+        times, amount = self.own.setdefault(name, (Counter(), Counter()))
+        times[self._running[-1]] += 1
+        amount[self._running[-1]] += moved
         for path in self._running:
             self.elementwise_flops[path] += cost
             self.eager_bytes[path] += moved

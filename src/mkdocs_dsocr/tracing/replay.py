@@ -111,15 +111,15 @@ class Replayer:
         self._memory.replay(peak, inputs, known.read, out)
         return out
 
-    def spread(self, counts: MutableMapping[str, int]) -> None:
-        """Add to counts by path what was not run."""
+    def spread(self, counts: MutableMapping[str, int], *, callers: bool = True) -> None:
+        """Add to counts by path what was not run, and to its callers' where they include it."""
         for replay in self.replays:
             for suffix in self._suffixes(replay.source):
                 source, target = replay.source + suffix, replay.target + suffix
                 if source in counts:
                     counts[target] = counts.get(target, 0) + counts[source]
             amount = counts.get(replay.source, 0)
-            for caller in replay.callers if amount else ():
+            for caller in replay.callers if callers and amount else ():
                 counts[caller] = counts.get(caller, 0) + amount
 
     def spread_peaks(self, peaks: MutableMapping[str, Peak]) -> None:

@@ -65,9 +65,12 @@ class DeepSeekOCRSession:
         ``meta`` (shapes only), ``cuda`` or ``cpu`` (bfloat16, randomly initialised).
     """
 
+    asked = 0
+    """Values that the model was given because ``meta`` has none."""
+
     def __init__(self, config: ModelConfig, device: str = "meta") -> None:
         self.config, self.device = config, device
-        with _default_dtype(torch.bfloat16), torch.device(device), torch.no_grad():
+        with default_dtype(torch.bfloat16), torch.device(device), torch.no_grad():
             self.model = DeepseekOCRForCausalLM(config).eval()
 
     def views(self, count: int, size: int) -> Tensor:
@@ -161,7 +164,8 @@ class DeepSeekOCRSession:
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Make new parameters and tensors of this dtype meanwhile."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

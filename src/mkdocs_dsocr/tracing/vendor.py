@@ -1,0 +1,220 @@
+"""The checkpoint's own modules, built on ``meta`` without weights, ready to run any pass.
+
+Nothing here is reached unless the user said ``trust_remote_code: true``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mkdocs_dsocr.inputs import InputError, ModelConfig
+from mkdocs_dsocr.reference import KVCache
+from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues, calls_for_forwards, stand_ins
+from mkdocs_dsocr.tracing.session import DeepSeekOCRSession, default_dtype
+
+VERSION: Final = "4.46.3"
+"""The transformers release that the public checkpoint's code is written for."""
+OPTION: Final = "trust_remote_code"
+
+
+class Views(NamedTuple):
+    """What a page is cut into."""
+
+    whole: PassShape
+    local: PassShape | None
+
+
+class VendorSession(DeepSeekOCRSession):
+    """The checkpoint's own model.
+
+    Parameters
+    ----------
+    config
+        Dimensions of the model; its folder holds the code.
+    views
+        The views of a page, by the shape of the prefill that they lead to.
+
+    Raises
+    ------
+    InputError
+        If the folder names no code, transformers is another release, or the
+        code does not build.
+    """
+
+    def __init__(self, config: ModelConfig, views: Mapping[PassShape, Views]) -> None:
+        self.config, self.device = config, "meta"
+        self._views = views
+        with _told(config.path.parent):
+            self.model = _build(config.path.parent)
+
+    def prepare(self, shape: PassShape, cache: KVCache | None = None) -> Callable[[], KVCache]:
+        """Make inputs for a pass, and return what runs it; see the base class."""
+        past = self.cache(shape.batch, shape.kv_len - shape.q_len, cache)
+        run = {
+            "vision": self._vision,
+            "projector": self._projector,
+            "language": self._language,
+        }[shape.part](shape)
+
+        @torch.inference_mode()
+        def call() -> KVCache:
+            grown = past.copy()
+            tokens = shape.batch * shape.q_len
+            values = MetaValues(tokens * self.config.language.num_experts_per_tok)
+            folder = self.config.path.parent
+            with _told(folder), calls_for_forwards(self.model), values.answering():
+                run(grown)
+            self.asked = values.asked
+            return grown
+
+        return call
+
+    def _vision(self, shape: PassShape) -> Callable[[KVCache], None]:
+        model, views = self.model.model, self.views(shape.views, shape.image_size)
+
+        def run(_: KVCache) -> None:
+            model.vision_model(views, model.sam_model(views))
+
+        return run
+
+    def _projector(self, shape: PassShape) -> Callable[[KVCache], None]:
+        sam, clip = self._tower_outputs(shape)
+        joined = self._values(sam.shape[0], clip.shape[1] - 1, sam.shape[1] + clip.shape[2])
+
+        def run(_: KVCache) -> None:
+            self.model.model.projector(joined)
+
+        return run
+
+    def _language(self, shape: PassShape) -> Callable[[KVCache], None]:
+        ids = self.token_ids(shape.batch, shape.q_len)
+        positions = torch.arange(shape.kv_len - shape.q_len, shape.kv_len, device="meta")
+        page = self._page(shape)
+        mask = torch.ones(shape.batch, shape.q_len, dtype=torch.bool, device="meta")
+
+        def run(cache: KVCache) -> None:
+            with stand_ins(self._towers()):
+                self.model(
+                    input_ids=ids,
+                    position_ids=positions.unsqueeze(0).expand(shape.batch, -1),
+                    past_key_values=_adapted(cache),
+                    use_cache=True,
+                    images=[page.images] * shape.batch,
+                    images_seq_mask=mask,
+                    images_spatial_crop=torch.tensor([page.grid] * shape.batch),
+                    return_dict=True,
+                )
+
+        return run
+
+    def _page(self, shape: PassShape) -> _Page:
+        """Return the pixels that lead to a prefill; blank ones for a decode step."""
+        views = self._views.get(shape)
+        if views is None:
+            return _Page((_blank(1), _blank(1)), (1, 1))
+        whole = self.views(1, views.whole.image_size)
+        local = views.local
+        if local is None:
+            return _Page((_blank(views.whole.image_size), whole), (1, 1))
+        tiles = self.views(local.tiles_w * local.tiles_h, local.image_size)
+        return _Page((tiles, whole), (local.tiles_w, local.tiles_h))
+
+    def _towers(self) -> dict[nn.Module, Callable[..., Tensor]]:
+        """Return what stands in for the towers and the projector, which are passes of their own."""
+        model, config = self.model.model, self.config
+
+        def outputs(views: Tensor) -> tuple[Tensor, Tensor]:
+            shape = PassShape(
+                "", "vision", views.shape[-1], pages=views.shape[0], tiles_w=1, tiles_h=1
+            )
+            return self._tower_outputs(shape)
+
+        return {
+            model.sam_model: lambda views: outputs(views)[0],
+            model.vision_model: lambda views, _: outputs(views)[1],
+            model.projector: lambda x: self._values(*x.shape[:-1], config.language.hidden_size),
+        }
+
+
+class _Page(NamedTuple):
+    """Local and global views as the checkpoint's code takes them, and the grid of the former."""
+
+    images: tuple[Tensor, Tensor]
+    grid: tuple[int, int]
+
+
+def _blank(size: int) -> Tensor:
+    pixels = torch.zeros(1, 3, size, size, dtype=torch.bfloat16, device="meta")
+    setattr(pixels, BLANK, True)
+    return pixels
+
+
+def _build(folder: Path) -> Any:
+    found = metadata.version("transformers")
+    if found != VERSION:
+        allowed = f"{VERSION}: pip install 'mkdocs-dsocr[vendor]'"
+        raise InputError("option", OPTION, f"transformers {found}", allowed)
+    transformers = _transformers()
+    config = transformers.AutoConfig.from_pretrained(
+        folder, trust_remote_code=True, local_files_only=True
+    )
+    if "AutoModel" not in getattr(config, "auto_map", {}):
+        raise InputError(folder / "config.json", "auto_map", "no AutoModel", "the class of a model")
+    # The file may name a hub's repository: what was asked for is this folder.
+    config._name_or_path = str(folder)
+    with default_dtype(torch.bfloat16), torch.device("meta"), torch.no_grad():
+        model = transformers.AutoModel.from_config(
+            config,
+            trust_remote_code=True,
+            attn_implementation="eager",
+            torch_dtype=torch.bfloat16,
+        )
+    return model.eval()
+
+
+def _transformers() -> Any:
+    """Import transformers, whose types differ from release to release."""
+    return importlib.import_module("transformers")
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong in code that is not ours into one message."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        found = f"{type(error).__name__}: {lines[0]}"
+        allowed = f"code that builds and runs on meta under transformers {VERSION}"
+        raise InputError(folder, OPTION, found, allowed) from error
+
+
+def _adapted(cache: KVCache) -> Any:
+    """Return a cache for transformers that keeps everything in `cache`."""
+
+    class Adapted(_transformers().Cache):  # type: ignore[misc]
+        """Hands keys and values on."""
+
+        def update(
+            self, k: Tensor, v: Tensor, layer_idx: int, cache_kwargs: Any = None
+        ) -> tuple[Tensor, Tensor]:
+            return cache.append(layer_idx, k, v)
+
+        def get_seq_length(self, layer_idx: int = 0) -> int:
+            return cache.layers[layer_idx][0].shape[2] if layer_idx in cache.layers else 0
+
+        def get_max_cache_shape(self) -> int | None:
+            return None
+
+    return Adapted()
