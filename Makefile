@@ -1,4 +1,5 @@
 # make site: build the site into site/.  make test: the same, then every test.
+# make test-all: tests that need an environment of their own (nox).
 # make serve: the site with live reload.  make lint: ruff, mypy, import-linter.
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: site serve test lint bench clean
+.PHONY: site serve test test-all lint bench clean
 
 site: $(STAMP)
 	$(BIN)/mkdocs build --strict
@@ -16,6 +17,9 @@ serve: $(STAMP)
 
 test: site
 	$(BIN)/pytest
+
+test-all: $(STAMP)
+	$(BIN)/nox
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ from mkdocs_dsocr.inputs import (
     load_workload,
 )
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.static import trace_model
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
 
@@ -123,7 +124,7 @@ def analyse(config: ModelConfig, gpu: Hardware) -> Callable[..., Analysis]:
 def result(config: ModelConfig) -> pipeline.Result:
     """The standard workload, traced and verified."""
     analyses = pipeline.analyse(pipeline.Settings())
-    static = pipeline.trace_model(analyses, "meta", lambda _: None)
+    static = trace_model(analyses, "meta", lambda _: None)
     return pipeline.complete(analyses, static)
 
 

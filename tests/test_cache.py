@@ -14,6 +14,7 @@ from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.cache import KEPT, Cache, source_digest
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.pipeline import Settings
+from mkdocs_dsocr.static import cache_key, static_analysis
 from tests.conftest import TINY_CONFIG
 
 
@@ -84,16 +85,17 @@ def test_a_hit_is_the_same_analysis_without_torch(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(TINY_CONFIG)
     settings = Settings(model=f"{tmp_path}/", workloads=("dsocr-tiny",), device="meta")
     cache, said = Cache(tmp_path / "cache"), list[str]()
-    first = pipeline.static_analysis(pipeline.analyse(settings), "meta", said.append, cache)
+    first = static_analysis(pipeline.analyse(settings), "meta", said.append, cache)
     assert any("counting" in line for line in said)
     code = f"""
 import sys
 from pathlib import Path
 from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.static import cache_key, static_analysis
 from mkdocs_dsocr.cache import Cache
 settings = pipeline.Settings(model={f"{tmp_path}/"!r}, workloads=("dsocr-tiny",), device="meta")
 analyses = pipeline.analyse(settings)
-static = pipeline.static_analysis(analyses, "meta", print, Cache(Path({str(cache.folder)!r})))
+static = static_analysis(analyses, "meta", print, Cache(Path({str(cache.folder)!r})))
 result = pipeline.complete(analyses, static)
 pipeline.site_files(result, "directory")
 assert "torch" not in sys.modules
@@ -106,7 +108,7 @@ print(result.verification.failures, len(static.trace.to_json()))
     # Another device or workload is another key.
     other = Settings(model=f"{tmp_path}/", workloads=("dsocr-small",), device="meta")
     keys = {
-        pipeline._cache_key(pipeline.analyse(s), device)
+        cache_key(pipeline.analyse(s), device)
         for s in (settings, other)
         for device in ("meta", "auto")
     }

@@ -18,6 +18,7 @@ from mkdocs_dsocr.checkpoint import OPTIONAL, compare
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, ModelConfig, load_model_config
 from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint
+from mkdocs_dsocr.static import trace_model
 from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
@@ -235,7 +236,7 @@ def test_the_page_and_the_file_show_the_verdict(
     folder: Path, tiny: DeepseekOCRStaticAnalyzer
 ) -> None:
     settings = pipeline.Settings(model=f"{folder}/", workloads=("dsocr-tiny",))
-    static = pipeline.trace_model(pipeline.analyse(settings), "meta", lambda _: None)
+    static = trace_model(pipeline.analyse(settings), "meta", lambda _: None)
     count = len(shapes_of(tiny))
 
     def built() -> tuple[str, dict[str, Any]]:

@@ -44,6 +44,11 @@ _device = click.option(
     show_default=True,
     help="Where the model is traced; auto takes a GPU that has room, else meta.",
 )
+_trust = click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run the checkpoint's own Python files and trace its modules as well.",
+)
 _output = click.option("--output", type=click.Path(path_type=Path), help="Folder to write to.")
 
 
@@ -73,6 +78,7 @@ def main() -> None:
 @click.option("--crop-mode", type=click.IntRange(0, 1), help="1: with local views.")
 @click.option("--crop-grid", help="Local views a row and a column, such as 1x2.")
 @_device
+@_trust
 @_output
 def static(
     model: str,
@@ -83,23 +89,28 @@ def static(
     crop_mode: int | None,
     crop_grid: str | None,
     device: str,
+    trust_remote_code: bool,
     output: Path | None,
 ) -> None:
     """Trace the model with PyTorch and write what it counted, and torchinfo's artifacts."""
     from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr.static import trace_model
 
     sizes = (base_size, image_size, seq_len, crop_mode)
     with tempfile.TemporaryDirectory() as folder:
         if any(v is not None for v in (*sizes, crop_grid)):
             workload = _workload_file(Path(folder), sizes, crop_grid)
-        settings = pipeline.Settings(model=model, workloads=(workload,), device=device)
+        settings = pipeline.Settings(
+            model, (workload,), device=device, trust_remote_code=trust_remote_code
+        )
         analyses = pipeline.analyse(settings)
-        result = pipeline.complete(analyses, pipeline.trace_model(analyses, device, _say))
+        traced = trace_model(analyses, device, _say, trust=trust_remote_code)
+        result = pipeline.complete(analyses, traced)
     files = result.static.artifacts | pipeline.verdicts(result)
     profile = analyses[0][0].workload.profile_id
     _write(_folder(output, profile), {name: text.encode() for name, text in files.items()})
-    for failure in result.failures:
-        raise click.ClickException(failure)
+    if result.failures:
+        raise click.ClickException("\n".join(result.failures))
 
 
 @main.command()
@@ -149,12 +160,13 @@ def _analysed(
 ) -> tuple[Analysis, dict[str, str]]:
     from mkdocs_dsocr import pipeline
     from mkdocs_dsocr.report import report_files
+    from mkdocs_dsocr.static import load_static
 
     settings = pipeline.Settings(model=model, workloads=(workload,), hardware=(hardware,))
     analyses = pipeline.analyse(settings)
     if static_dir is None:
         return analyses[0][0], report_files(analyses[0][0])
-    result = pipeline.complete(analyses, pipeline.load_static(static_dir))
+    result = pipeline.complete(analyses, load_static(static_dir))
     files = pipeline.verdicts(result) | report_files(result.main)
     return result.main, files
 
@@ -193,17 +205,29 @@ def measure(
 @_workload_option
 @_hardware
 @_device
-def export(directory: Path, model: str, workload: str, hardware: str, device: str) -> None:
+@_trust
+def export(
+    directory: Path,
+    model: str,
+    workload: str,
+    hardware: str,
+    device: str,
+    trust_remote_code: bool,
+) -> None:
     """Write the pages as plain Markdown to DIRECTORY, for any generator."""
     from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr.static import trace_model
 
-    settings = pipeline.Settings(model, (workload,), (hardware,), device)
+    settings = pipeline.Settings(
+        model, (workload,), (hardware,), device, trust_remote_code=trust_remote_code
+    )
     analyses = pipeline.analyse(settings)
-    result = pipeline.complete(analyses, pipeline.trace_model(analyses, device, _say))
+    traced = trace_model(analyses, device, _say, trust=trust_remote_code)
+    result = pipeline.complete(analyses, traced)
     _, pages, others = pipeline.site_files(result, "markdown")
     _write(directory, {**{k: v.encode() for k, v in pages.items()}, **others})
-    for failure in result.failures:
-        raise click.ClickException(failure)
+    if result.failures:
+        raise click.ClickException("\n".join(result.failures))
 
 
 @main.group()

@@ -1,23 +1,15 @@
 """Settings → analyses, trace, verification, pages: the steps behind plugin and CLI.
 
-torch is imported inside :func:`trace_model` alone.
+torch is imported by :mod:`mkdocs_dsocr.static` and :func:`measure` alone, when they run.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from mkdocs_dsocr import __version__
-from mkdocs_dsocr.cache import Cache, source_digest
 from mkdocs_dsocr.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.inputs import (
     InputError,
@@ -25,24 +17,20 @@ from mkdocs_dsocr.inputs import (
     load_model_config,
     load_workload,
 )
-from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint
+from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint, remote_code
 from mkdocs_dsocr.inputs.measurement import Measurement, check_belongs, load_measurements
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import rates
-from mkdocs_dsocr.report import Analysis, TargetOperatorList, report_files
-from mkdocs_dsocr.report.build import generated_at
+from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.measured import check_covers, tasks
-from mkdocs_dsocr.trace import PassShape, Trace
+from mkdocs_dsocr.static import Analyses, Log, Static, timed
+from mkdocs_dsocr.vendor import VendorVerdict, compare_vendor
 from mkdocs_dsocr.verification import Verification, verify
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.links import LinkStyle
     from mkdocs_dsocr.site.pages import Site
-
-Log = Callable[[str], None]
-CODE: Final = ("reference", "tracing", "trace.py", "layers/costs.py", "inputs/constants.py")
-"""What a trace is made by."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +45,8 @@ class Settings:
         ``auto``, ``cuda`` or ``meta``.
     measurements
         Files that ``dsocr measure`` wrote, or folders of them.
+    trust_remote_code
+        Whether the checkpoint's own Python files are run and traced too.
     base
         Folder that paths are relative to.
     """
@@ -66,6 +56,7 @@ class Settings:
     hardware: tuple[str, ...] = ("rtx-5090",)
     device: str = "auto"
     measurements: tuple[str, ...] = ()
+    trust_remote_code: bool = False
     base: Path = Path()
 
     def files(self) -> list[Path]:
@@ -81,47 +72,27 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Static:
-    """What the static analysis found: the trace, and its artifacts by file name."""
-
-    trace: Trace
-    artifacts: dict[str, str]
-    device_reason: str
-
-    @property
-    def operators(self) -> TargetOperatorList:
-        return TargetOperatorList.model_validate_json(self.artifacts["target-operators.json"])
-
-
-@dataclass(frozen=True)
 class Result:
     """Everything a site shows: an analysis for each workload and GPU, the main one first."""
 
-    analyses: tuple[tuple[Analysis, ...], ...]
+    analyses: Analyses
     static: Static
     verification: Verification
     checkpoint: CheckpointVerdict | None = None
+    vendor: VendorVerdict | None = None
 
     @property
     def failures(self) -> list[str]:
-        """A sentence for each disagreement with the trace or the checkpoint."""
-        others = self.checkpoint.failures if self.checkpoint else []
-        return [*self.verification.failures, *others]
+        """A sentence for each disagreement with the trace, the checkpoint or its code."""
+        others = [v.failures for v in (self.checkpoint, self.vendor) if v]
+        return [*self.verification.failures, *(f for failures in others for f in failures)]
 
     @property
     def main(self) -> Analysis:
         return self.analyses[0][0]
 
 
-@contextmanager
-def timed(log: Log, what: str) -> Iterator[None]:
-    """Say what is done and how long it took."""
-    start = time.perf_counter()
-    yield
-    log(f"{what}: {time.perf_counter() - start:.1f} s")
-
-
-def analyse(settings: Settings) -> tuple[tuple[Analysis, ...], ...]:
+def analyse(settings: Settings) -> Analyses:
     """Return an analysis for each workload (outer) and each GPU (inner).
 
     Raises
@@ -130,6 +101,8 @@ def analyse(settings: Settings) -> tuple[tuple[Analysis, ...], ...]:
         If any input is bad, or two workloads or GPUs share an id.
     """
     config = load_model_config(settings.model, settings.base)
+    if settings.trust_remote_code:
+        remote_code(config.path)
     read_checkpoint(config.path)  # what is damaged surfaces before anything long starts
     gpus = [load_hardware(value, settings.base) for value in settings.hardware]
     workloads = [(load_workload(value, settings.base), value) for value in settings.workloads]
@@ -166,9 +139,7 @@ def _check_formats(analysis: Analysis) -> None:
             )
 
 
-def _measured(
-    analyses: tuple[tuple[Analysis, ...], ...], measurements: dict[Path, Measurement]
-) -> tuple[tuple[Analysis, ...], ...]:
+def _measured(analyses: Analyses, measurements: dict[Path, Measurement]) -> Analyses:
     """Give each measurement to the analysis that it belongs to."""
     every = [a for row in analyses for a in row]
     pairs = [(a.workload, a.hardware) for a in every]
@@ -222,98 +193,7 @@ def measure(analysis: Analysis, device: str, cuda_graph: bool, repeats: int, log
     return measurement.model_dump_json(indent=1) + "\n"
 
 
-def static_analysis(
-    analyses: tuple[tuple[Analysis, ...], ...], device: str, log: Log, cache: Cache | None
-) -> Static:
-    """Return the static analysis, from the cache where that has it: then torch is not imported.
-
-    Raises
-    ------
-    InputError
-        If the device is unknown or not there.
-    """
-    if cache is None:
-        return trace_model(analyses, device, log)
-    key = _cache_key(analyses, device)
-    content = cache.load(key)
-    if content is not None:
-        log("static analysis from the cache")
-        return Static(Trace.from_json(content["trace"]), content["artifacts"], content["reason"])
-    static = trace_model(analyses, device, log)
-    cache.save(
-        key,
-        {
-            "trace": static.trace.to_json(),
-            "artifacts": static.artifacts,
-            "reason": static.device_reason,
-        },
-    )
-    return static
-
-
-def _cache_key(analyses: tuple[tuple[Analysis, ...], ...], device: str) -> str:
-    """Return everything that a static analysis depends on, without importing torch."""
-    package = Path(__file__).parent
-    versions = [metadata.version(name) for name in ("torch", "torchinfo")]
-    # ``auto`` is what it was as long as there is a driver, or none.
-    driver = [Path("/proc/driver/nvidia").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-    code = source_digest(package / part for part in CODE)
-    rest = [__version__, code, versions, driver, generated_at()]
-    return json.dumps([trace_key(analyses, device), *rest])
-
-
-def trace_model(analyses: tuple[tuple[Analysis, ...], ...], device: str, log: Log) -> Static:
-    """Build the reference model and count every pass of every workload.
-
-    Raises
-    ------
-    InputError
-        If the device is unknown or not there.
-    """
-    with timed(log, "importing torch"):
-        from mkdocs_dsocr import tracing
-
-    main = analyses[0][0]
-    where = tracing.resolve_device(device, sum(main.root.total.weights.values()))
-    log(f"static analysis on {where.reason}")
-    with timed(log, "building the reference model"):
-        analyzer = tracing.DeepseekOCRStaticAnalyzer(main.config, where.name)
-    with timed(log, "counting every pass"):
-        trace = analyzer.trace(distinct_shapes(analyses))
-    with timed(log, "running torchinfo"):
-        artifacts = tracing.torchinfo_artifacts(analyzer.session, main.plan)
-    return Static(trace, {**artifacts, "trace.json": trace.to_json()}, where.reason)
-
-
-def distinct_shapes(analyses: tuple[tuple[Analysis, ...], ...]) -> tuple[PassShape, ...]:
-    """Return every shape that the workloads run, once."""
-    return tuple(dict.fromkeys(shape for row in analyses for shape in row[0].plan.shapes))
-
-
-def load_static(folder: Path) -> Static:
-    """Read what ``dsocr static`` wrote.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or damaged.
-    """
-    artifacts = {}
-    for name in ("target-operators.json", "trace.json"):
-        path = folder / name
-        try:
-            artifacts[name] = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(path, "", str(error), "a file that dsocr static wrote") from error
-    try:
-        static = Static(Trace.from_json(artifacts["trace.json"]), artifacts, "read from a file")
-        static.operators  # noqa: B018 - validates
-    except ValueError as error:
-        raise InputError(folder, "", str(error).splitlines()[0], "dsocr static's files") from error
-    return static
-
-
-def complete(analyses: tuple[tuple[Analysis, ...], ...], static: Static) -> Result:
+def complete(analyses: Analyses, static: Static) -> Result:
     """Join analyses with a trace: operator coverage and verification.
 
     Raises
@@ -325,13 +205,16 @@ def complete(analyses: tuple[tuple[Analysis, ...], ...], static: Static) -> Resu
     covered = tuple(
         tuple(dataclasses.replace(a, operators=operators) for a in row) for row in analyses
     )
+    mains = [row[0] for row in covered]
     try:
-        verification = verify([row[0] for row in covered], static.trace)
+        verification = verify(mains, static.trace)
+        traced = static.vendor
+        vendor = compare_vendor(mains, static.trace, traced) if traced else None
     except LookupError as error:
         raise InputError("trace.json", "passes", str(error), "a trace of this workload") from error
     found = read_checkpoint(covered[0][0].config.path)
     verdict = compare(found, static.trace.modules) if found else None
-    return Result(covered, static, verification, verdict)
+    return Result(covered, static, verification, verdict, vendor)
 
 
 def verdicts(result: Result) -> dict[str, str]:
@@ -339,6 +222,8 @@ def verdicts(result: Result) -> dict[str, str]:
     files = {"verification.json": result.verification.to_json()}
     if result.checkpoint is not None:
         files["checkpoint.json"] = result.checkpoint.to_json()
+    if result.vendor is not None:
+        files["vendor.json"] = result.vendor.to_json()
     return files
 
 
@@ -357,15 +242,6 @@ def artifacts(result: Result) -> dict[str, str]:
     return files
 
 
-def trace_key(analyses: tuple[tuple[Analysis, ...], ...], device: str) -> str:
-    """Return what a trace depends on, as one string: the key of a cached trace."""
-    main = analyses[0][0]
-    shapes = [dataclasses.astuple(shape) for shape in distinct_shapes(analyses)]
-    fields = {"profile_id", "base_size", "image_size", "crop_mode", "max_new_tokens"}
-    workload = main.workload.model_dump(mode="json", include=fields)
-    return json.dumps([main.config.model_dump(mode="json"), workload, shapes, device])
-
-
 def site_files(result: Result, style: LinkStyle) -> tuple[Site, dict[str, str], dict[str, bytes]]:
     """Return the site, its pages and its other files, by path within the plugin's folder."""
     from mkdocs_dsocr.site.pages import Site, assets, build_pages
@@ -373,7 +249,12 @@ def site_files(result: Result, style: LinkStyle) -> tuple[Site, dict[str, str], 
     others = {f"artifacts/{p}": text.encode() for p, text in artifacts(result).items()}
     sizes = {p.removeprefix("artifacts/"): len(data) for p, data in others.items()}
     site = Site(
-        result.analyses, result.verification, result.static.device_reason, sizes, result.checkpoint
+        result.analyses,
+        result.verification,
+        result.static.device_reason,
+        sizes,
+        result.checkpoint,
+        result.vendor,
     )
     others |= {f"assets/{name}": data for name, data in assets().items()}
     return site, build_pages(site, style), others

@@ -19,6 +19,7 @@ from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.cache import default_cache
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.site.pages import Site, nav
+from mkdocs_dsocr.static import Static, cache_key, static_analysis, timed
 
 log = get_plugin_logger("dsocr")
 
@@ -36,13 +37,14 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     device = c.Choice(("auto", "cuda", "meta"), default="auto")
     measurements = c.ListOfItems(c.Type(str), default=[])
     cache = c.Type(bool, default=True)
+    trust_remote_code = c.Type(bool, default=False)
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     """Adds the analytic model of DeepSeek-OCR to a site."""
 
     def __init__(self) -> None:
-        self._static: dict[str, pipeline.Static] = {}
+        self._static: dict[str, Static] = {}
         self._folder: str | None = None
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
@@ -78,7 +80,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             raise PluginError(f"dsocr: {error}") from error
         self._report_failures(result, config)
         style = "directory" if config.use_directory_urls else "html"
-        with pipeline.timed(log.info, "writing pages and artifacts"):
+        with timed(log.info, "writing pages and artifacts"):
             site, pages, others = pipeline.site_files(result, style)  # type: ignore[arg-type]
             files = self._add(files, config, path, pages, others)
         self._fill_nav(config, path, site)
@@ -97,25 +99,27 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             hardware=tuple(self.config.hardware),
             device=self.config.device,
             measurements=tuple(self.config.measurements),
+            trust_remote_code=self.config.trust_remote_code,
             base=Path(config.config_file_path or ".").parent,
         )
 
     def _result(self, config: MkDocsConfig) -> pipeline.Result:
         settings = self._settings(config)
-        with pipeline.timed(log.info, "analysing"):
+        with timed(log.info, "analysing"):
             analyses = pipeline.analyse(settings)
-        key = pipeline.trace_key(analyses, settings.device)
+        trust = settings.trust_remote_code
+        key = cache_key(analyses, settings.device, trust=trust)
         if key not in self._static:
             cache = default_cache() if self.config.cache else None
-            static = pipeline.static_analysis(analyses, settings.device, log.info, cache)
+            static = static_analysis(analyses, settings.device, log.info, cache, trust=trust)
             self._static = {key: static}
         return pipeline.complete(analyses, self._static[key])
 
     def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
         for failure in result.verification.failures:
             log.warning("verification: %s", failure)
-        if result.checkpoint is not None:
-            for failure in result.checkpoint.failures:
+        for verdict in (result.checkpoint, result.vendor):
+            for failure in verdict.failures if verdict else ():
                 log.warning(failure)
         if result.verification.failures and config.strict:
             failures = "; ".join(result.verification.failures)

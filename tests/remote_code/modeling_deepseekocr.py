@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import Cache, LlamaConfig, PretrainedConfig, PreTrainedModel
+from transformers import Cache, LlamaConfig, PreTrainedModel
 from transformers.modeling_attn_mask_utils import _prepare_4d_causal_attention_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaFlashAttention2
@@ -29,7 +29,9 @@ class DeepseekOCRConfig(LlamaConfig):
     model_type = "DeepseekOCR"
 
     def __init__(self, language_config=None, vision_config=None, **kwargs):
-        super().__init__(**{**kwargs, **(language_config or {}), "auto_map": kwargs.get("auto_map")})
+        super().__init__(
+            **{**kwargs, **(language_config or {}), "auto_map": kwargs.get("auto_map")}
+        )
         self.vision_config = vision_config
 
 
@@ -95,7 +97,7 @@ class MoEGate(nn.Module):
         logits = F.linear(rows.type(torch.float32), self.weight.type(torch.float32), None)
         scores = logits.softmax(dim=-1, dtype=torch.float32)
         weights, indices = torch.topk(scores, k=self.top_k, dim=-1, sorted=False)
-        return indices, weights
+        return indices, weights * 1.0
 
 
 class DeepseekV2MoE(nn.Module):

@@ -48,6 +48,25 @@ class Checkpoint:
     quantization: str = ""
 
 
+def remote_code(config_path: Path) -> list[Path]:
+    """Return the Python files of a checkpoint that brings its own modules; nothing is run.
+
+    Raises
+    ------
+    InputError
+        If its config names no class of a model, or there are no such files.
+    """
+    named = read_mapping(config_path).get("auto_map")
+    if not isinstance(named, dict) or "AutoModel" not in named:
+        allowed = "AutoModel: the checkpoint's own class, or trust_remote_code: false"
+        raise InputError(config_path, "auto_map", shown(named), allowed)
+    files = sorted(config_path.parent.glob("*.py"))
+    if not files:
+        allowed = "the checkpoint's Python files, or trust_remote_code: false"
+        raise InputError(config_path.parent, "trust_remote_code", "no *.py", allowed)
+    return files
+
+
 def read_checkpoint(config_path: Path) -> Checkpoint | None:
     """Read the headers of the safetensors files beside a ``config.json``.
 

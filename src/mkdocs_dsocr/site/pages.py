@@ -28,6 +28,7 @@ from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.charts import Bar, bars, stacked
 from mkdocs_dsocr.site.layer_page import LayerPage
 from mkdocs_dsocr.site.links import Links, LinkStyle
+from mkdocs_dsocr.vendor import VendorVerdict
 from mkdocs_dsocr.verification import METRICS, Verification
 
 TITLES = {
@@ -38,6 +39,7 @@ TITLES = {
     "serving": "Serving",
     "verification": "Verification",
     "checkpoint": "Checkpoint",
+    "vendor": "The checkpoint's own code",
     "measured": "Predicted and measured",
     "paper": "Against the paper",
     "workload": "Workload and hardware",
@@ -74,6 +76,8 @@ class Site:
         Size in bytes of each file under ``artifacts/``, by path.
     checkpoint
         Whether the checkpoint's tensors are the model's, where there is one.
+    vendor
+        What a trace of the checkpoint's own modules says, where the user trusts them.
     """
 
     analyses: tuple[tuple[Analysis, ...], ...]
@@ -81,6 +85,12 @@ class Site:
     device_reason: str
     artifacts: dict[str, int]
     checkpoint: CheckpointVerdict | None = None
+    vendor: VendorVerdict | None = None
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The heading of each page of this site."""
+        return {k: v for k, v in TITLES.items() if k != "vendor" or self.vendor is not None}
 
     @property
     def main(self) -> Analysis:
@@ -236,7 +246,7 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
         context |= {"site": site, "link": link, "layer_link": layer_link, "title": title}
         pages[page] = environment.get_template(template).render(context)
 
-    for name in TITLES:
+    for name in site.titles:
         if name != "layers":
             render(f"{name}.md.j2", f"{name}.md")
     render("layers.md.j2", "layers/index.md", layer_folders=_layer_folders(site))
@@ -255,7 +265,8 @@ def nav(site: Site) -> list[Any]:
     """Return MkDocs's navigation entries below the plugin's folder, titles equal to headings."""
     layers: list[Any] = ["layers/index.md"]
     layers += [{name: page.uri} for name, page in site.layer_pages.items()]
-    return [{title: layers if name == "layers" else f"{name}.md"} for name, title in TITLES.items()]
+    titles = site.titles.items()
+    return [{title: layers if name == "layers" else f"{name}.md"} for name, title in titles]
 
 
 def _layer_folders(site: Site) -> dict[str, list[LayerPage]]:

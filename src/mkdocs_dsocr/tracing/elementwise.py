@@ -56,6 +56,7 @@ COSTS: Final[dict[str, Cost]] = {
         ("add", "sub", "mul", "mul_", "div", "pow", "neg", "sqrt", "rsqrt", "cos", "sin"), _output
     ),
     "floor_divide": _output,
+    "lt": _output,
     "mean": _input,
     "sum": _input,
     "topk": _input,
@@ -89,6 +90,9 @@ VIEWS: Final = frozenset(
         "chunk",
         "split_with_sizes",
         "view_as",
+        "alias",
+        "detach",
+        "dropout",
     )
 )
 MOVES: Final = frozenset(
@@ -113,6 +117,8 @@ MOVES: Final = frozenset(
         "_local_scalar_dense",
         "item",
         "fill_",
+        "full",
+        "masked_fill_",
         "resolve_conj",
         "resolve_neg",
         "_to_copy",

@@ -62,7 +62,8 @@ class MetaValues(TorchFunctionMode):
             return 0.0 if getattr(tensor, BLANK, False) else 1.0
         if func is Tensor.cpu and tensor.dim() == 1:
             self.asked += 1
-            return torch.tensor(balanced(self._routed, tensor.shape[0]), device="cpu")
+            with torch._C._DisableTorchDispatch():  # it is no work of the model
+                return torch.tensor(balanced(self._routed, tensor.shape[0]), device="cpu")
         out = func(*args, **(kwargs or {}))
         if func is torch.sum and getattr(tensor, BLANK, False):
             setattr(out, BLANK, True)

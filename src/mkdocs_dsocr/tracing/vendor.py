@@ -6,6 +6,7 @@ Nothing here is reached unless the user said ``trust_remote_code: true``.
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
@@ -100,6 +101,7 @@ class VendorSession(DeepSeekOCRSession):
         positions = torch.arange(shape.kv_len - shape.q_len, shape.kv_len, device="meta")
         page = self._page(shape)
         mask = torch.ones(shape.batch, shape.q_len, dtype=torch.bool, device="meta")
+        grids = torch.tensor([page.grid] * shape.batch)
 
         def run(cache: KVCache) -> None:
             with stand_ins(self._towers()):
@@ -110,7 +112,7 @@ class VendorSession(DeepSeekOCRSession):
                     use_cache=True,
                     images=[page.images] * shape.batch,
                     images_seq_mask=mask,
-                    images_spatial_crop=torch.tensor([page.grid] * shape.batch),
+                    images_spatial_crop=grids,
                     return_dict=True,
                 )
 
@@ -161,9 +163,10 @@ def _blank(size: int) -> Tensor:
 def _build(folder: Path) -> Any:
     found = metadata.version("transformers")
     if found != VERSION:
-        allowed = f"{VERSION}: pip install 'mkdocs-dsocr[vendor]'"
+        allowed = f"transformers {VERSION}: pip install 'mkdocs-dsocr[vendor]'"
         raise InputError("option", OPTION, f"transformers {found}", allowed)
     transformers = _transformers()
+    transformers.logging.set_verbosity_error()
     config = transformers.AutoConfig.from_pretrained(
         folder, trust_remote_code=True, local_files_only=True
     )
@@ -188,9 +191,14 @@ def _transformers() -> Any:
 
 @contextmanager
 def _told(folder: Path) -> Iterator[None]:
-    """Turn what goes wrong in code that is not ours into one message."""
+    """Turn what goes wrong in code that is not ours into one message.
+
+    What it warns of concerns its author, not the reader of a build.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except InputError:
         raise
     except Exception as error:

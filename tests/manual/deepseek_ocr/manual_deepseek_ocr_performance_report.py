@@ -9,12 +9,13 @@ import sys
 
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.site import units
+from mkdocs_dsocr.static import trace_model
 
 
 def main(workload: str = "dsocr-standard-v1", hardware: str = "rtx-5090") -> int:
     settings = pipeline.Settings(workloads=(workload,), hardware=(hardware,))
     analyses = pipeline.analyse(settings)
-    result = pipeline.complete(analyses, pipeline.trace_model(analyses, "auto", print))
+    result = pipeline.complete(analyses, trace_model(analyses, "auto", print))
     report = result.main.report
     print(f"\n{report.report_id}: {units.milliseconds(report.predicted_total_time_ms)} predicted")
     print("\nLook at the stages: does the ceiling that binds each make sense?")

@@ -1,0 +1,208 @@
+"""The static analysis: traced by PyTorch, read from a file, or from the cache.
+
+torch is imported inside :func:`trace_model` and :func:`trace_vendor` alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from mkdocs_dsocr import __version__
+from mkdocs_dsocr.cache import Cache, source_digest
+from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.inputs.checkpoint import remote_code
+from mkdocs_dsocr.report import Analysis, TargetOperatorList
+from mkdocs_dsocr.report.build import generated_at
+from mkdocs_dsocr.trace import PassShape, Trace
+from mkdocs_dsocr.vendor import as_vendor_runs
+
+Log = Callable[[str], None]
+Analyses = tuple[tuple[Analysis, ...], ...]
+CODE: Final = ("reference", "tracing", "trace.py", "layers/costs.py", "inputs/constants.py")
+"""What a trace is made by."""
+VENDOR: Final = "vendor-trace.json"
+
+
+@dataclass(frozen=True)
+class Static:
+    """What the static analysis found.
+
+    Attributes
+    ----------
+    trace
+        What was counted on the reference model.
+    artifacts
+        Its files by name, traces included.
+    device_reason
+        Where it ran, in words.
+    vendor
+        What was counted on the checkpoint's own modules, where the user trusts them.
+    """
+
+    trace: Trace
+    artifacts: dict[str, str]
+    device_reason: str
+    vendor: Trace | None = None
+
+    @property
+    def operators(self) -> TargetOperatorList:
+        return TargetOperatorList.model_validate_json(self.artifacts["target-operators.json"])
+
+
+@contextmanager
+def timed(log: Log, what: str) -> Iterator[None]:
+    """Say what is done and how long it took."""
+    start = time.perf_counter()
+    yield
+    log(f"{what}: {time.perf_counter() - start:.1f} s")
+
+
+def static_analysis(
+    analyses: Analyses, device: str, log: Log, cache: Cache | None, *, trust: bool = False
+) -> Static:
+    """Return the static analysis, from the cache where that has it: then torch is not imported.
+
+    Parameters
+    ----------
+    analyses, device
+        What is traced, and where.
+    log
+        Told what is done.
+    cache
+        Where results are kept; None does without.
+    trust
+        Whether the checkpoint's own code is run too.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or not there, or the checkpoint's code does not run.
+    """
+    if cache is None:
+        return trace_model(analyses, device, log, trust=trust)
+    key = cache_key(analyses, device, trust=trust)
+    content = cache.load(key)
+    if content is not None:
+        log("static analysis from the cache")
+        return _from_artifacts(content["artifacts"], content["reason"])
+    static = trace_model(analyses, device, log, trust=trust)
+    cache.save(key, {"artifacts": static.artifacts, "reason": static.device_reason})
+    return static
+
+
+def _from_artifacts(artifacts: dict[str, str], reason: str) -> Static:
+    vendor = Trace.from_json(artifacts[VENDOR]) if VENDOR in artifacts else None
+    return Static(Trace.from_json(artifacts["trace.json"]), artifacts, reason, vendor)
+
+
+def cache_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
+    """Return everything that a static analysis depends on, without importing torch."""
+    package = Path(__file__).parent
+    packages = ["torch", "torchinfo", *(["transformers"] if trust else [])]
+    versions = [metadata.version(name) for name in packages]
+    # ``auto`` is what it was as long as there is a driver, or none.
+    driver = [Path("/proc/driver/nvidia").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+    code = source_digest(package / part for part in CODE)
+    vendor = source_digest(remote_code(analyses[0][0].config.path)) if trust else None
+    rest = [__version__, code, vendor, versions, driver, generated_at()]
+    return json.dumps([trace_key(analyses, device, trust=trust), *rest])
+
+
+def trace_model(analyses: Analyses, device: str, log: Log, *, trust: bool = False) -> Static:
+    """Build the reference model and count every pass of every workload.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or not there, or the checkpoint's code does not run.
+    """
+    with timed(log, "importing torch"):
+        from mkdocs_dsocr import tracing
+
+    main = analyses[0][0]
+    where = tracing.resolve_device(device, sum(main.root.total.weights.values()))
+    vendor = trace_vendor(analyses, log) if trust else None
+    log(f"static analysis on {where.reason}")
+    with timed(log, "building the reference model"):
+        analyzer = tracing.DeepseekOCRStaticAnalyzer(main.config, where.name, detailed=trust)
+    with timed(log, "counting every pass"):
+        trace = analyzer.trace(distinct_shapes(analyses))
+    with timed(log, "running torchinfo"):
+        artifacts = tracing.torchinfo_artifacts(analyzer.session, main.plan)
+    artifacts["trace.json"] = trace.to_json()
+    if vendor is not None:
+        artifacts[VENDOR] = vendor.to_json()
+    return Static(trace, artifacts, where.reason, vendor)
+
+
+def trace_vendor(analyses: Analyses, log: Log) -> Trace:
+    """Build the checkpoint's own modules on ``meta`` and count every pass of every workload.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint has no code, or that does not build and run.
+    """
+    from mkdocs_dsocr.tracing.vendor import VendorSession, Views
+
+    config = analyses[0][0].config
+    remote_code(config.path)
+    runs = tuple((as_vendor_runs(row[0]),) for row in analyses)
+    views = {}
+    for (analysis,) in runs:
+        shapes = {s.pass_id: s for s in analysis.plan.shapes}
+        views[shapes["prefill"]] = Views(shapes["vision.global"], shapes.get("vision.local"))
+    from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
+
+    with timed(log, "building the checkpoint's own modules"):
+        session = VendorSession(config, views)
+    analyzer = DeepseekOCRStaticAnalyzer(config, replays=False, detailed=True, session=session)
+    with timed(log, "counting every pass of the checkpoint's own modules"):
+        return analyzer.trace(distinct_shapes(runs))
+
+
+def distinct_shapes(analyses: Analyses) -> tuple[PassShape, ...]:
+    """Return every shape that the workloads run, once."""
+    return tuple(dict.fromkeys(shape for row in analyses for shape in row[0].plan.shapes))
+
+
+def load_static(folder: Path) -> Static:
+    """Read what ``dsocr static`` wrote.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged.
+    """
+    artifacts = {}
+    further = [VENDOR] if (folder / VENDOR).exists() else []
+    for name in ("target-operators.json", "trace.json", *further):
+        path = folder / name
+        try:
+            artifacts[name] = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(path, "", str(error), "a file that dsocr static wrote") from error
+    try:
+        static = _from_artifacts(artifacts, "read from a file")
+        static.operators  # noqa: B018 - validates
+    except ValueError as error:
+        raise InputError(folder, "", str(error).splitlines()[0], "dsocr static's files") from error
+    return static
+
+
+def trace_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
+    """Return what a trace depends on, as one string: the key of a cached trace."""
+    main = analyses[0][0]
+    shapes = [dataclasses.astuple(shape) for shape in distinct_shapes(analyses)]
+    fields = {"profile_id", "base_size", "image_size", "crop_mode", "max_new_tokens"}
+    workload = main.workload.model_dump(mode="json", include=fields)
+    return json.dumps([main.config.model_dump(mode="json"), workload, shapes, device, trust])
