@@ -28,7 +28,8 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/analyze.py
+	$(BIN)/python -m benchmarks.analyze
+	$(BIN)/python -m benchmarks.build
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"mkdocs-dsocr needs Python 3.11 or newer, found {sys.version.split()[0]} ({sys.executable}); choose another with: make PYTHON=python3.12 site")'

@@ -1,0 +1,49 @@
+"""How long a site takes to build: plain Material, warm and cold, as whole processes in one run.
+
+    python -m benchmarks.build [runs]
+
+*Plain* is Material over the Markdown that ``dsocr export`` writes, without the
+plugin; *cold* has nothing in its cache, *warm* has what a first build left.
+Prints a table and writes ``benchmarks/results/build.json``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.measure import report, seconds
+
+THEME = "site_name: s\nuse_directory_urls: false\ntheme: {name: material, font: false}\n"
+
+
+def main(runs: int = 5) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for site, plugins in (("plain", "[search]"), ("own", "[search, dsocr]")):
+            (folder / site / "docs").mkdir(parents=True)
+            (folder / site / "mkdocs.yml").write_text(THEME + f"plugins: {plugins}\n")
+            (folder / site / "docs/index.md").write_text("# Home\n")
+        export = [sys.executable, "-m", "mkdocs_dsocr.cli", "export", str(folder / "plain/docs/d")]
+        subprocess.run(export, check=True, capture_output=True)
+        cache = folder / "cache"
+        build = [sys.executable, "-m", "mkdocs", "build", "--quiet"]
+
+        def plain() -> float:
+            return seconds(build, cwd=folder / "plain")
+
+        def warm() -> float:
+            return seconds(build, cwd=folder / "own", env={"XDG_CACHE_HOME": str(cache)})
+
+        def cold() -> float:
+            shutil.rmtree(folder / "empty", ignore_errors=True)
+            return seconds(build, cwd=folder / "own", env={"XDG_CACHE_HOME": f"{folder}/empty"})
+
+        report("build", {"plain": plain, "warm": warm, "cold": cold}, runs, "plain")
+
+
+if __name__ == "__main__":
+    main(*(int(a) for a in sys.argv[1:]))
