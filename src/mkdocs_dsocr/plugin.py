@@ -11,13 +11,17 @@ from mkdocs.config import base
 from mkdocs.config import config_options as c
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
-from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
+from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority, get_plugin_logger
 from mkdocs.structure.files import Files
+from mkdocs.structure.nav import Navigation
+from mkdocs.structure.pages import Page
+from mkdocs.utils.templates import TemplateContext
 from mkdocs_gen_files.editor import FilesEditor
 
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.cache import default_cache
 from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
 from mkdocs_dsocr.site.pages import Site, nav
 from mkdocs_dsocr.static import Static, cache_key, static_analysis, timed
 
@@ -46,6 +50,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         self._static: dict[str, Static] = {}
         self._folder: str | None = None
+        self._blocks: dict[str, list[str]] = {}
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Keep this object, and with it the trace, over the rebuilds of a server."""
@@ -85,6 +90,40 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             files = self._add(files, config, path, pages, others)
         self._fill_nav(config, path, site)
         return files
+
+    def on_page_markdown(
+        self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files
+    ) -> str:
+        """Spare Markdown the raw HTML of our own pages."""
+        if page.file.src_uri not in self._blocks:
+            return markdown
+        text, self._blocks[page.file.src_uri] = taken_out(markdown)
+        return text
+
+    def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+        """Put the raw HTML back."""
+        return put_back(html, self._blocks.get(page.file.src_uri, []))
+
+    @event_priority(100)
+    def _before_search(
+        self, context: TemplateContext, *, page: Page, config: MkDocsConfig, nav: Navigation
+    ) -> TemplateContext | None:
+        blocks = self._blocks.get(page.file.src_uri)
+        if blocks:
+            page.content = as_words(page.content or "", blocks)
+        return context
+
+    @event_priority(-100)
+    def _after_search(
+        self, context: TemplateContext, *, page: Page, config: MkDocsConfig, nav: Navigation
+    ) -> TemplateContext | None:
+        blocks = self._blocks.get(page.file.src_uri)
+        if blocks:
+            page.content = put_back(page.content or "", blocks)
+        return context
+
+    on_page_context = CombinedEvent(_before_search, _after_search)
+    """Spare a search plugin the raw HTML too."""
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         self._clean()
@@ -139,6 +178,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._clean()
         self._folder = tempfile.mkdtemp(prefix="dsocr_")
         taken = {file.src_uri for file in files}
+        self._blocks = {f"{path}/{name}": [] for name in pages if f"{path}/{name}" not in taken}
         with FilesEditor(files, config, self._folder) as editor:
             for name, content in {**{k: v.encode() for k, v in pages.items()}, **others}.items():
                 uri = f"{path}/{name}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from mkdocs_dsocr.layers import memory
 from mkdocs_dsocr.models import Run, traced_load
@@ -18,7 +17,6 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.trace import PassRecord, PassShape, Peak, Trace
 
-Counts: TypeAlias = Callable[[PassRecord], dict[str, int]]
 METRICS: Final = {
     "matmul_flops": "matmul FLOPs",
     "elementwise_flops": "elementwise FLOPs (CUDA cores)",
@@ -213,26 +211,31 @@ class _Counter:
     """Looks FLOPs up in a trace by pass and path pattern."""
 
     def __init__(self, trace: Trace) -> None:
-        self.trace = trace
+        self._records = {record.shape: record for record in trace.passes}
+        self._sums: dict[tuple[PassShape, str, str], int] = {}
         self.children: dict[str, list[str]] = {}
         for module in trace.modules:
             if module.path:
                 self.children.setdefault(module.path.rpartition(".")[0], []).append(module.path)
 
     def record(self, shape: PassShape) -> PassRecord:
-        record = self.trace.find(shape)
+        record = self._records.get(shape)
         if record is None:
             raise LookupError(f"the trace has no pass {shape}")
         return record
 
-    def run(self, run: Run, pattern: str, what: Counts) -> int:
+    def run(self, run: Run, pattern: str, metric: str) -> int:
         """Return what was counted for `pattern` over all calls and steps of a run."""
-        first, last = (
-            sum(self._inclusive(what(self.record(shape)), path) for path in expand(pattern))
-            for shape in (run.first, run.last)
-        )
+        first, last = (self._sum(shape, pattern, metric) for shape in (run.first, run.last))
         once: int = first if run.steps == 1 else arithmetic_series(first, last, run.steps)
         return run.calls * once
+
+    def _sum(self, shape: PassShape, pattern: str, metric: str) -> int:
+        key = (shape, pattern, metric)
+        if key not in self._sums:
+            counts = getattr(self.record(shape), metric)
+            self._sums[key] = sum(self._inclusive(counts, path) for path in expand(pattern))
+        return self._sums[key]
 
     def peak(self, runs: Iterable[Run], pattern: str) -> Peak:
         """Return the largest peak of any call of `pattern` in several runs."""
@@ -281,7 +284,7 @@ def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
         compared = {
             metric: Pair(
                 formulas[metric],
-                sum(counter.run(run, pattern, operator.attrgetter(metric)) for run in runs),
+                sum(counter.run(run, pattern, metric) for run in runs),
             )
             for metric in SUMMED
         }

@@ -8,7 +8,7 @@ takes most of the time.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation, whole
 from mkdocs_dsocr.layers.parts import Child
-from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero
+from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero, total
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
 
@@ -266,7 +266,7 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
         if own != Symbol(dimension.symbol):
             symbols.append(Markup("{} ← {}").format(head, notation.mathml(own)))
         numbers.append(Markup("{} = {}").format(head, notation.mathml(value)))
-    alone = Group(items=(real,))
+    calls = list(tree.walk(Group(items=(real,))))
     yield ChildRow(
         name=name,
         class_name="" if isinstance(real.layer, Group) else part.layer.class_name(),
@@ -275,7 +275,7 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
         runs=real.calls * real.steps,
         arguments=Markup(", ").join(symbols),
         numbers=Markup(", ").join(numbers),
-        flops=_sum(alone, metrics.tensor_core_flops) + _sum(alone, metrics.cuda_core_flops),
+        flops=_sum(calls, metrics.tensor_core_flops) + _sum(calls, metrics.cuda_core_flops),
     )
 
 
@@ -309,21 +309,22 @@ def _peak(node: Node) -> PeakRows | None:
 
 
 def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
+    calls = list(tree.walk(concrete))
     for name, metric, unit in (
         ("matmul FLOPs", metrics.matmul_flops, "FLOP"),
         ("tensor-core FLOPs", metrics.tensor_core_flops, "FLOP"),
         ("CUDA-core FLOPs", metrics.cuda_core_flops, "FLOP"),
     ):
-        yield TotalRow(name, _expanded(symbolic, metric), _sum(concrete, metric), unit)
-    padded = _sum(concrete, metrics.padded_tensor_core_flops)
+        yield TotalRow(name, _expanded(symbolic, metric), _sum(calls, metric), unit)
+    padded = _sum(calls, metrics.padded_tensor_core_flops)
     yield TotalRow("tensor-core FLOPs, in whole 16 × 8 × 16 tiles", None, padded, "FLOP")
     for name, metric in (
         ("bytes across kernel borders (timed)", metrics.io_bytes),
         ("bytes that the operators touch (eager)", metrics.eager_bytes),
         ("bytes that must move (compulsory)", metrics.least_bytes),
     ):
-        yield TotalRow(name, None, _sum(concrete, metric), "B")
-    launched = whole(tree.dispatched(concrete))
+        yield TotalRow(name, None, _sum(calls, metric), "B")
+    launched = whole(total(call.dispatches() for call in calls))
     yield TotalRow("operators dispatched", None, launched, "")  # type: ignore[arg-type]
     parameters = _expanded(symbolic, metrics.num_parameters)
     yield TotalRow("parameters", parameters, _resident(concrete, metrics.num_parameters), "")
@@ -331,22 +332,22 @@ def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
     kept = _resident(concrete, metrics.kvcache_bytes)
     if kept:
         yield TotalRow("KV cache after the call", cache, kept, "B")
-    yield from _backward(symbolic, concrete)
+    yield from _backward(symbolic, concrete, calls)
 
 
-def _backward(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
+def _backward(
+    symbolic: BaseLayer, concrete: BaseLayer, calls: list[tree.Visit]
+) -> Iterator[TotalRow]:
     products = _expanded(symbolic, backward.matmul_flops)
-    yield TotalRow(
-        "backward: matmul FLOPs", products, _sum(concrete, backward.matmul_flops), "FLOP"
-    )
-    again = _sum(concrete, backward.recompute_flops)
+    yield TotalRow("backward: matmul FLOPs", products, _sum(calls, backward.matmul_flops), "FLOP")
+    again = _sum(calls, backward.recompute_flops)
     if again:
         yield TotalRow(
             "backward: more, if attention computes its scores again", None, again, "FLOP"
         )
-    cuda = _sum(concrete, backward.cuda_core_flops)
+    cuda = _sum(calls, backward.cuda_core_flops)
     yield TotalRow("backward: CUDA-core FLOPs (twice the elementwise ones)", None, cuda, "FLOP")
-    moved = _sum(concrete, backward.io_bytes)
+    moved = _sum(calls, backward.io_bytes)
     yield TotalRow("backward: bytes across kernel borders", None, moved, "B")
     saved = backward.kept(concrete).bytes
     assert isinstance(saved, int)  # concrete layers come to integers
@@ -375,19 +376,14 @@ def _terms(quantity: Quantity) -> list[Quantity]:
     return [quantity]
 
 
-def _sum(layer: BaseLayer, metric: metrics.MetricOf) -> int:
-    return _integer(tree.summed, layer, metric)
+def _sum(calls: list[tree.Visit], metric: metrics.MetricOf) -> int:
+    return _integer(total(call.summed(metric) for call in calls))
 
 
 def _resident(layer: BaseLayer, metric: metrics.MetricOf) -> int:
-    return _integer(tree.resident, layer, metric)
+    return _integer(tree.resident(layer, metric))
 
 
-def _integer(
-    gather: Callable[[BaseLayer, metrics.MetricOf], Quantity],
-    layer: BaseLayer,
-    metric: metrics.MetricOf,
-) -> int:
-    value = gather(layer, metric)
+def _integer(value: Quantity) -> int:
     assert isinstance(value, int)  # concrete layers come to integers
     return value

@@ -1,0 +1,59 @@
+"""Takes raw HTML out of a page where other tools would parse it for nothing, and puts it back.
+
+Python-Markdown parses every tag of a raw block only to hand it on unchanged,
+and a search plugin parses them again for their words. For pages of tables that
+takes longer than all the rest of their build.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from typing import Final
+
+OPENING: Final = '<div class="dsocr">'
+_DIV: Final = re.compile(r"<(/?)div\b")
+_PLACE: Final = re.compile(r'<(div|p) id="dsocr-block-(\d+)">[^<]*</\1>')
+_HIDDEN: Final = re.compile(r"<(math|style)\b.*?</\1>|<[^>]*>", re.DOTALL)
+_WORD: Final = re.compile(r"[^\W\d][\w.-]+")
+
+
+def taken_out(markdown: str) -> tuple[str, list[str]]:
+    """Return a page with an empty element for each of its raw blocks, and the blocks."""
+    parts: list[str] = []
+    blocks: list[str] = []
+    position = 0
+    while (start := markdown.find(f"\n{OPENING}", position)) >= 0:
+        end = _end_of_div(markdown, start + 1)
+        parts += [markdown[position : start + 1], f'<div id="dsocr-block-{len(blocks)}"></div>']
+        blocks.append(markdown[start + 1 : end])
+        position = end
+    return "".join((*parts, markdown[position:])), blocks
+
+
+def put_back(content: str, blocks: Sequence[str]) -> str:
+    """Return converted HTML with its raw blocks in place."""
+    return _PLACE.sub(lambda match: blocks[int(match[2])], content)
+
+
+def as_words(content: str, blocks: Sequence[str]) -> str:
+    """Return HTML whose raw blocks are a paragraph of their words each, for a search index."""
+    for index, block in enumerate(blocks):
+        content = content.replace(block, f'<p id="dsocr-block-{index}">{words(block)}</p>', 1)
+    return content
+
+
+def words(block: str) -> str:
+    """Return the words of HTML, each once, without numbers and formulas."""
+    text = html.unescape(_HIDDEN.sub(" ", block))
+    return html.escape(" ".join(dict.fromkeys(_WORD.findall(text))))
+
+
+def _end_of_div(text: str, start: int) -> int:
+    depth = 0
+    for tag in _DIV.finditer(text, start):
+        depth += -1 if tag[1] else 1
+        if not depth:
+            return text.index(">", tag.end()) + 1
+    return len(text)

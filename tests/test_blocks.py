@@ -1,0 +1,48 @@
+"""Raw HTML that is kept from Markdown and search comes back unchanged."""
+
+from __future__ import annotations
+
+import json
+
+import markdown
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out, words
+from tests.conftest import BuiltSite
+
+
+def converted(text: str) -> str:
+    return markdown.Markdown(extensions=["toc", "tables", "fenced_code"]).convert(text)
+
+
+def test_every_page_is_what_markdown_makes_of_it(result: pipeline.Result) -> None:
+    _, pages, _ = pipeline.site_files(result, "directory")
+    for name, page in pages.items():
+        body = page.partition("\n---\n")[2] if page.startswith("---\n") else page
+        text, blocks = taken_out(body)
+        assert blocks, name
+        assert put_back(converted(text), blocks) == converted(body), name
+
+
+@given(st.lists(st.sampled_from(["<div>", "</div>", "<p>a</p>", "text", '<div class="x">', "\n"])))
+def test_nothing_is_lost(pieces: list[str]) -> None:
+    page = f'# Title\n\n<div class="dsocr">{"".join(pieces)}</div>\n\nafter\n'
+    text, blocks = taken_out(page)
+    assert put_back(text, blocks) == page
+
+
+def test_a_block_is_its_words_while_search_reads_it() -> None:
+    block = '<div class="dsocr"><td>SDPA &amp; softmax 1,024</td><math><mi>xy</mi></math></div>'
+    content = as_words(f"<h1>T</h1>{block}", [block])
+    assert words(block) == "SDPA softmax"
+    assert content == '<h1>T</h1><p id="dsocr-block-0">SDPA softmax</p>'
+    assert put_back(content, [block]) == f"<h1>T</h1>{block}"
+
+
+def test_search_finds_what_stands_in_tables(offline_site: BuiltSite) -> None:
+    index = json.loads(offline_site.read("search/search_index.json"))
+    texts = [d["text"] for d in index["docs"] if d["location"].startswith("dsocr/layers/MoEGate")]
+    assert "softmax" in " ".join(texts)
+    assert "dsocr-block" not in offline_site.read("dsocr/layers/MoEGate/index.html")
