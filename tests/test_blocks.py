@@ -14,7 +14,8 @@ from tests.conftest import BuiltSite
 
 
 def converted(text: str) -> str:
-    return markdown.Markdown(extensions=["toc", "tables", "fenced_code"]).convert(text)
+    html: str = markdown.Markdown(extensions=["toc", "tables", "fenced_code"]).convert(text)
+    return html
 
 
 def test_every_page_is_what_markdown_makes_of_it(result: pipeline.Result) -> None:

@@ -44,6 +44,9 @@ class Expr:
     def __pow__(self, other: Quantity) -> Expr:
         return _apply("pow", self, other)
 
+    def __rpow__(self, other: Quantity) -> Expr:
+        return _apply("pow", other, self)
+
 
 @dataclass(frozen=True)
 class Number(Expr):

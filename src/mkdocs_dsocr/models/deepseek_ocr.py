@@ -97,23 +97,45 @@ def pass_layer(
     """
     # Tables of one build ask for the same passes; arrays of sizes have no hash.
     is_one_size = isinstance(shape.batch, int) and isinstance(shape.pages, int)
-    make = _shared_pass if is_one_size else _built_pass
+    make = _shared_pass if is_one_size else _workload_pass
     return make(config, shape, workload, load)
 
 
-def _built_pass(
+def _workload_pass(
     config: ModelConfig, shape: PassShape, workload: Workload | None, load: Load | None
 ) -> Group:
+    load = load or expected_load(config, shape, workload)
+    return built_pass(config, shape, load, _precision(shape, workload))
+
+
+_shared_pass = lru_cache(maxsize=64)(_workload_pass)
+
+
+def built_pass(
+    config: ModelConfig,
+    shape: PassShape,
+    load: Load,
+    precision: Precision | None = None,
+    like: PassShape | None = None,
+) -> Group:
+    """Return one run of a pass, whatever its sizes are: integers, arrays or symbols.
+
+    Parameters
+    ----------
+    config, shape, load, precision
+        As for :func:`pass_layer`.
+    like
+        A shape of integers that makes the choices (padded windows, a resized table), where
+        `shape` has none.
+    """
+    chosen = like or shape
     if shape.part == "vision":
-        items = [Child("model", _vision(config, shape))]
+        items = [Child("model", _vision(config, shape, chosen))]
     elif shape.part == "projector":
-        items = [_projector(config, shape)]
+        items = [_projector(config, shape, chosen)]
     else:
-        items = _decoder(config, shape, load or expected_load(config, shape, workload))
-    return Group(items=tuple(items), precision=_precision(shape, workload))
-
-
-_shared_pass = lru_cache(maxsize=64)(_built_pass)
+        items = _decoder(config, shape, load, chosen)
+    return Group(items=tuple(items), precision=precision)
 
 
 def _precision(shape: PassShape, workload: Workload | None) -> Precision | None:
@@ -137,10 +159,10 @@ def rates(workload: Workload) -> set[str]:
     return _formats(workload).rates
 
 
-def _decoder(config: ModelConfig, shape: PassShape, load: Load) -> list[Child]:
+def _decoder(config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape) -> list[Child]:
     language = config.language
     rows, width = shape.batch * shape.logits, language.hidden_size
-    part = _language(config, shape, load)
+    part = _language(config, shape, load, chosen)
     head = LMHead(rows=rows, d_in=width, d_out=language.vocab_size)
     hidden = Tensor("hidden states", shape.batch * shape.q_len * width)
     asked_for = Tensor("those that get logits", rows * width, view_of=hidden.name)
@@ -193,8 +215,10 @@ def traced_load(config: ModelConfig, matmul_flops: Mapping[str, int]) -> Load:
     return Load(Fraction(len(loads), max(1, layers)), max(loads, default=0))
 
 
-def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
+def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> VisionPart:
     sam, clip = config.sam, config.clip
+    grid_chosen = patches_a_side(chosen.image_size)
+    side_chosen = features_a_side(chosen.image_size)
     views = shape.views
     grid, side = patches_a_side(shape.image_size), features_a_side(shape.image_size)
     return VisionPart(
@@ -214,10 +238,10 @@ def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
             out_channels=sam.downsample_channels[1],
             depth=sam.layers,
             global_blocks=sam.global_attn_indexes,
-            padded=grid % constants.SAM_WINDOW != 0,
-            partitioned=grid > constants.SAM_WINDOW,
-            resize=grid != config.sam_table_side,
-            single_view=isinstance(views, int) and views == 1,
+            padded=grid_chosen % constants.SAM_WINDOW != 0,
+            partitioned=grid_chosen > constants.SAM_WINDOW,
+            resize=grid_chosen != config.sam_table_side,
+            single_view=isinstance(chosen.views, int) and chosen.views == 1,
         ),
         clip=VitModel(
             views=views,
@@ -229,12 +253,13 @@ def _vision(config: ModelConfig, shape: PassShape) -> VisionPart:
             in_channels=constants.IMAGE_CHANNELS,
             patch=clip.patch_size,
             depth=clip.layers,
-            resize=side != clip.table_side,
+            resize=side_chosen != clip.table_side,
         ),
     )
 
 
-def _projector(config: ModelConfig, shape: PassShape) -> Child:
+def _projector(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child:
+    features = features_a_side(chosen.image_size)
     part = ProjectorPart(
         hidden_size=config.language.hidden_size,
         pages=shape.pages,
@@ -243,7 +268,7 @@ def _projector(config: ModelConfig, shape: PassShape) -> Child:
         side=features_a_side(shape.image_size),
         clip_width=config.clip.width,
         sam_width=config.sam.downsample_channels[1],
-        tiled=shape.tiles_w > 1 and shape.image_size > constants.SAM_PATCH * constants.DOWNSAMPLE,
+        tiled=chosen.tiles_w > 1 and features > 1,
     )
     clip, sam, tokens = part.boundary()
     if shape.autocast:
@@ -252,7 +277,7 @@ def _projector(config: ModelConfig, shape: PassShape) -> Child:
     return Child("model", part, reads=(clip, sam), writes=(tokens,))
 
 
-def _language(config: ModelConfig, shape: PassShape, load: Load) -> LanguagePart:
+def _language(config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape) -> LanguagePart:
     language = config.language
     common: dict[str, Any] = {
         "batch": shape.batch,
@@ -262,7 +287,7 @@ def _language(config: ModelConfig, shape: PassShape, load: Load) -> LanguagePart
         "heads": language.num_attention_heads,
         "kv_heads": language.num_key_value_heads,
         "head_dim": language.head_dim,
-        "cached": shape.kv_len > shape.q_len,
+        "cached": chosen.kv_len > chosen.q_len,
         "grouped": language.num_key_value_heads < language.num_attention_heads,
     }
     dense = range(language.first_k_dense_replace)
@@ -291,5 +316,5 @@ def _language(config: ModelConfig, shape: PassShape, load: Load) -> LanguagePart
         image_tokens=shape.image_tokens,
         vocab_size=language.vocab_size,
         decoder_layers=tuple(layers),
-        has_images=shape.image_tokens > 0,
+        has_images=chosen.image_tokens > 0,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mkdocs_dsocr.inputs import constants
-from mkdocs_dsocr.quantities import ceil_div
+from mkdocs_dsocr.quantities import ceil_div, exact_div
 
 
 def crop_grid(width: int, height: int) -> tuple[int, int]:
@@ -38,24 +40,23 @@ def crop_grid(width: int, height: int) -> tuple[int, int]:
     return best
 
 
-def patches_a_side(view: int) -> int:
-    """Return SAM's patches along one side of a view of `view` px."""
-    return view // constants.SAM_PATCH
+def patches_a_side(view: Any) -> Any:
+    """Return SAM's patches along one side of a view of `view` px, a multiple of the patch."""
+    return exact_div(view, constants.SAM_PATCH)
 
 
-def features_a_side(view: int) -> int:
+def features_a_side(view: Any) -> Any:
     """Return the features along one side of a view, after SAM's neck halves it twice."""
-    side: int = ceil_div(patches_a_side(view), constants.DOWNSAMPLE)
-    return side
+    return ceil_div(patches_a_side(view), constants.DOWNSAMPLE)
 
 
-def global_tokens(view: int) -> int:
+def global_tokens(view: Any) -> Any:
     """Return the tokens of a global view: features, a newline a row, one separator."""
     side = features_a_side(view)
     return (side + 1) * side + 1
 
 
-def local_tokens(view: int, tiles_w: int, tiles_h: int) -> int:
+def local_tokens(view: Any, tiles_w: Any, tiles_h: Any) -> Any:
     """Return the tokens of a grid of local views: one map with a newline a row."""
     side = features_a_side(view)
     return (side * tiles_w + 1) * (side * tiles_h)

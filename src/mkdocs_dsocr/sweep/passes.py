@@ -1,0 +1,255 @@
+"""One run of a pass as a program: its formulas in the symbols of sizes, formats and rates."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.layers.base import BaseLayer, Group
+from mkdocs_dsocr.layers.core import DeepseekOCRForCausalLM
+from mkdocs_dsocr.layers.formats import Format
+from mkdocs_dsocr.layers.operations import Kernel
+from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers.precision import Precision
+from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.models import Load, built_pass, expected_load
+from mkdocs_dsocr.quantities import (
+    Apply,
+    Expr,
+    Number,
+    Quantity,
+    Symbol,
+    arithmetic_series,
+    ceil_div,
+    exact_div,
+    is_zero,
+    maximum,
+    ratio,
+    total,
+)
+from mkdocs_dsocr.sweep.program import Program
+from mkdocs_dsocr.trace import PassShape
+
+COUNTS: Final = (
+    "matmul_flops",
+    "tensor_core_flops",
+    "cuda_core_flops",
+    "io_bytes",
+    "eager_io_bytes",
+    "compulsory_io_bytes",
+    "dispatches",
+    "synchronisations",
+)
+"""What adds up over the runs of a workload."""
+RATES: Final = ("weight", "activation", "kv", "bf16")
+"""Products by the operand whose format decides: a linear's, activations, the cache's, none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _SymbolicFormat(Format):
+    """A format whose bits, groups and scales are columns."""
+
+    def bytes(self, elements: Quantity, columns: Quantity | None = None) -> Quantity:
+        values: Quantity = ceil_div(Symbol(f"{self.name}_bits") * elements, 8)
+        if columns is None:
+            return values
+        groups: Quantity = ceil_div(columns, Symbol(f"{self.name}_group"))
+        scales = exact_div(elements, columns) * groups
+        return values + Symbol(f"{self.name}_scale_bytes") * scales
+
+
+class _SymbolicPrecision(Precision):
+    """Formats that are columns, and rates named after whose format decides them."""
+
+    def _common(self, other: Format) -> str:
+        return other.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What decides which formulas a pass has, where its numbers are columns.
+
+    Attributes
+    ----------
+    like
+        A shape of integers that makes the choices.
+    eager
+        Whether every operation is a kernel of its own.
+    formats
+        Whether formats are columns; the checkpoint's own where not.
+    """
+
+    like: PassShape
+    eager: bool = False
+    formats: bool = True
+
+    @property
+    def precision(self) -> Precision:
+        plain = Precision(autocast=self.like.autocast, eager=self.eager)
+        if not self.formats:
+            return plain
+        weight, activation, kv = (_SymbolicFormat(n, 16) for n in ("weight", "activation", "kv"))
+        return _SymbolicPrecision(weight, activation, kv, plain.autocast, plain.eager)
+
+
+def _shape(like: PassShape, kv_len: str = "kv_len") -> PassShape:
+    """Return the symbols of a pass's sizes."""
+    names = {
+        "language": ("batch", "image_tokens", "logits"),
+        "vision": ("image_size", "tiles_w", "tiles_h", "pages"),
+        "projector": ("image_size", "tiles_w", "tiles_h", "pages"),
+    }[like.part]
+    symbols: dict[str, Any] = {name: Symbol(name) for name in names}
+    if like.part == "language":
+        symbols["kv_len"] = Symbol(kv_len)
+        symbols["q_len"] = 1 if like.q_len == 1 else Symbol("q_len")
+    return dataclasses.replace(like, **symbols)
+
+
+@dataclasses.dataclass(frozen=True)
+class PassPrograms:
+    """A pass as two programs: what it does, and how long a GPU takes for that.
+
+    Attributes
+    ----------
+    work
+        From sizes and formats: counts, memory, and the work of every kernel.
+    time
+        From the work of every kernel and the rates of a GPU: times.
+    kernels
+        The outputs of `work` that `time` takes.
+    """
+
+    work: Program
+    time: Program
+    kernels: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def pass_programs(config: ModelConfig, kind: Kind) -> PassPrograms:
+    """Return the programs of one pass; of decode, of all its steps."""
+    first = _group(config, kind, _shape(kind.like))
+    is_loop = kind.like.pass_id == "decode"
+    last = _group(config, kind, _shape(kind.like, "last_kv_len")) if is_loop else first
+    steps: Any = Symbol("steps") if is_loop else 1
+    child = Child("pass", first, last=last if is_loop else None, steps=steps)
+    visits = list(tree.walk(Group(items=(child,))))
+    outputs = {name: _summed(name, visits, steps) for name in COUNTS}
+    outputs["activation_bytes"] = last.peak.bytes
+    outputs["kvcache_bytes"] = tree.resident(last, metrics.kvcache_bytes)
+    works = _Works()
+    times = {
+        "device_time_ms": total(t for v in visits for t in _times(v, works)),
+        "least_tensor_ms": total(_least_tensor_ms(v, works) for v in visits),
+    }
+    rates = [f"{name}_{what}" for name in RATES for what in ("rate", "peak")]
+    kernels = tuple(works.quantities)
+    return PassPrograms(
+        Program({**outputs, **works.quantities}),
+        Program(times, floats=(*kernels, *rates, "cuda_rate", "memory_rate")),
+        kernels,
+    )
+
+
+class _Works:
+    """Gives a name to each quantity that a time is made from."""
+
+    def __init__(self) -> None:
+        self.quantities: dict[str, Quantity] = {}
+        self._names: dict[Quantity, str] = {}
+
+    def symbol(self, quantity: Quantity) -> Quantity:
+        if not isinstance(quantity, Expr):
+            return quantity
+        name = self._names.setdefault(quantity, f"work_{len(self._names)}")
+        self.quantities[name] = quantity
+        return Symbol(name)
+
+
+@lru_cache(maxsize=64)
+def weights_program(config: ModelConfig, kinds: tuple[Kind, ...]) -> Program:
+    """Return the program of the bytes of all parameters."""
+    groups = [_group(config, kind, _shape(kind.like)) for kind in kinds]
+    items = tuple(Child(k.like.pass_id, g) for k, g in zip(kinds, groups, strict=True))
+    model = DeepseekOCRForCausalLM(items=items, precision=kinds[0].precision)
+    return Program({"weight_bytes": tree.resident(model, metrics.weight_bytes)})
+
+
+def _group(config: ModelConfig, kind: Kind, shape: PassShape) -> Group:
+    load = expected_load(config, shape) if shape.part == "language" else Load(0, 0)
+    return built_pass(config, shape, load, kind.precision, kind.like)
+
+
+def _summed(name: str, visits: list[Visit], steps: Quantity) -> Quantity:
+    """Return one of :data:`COUNTS` over all calls of all layers."""
+    if name == "dispatches":
+        return total(_rounded(visit.dispatches()) for visit in visits)
+    metric = {
+        "matmul_flops": metrics.matmul_flops,
+        "tensor_core_flops": metrics.tensor_core_flops,
+        "cuda_core_flops": metrics.cuda_core_flops,
+        "io_bytes": lambda layer: total(_rounded(k.io_bytes) for k in layer.kernels()),
+        "eager_io_bytes": lambda layer: total(_rounded(o.eager_bytes) for o in layer.operations()),
+        "compulsory_io_bytes": metrics.least_bytes,
+        "synchronisations": metrics.synchronisations,
+    }[name]
+    first, last = (
+        total(v.modules * v.calls * metric(layer(v)) for v in visits)
+        for layer in (operator.attrgetter("layer"), operator.attrgetter("last"))
+    )
+    # Every layer's counts are affine in the step, and so is their sum.
+    return first if steps == 1 else arithmetic_series(first, last, steps)
+
+
+def _times(visit: Visit, works: _Works) -> Iterator[Quantity]:
+    times = visit.modules * visit.calls
+    for low, high in zip(visit.layer.kernels(), visit.last.kernels(), strict=True):
+        first, last = _ceilings(low, works), _ceilings(high, works)
+        if visit.steps == 1:
+            yield times * maximum(maximum(first[0], first[1]), first[2])
+        else:
+            arguments = (*first, *last, visit.steps)
+            yield times * Apply("series_of_maximum", tuple(_expr(a) for a in arguments))
+
+
+def _ceilings(kernel: Kernel, works: _Works) -> tuple[Quantity, Quantity, Quantity]:
+    """Return the time under each ceiling, in ms."""
+    has_products = any(o.products and o.unit == "tensor" for o in kernel.operations)
+    tensor = works.symbol(kernel.tensor_core_flops) if has_products else 0
+    cuda, moved = works.symbol(kernel.cuda_core_flops), works.symbol(_rounded(kernel.io_bytes))
+    return (
+        ratio(tensor, Symbol(f"{kernel.rate}_rate")) if has_products else 0,
+        0 if is_zero(cuda) else ratio(cuda, Symbol("cuda_rate")),
+        ratio(moved, Symbol("memory_rate")),
+    )
+
+
+def _least_tensor_ms(visit: Visit, works: _Works) -> Quantity:
+    """Return the time of a layer's own products at the dense peaks, masked pairs left out."""
+
+    def once(layer: BaseLayer) -> Quantity:
+        return total(
+            ratio(works.symbol(o.least_tensor_core_flops), Symbol(f"{o.rate}_peak"))
+            for o in layer.operations()
+            if o.products and o.unit == "tensor"
+        )
+
+    times, first = visit.modules * visit.calls, once(visit.layer)
+    if is_zero(first):
+        return 0
+    series = first if visit.steps == 1 else visit.steps * ratio(first + once(visit.last), 2)
+    return times * series
+
+
+def _rounded(quantity: Quantity) -> Quantity:
+    """Return a quantity that is rounded where it is an expectation."""
+    return Apply("whole", (quantity,)) if isinstance(quantity, Expr) else quantity
+
+
+def _expr(quantity: Quantity) -> Expr:
+    return quantity if isinstance(quantity, Expr) else Number(quantity)

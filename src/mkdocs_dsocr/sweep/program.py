@@ -1,0 +1,234 @@
+"""Formulas as one NumPy program: every common part is computed once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkdocs_dsocr.quantities import Apply, Expr, Number, Quantity, Symbol
+
+Array = NDArray[Any]
+BLOCK: Final = 4096
+"""Rows that are computed at once: their columns fit a core's cache."""
+LARGEST: Final = 2**63 - 1
+_INTEGERS: Final = {
+    "add": "{0} + {1}",
+    "sub": "{0} - {1}",
+    "mul": "{0} * {1}",
+    "pow": "{0} ** {1}",
+    "ceil_div": "-(-{0} // {1})",
+    "exact_div": "{0} // {1}",
+    "ratio": "{0} / {1}",
+    "maximum": "maximum({0}, {1})",
+    "whole": "{0}",
+    "series_of_maximum": "series_of_maximum({0}, {1}, {2}, {3}, {4}, {5}, {6})",
+}
+_FLOATS: Final = _INTEGERS | {"exact_div": "{0} / {1}", "whole": "rint({0}).astype(int64)"}
+
+
+class _Step(NamedTuple):
+    """One computation of a program: its operator and the names of its arguments."""
+
+    name: str
+    operator: str
+    arguments: tuple[str, ...]
+
+
+class Program:
+    """Computes several quantities from columns of their symbols.
+
+    Parameters
+    ----------
+    outputs
+        Quantities by name.
+    floats
+        Names of the symbols that stand for no integers.
+    """
+
+    def __init__(self, outputs: Mapping[str, Quantity], floats: Iterable[str] = ()) -> None:
+        self._floats = set(floats)
+        self._names: dict[tuple[str, ...], str] = {}
+        self._known: dict[int, str] = {}
+        self._kept: list[Expr] = []
+        self.steps: list[_Step] = []
+        self.inputs: set[str] = set()
+        self.outputs = {name: self._name(quantity) for name, quantity in outputs.items()}
+        self._compute = self._compiled()
+
+    def run(self, columns: Mapping[str, Any], rows: int) -> dict[str, Array]:
+        """Return each output for every row.
+
+        Parameters
+        ----------
+        columns
+            An array of `rows` entries, or one number for all of them, by symbol.
+        rows
+            How many there are.
+
+        Raises
+        ------
+        OverflowError
+            If an integer might not fit 64 bits.
+        """
+        chosen = {name: columns[name] for name in self.inputs}
+        self._check(chosen)
+        results = {
+            name: np.empty(rows, np.float64 if var in self._floats else np.int64)
+            for name, var in self.outputs.items()
+        }
+        for start in range(0, rows, BLOCK):
+            part = slice(start, min(start + BLOCK, rows))
+            cut = {n: c[part] if isinstance(c, np.ndarray) else c for n, c in chosen.items()}
+            for result, value in zip(results.values(), self._compute(**cut), strict=True):
+                result[part] = value
+        return results
+
+    def _name(self, quantity: Quantity) -> str:
+        """Return the variable, or the literal, that stands for a quantity."""
+        if isinstance(quantity, Number):
+            quantity = quantity.value
+        if isinstance(quantity, Symbol):
+            self.inputs.add(quantity.name)
+            return quantity.name
+        if not isinstance(quantity, Apply):
+            return repr(float(quantity) if isinstance(quantity, Fraction) else quantity)
+        if id(quantity) not in self._known:
+            arguments = tuple(self._name(argument) for argument in quantity.arguments)
+            self._known[id(quantity)] = self._simplest(quantity.operator, arguments)
+            self._kept.append(quantity)  # so that its id stays its own
+        return self._known[id(quantity)]
+
+    def _simplest(self, operator: str, arguments: tuple[str, ...]) -> str:
+        """Return the variable of a result, by cheaper operators where there are any."""
+        if operator == "pow" and arguments[1] == "2":
+            return self._step("mul", (arguments[0], arguments[0]))
+        if operator == "series_of_maximum" and arguments[:3] == arguments[3:6]:
+            largest = self._step("maximum", (self._step("maximum", arguments[:2]), arguments[2]))
+            return self._step("mul", (arguments[6], largest))
+        return self._step(operator, arguments)
+
+    def _step(self, operator: str, arguments: tuple[str, ...]) -> str:
+        key = (operator, *arguments)
+        if key not in self._names:
+            name = f"v{len(self.steps)}"
+            self.steps.append(_Step(name, operator, arguments))
+            self._names[key] = name
+            is_float = any(a in self._floats or _is_float(a) for a in arguments)
+            if operator == "ratio" or (is_float and operator != "whole"):
+                self._floats.add(name)
+        return self._names[key]
+
+    def _compiled(self) -> Any:
+        lines = [f"def compute({', '.join(sorted(self.inputs))}):"]
+        last_use = {a: s.name for s in self.steps for a in s.arguments}
+        kept = {*self.outputs.values(), *self.inputs}
+        for step in self.steps:
+            is_float = any(a in self._floats for a in step.arguments)
+            form = (_FLOATS if is_float else _INTEGERS)[step.operator]
+            lines.append(f"    {step.name} = {form.format(*step.arguments)}")
+            # Memory that is given back at once is still in the core's cache when it is used next.
+            done = {a for a in step.arguments if last_use[a] == step.name and a.startswith("v")}
+            lines += [f"    del {name}" for name in sorted(done - kept)]
+        lines.append(f"    return ({', '.join(self.outputs.values())},)")
+        scope: dict[str, Any] = {
+            "maximum": np.maximum,
+            "rint": np.rint,
+            "int64": np.int64,
+            "series_of_maximum": series_of_maximum,
+        }
+        exec("\n".join(lines), scope)
+        return scope["compute"]
+
+    def _check(self, columns: Mapping[str, Any]) -> None:
+        """Refuse columns for which any integer on the way might not fit."""
+        ranges: dict[str, tuple[Any, Any]] = {}
+        for name, column in columns.items():
+            low, high = np.min(column), np.max(column)
+            ranges[name] = (low.item(), high.item())
+        for step in self.steps:
+            arguments = [
+                ranges.get(a) or (float(a),) * 2
+                if _is_float(a)
+                else ranges.get(a) or (int(a), int(a))
+                for a in step.arguments
+            ]
+            ranges[step.name] = low, high = _range(step.operator, arguments)
+            if step.name not in self._floats and not -LARGEST <= low <= high <= LARGEST:
+                raise OverflowError(f"an integer of up to {max(high, -low):.3g} needs over 64 bits")
+
+
+def _is_float(literal: str) -> bool:
+    return literal[:1].isdigit() and not literal.isdigit()
+
+
+def _range(operator: str, ranges: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Return bounds of a result from bounds of its arguments."""
+    (a, b), *rest = ranges
+    if operator == "whole":
+        return a, b
+    if operator == "series_of_maximum":
+        return 0.0, float("inf")
+    ((c, d),) = rest
+    if operator == "add":
+        return a + c, b + d
+    if operator == "sub":
+        return a - d, b - c
+    if operator == "maximum":
+        return max(a, c), max(b, d)
+    corners = (
+        [x * y for x in (a, b) for y in (c, d)]
+        if operator == "mul"
+        else [_quotient(operator, x, y) for x in (a, b) for y in (c, d)]
+    )
+    return min(corners), max(corners)
+
+
+def _quotient(operator: str, a: Any, b: Any) -> Any:
+    if operator == "pow":
+        return a**b
+    if operator == "ceil_div":
+        return -(-a // b)
+    if operator == "ratio" or isinstance(a, float) or isinstance(b, float):
+        return a / b
+    return a // b
+
+
+def series_of_maximum(
+    tensor: Any,
+    cuda: Any,
+    memory: Any,
+    last_tensor: Any,
+    last_cuda: Any,
+    last_memory: Any,
+    steps: Any,
+) -> Any:
+    """Return the sum over equally spaced steps of the largest of three, each in a straight line.
+
+    The largest of straight lines is convex: it changes hands at most twice, at
+    steps where two of them cross. Between these the sum is an arithmetic series.
+    """
+    first = np.broadcast_arrays(tensor, cuda, memory)
+    last = np.broadcast_arrays(last_tensor, last_cuda, last_memory)
+    gaps = np.maximum(steps - 1, 1)
+    slopes = [(b - a) / gaps for a, b in zip(first, last, strict=True)]
+    cuts = []
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        slope = slopes[i] - slopes[j]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            crossing = np.where(slope == 0, 0.0, (first[j] - first[i]) / slope)
+        cuts.append(np.clip(np.ceil(crossing), 0, steps))
+    borders = np.sort(np.broadcast_arrays(0, *cuts, steps), axis=0)
+    total: Any = 0.0
+    for start, end in itertools.pairwise(borders):
+        count = end - start
+        ends = (
+            np.maximum.reduce([a + s * step for a, s in zip(first, slopes, strict=True)])
+            for step in (start, np.maximum(end - 1, start))
+        )
+        total = total + count * sum(ends) / 2
+    return total

@@ -1,0 +1,361 @@
+"""Whole workloads, a row each: their passes summed up, exactly as the report sums them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.layers.formats import FORMATS
+from mkdocs_dsocr.layers.operations import Tensor
+from mkdocs_dsocr.models import STAGES
+from mkdocs_dsocr.models.tokens import (
+    features_a_side,
+    global_tokens,
+    local_tokens,
+    patches_a_side,
+)
+from mkdocs_dsocr.sweep.columns import Array, Rates, allowed
+from mkdocs_dsocr.sweep.passes import (
+    COUNTS,
+    RATES,
+    Kind,
+    PassPrograms,
+    pass_programs,
+    weights_program,
+)
+from mkdocs_dsocr.sweep.program import LARGEST
+from mkdocs_dsocr.trace import PassShape
+
+Columns = dict[str, Array]
+FORMAT_NAMES: Final = allowed("weight_dtype")
+_KINDS: dict[tuple[Any, ...], Kind] = {}
+
+
+@dataclass
+class _Part:
+    """Rows of one pass that have the same formulas.
+
+    Attributes
+    ----------
+    stage
+        Where it belongs.
+    rows
+        Which scenarios they are of.
+    calls
+        How often the pass runs in each.
+    programs, columns
+        Its formulas, and the numbers that go in.
+    """
+
+    stage: str
+    rows: Array
+    calls: Array
+    programs: PassPrograms
+    columns: Columns
+    is_largest: bool
+
+
+@dataclass
+class Work:
+    """What scenarios come to, whatever runs them.
+
+    Attributes
+    ----------
+    rows
+        How many scenarios.
+    counts
+        Integers by stage and name.
+    parts
+        What their times are made of.
+    memory
+        Bytes: weights, and KV cache, activations and footprint of the largest stage.
+    """
+
+    rows: int
+    counts: dict[str, Columns]
+    memory: Columns
+    parts: list[_Part] = field(repr=False)
+    choices: Columns = field(repr=False)
+    replays: Array = field(repr=False)
+    pages: Array = field(repr=False)
+
+
+def work(config: ModelConfig, dims: Columns, rows: int) -> Work:
+    """Return the work and the memory of scenarios.
+
+    Parameters
+    ----------
+    config
+        The model.
+    dims
+        Every workload dimension: `rows` numbers or codes each.
+
+    Raises
+    ------
+    OverflowError
+        If an integer does not fit 64 bits.
+    """
+    parts = list(_parts(config, dims))
+    counts = {s: {name: np.zeros(rows, np.int64) for name in COUNTS} for s in STAGES}
+    memory = _Memory(config, dims, rows)
+    for part in parts:
+        found = part.programs.work.run(part.columns, len(part.rows))
+        for name in COUNTS:
+            counts[part.stage][name][part.rows] += _times(part.calls, found[name])
+        if part.is_largest:
+            memory.add(part, found)
+        part.columns |= {k: found[k] for k in part.programs.kernels}
+    steps = dims["max_new_tokens"] - 1
+    replays = steps * sum(count for _, count, _ in _rounds(dims))
+    return Work(rows, counts, memory.columns(), parts, dims, replays, dims["num_pages"])
+
+
+def times(found: Work, rates: Rates, gpu: Any) -> dict[str, Columns]:
+    """Return device, host and floor time of each stage and their estimate, in ms.
+
+    Parameters
+    ----------
+    found
+        The scenarios.
+    rates, gpu
+        The GPUs, and which of them: an index for all rows, or an array of indices.
+    """
+    names = ("device_time_ms", "least_tensor_ms")
+    sums = {s: {name: np.zeros(found.rows) for name in names} for s in STAGES}
+    for part in found.parts:
+        mine = gpu[part.rows] if isinstance(gpu, np.ndarray) else gpu
+        columns = part.columns | _rates(found.choices, rates, mine, part.rows)
+        result = part.programs.time.run(columns, len(part.rows))
+        for name in names:
+            sums[part.stage][name][part.rows] += part.calls * result[name]
+    return {stage: _stage(found, rates, gpu, stage, sums[stage]) for stage in STAGES}
+
+
+def _stage(found: Work, rates: Rates, gpu: Any, stage: str, sums: Columns) -> Columns:
+    counts, device = found.counts[stage], sums["device_time_ms"]
+    launches, waits = counts["dispatches"], counts["synchronisations"]
+    if stage == "decode":
+        is_graph = found.choices["host_mode"] == allowed("host_mode").index("cuda_graph")
+        launches = np.where(is_graph, found.replays, launches)
+        waits = np.where(is_graph, 0, waits)
+    host = launches * rates.dispatch[gpu] + waits * rates.wait[gpu]
+    least = counts["compulsory_io_bytes"] / rates.bandwidth[gpu]
+    return {
+        "time_ms": np.maximum(device, host),
+        "device_time_ms": device,
+        "host_time_ms": host,
+        "floor_time_ms": np.maximum(sums["least_tensor_ms"], least),
+    }
+
+
+def _rates(choices: Columns, rates: Rates, gpu: Any, rows: Array) -> dict[str, Any]:
+    """Return the rates of a part's rows, by the symbols of its formulas."""
+    weight, activation, kv = (
+        choices[f"{name}_dtype"][rows] for name in ("weight", "activation", "kv")
+    )
+    bits = np.array([FORMATS[name].bits for name in FORMAT_NAMES])
+    plain = FORMAT_NAMES.index("bf16")
+
+    def common(other: Any) -> Array:
+        """Return the format of a product with activations, as Precision has it."""
+        return np.where((bits[activation] == 16) | (other == activation), activation, plain)
+
+    result: dict[str, Any] = {"cuda_rate": rates.cuda[gpu], "memory_rate": rates.memory[gpu]}
+    others = {"weight": weight, "activation": activation, "kv": kv, "bf16": plain}
+    for name in RATES:
+        chosen = common(others[name])
+        result[f"{name}_rate"] = rates.tensor[gpu, chosen]
+        result[f"{name}_peak"] = rates.peak[gpu, chosen]
+    return {k: v.item() if np.ndim(v) == 0 else v for k, v in result.items()}
+
+
+def _rounds(dims: Columns) -> Iterator[tuple[Array, Array, bool]]:
+    """Yield batch sizes, how often each runs, and whether it is the largest."""
+    batch = np.minimum(dims["batch_size"], dims["num_pages"])
+    full, rest = np.divmod(dims["num_pages"], batch)
+    yield batch, full, True
+    yield rest, (rest > 0).astype(np.int64), False
+
+
+def _parts(config: ModelConfig, dims: Columns) -> Iterator[_Part]:
+    has_tiles = (dims["crop_mode"] == 1) & ((dims["tiles_w"] > 1) | (dims["tiles_h"] > 1))
+    whole = _global_view(dims)
+    ones = np.ones_like(whole)
+    views = (
+        ("global", whole, ones, ones, np.ones(len(whole), bool)),
+        ("local", dims["image_size"], dims["tiles_w"], dims["tiles_h"], has_tiles),
+    )
+    is_batched = dims["vision_batching"] == allowed("vision_batching").index("batched")
+    for kind, size, tiles_w, tiles_h, there in views:
+        sizes = {"image_size": size, "tiles_w": tiles_w, "tiles_h": tiles_h}
+        for batch, count, is_largest in _rounds(dims):
+            alone = ~is_batched & is_largest
+            pages = np.where(is_batched, batch, 1)
+            calls = np.where(is_batched, count, np.where(alone, dims["num_pages"], 0))
+            for stage in ("vision", "projector"):
+                columns = {**sizes, "pages": pages}
+                yield from _split(
+                    config, dims, f"{stage}.{kind}", columns, calls * there, is_largest
+                )
+    seq_len = _image_tokens(dims, has_tiles) + dims["text_tokens"]
+    last_only = dims["logits_positions"] == allowed("logits_positions").index("last")
+    steps = dims["max_new_tokens"] - 1
+    for batch, count, is_largest in _rounds(dims):
+        prefill = {
+            "batch": batch,
+            "q_len": seq_len,
+            "kv_len": seq_len,
+            "image_tokens": _image_tokens(dims, has_tiles),
+            "logits": np.where(last_only, 1, seq_len),
+        }
+        yield from _split(config, dims, "prefill", prefill, count, is_largest)
+        decode = {
+            "batch": batch,
+            "q_len": ones,
+            "kv_len": seq_len + 1,
+            "last_kv_len": seq_len + steps,
+            "image_tokens": 0 * ones,
+            "logits": ones,
+            "steps": steps,
+        }
+        yield from _split(config, dims, "decode", decode, count * (steps > 0), is_largest)
+
+
+def _split(
+    config: ModelConfig,
+    dims: Columns,
+    pass_id: str,
+    columns: Columns,
+    calls: Array,
+    is_largest: bool,
+) -> Iterator[_Part]:
+    """Yield the rows of a pass that run at all, those with the same formulas together."""
+    running = np.flatnonzero(calls)
+    autocast = dims["precision_mode"] == allowed("precision_mode").index("autocast")
+    eager = dims["traffic"] == allowed("traffic").index("eager")
+    keys = np.stack([autocast, eager, *_choices(config, pass_id, columns)])[:, running]
+    _, first, group = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+    for index, example in enumerate(running[first]):
+        rows = running[group.reshape(-1) == index]
+        kind = _kind(config, pass_id, tuple(keys[:, first[index]].tolist()), columns, example)
+        numbers = {k: v[rows] for k, v in columns.items()} | _formats(dims, rows)
+        stage = pass_id.partition(".")[0]
+        programs = pass_programs(config, kind)
+        yield _Part(stage, rows, calls[rows], programs, numbers, is_largest)
+
+
+def _choices(config: ModelConfig, pass_id: str, columns: Columns) -> list[Array]:
+    """Return what decides the formulas of a pass; see :func:`mkdocs_dsocr.models.built_pass`."""
+    if pass_id in ("prefill", "decode"):
+        return []
+    grid, side = patches_a_side(columns["image_size"]), features_a_side(columns["image_size"])
+    if pass_id.startswith("projector"):
+        return [(columns["tiles_w"] > 1) & (side > 1)]
+    views = columns["pages"] * columns["tiles_w"] * columns["tiles_h"]
+    return [
+        grid % constants.SAM_WINDOW != 0,
+        grid > constants.SAM_WINDOW,
+        grid != config.sam_table_side,
+        side != config.clip.table_side,
+        views == 1,
+    ]
+
+
+def _kind(
+    config: ModelConfig, pass_id: str, flags: tuple[bool, ...], columns: Columns, row: int
+) -> Kind:
+    """Return the kind of pass that a row has: the same object for the same choices."""
+    key = (config, pass_id, flags)
+    if key not in _KINDS:
+        sizes = {k: int(v[row]) for k, v in columns.items() if k in PassShape.__annotations__}
+        stage = pass_id.partition(".")[0]
+        part: Any = stage if stage in ("vision", "projector") else "language"
+        autocast, eager, *_ = flags
+        like = PassShape(pass_id, part, autocast=bool(autocast), **sizes)
+        _KINDS[key] = Kind(like, bool(eager))
+    return _KINDS[key]
+
+
+def _formats(dims: Columns, rows: Array) -> Columns:
+    """Return bits, groups and scales of the formats of some rows."""
+    formats = [FORMATS[name] for name in FORMAT_NAMES]
+    tables = {
+        "bits": np.array([f.bits for f in formats]),
+        "group": np.array([f.group or 1 for f in formats]),
+        "scale_bytes": np.array([f.scale_bits // 8 for f in formats]),
+    }
+    return {
+        f"{operand}_{what}": table[dims[f"{operand}_dtype"][rows]]
+        for operand in ("weight", "activation", "kv")
+        for what, table in tables.items()
+    }
+
+
+def _global_view(dims: Columns) -> Array:
+    return np.where(dims["crop_mode"] == 1, dims["base_size"], dims["image_size"])
+
+
+def _image_tokens(dims: Columns, has_tiles: Array) -> Array:
+    local = local_tokens(dims["image_size"], dims["tiles_w"], dims["tiles_h"])
+    tokens: Array = global_tokens(_global_view(dims)) + np.where(has_tiles, local, 0)
+    return tokens
+
+
+def _times(calls: Array, amount: Array) -> Array:
+    if int(calls.max(initial=0)) * int(amount.max(initial=0)) > LARGEST:
+        raise OverflowError("an integer of a whole workload needs over 64 bits")
+    return calls * amount
+
+
+class _Memory:
+    """What is in memory in the stage that needs most."""
+
+    def __init__(self, config: ModelConfig, dims: Columns, rows: int) -> None:
+        kinds = tuple(
+            _KINDS_OF_WEIGHTS.setdefault((config, p), Kind(p)) for p in _weight_passes(config)
+        )
+        formats = _formats(dims, np.arange(rows))
+        self.weights = weights_program(config, kinds).run(formats, rows)["weight_bytes"]
+        batch = np.minimum(dims["batch_size"], dims["num_pages"])
+        tokens = _image_tokens(
+            dims, (dims["crop_mode"] == 1) & (dims["tiles_w"] * dims["tiles_h"] > 1)
+        )
+        self.waiting = Tensor("", batch * tokens * config.language.hidden_size).bytes
+        self.footprint = np.zeros(rows, np.int64)
+        self.kvcache = np.zeros(rows, np.int64)
+        self.activations = np.zeros(rows, np.int64)
+
+    def add(self, part: _Part, found: Mapping[str, Array]) -> None:
+        """Take a pass into account."""
+        rows, is_language = part.rows, part.stage in ("prefill", "decode")
+        waiting: Any = 0 if is_language else self.waiting[rows]  # type: ignore[index]
+        kvcache = found["kvcache_bytes"]
+        needed = self.weights[rows] + kvcache + waiting + found["activation_bytes"]
+        self.footprint[rows] = np.maximum(self.footprint[rows], needed)
+        self.kvcache[rows] = np.maximum(self.kvcache[rows], kvcache)
+        self.activations[rows] = np.maximum(self.activations[rows], found["activation_bytes"])
+
+    def columns(self) -> Columns:
+        return {
+            "weight_bytes": self.weights,
+            "kvcache_bytes": self.kvcache,
+            "activation_bytes": self.activations,
+            "footprint_bytes": self.footprint,
+        }
+
+
+_KINDS_OF_WEIGHTS: dict[tuple[Any, ...], Kind] = {}
+
+
+def _weight_passes(config: ModelConfig) -> tuple[PassShape, ...]:
+    """Return passes that call every module; their sizes do not matter to weights."""
+    size = config.trained_image_size
+    return (
+        PassShape("vision.global", "vision", image_size=size, tiles_w=1, tiles_h=1),
+        PassShape("projector.global", "projector", image_size=size, tiles_w=1, tiles_h=1),
+        PassShape("prefill", "language", batch=1, q_len=2, kv_len=2, image_tokens=1, logits=1),
+    )
