@@ -230,6 +230,23 @@ def export(
         raise click.ClickException("\n".join(result.failures))
 
 
+@main.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, help=".csv or .parquet file."
+)
+def sweep(spec: Path, output: Path) -> None:
+    """Evaluate every combination of the values that SPEC lists, and write a row for each."""
+    from mkdocs_dsocr.sweep.spec import load_spec, write
+
+    loaded = load_spec(spec)
+    with click.progressbar(length=loaded.size, label=f"{loaded.size:,} scenarios") as bar:
+        try:
+            write(loaded, output, bar.update)
+        except OverflowError as error:
+            raise click.UsageError(f"{spec}: sweep: {error}; allowed: smaller values") from error
+
+
 @main.group()
 def cache() -> None:
     """Show or clear what builds keep, so that a second one imports no torch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from mkdocs_dsocr.sweep.columns import (
     Rates,
     allowed,
     checked,
+    complete,
     defaults,
     profiles,
 )
@@ -52,16 +54,12 @@ class Sweep(Mapping[str, Array]):
 
     def to_pandas(self) -> Any:
         """Return a pandas data frame; needs pandas."""
-        import pandas
-
-        return pandas.DataFrame(self._columns)
+        return importlib.import_module("pandas").DataFrame(self._columns)
 
     def to_parquet(self, path: str | Path) -> None:
         """Write a Parquet file; needs pyarrow."""
-        import pyarrow
-        from pyarrow import parquet
-
-        parquet.write_table(pyarrow.table(self._columns), path)
+        table = importlib.import_module("pyarrow").table(self._columns)
+        importlib.import_module("pyarrow.parquet").write_table(table, path)
 
 
 def rows(
@@ -103,21 +101,18 @@ def rows(
     names, places = np.unique(ids, return_inverse=True)
     gpus = profiles(names.tolist())
     config, base = _model(model, workload)
-    full = {k: np.broadcast_to(v, count) for k, v in (base | given).items()}
-    places = np.broadcast_to(places, count)
-    columns: list[Columns] = []
+    full = complete(given, base, count)
+    places, ids = np.broadcast_to(places, count), np.broadcast_to(ids, count)
+    pieces = _Pieces(count)
     for start in range(0, count, CHUNK):
         part = slice(start, min(start + CHUNK, count))
-        dims = {k: v[part] for k, v in full.items() if k in WORKLOAD}
-        own = {k: full[k][part] for k in HARDWARE if k in full}
-        size = part.stop - part.start
-        rates = Rates([gpus[p] for p in places[part].tolist()], own)
-        found = work(config, dims, size)
-        shown = {k: full[k][part] for k in given} | {
-            "hardware": ids[part] if len(ids) > 1 else np.broadcast_to(ids, size)
-        }
-        columns.append(_columns(shown, found, rates, np.arange(size)))
-    return Sweep({k: np.concatenate([c[k] for c in columns]) for k in columns[0]})
+        cut = {k: v[part] for k, v in full.items()}
+        found = work(config, {k: cut[k] for k in WORKLOAD}, part.stop - start)
+        rates = Rates(gpus, places[part], {k: v for k, v in cut.items() if k in HARDWARE})
+        shown = {k: cut[k] for k in given} | {"hardware": ids[part]}
+        every = np.arange(found.rows)
+        pieces.add(start, _in_words(shown) | _counts(found) | _times(found, rates, every))
+    return Sweep(pieces.columns)
 
 
 def grid(
@@ -128,10 +123,14 @@ def grid(
 ) -> Sweep:
     """Evaluate every combination of the values of several dimensions; see :func:`rows`.
 
-    The last dimension changes first, and the hardware's are last.
+    The hardware's dimensions change last, the last of the others first.
     """
-    parts = list(grid_chunks(model, workload, hardware, **dimensions))
-    return Sweep({k: np.concatenate([p[k] for p in parts]) for k in parts[0]})
+    given = _Grid(model, workload, hardware, dimensions)
+    pieces = _Pieces(given.width * given.count)
+    for start in range(0, given.count, CHUNK):
+        for index, columns in given.evaluated(start, min(start + CHUNK, given.count)):
+            pieces.add(index * given.count + start, columns)
+    return Sweep(pieces.columns)
 
 
 def grid_chunks(
@@ -140,38 +139,58 @@ def grid_chunks(
     hardware: Any = "rtx-5090",
     **dimensions: Any,
 ) -> Iterator[Sweep]:
-    """Yield the rows of :func:`grid` in pieces that fit memory, however many there are."""
-    given = {name: checked(name, values) for name, values in dimensions.items()}
-    ids = np.atleast_1d(np.asarray(hardware))
-    config, base = _model(model, workload)
-    outer = {k: v for k, v in given.items() if k in WORKLOAD}
-    inner: Columns = {"hardware": np.arange(len(ids))}
-    inner |= {k: v for k, v in given.items() if k in HARDWARE}
-    gpus = profiles(ids.tolist())
-    cells = _product(inner, 0, size(inner))
-    rates = Rates(
-        [gpus[p] for p in cells["hardware"].tolist()],
-        {k: v for k, v in cells.items() if k != "hardware"},
-    )
-    cells["hardware"] = ids[cells["hardware"]]
-    width, total = len(cells["hardware"]), size(outer)
-    step = max(1, CHUNK // width)
-    for start in range(0, total, step):
-        stop = min(start + step, total)
-        chosen = _product(outer, start, stop)
+    """Yield the rows of :func:`grid` in pieces that fit memory, however many there are.
+
+    Each piece is of one GPU.
+    """
+    given = _Grid(model, workload, hardware, dimensions)
+    for start in range(0, given.count, CHUNK):
+        for _, columns in given.evaluated(start, min(start + CHUNK, given.count)):
+            yield Sweep(columns)
+
+
+class _Grid:
+    """Every combination of workloads (`count` of them) and of GPUs (`width`)."""
+
+    def __init__(
+        self, model: str, workload: str, hardware: Any, dimensions: Mapping[str, Any]
+    ) -> None:
+        given = {name: checked(name, values) for name, values in dimensions.items()}
+        ids = np.atleast_1d(np.asarray(hardware))
+        self._config, self._base = _model(model, workload)
+        self._outer = {k: v for k, v in given.items() if k in WORKLOAD}
+        inner = {"hardware": np.arange(len(ids))}
+        inner |= {k: v for k, v in given.items() if k in HARDWARE}
+        self.count, self.width = size(self._outer), size(inner)
+        cells = _product(inner, 0, self.width)
+        places = cells.pop("hardware")
+        self._rates = Rates(profiles(ids.tolist()), places, cells)
+        self._cells = {**cells, "hardware": ids[places]}
+
+    def evaluated(self, start: int, stop: int) -> Iterator[tuple[int, Columns]]:
+        """Yield the index of each GPU, and its columns for some of the workloads."""
+        chosen = _product(self._outer, start, stop)
         count = stop - start
-        dims = {k: np.broadcast_to(v, count) for k, v in (base | chosen).items()}
-        found = work(config, dims, count)
-        pieces = [
-            _columns(
-                {**chosen, **{k: np.broadcast_to(v[i], count) for k, v in cells.items()}},
-                found,
-                rates,
-                i,
-            )
-            for i in range(width)
-        ]
-        yield Sweep({k: np.stack([p[k] for p in pieces], axis=1).reshape(-1) for k in pieces[0]})
+        found = work(self._config, complete(chosen, self._base, count), count)
+        common = _in_words(chosen) | _counts(found)
+        for index in range(self.width):
+            cell = {k: np.broadcast_to(v[index], count) for k, v in self._cells.items()}
+            yield index, cell | common | _times(found, self._rates, index)
+
+
+class _Pieces:
+    """Columns that are filled piece by piece."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self.columns: Columns = {}
+
+    def add(self, start: int, piece: Columns) -> None:
+        for name, values in piece.items():
+            if name not in self.columns:
+                dtype = values.dtype if values.dtype.kind != "U" else object
+                self.columns[name] = np.empty(self._rows, dtype)
+            self.columns[name][start : start + len(values)] = values
 
 
 def size(dimensions: Mapping[str, Array]) -> int:
@@ -183,7 +202,7 @@ def _product(dimensions: Mapping[str, Array], start: int, stop: int) -> Columns:
     """Return some of all combinations, the last dimension changing first."""
     index = np.arange(start, stop)
     result: Columns = {}
-    for name, values in reversed(dimensions.items()):
+    for name, values in reversed(list(dimensions.items())):
         index, place = np.divmod(index, len(values))
         result[name] = values[place]
     return {name: result[name] for name in dimensions}
@@ -195,23 +214,30 @@ def _model(model: str, workload: str) -> tuple[ModelConfig, Columns]:
     return config, {name: checked(name, value) for name, value in base.items()}
 
 
-def _columns(shown: Columns, found: Work, rates: Rates, gpu: Any) -> Columns:
-    result = {k: _words(k, v) for k, v in shown.items()}
-    by_stage = times(found, rates, gpu)
+def _counts(found: Work) -> Columns:
+    """Return the columns that no GPU changes."""
+    result: Columns = {}
     for name in COUNTS:
         for stage in STAGES:
             result[f"{stage}_{name}"] = found.counts[stage][name]
-        result[name] = sum(found.counts[s][name] for s in STAGES)  # type: ignore[assignment]
+        result[name] = sum((found.counts[s][name] for s in STAGES), np.zeros(found.rows, np.int64))
+    return result | found.memory
+
+
+def _times(found: Work, rates: Rates, gpu: Any) -> Columns:
+    """Return the columns that depend on the GPU."""
+    result: Columns = {}
+    by_stage = times(found, rates, gpu)
     for name in TIMES:
         for stage in STAGES:
             result[f"{stage}_{name}"] = by_stage[stage][name]
-        if name in ("time_ms", "floor_time_ms"):
-            result[name] = sum(by_stage[s][name] for s in STAGES)  # type: ignore[assignment]
-    result |= found.memory
-    result["fits"] = found.memory["footprint_bytes"] <= rates.capacity[gpu]
+    for name in ("time_ms", "floor_time_ms"):
+        result[name] = sum((by_stage[s][name] for s in STAGES), np.zeros(found.rows))
     result["pages_per_s"] = 1000 * found.pages / result["time_ms"]
+    result["fits"] = found.memory["footprint_bytes"] <= rates.capacity[gpu]
     return result
 
 
-def _words(name: str, values: Array) -> Array:
-    return np.array(allowed(name))[values] if name in CHOICES else values
+def _in_words(shown: Columns) -> Columns:
+    """Return dimensions with the names of choices in place of their codes."""
+    return {k: np.array(allowed(k))[v] if k in CHOICES else v for k, v in shown.items()}

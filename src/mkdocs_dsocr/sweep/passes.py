@@ -28,7 +28,6 @@ from mkdocs_dsocr.quantities import (
     ceil_div,
     exact_div,
     is_zero,
-    maximum,
     ratio,
     total,
 )
@@ -52,15 +51,18 @@ RATES: Final = ("weight", "activation", "kv", "bf16")
 
 @dataclasses.dataclass(frozen=True)
 class _SymbolicFormat(Format):
-    """A format whose bits, groups and scales are columns."""
+    """A format whose bytes a value, bits beside them, groups and scales are columns."""
 
     def bytes(self, elements: Quantity, columns: Quantity | None = None) -> Quantity:
-        values: Quantity = ceil_div(Symbol(f"{self.name}_bits") * elements, 8)
+        whole, rest = Symbol(f"{self.name}_bytes"), Symbol(f"{self.name}_rest_bits")
+        # Of values that are no whole bytes the last one is filled up, of others nothing is.
+        values: Quantity = whole * elements + ceil_div(rest * elements, 8)
         if columns is None:
             return values
         groups: Quantity = ceil_div(columns, Symbol(f"{self.name}_group"))
         scales = exact_div(elements, columns) * groups
-        return values + Symbol(f"{self.name}_scale_bytes") * scales
+        stored: Quantity = values + Symbol(f"{self.name}_scale_bytes") * scales
+        return stored
 
 
 class _SymbolicPrecision(Precision):
@@ -147,11 +149,13 @@ def pass_programs(config: ModelConfig, kind: Kind) -> PassPrograms:
         "device_time_ms": total(t for v in visits for t in _times(v, works)),
         "least_tensor_ms": total(_least_tensor_ms(v, works) for v in visits),
     }
-    rates = [f"{name}_{what}" for name in RATES for what in ("rate", "peak")]
+    rates = [f"{name}_{what}" for name in RATES for what in ("ms", "least_ms")]
     kernels = tuple(works.quantities)
     return PassPrograms(
-        Program({**outputs, **works.quantities}),
-        Program(times, floats=(*kernels, *rates, "cuda_rate", "memory_rate")),
+        Program(
+            {**outputs, **{k: Apply("float", (_expr(q),)) for k, q in works.quantities.items()}}
+        ),
+        Program(times, floats=(*kernels, *rates, "cuda_ms", "memory_ms")),
         kernels,
     )
 
@@ -186,9 +190,10 @@ def _group(config: ModelConfig, kind: Kind, shape: PassShape) -> Group:
 
 
 def _summed(name: str, visits: list[Visit], steps: Quantity) -> Quantity:
-    """Return one of :data:`COUNTS` over all calls of all layers."""
+    """Return one of :data:`COUNTS` over all layers in one call of the pass, dispatches in all."""
     if name == "dispatches":
-        return total(_rounded(visit.dispatches()) for visit in visits)
+        # An expectation is rounded once, over all calls of the pass.
+        return total(_rounded(Symbol("calls") * visit.dispatches()) for visit in visits)
     metric = {
         "matmul_flops": metrics.matmul_flops,
         "tensor_core_flops": metrics.tensor_core_flops,
@@ -211,9 +216,9 @@ def _times(visit: Visit, works: _Works) -> Iterator[Quantity]:
     for low, high in zip(visit.layer.kernels(), visit.last.kernels(), strict=True):
         first, last = _ceilings(low, works), _ceilings(high, works)
         if visit.steps == 1:
-            yield times * maximum(maximum(first[0], first[1]), first[2])
+            yield times * metrics.largest(t for t in first if not is_zero(t))
         else:
-            arguments = (*first, *last, visit.steps)
+            arguments: tuple[Any, ...] = (*first, *last, visit.steps)
             yield times * Apply("series_of_maximum", tuple(_expr(a) for a in arguments))
 
 
@@ -223,9 +228,9 @@ def _ceilings(kernel: Kernel, works: _Works) -> tuple[Quantity, Quantity, Quanti
     tensor = works.symbol(kernel.tensor_core_flops) if has_products else 0
     cuda, moved = works.symbol(kernel.cuda_core_flops), works.symbol(_rounded(kernel.io_bytes))
     return (
-        ratio(tensor, Symbol(f"{kernel.rate}_rate")) if has_products else 0,
-        0 if is_zero(cuda) else ratio(cuda, Symbol("cuda_rate")),
-        ratio(moved, Symbol("memory_rate")),
+        tensor * Symbol(f"{kernel.rate}_ms") if has_products else 0,
+        0 if is_zero(cuda) else cuda * Symbol("cuda_ms"),
+        moved * Symbol("memory_ms"),
     )
 
 
@@ -234,7 +239,7 @@ def _least_tensor_ms(visit: Visit, works: _Works) -> Quantity:
 
     def once(layer: BaseLayer) -> Quantity:
         return total(
-            ratio(works.symbol(o.least_tensor_core_flops), Symbol(f"{o.rate}_peak"))
+            works.symbol(o.least_tensor_core_flops) * Symbol(f"{o.rate}_least_ms")
             for o in layer.operations()
             if o.products and o.unit == "tensor"
         )

@@ -8,12 +8,11 @@ from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mkdocs_dsocr.quantities import Apply, Expr, Number, Quantity, Symbol
 
-Array = NDArray[Any]
-BLOCK: Final = 4096
+Array = np.ndarray
+BLOCK: Final = 6144
 """Rows that are computed at once: their columns fit a core's cache."""
 LARGEST: Final = 2**63 - 1
 _INTEGERS: Final = {
@@ -26,6 +25,7 @@ _INTEGERS: Final = {
     "ratio": "{0} / {1}",
     "maximum": "maximum({0}, {1})",
     "whole": "{0}",
+    "float": "float64({0})",
     "series_of_maximum": "series_of_maximum({0}, {1}, {2}, {3}, {4}, {5}, {6})",
 }
 _FLOATS: Final = _INTEGERS | {"exact_div": "{0} / {1}", "whole": "rint({0}).astype(int64)"}
@@ -58,6 +58,9 @@ class Program:
         self.steps: list[_Step] = []
         self.inputs: set[str] = set()
         self.outputs = {name: self._name(quantity) for name, quantity in outputs.items()}
+        self._has_integers = any(s.name not in self._floats for s in self.steps)
+        literals = {a for s in self.steps for a in s.arguments if a[:1] in "-0123456789"}
+        self._literals = {a: (_number(a),) * 2 for a in literals}
         self._compute = self._compiled()
 
     def run(self, columns: Mapping[str, Any], rows: int) -> dict[str, Array]:
@@ -76,7 +79,8 @@ class Program:
             If an integer might not fit 64 bits.
         """
         chosen = {name: columns[name] for name in self.inputs}
-        self._check(chosen)
+        if self._has_integers:
+            self._check(chosen)
         results = {
             name: np.empty(rows, np.float64 if var in self._floats else np.int64)
             for name, var in self.outputs.items()
@@ -119,7 +123,7 @@ class Program:
             self.steps.append(_Step(name, operator, arguments))
             self._names[key] = name
             is_float = any(a in self._floats or _is_float(a) for a in arguments)
-            if operator == "ratio" or (is_float and operator != "whole"):
+            if operator in ("ratio", "float") or (is_float and operator != "whole"):
                 self._floats.add(name)
         return self._names[key]
 
@@ -139,6 +143,7 @@ class Program:
             "maximum": np.maximum,
             "rint": np.rint,
             "int64": np.int64,
+            "float64": np.float64,
             "series_of_maximum": series_of_maximum,
         }
         exec("\n".join(lines), scope)
@@ -146,20 +151,19 @@ class Program:
 
     def _check(self, columns: Mapping[str, Any]) -> None:
         """Refuse columns for which any integer on the way might not fit."""
-        ranges: dict[str, tuple[Any, Any]] = {}
+        ranges = dict(self._literals)
         for name, column in columns.items():
-            low, high = np.min(column), np.max(column)
-            ranges[name] = (low.item(), high.item())
+            low, high = (column.min(), column.max()) if isinstance(column, Array) else (column,) * 2
+            ranges[name] = (int(low), int(high)) if name not in self._floats else (low, high)
         for step in self.steps:
-            arguments = [
-                ranges.get(a) or (float(a),) * 2
-                if _is_float(a)
-                else ranges.get(a) or (int(a), int(a))
-                for a in step.arguments
-            ]
-            ranges[step.name] = low, high = _range(step.operator, arguments)
+            low, high = _range(step.operator, [ranges[a] for a in step.arguments])
+            ranges[step.name] = low, high
             if step.name not in self._floats and not -LARGEST <= low <= high <= LARGEST:
                 raise OverflowError(f"an integer of up to {max(high, -low):.3g} needs over 64 bits")
+
+
+def _number(literal: str) -> int | float:
+    return float(literal) if _is_float(literal) else int(literal)
 
 
 def _is_float(literal: str) -> bool:
@@ -169,7 +173,7 @@ def _is_float(literal: str) -> bool:
 def _range(operator: str, ranges: list[tuple[Any, Any]]) -> tuple[Any, Any]:
     """Return bounds of a result from bounds of its arguments."""
     (a, b), *rest = ranges
-    if operator == "whole":
+    if operator in ("whole", "float"):
         return a, b
     if operator == "series_of_maximum":
         return 0.0, float("inf")

@@ -73,13 +73,20 @@ class Work:
         What their times are made of.
     memory
         Bytes: weights, and KV cache, activations and footprint of the largest stage.
+    rated
+        Code of the format at whose peak products run, by the operand that decides.
+    is_graph, replays
+        Whether decode steps are replayed from CUDA graphs, and how many that takes.
+    pages
+        How many in all.
     """
 
     rows: int
     counts: dict[str, Columns]
     memory: Columns
     parts: list[_Part] = field(repr=False)
-    choices: Columns = field(repr=False)
+    rated: Columns = field(repr=False)
+    is_graph: Array = field(repr=False)
     replays: Array = field(repr=False)
     pages: Array = field(repr=False)
 
@@ -105,13 +112,23 @@ def work(config: ModelConfig, dims: Columns, rows: int) -> Work:
     for part in parts:
         found = part.programs.work.run(part.columns, len(part.rows))
         for name in COUNTS:
-            counts[part.stage][name][part.rows] += _times(part.calls, found[name])
+            calls = 1 if name == "dispatches" else part.calls
+            counts[part.stage][name][part.rows] += _times(calls, found[name])
         if part.is_largest:
             memory.add(part, found)
         part.columns |= {k: found[k] for k in part.programs.kernels}
     steps = dims["max_new_tokens"] - 1
     replays = steps * sum(count for _, count, _ in _rounds(dims))
-    return Work(rows, counts, memory.columns(), parts, dims, replays, dims["num_pages"])
+    return Work(
+        rows=rows,
+        counts=counts,
+        memory=memory.columns(),
+        parts=parts,
+        rated=_rated(dims),
+        is_graph=dims["host_mode"] == allowed("host_mode").index("cuda_graph"),
+        replays=replays,
+        pages=dims["num_pages"],
+    )
 
 
 def times(found: Work, rates: Rates, gpu: Any) -> dict[str, Columns]:
@@ -128,7 +145,7 @@ def times(found: Work, rates: Rates, gpu: Any) -> dict[str, Columns]:
     sums = {s: {name: np.zeros(found.rows) for name in names} for s in STAGES}
     for part in found.parts:
         mine = gpu[part.rows] if isinstance(gpu, np.ndarray) else gpu
-        columns = part.columns | _rates(found.choices, rates, mine, part.rows)
+        columns = part.columns | _rates(found, rates, mine, part)
         result = part.programs.time.run(columns, len(part.rows))
         for name in names:
             sums[part.stage][name][part.rows] += part.calls * result[name]
@@ -139,9 +156,8 @@ def _stage(found: Work, rates: Rates, gpu: Any, stage: str, sums: Columns) -> Co
     counts, device = found.counts[stage], sums["device_time_ms"]
     launches, waits = counts["dispatches"], counts["synchronisations"]
     if stage == "decode":
-        is_graph = found.choices["host_mode"] == allowed("host_mode").index("cuda_graph")
-        launches = np.where(is_graph, found.replays, launches)
-        waits = np.where(is_graph, 0, waits)
+        launches = np.where(found.is_graph, found.replays, launches)
+        waits = np.where(found.is_graph, 0, waits)
     host = launches * rates.dispatch[gpu] + waits * rates.wait[gpu]
     least = counts["compulsory_io_bytes"] / rates.bandwidth[gpu]
     return {
@@ -152,25 +168,29 @@ def _stage(found: Work, rates: Rates, gpu: Any, stage: str, sums: Columns) -> Co
     }
 
 
-def _rates(choices: Columns, rates: Rates, gpu: Any, rows: Array) -> dict[str, Any]:
-    """Return the rates of a part's rows, by the symbols of its formulas."""
-    weight, activation, kv = (
-        choices[f"{name}_dtype"][rows] for name in ("weight", "activation", "kv")
-    )
-    bits = np.array([FORMATS[name].bits for name in FORMAT_NAMES])
-    plain = FORMAT_NAMES.index("bf16")
-
-    def common(other: Any) -> Array:
-        """Return the format of a product with activations, as Precision has it."""
-        return np.where((bits[activation] == 16) | (other == activation), activation, plain)
-
-    result: dict[str, Any] = {"cuda_rate": rates.cuda[gpu], "memory_rate": rates.memory[gpu]}
-    others = {"weight": weight, "activation": activation, "kv": kv, "bf16": plain}
+def _rates(found: Work, rates: Rates, gpu: Any, part: _Part) -> dict[str, Any]:
+    """Return the ms of one FLOP or byte in a part's rows, by the symbols of its formulas."""
+    result: dict[str, Any] = {"cuda_ms": 1 / rates.cuda[gpu], "memory_ms": 1 / rates.memory[gpu]}
     for name in RATES:
-        chosen = common(others[name])
-        result[f"{name}_rate"] = rates.tensor[gpu, chosen]
-        result[f"{name}_peak"] = rates.peak[gpu, chosen]
-    return {k: v.item() if np.ndim(v) == 0 else v for k, v in result.items()}
+        for symbol, table in ((f"{name}_ms", rates.tensor), (f"{name}_least_ms", rates.peak)):
+            if symbol in part.programs.time.inputs:
+                chosen = found.rated[name][part.rows]
+                one_gpu = isinstance(gpu, int)
+                result[symbol] = (1 / table[gpu])[chosen] if one_gpu else 1 / table[gpu, chosen]
+    return result
+
+
+def _rated(dims: Columns) -> Columns:
+    """Return the format at whose peak products run, by the operand that decides."""
+    weight, activation, kv = (dims[f"{name}_dtype"] for name in ("weight", "activation", "kv"))
+    is_wide = np.array([FORMATS[name].bits == 16 for name in FORMAT_NAMES])[activation]
+    plain = FORMAT_NAMES.index("bf16")
+    others = {"weight": weight, "activation": activation, "kv": kv, "bf16": plain}
+    # As Precision has it: that of the activations where they are equal, or have 16 bits.
+    return {
+        name: np.where(is_wide | (other == activation), activation, plain)
+        for name, other in others.items()
+    }
 
 
 def _rounds(dims: Columns) -> Iterator[tuple[Array, Array, bool]]:
@@ -237,12 +257,14 @@ def _split(
     running = np.flatnonzero(calls)
     autocast = dims["precision_mode"] == allowed("precision_mode").index("autocast")
     eager = dims["traffic"] == allowed("traffic").index("eager")
-    keys = np.stack([autocast, eager, *_choices(config, pass_id, columns)])[:, running]
-    _, first, group = np.unique(keys, axis=1, return_index=True, return_inverse=True)
-    for index, example in enumerate(running[first]):
-        rows = running[group.reshape(-1) == index]
-        kind = _kind(config, pass_id, tuple(keys[:, first[index]].tolist()), columns, example)
+    flags = [f[running] for f in (autocast, eager, *_choices(config, pass_id, columns))]
+    codes = sum((f.astype(np.int64) << i for i, f in enumerate(flags)), np.zeros_like(running))
+    for code in np.flatnonzero(np.bincount(codes)):
+        rows = running[codes == code]
+        chosen = tuple(bool(code >> i & 1) for i in range(len(flags)))
+        kind = _kind(config, pass_id, chosen, columns, rows[0])
         numbers = {k: v[rows] for k, v in columns.items()} | _formats(dims, rows)
+        numbers["calls"] = calls[rows]
         stage = pass_id.partition(".")[0]
         programs = pass_programs(config, kind)
         yield _Part(stage, rows, calls[rows], programs, numbers, is_largest)
@@ -284,7 +306,8 @@ def _formats(dims: Columns, rows: Array) -> Columns:
     """Return bits, groups and scales of the formats of some rows."""
     formats = [FORMATS[name] for name in FORMAT_NAMES]
     tables = {
-        "bits": np.array([f.bits for f in formats]),
+        "bytes": np.array([0 if f.bits % 8 else f.bits // 8 for f in formats]),
+        "rest_bits": np.array([f.bits if f.bits % 8 else 0 for f in formats]),
         "group": np.array([f.group or 1 for f in formats]),
         "scale_bytes": np.array([f.scale_bits // 8 for f in formats]),
     }
@@ -305,10 +328,11 @@ def _image_tokens(dims: Columns, has_tiles: Array) -> Array:
     return tokens
 
 
-def _times(calls: Array, amount: Array) -> Array:
-    if int(calls.max(initial=0)) * int(amount.max(initial=0)) > LARGEST:
+def _times(calls: Any, amount: Array) -> Array:
+    if int(np.max(calls, initial=0)) * int(amount.max(initial=0)) > LARGEST:
         raise OverflowError("an integer of a whole workload needs over 64 bits")
-    return calls * amount
+    product: Array = calls * amount
+    return product
 
 
 class _Memory:
@@ -324,7 +348,8 @@ class _Memory:
         tokens = _image_tokens(
             dims, (dims["crop_mode"] == 1) & (dims["tiles_w"] * dims["tiles_h"] > 1)
         )
-        self.waiting = Tensor("", batch * tokens * config.language.hidden_size).bytes
+        elements: Any = batch * tokens * config.language.hidden_size
+        self.waiting: Any = Tensor("", elements).bytes
         self.footprint = np.zeros(rows, np.int64)
         self.kvcache = np.zeros(rows, np.int64)
         self.activations = np.zeros(rows, np.int64)
@@ -332,7 +357,7 @@ class _Memory:
     def add(self, part: _Part, found: Mapping[str, Array]) -> None:
         """Take a pass into account."""
         rows, is_language = part.rows, part.stage in ("prefill", "decode")
-        waiting: Any = 0 if is_language else self.waiting[rows]  # type: ignore[index]
+        waiting: Any = 0 if is_language else self.waiting[rows]
         kvcache = found["kvcache_bytes"]
         needed = self.weights[rows] + kvcache + waiting + found["activation_bytes"]
         self.footprint[rows] = np.maximum(self.footprint[rows], needed)

@@ -1,0 +1,144 @@
+"""A sweep as a YAML file, and its results as a file."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pydantic import Field, model_validator
+
+from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.inputs.errors import ContradictionError
+from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
+from mkdocs_dsocr.sweep.api import Sweep, grid_chunks
+from mkdocs_dsocr.sweep.columns import checked
+
+SUFFIXES: Final = (".csv", ".parquet")
+MOST: Final = 10**9
+
+
+class Range(Strict):
+    """Integers from `start` to `stop`, both included, `step` apart."""
+
+    start: int
+    stop: int
+    step: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.stop < self.start:
+            raise ContradictionError("stop", str(self.stop), f"at least start, {self.start}")
+        return self
+
+    def __len__(self) -> int:
+        return (self.stop - self.start) // self.step + 1
+
+
+class Spec(Strict):
+    """What ``dsocr sweep`` evaluates: every combination of the values of `sweep`."""
+
+    model: str = "deepseek-ocr-v1-base"
+    workload: str = "dsocr-standard-v1"
+    sweep: dict[str, list[str] | list[bool] | list[int] | list[float] | Range]
+
+    @property
+    def size(self) -> int:
+        """How many scenarios."""
+        return math.prod(len(values) for values in self.sweep.values())
+
+    def chunks(self) -> Iterator[Sweep]:
+        """Yield the results in pieces."""
+        dimensions: dict[str, Any] = {name: _listed(values) for name, values in self.sweep.items()}
+        hardware = dimensions.pop("hardware", "rtx-5090")
+        yield from grid_chunks(self.model, self.workload, hardware, **dimensions)
+
+
+def _listed(values: Any) -> Sequence[Any]:
+    if isinstance(values, Range):
+        return range(values.start, values.stop + 1, values.step)
+    listed: Sequence[Any] = values
+    return listed
+
+
+def load_spec(path: Path) -> Spec:
+    """Read the file of a sweep.
+
+    Raises
+    ------
+    InputError
+        If it is not valid, or there are too many scenarios.
+    """
+    spec = validate(Spec, read_mapping(path), path)
+    for name, values in spec.sweep.items():
+        if not len(values):
+            raise InputError(path, f"sweep.{name}", "an empty list", "at least one value")
+        if name != "hardware":
+            checked(name, list(_listed(values)), path)
+    if spec.size > MOST:
+        raise InputError(path, "sweep", f"{spec.size:,} scenarios", f"at most {MOST:,}")
+    return spec
+
+
+def write(spec: Spec, path: Path, progress: Callable[[int], None]) -> None:
+    """Evaluate a sweep and write its columns; an unfinished file does not stay.
+
+    Parameters
+    ----------
+    spec
+        The sweep.
+    path
+        A ``.csv`` or ``.parquet`` file; the latter needs pyarrow.
+    progress
+        Told the rows of each piece that was written.
+
+    Raises
+    ------
+    InputError
+        If the file's type is neither, or pyarrow is missing.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError("option", "--output", path.name, f"a file that ends in {SUFFIXES}")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        (_write_csv if path.suffix == ".csv" else _write_parquet)(spec, part, progress)
+        part.replace(path)
+    except OSError as error:
+        raise InputError(
+            path, "--output", error.strerror or str(error), "a place to write"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_csv(spec: Spec, path: Path, progress: Callable[[int], None]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for index, piece in enumerate(spec.chunks()):
+            if not index:
+                writer.writerow(piece)
+            writer.writerows(zip(*(column.tolist() for column in piece.values()), strict=True))
+            progress(piece.rows)
+
+
+def _write_parquet(spec: Spec, path: Path, progress: Callable[[int], None]) -> None:
+    try:
+        pyarrow = importlib.import_module("pyarrow")
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise InputError(
+            "option", "--output", path.name[1:-5], "pyarrow, or a .csv file"
+        ) from error
+    writer: Any = None
+    try:
+        for piece in spec.chunks():
+            table = pyarrow.table(dict(piece))
+            writer = writer or parquet.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+            progress(piece.rows)
+    finally:
+        if writer is not None:
+            writer.close()

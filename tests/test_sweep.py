@@ -1,0 +1,221 @@
+"""Sweeps: every integer is the report's, whatever is swept, and nothing overflows unseen."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mkdocs_dsocr import sweep
+from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_hardware
+from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
+from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.schema import StageMetrics
+from mkdocs_dsocr.report.timing import series_of_maximum as scalar_series
+from mkdocs_dsocr.sweep.passes import COUNTS
+from mkdocs_dsocr.sweep.program import Program, series_of_maximum
+
+SIZES = (64, 128, 192, 448, 512, 640, 1024, 1280)
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "base_size": SIZES,
+    "image_size": SIZES,
+    "crop_mode": (True, False),
+    "tiles_w": (1, 2, 3, 5),
+    "tiles_h": (1, 2, 4),
+    "text_tokens": (0, 1, 40, 253),
+    "max_new_tokens": (1, 2, 3, 17, 700),
+    "batch_size": (1, 2, 4, 9),
+    "num_pages": (1, 2, 7, 20),
+    "logits_positions": ("all", "last"),
+    "host_mode": ("eager", "cuda_graph"),
+    "vision_batching": ("per_page", "batched"),
+    "precision_mode": ("module", "autocast"),
+    "traffic": ("fused", "eager"),
+    "weight_dtype": ("bf16", "fp16", "fp8", "int8", "int4"),
+    "activation_dtype": ("bf16", "fp16", "fp8", "int8"),
+    "kv_dtype": ("bf16", "fp8", "int8", "int4"),
+    "hardware": ("rtx-5090", "h100-sxm"),
+}
+
+
+def analysed(config: ModelConfig, row: dict[str, Any]) -> Analysis:
+    """Return the scalar analysis of a scenario."""
+    fields = {k: v for k, v in row.items() if k not in ("tiles_w", "tiles_h", "hardware")}
+    if row["crop_mode"]:
+        fields["crop_grid"] = (row["tiles_w"], row["tiles_h"])
+    workload = Workload.model_validate({"profile_id": "drawn", **fields})
+    return Analysis(config, workload, load_hardware(row["hardware"]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_figure_is_the_reports(config: ModelConfig, seed: int) -> None:
+    """Scenarios that differ from each other in every dimension at once."""
+    draw = random.Random(seed)
+    drawn = [{name: draw.choice(values) for name, values in CHOICES.items()} for _ in range(4)]
+    for row in drawn:
+        if row["precision_mode"] == "autocast":
+            row["activation_dtype"] = "bf16"
+    columns: dict[str, Any] = {name: numpy.array([row[name] for row in drawn]) for name in CHOICES}
+    found = sweep.rows(**columns)
+    for index, row in enumerate(drawn):
+        check(found, index, analysed(config, row))
+
+
+def check(found: sweep.Sweep, index: int, analysis: Analysis) -> None:
+    report_memory = analysis.stage_memory
+    for stage, nodes in stages(analysis).items():
+        for name, value in nodes.items():
+            assert found[f"{stage}_{name}"][index] == value, (stage, name)
+    total = analysis.root.total
+    assert found["matmul_flops"][index] == total.matmul_flops
+    assert found["weight_bytes"][index] == sum(total.weights.values())
+    assert found["footprint_bytes"][index] == max(m.total for m in report_memory.values())
+    assert found["activation_bytes"][index] == max(m.activations for m in report_memory.values())
+    for stage, times in analysis.stage_times.items():
+        assert found[f"{stage}_device_time_ms"][index] == pytest.approx(times.device_ms, rel=1e-9)
+        assert found[f"{stage}_host_time_ms"][index] == pytest.approx(times.host_ms, rel=1e-9)
+        assert found[f"{stage}_time_ms"][index] == pytest.approx(times.time_ms, rel=1e-9)
+        assert found[f"{stage}_floor_time_ms"][index] == pytest.approx(times.floor_ms, rel=1e-9)
+
+
+def stages(analysis: Analysis) -> dict[str, dict[str, int]]:
+    names = [name for name in COUNTS if name in StageMetrics.model_fields]
+    assert len(names) == len(COUNTS)
+    metrics = analysis.report.stages
+    return {stage: {n: getattr(m, n) for n in names} for stage, m in metrics.items()}
+
+
+def test_a_grid_is_its_rows() -> None:
+    dims = {
+        "batch_size": [1, 3],
+        "weight_dtype": ["bf16", "int4"],
+        "bandwidth_gb_s": [500.0, 900.0],
+    }
+    grid = sweep.grid(hardware=["a100-40gb-sxm", "h100-sxm"], **dims)
+    assert grid.rows == 16
+    columns: dict[str, Any] = {k: grid[k] for k in ("hardware", *dims)}
+    rows = sweep.rows(**columns)
+    for name in rows:
+        assert numpy.array_equal(grid[name], rows[name]), name
+    pieces = list(sweep.grid_chunks(hardware=["a100-40gb-sxm", "h100-sxm"], **dims))
+    assert sum(p.rows for p in pieces) == 16
+    assert numpy.array_equal(numpy.concatenate([p["time_ms"] for p in pieces]), grid["time_ms"])
+
+
+def test_the_last_batch_may_be_smaller_and_swept_batches_are_full() -> None:
+    found = sweep.rows(batch_size=[4, 4], num_pages=[10, 8])
+    assert found["decode_matmul_flops"][0] == found["decode_matmul_flops"][1] * 10 // 8
+    one, eight = sweep.grid(batch_size=[1, 8])["matmul_flops"].tolist()
+    assert eight == 8 * one
+
+
+def test_a_format_that_a_gpu_lacks_has_no_time() -> None:
+    found = sweep.grid(hardware=["t4", "h100-sxm"], activation_dtype=["fp8"])
+    assert numpy.isnan(found["time_ms"]).tolist() == [True, False]
+    assert len(set(found["matmul_flops"].tolist())) == 1
+
+
+def test_a_peak_of_ones_own_scales_every_format() -> None:
+    slow, fast = sweep.grid(hardware="h100-sxm", tensor_tflops=[100.0, 200.0])[
+        "vision_floor_time_ms"
+    ]
+    assert slow == pytest.approx(2 * fast)
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**6), st.integers(0, 10**9))
+def test_a_program_computes_what_python_computes(a: int, b: int, c: int) -> None:
+    x, y, z = Symbol("x"), Symbol("y"), Symbol("z")
+    formulas: dict[str, Callable[[Any, Any, Any], Any]] = {
+        "sum": lambda x, y, z: x + y * z - 3 * x**2,
+        "quotients": lambda x, y, z: ceil_div(x, y) + exact_div(6 * z, 3),
+        "largest": lambda x, y, z: maximum(maximum(x, y), z),
+    }
+    program = Program({name: f(x, y, z) for name, f in formulas.items()})
+    columns = {"x": numpy.array([a, 1]), "y": b, "z": numpy.array([c, 2])}
+    found = program.run(columns, 2)
+    for name, f in formulas.items():
+        assert found[name].tolist() == [f(a, b, c), f(1, b, 2)]
+
+
+def test_what_needs_more_than_64_bits_is_refused() -> None:
+    x = Symbol("x")
+    program = Program({"large": exact_div(x * x, x)})
+    assert program.run({"x": numpy.array([2**31])}, 1)["large"] == 2**31
+    with pytest.raises(OverflowError, match="64 bits"):
+        program.run({"x": numpy.array([1, 2**32])}, 2)
+    with pytest.raises(OverflowError, match="64 bits"):
+        sweep.rows(max_new_tokens=10**6, batch_size=10**6)
+
+
+lines = st.tuples(*(st.floats(0, 1e6) for _ in range(3)))
+
+
+@given(lines, lines, st.integers(1, 3000))
+def test_sums_of_maxima_are_the_scalar_ones(
+    first: tuple[float, float, float], last: tuple[float, float, float], steps: int
+) -> None:
+    if steps == 1:
+        last = first
+    expected = sum(scalar_series(first, last, steps))
+    found = series_of_maximum(*first, *last, numpy.array([steps]))
+    assert found[0] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "message"),
+    [
+        ({"batchsize": [1]}, "no dimension"),
+        ({"batch_size": [0, 1]}, "1 to"),
+        ({"batch_size": [1.5]}, "integers"),
+        ({"image_size": [650]}, "multiples of 64"),
+        ({"kv_dtype": ["fp4"]}, "'fp4'"),
+        ({"memory_gb": [-1.0]}, "above 0"),
+        ({"batch_size": [1, 2], "text_tokens": [1, 2, 3]}, "2 values"),
+    ],
+)
+def test_bad_dimensions_are_named(dimensions: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        sweep.rows(**dimensions)
+
+
+def test_the_command_writes_a_row_for_each_scenario(tmp_path: Path) -> None:
+    spec, out = tmp_path / "spec.yaml", tmp_path / "out.csv"
+    spec.write_text(
+        "workload: dsocr-a4-gundam\nsweep:\n  hardware: [t4, h100-sxm]\n"
+        "  batch_size: {start: 2, stop: 6, step: 2}\n  kv_dtype: [bf16, fp8]\n"
+    )
+    ran = CliRunner().invoke(main, ["sweep", str(spec), "--output", str(out)])
+    assert ran.exit_code == 0, ran.output
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12
+    assert {r["batch_size"] for r in rows} == {"2", "4", "6"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "spec.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sweep: {batch_size: []}\n", "an empty list"),
+        ("sweep: {batch_size: {start: 3, stop: 1}}\n", "start"),
+        ("sweep: {nothing: [1]}\n", "no dimension"),
+        ("sweep: {batch_size: {start: 1, stop: 1000000}, text_tokens: {start: 0, stop: 100000}}\n",
+         "at most 1,000,000,000"),
+    ],
+)  # fmt: skip
+def test_a_bad_file_is_one_message(tmp_path: Path, text: str, message: str) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(text)
+    ran = CliRunner().invoke(main, ["sweep", str(spec), "--output", str(tmp_path / "o.csv")])
+    assert ran.exit_code == 2
+    assert message in ran.output.replace("\n", " ")
+    assert not (tmp_path / "o.csv").exists()
