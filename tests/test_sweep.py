@@ -95,7 +95,7 @@ def stages(analysis: Analysis) -> dict[str, dict[str, int]]:
 
 
 def test_a_grid_is_its_rows() -> None:
-    dims = {
+    dims: Any = {
         "batch_size": [1, 3],
         "weight_dtype": ["bf16", "int4"],
         "bandwidth_gb_s": [500.0, 900.0],

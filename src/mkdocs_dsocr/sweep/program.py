@@ -213,13 +213,26 @@ def series_of_maximum(
 ) -> Any:
     """Return the sum over equally spaced steps of the largest of three, each in a straight line.
 
-    The largest of straight lines is convex: it changes hands at most twice, at
-    steps where two of them cross. Between these the sum is an arithmetic series.
+    Where the same one is largest at both ends it is so between them, and the
+    sum is an arithmetic series.
     """
-    first = np.broadcast_arrays(tensor, cuda, memory)
-    last = np.broadcast_arrays(last_tensor, last_cuda, last_memory)
-    gaps = np.maximum(steps - 1, 1)
-    slopes = [(b - a) / gaps for a, b in zip(first, last, strict=True)]
+    first = np.maximum(np.maximum(tensor, cuda), memory)
+    last = np.maximum(np.maximum(last_tensor, last_cuda), last_memory)
+    same = (tensor == first) & (last_tensor == last)
+    same |= (cuda == first) & (last_cuda == last)
+    same |= (memory == first) & (last_memory == last)
+    total = np.atleast_1d(steps * (first + last) / 2)
+    if not np.all(same):
+        lines = (tensor, cuda, memory, last_tensor, last_cuda, last_memory, steps)
+        other = np.flatnonzero(~np.broadcast_to(same, total.shape))
+        total[other] = _crossing(*(np.broadcast_to(x, total.shape)[other] for x in lines))
+    return total
+
+
+def _crossing(*lines: Any) -> Any:
+    """Return the sum where the largest changes: at most twice, where two lines cross."""
+    first, last, steps = lines[:3], lines[3:6], lines[6]
+    slopes = [(b - a) / np.maximum(steps - 1, 1) for a, b in zip(first, last, strict=True)]
     cuts = []
     for i, j in ((0, 1), (0, 2), (1, 2)):
         slope = slopes[i] - slopes[j]
@@ -229,10 +242,9 @@ def series_of_maximum(
     borders = np.sort(np.broadcast_arrays(0, *cuts, steps), axis=0)
     total: Any = 0.0
     for start, end in itertools.pairwise(borders):
-        count = end - start
         ends = (
             np.maximum.reduce([a + s * step for a, s in zip(first, slopes, strict=True)])
             for step in (start, np.maximum(end - 1, start))
         )
-        total = total + count * sum(ends) / 2
+        total = total + (end - start) * sum(ends) / 2
     return total
