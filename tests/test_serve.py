@@ -59,11 +59,11 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
         ) as server,
     ):
         try:
-            page = f"http://127.0.0.1:{port}/dsocr/workload/"
+            site = f"http://127.0.0.1:{port}/"
 
-            def shows(words: str) -> bool:
+            def shows(words: str, page: str = "dsocr/workload/") -> bool:
                 try:
-                    with urllib.request.urlopen(page, timeout=5) as response:
+                    with urllib.request.urlopen(site + page, timeout=5) as response:
                         text = re.sub(r"<[^>]+>", " ", response.read().decode())
                         return words in " ".join(text.split())
                 except OSError:
@@ -78,11 +78,18 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
             # A broken file is said and survived; mending it heals.
             (tmp_path / "loads/mine.yaml").write_text(WORKLOAD.format(new=0))
             wait_for(lambda: "max_new_tokens: found 0" in log.read_text())
+            wait_for(lambda: shows("max_new_tokens: found 0", "dsocr/"))
             (tmp_path / "loads/mine.yaml").write_text(WORKLOAD.format(new=7) + "num_pages: 4\n")
             wait_for(lambda: shows("Pages 4"))
             time.sleep(2)
-            assert builds() == 3
+            assert builds() == 4
             assert log.read_text().count("counting every pass") == 1
+            # An ordinary page costs no analysis.
+            (tmp_path / "docs/index.md").write_text("# Home\n\nEdited.\n")
+            wait_for(lambda: shows("Edited.", ""))
+            assert shows("Pages 4")
+            assert builds() == 5
+            assert log.read_text().count("analysing") == 3
         finally:
             server.terminate()
     assert "Traceback" not in log.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from mkdocs.config import config_options as c
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority, get_plugin_logger
-from mkdocs.structure.files import Files
+from mkdocs.structure.files import File, Files, file_sort_key
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from mkdocs.utils.templates import TemplateContext
@@ -21,8 +22,9 @@ from mkdocs_gen_files.editor import FilesEditor
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.cache import default_cache
 from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
-from mkdocs_dsocr.site.pages import Site, nav
+from mkdocs_dsocr.site.pages import error_pages, nav
 from mkdocs_dsocr.static import Static, cache_key, static_analysis, timed
 
 log = get_plugin_logger("dsocr")
@@ -44,6 +46,41 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     trust_remote_code = c.Type(bool, default=False)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """Files that were written for a site, and where they go.
+
+    Attributes
+    ----------
+    state
+        What they depend on.
+    folder
+        Where they lie.
+    places
+        Path within the folder, and within the site's sources.
+    nav
+        Navigation entries.
+    """
+
+    state: tuple[Any, ...]
+    folder: str
+    places: tuple[tuple[str, str], ...]
+    nav: list[Any]
+
+    def added_to(self, files: Files, config: MkDocsConfig) -> Files:
+        """Return the files of the site with these among them."""
+        mine = {}
+        for source, uri in self.places:
+            file = File(source, self.folder, config.site_dir, config.use_directory_urls)
+            file.generated_by = "dsocr"
+            file.edit_uri = None
+            if source != uri:
+                file.dest_uri = uri
+            mine[source] = file
+        others = [file for file in files if file.src_uri not in mine]
+        return Files(sorted([*others, *mine.values()], key=file_sort_key))
+
+
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     """Adds the analytic model of DeepSeek-OCR to a site."""
 
@@ -51,9 +88,16 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._static: dict[str, Static] = {}
         self._folder: str | None = None
         self._blocks: dict[str, list[str]] = {}
+        self._is_serving = False
+        self._made: _Made | None = None
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
-        """Keep this object, and with it the trace, over the rebuilds of a server."""
+        """Keep this object, and with it the trace and the pages, over the rebuilds of a server."""
+        self._is_serving = command == "serve"
+
+    def on_shutdown(self) -> None:
+        """Remove what was kept."""
+        self._clean()
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         """Check the options, watch the input files, add the style sheet."""
@@ -68,7 +112,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         try:
             config.watch.extend(str(f) for f in self._settings(config).files())
         except InputError as error:
-            raise PluginError(f"dsocr: {error}") from error
+            if not self._is_serving:
+                raise PluginError(f"dsocr: {error}") from error
         config.extra_css.insert(0, f"{path}/assets/dsocr.css")
         return config
 
@@ -80,16 +125,32 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             _replace_placeholder(config, path, None)
             return files
         try:
-            result = self._result(config)
+            state = self._state(config)
+            if self._made is None or self._made.state != state:
+                self._made = self._make(files, config, path, state)
         except InputError as error:
-            raise PluginError(f"dsocr: {error}") from error
+            if not self._is_serving:
+                raise PluginError(f"dsocr: {error}") from error
+            log.error("%s", error)
+            self._made = self._write(
+                files, config, path, error_pages(str(error)), {}, nav=["index.md"]
+            )
+        self._fill_nav(config, path, self._made.nav)
+        return self._made.added_to(files, config)
+
+    def _state(self, config: MkDocsConfig) -> tuple[Any, ...]:
+        """Return what the pages depend on: as long as it stays, they do."""
+        settings = self._settings(config)
+        return (settings, config.use_directory_urls, stamps(settings.files()))
+
+    def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> _Made:
+        result = self._result(config)
         self._report_failures(result, config)
         style = "directory" if config.use_directory_urls else "html"
         with timed(log.info, "writing pages and artifacts"):
             site, pages, others = pipeline.site_files(result, style)  # type: ignore[arg-type]
-            files = self._add(files, config, path, pages, others)
-        self._fill_nav(config, path, site)
-        return files
+            made = self._write(files, config, path, pages, others, nav=nav(site))
+        return dataclasses.replace(made, state=state)
 
     def on_page_markdown(
         self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files
@@ -126,7 +187,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     """Spare a search plugin the raw HTML too."""
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
-        self._clean()
+        if not self._is_serving:
+            self._clean()
 
     def on_build_error(self, *, error: Exception) -> None:
         self._clean()
@@ -166,19 +228,22 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         if result.failures and config.strict:
             raise PluginError(f"dsocr: {'; '.join(result.failures)}")
 
-    def _add(
+    def _write(
         self,
         files: Files,
         config: MkDocsConfig,
         path: str,
         pages: dict[str, str],
         others: dict[str, bytes],
-    ) -> Files:
+        *,
+        nav: list[Any],
+    ) -> _Made:
         """Write everything through one editor; an author's own file of the same name wins."""
         self._clean()
         self._folder = tempfile.mkdtemp(prefix="dsocr_")
         taken = {file.src_uri for file in files}
         self._blocks = {f"{path}/{name}": [] for name in pages if f"{path}/{name}" not in taken}
+        places: list[tuple[str, str]] = []
         with FilesEditor(files, config, self._folder) as editor:
             for name, content in {**{k: v.encode() for k, v in pages.items()}, **others}.items():
                 uri = f"{path}/{name}"
@@ -186,22 +251,17 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                     log.info("%s is the author's own and stays", uri)
                     continue
                 # A Markdown artifact is a file to download: MkDocs must not take it for a page.
-                artifact = uri.endswith(".md") and name in others
-                source = f"{uri}.txt" if artifact else uri
+                source = f"{uri}.txt" if uri.endswith(".md") and name in others else uri
                 with editor.open(source, "wb") as out:
                     out.write(content)
-                file = editor.files.src_uris[source]
-                file.edit_uri = None
-                if artifact:
-                    file.dest_uri = uri
-            extended: Files = editor.files
-        return extended
+                places.append((source, uri))
+        return _Made((), self._folder, tuple(places), nav)
 
-    def _fill_nav(self, config: MkDocsConfig, path: str, site: Site) -> None:
+    def _fill_nav(self, config: MkDocsConfig, path: str, pages: list[Any]) -> None:
         """Put the pages where the navigation asks for them; say so where it does not."""
         if config.nav is None:
             return
-        entries = _prefixed(nav(site), path)
+        entries = _prefixed(pages, path)
         if not _replace_placeholder(config, path, entries) and f"{path}/" not in str(config.nav):
             log.warning(
                 "the nav in mkdocs.yml does not name these pages; add the line\n"
@@ -211,7 +271,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def _clean(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+            self._folder = self._made = None
 
 
 def _prefixed(entries: list[Any], path: str) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,6 +26,18 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+
+def stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
+    """Return path, time and size of files, those in folders included: an edit changes them."""
+    found = []
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            status = file.stat() if file.exists() else None
+            if status is None or not file.is_dir():
+                changed = (status.st_mtime_ns, status.st_size) if status else (0, -1)
+                found.append((str(file), *changed))
+    return tuple(found)
 
 
 def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 OPENING: Final = '<div class="dsocr">'
@@ -44,6 +45,7 @@ def as_words(content: str, blocks: Sequence[str]) -> str:
     return content
 
 
+@lru_cache(maxsize=4096)
 def words(block: str) -> str:
     """Return the words of HTML, each once, without numbers and formulas."""
     text = html.unescape(_HIDDEN.sub(" ", block))

@@ -255,6 +255,12 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
     return pages
 
 
+def error_pages(message: str) -> dict[str, str]:
+    """Return the page that says why there are none, while a server runs."""
+    template = _environment().get_template("error.md.j2")
+    return {"index.md": template.render(title=TITLES["index"], message=message)}
+
+
 def assets() -> dict[str, bytes]:
     """Return the content of each static file that the pages use, by name."""
     folder = package_resources.files("mkdocs_dsocr.site") / "assets"
