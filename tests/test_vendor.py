@@ -114,6 +114,7 @@ def test_a_wrong_width_in_the_code_is_found(folder: Path, tmp_path: Path) -> Non
     code.write_text(code.read_text().replace(right, "DeepseekV2MLP(config.hidden_size, width)"))
     ran = CliRunner().invoke(main, [*STATIC, f"{other}/", "--output", str(tmp_path / "out")])
     assert ran.exit_code == 1, ran.output
+    assert "chatty" not in ran.output
     assert "the checkpoint's own DeepseekV2MLP" in ran.output
 
 

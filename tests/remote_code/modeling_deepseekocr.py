@@ -210,6 +210,7 @@ class DeepseekOCRModel(PreTrainedModel):
         images_spatial_crop,
     ):
         x = self.embed_tokens(input_ids)
+        print("as chatty as the public code")
         if input_ids.shape[1] != 1 and torch.sum(images[0][1]).item() != 0:
             for index, ((patches, whole), crop) in enumerate(
                 zip(images, images_spatial_crop, strict=True)

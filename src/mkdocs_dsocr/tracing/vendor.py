@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -193,10 +194,10 @@ def _transformers() -> Any:
 def _told(folder: Path) -> Iterator[None]:
     """Turn what goes wrong in code that is not ours into one message.
 
-    What it warns of concerns its author, not the reader of a build.
+    What it prints and warns of concerns its author, not the reader of a build.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
             warnings.simplefilter("ignore")
             yield
     except InputError:
