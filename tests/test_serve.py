@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+import mkdocs_dsocr
+from mkdocs_dsocr import resources
 from tests.conftest import TINY_CONFIG
 
 WORKLOAD = """profile_id: mine
@@ -45,6 +49,9 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
+    # A copy of the package, which the test may edit.
+    shutil.copytree(Path(mkdocs_dsocr.__file__).parent, tmp_path / "code/mkdocs_dsocr")
+    shutil.copytree(resources.data_dir(), tmp_path / "code/mkdocs_dsocr/data", dirs_exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -54,6 +61,7 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
         subprocess.Popen(
             [sys.executable, "-m", "mkdocs", "serve", "-a", f"127.0.0.1:{port}"],
             cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "code")},
             stdout=out,
             stderr=subprocess.STDOUT,
         ) as server,
@@ -90,6 +98,19 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
             assert shows("Pages 4")
             assert builds() == 5
             assert log.read_text().count("analysing") == 3
+            # An edited layer is seen, by a process of its own.
+            layer = tmp_path / "code/mkdocs_dsocr/layers/builtin/activations.py"
+            text = layer.read_text()
+            assert "class SiLU" in text
+            before, name, after = text.partition("class SiLU")
+            layer.write_text(before + name + after.replace('"""', '"""Edited words. ', 1))
+            wait_for(lambda: "in a process of its own" in log.read_text())
+            wait_for(lambda: shows("Edited words.", "dsocr/layers/SiLU/"))
+            assert builds() == 6
+            layer.write_text("this is no Python\n")
+            wait_for(lambda: shows("SyntaxError", "dsocr/"))
+            layer.write_text(text)
+            wait_for(lambda: shows("Pages 4"))
         finally:
             server.terminate()
     assert "Traceback" not in log.read_text()

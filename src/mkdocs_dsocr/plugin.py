@@ -20,7 +20,8 @@ from mkdocs.utils.templates import TemplateContext
 from mkdocs_gen_files.editor import FilesEditor
 
 from mkdocs_dsocr import pipeline
-from mkdocs_dsocr.cache import default_cache
+from mkdocs_dsocr.cache import default_cache, source_digest
+from mkdocs_dsocr.fresh import pages_of
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
@@ -30,6 +31,7 @@ from mkdocs_dsocr.static import Static, cache_key, static_analysis, timed
 log = get_plugin_logger("dsocr")
 
 NAV_TITLE = "Analytic model"
+PACKAGE = Path(__file__).parent
 
 
 class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
@@ -90,10 +92,12 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._blocks: dict[str, list[str]] = {}
         self._is_serving = False
         self._made: _Made | None = None
+        self._code = ""
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Keep this object, and with it the trace and the pages, over the rebuilds of a server."""
         self._is_serving = command == "serve"
+        self._code = source_digest([PACKAGE])
 
     def on_shutdown(self) -> None:
         """Remove what was kept."""
@@ -109,6 +113,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 f"dsocr: mkdocs.yml: path: found {self.config.path!r}; "
                 "allowed: a folder within the site, such as 'dsocr'"
             )
+        if self._is_serving:
+            config.watch.append(str(PACKAGE))
         try:
             config.watch.extend(str(f) for f in self._settings(config).files())
         except InputError as error:
@@ -141,12 +147,22 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def _state(self, config: MkDocsConfig) -> tuple[Any, ...]:
         """Return what the pages depend on: as long as it stays, they do."""
         settings = self._settings(config)
-        return (settings, config.use_directory_urls, stamps(settings.files()))
+        code = [PACKAGE] if self._is_serving else []
+        return (settings, config.use_directory_urls, stamps([*settings.files(), *code]))
 
     def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> _Made:
+        style = "directory" if config.use_directory_urls else "html"
+        if self._is_serving and source_digest([PACKAGE]) != self._code:
+            with timed(log.info, "making the pages with edited code, in a process of its own"):
+                fresh = pages_of(
+                    self._settings(config), style, uses_cache=self.config.cache, log=log.info
+                )
+            for failure in fresh.failures:
+                log.warning(failure)
+            made = self._write(files, config, path, fresh.pages, fresh.others, nav=fresh.nav)
+            return dataclasses.replace(made, state=state)
         result = self._result(config)
         self._report_failures(result, config)
-        style = "directory" if config.use_directory_urls else "html"
         with timed(log.info, "writing pages and artifacts"):
             site, pages, others = pipeline.site_files(result, style)  # type: ignore[arg-type]
             made = self._write(files, config, path, pages, others, nav=nav(site))

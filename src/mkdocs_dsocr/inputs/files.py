@@ -32,11 +32,11 @@ def stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
     """Return path, time and size of files, those in folders included: an edit changes them."""
     found = []
     for path in paths:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        inside = (f for f in path.rglob("*") if f.is_file() and f.suffix != ".pyc")
+        for file in sorted(inside) if path.is_dir() else [path]:
             status = file.stat() if file.exists() else None
-            if status is None or not file.is_dir():
-                changed = (status.st_mtime_ns, status.st_size) if status else (0, -1)
-                found.append((str(file), *changed))
+            changed = (status.st_mtime_ns, status.st_size) if status else (0, -1)
+            found.append((str(file), *changed))
     return tuple(found)
 
 

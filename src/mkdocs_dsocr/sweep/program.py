@@ -14,7 +14,8 @@ from mkdocs_dsocr.quantities import Apply, Expr, Number, Quantity, Symbol
 Array = np.ndarray
 BLOCK: Final = 6144
 """Rows that are computed at once: their columns fit a core's cache."""
-LARGEST: Final = 2**63 - 1
+LARGEST: Final = 2**59
+"""What an integer may come to, so that sixteen of them still add up in 64 bits."""
 _INTEGERS: Final = {
     "add": "{0} + {1}",
     "sub": "{0} - {1}",
