@@ -89,7 +89,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         self._static: dict[str, Static] = {}
         self._folder: str | None = None
-        self._blocks: dict[str, list[str]] = {}
+        self._blocks: dict[str, tuple[str, ...]] = {}
         self._is_serving = False
         self._made: _Made | None = None
         self._code = ""
@@ -179,7 +179,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
 
     def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
         """Put the raw HTML back."""
-        return put_back(html, self._blocks.get(page.file.src_uri, []))
+        return put_back(html, self._blocks.get(page.file.src_uri, ()))
 
     @event_priority(100)
     def _before_search(
@@ -258,7 +258,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._clean()
         self._folder = tempfile.mkdtemp(prefix="dsocr_")
         taken = {file.src_uri for file in files}
-        self._blocks = {f"{path}/{name}": [] for name in pages if f"{path}/{name}" not in taken}
+        self._blocks = {f"{path}/{name}": () for name in pages if f"{path}/{name}" not in taken}
         places: list[tuple[str, str]] = []
         with FilesEditor(files, config, self._folder) as editor:
             for name, content in {**{k: v.encode() for k, v in pages.items()}, **others}.items():

@@ -20,7 +20,8 @@ _HIDDEN: Final = re.compile(r"<(math|style)\b.*?</\1>|<[^>]*>", re.DOTALL)
 _WORD: Final = re.compile(r"[^\W\d][\w.-]+")
 
 
-def taken_out(markdown: str) -> tuple[str, list[str]]:
+@lru_cache(maxsize=256)
+def taken_out(markdown: str) -> tuple[str, tuple[str, ...]]:
     """Return a page with an empty element for each of its raw blocks, and the blocks."""
     parts: list[str] = []
     blocks: list[str] = []
@@ -30,7 +31,7 @@ def taken_out(markdown: str) -> tuple[str, list[str]]:
         parts += [markdown[position : start + 1], f'<div id="dsocr-block-{len(blocks)}"></div>']
         blocks.append(markdown[start + 1 : end])
         position = end
-    return "".join((*parts, markdown[position:])), blocks
+    return "".join((*parts, markdown[position:])), tuple(blocks)
 
 
 def put_back(content: str, blocks: Sequence[str]) -> str:
