@@ -227,6 +227,10 @@ def test_where_the_revision_is_known(folder: Path) -> None:
     assert load_model_config(f"{folder}/").revision == COMMIT
     (git / "HEAD").write_text("ref: refs/../../../secret\n")
     assert load_model_config(f"{folder}/").revision is None
+    noted = folder / ".cache/huggingface/download/config.json.metadata"
+    noted.parent.mkdir(parents=True)
+    noted.write_text(f"{COMMIT}\n0a1b\n1.5\n")
+    assert load_model_config(f"{folder}/").revision == COMMIT
     stated = {**json.loads(TINY_CONFIG), "_commit_hash": COMMIT[::-1]}
     (folder / "config.json").write_text(json.dumps(stated))
     assert load_model_config(f"{folder}/").revision == COMMIT[::-1]

@@ -151,7 +151,8 @@ def revision(config_path: Path, content: dict[str, Any]) -> str | None:
     """Return the commit of a checkpoint folder, where it can be known.
 
     The name of a snapshot in a cache of the hub, else the ``_commit_hash`` of its
-    config, else the commit that a clone's ``.git`` has checked out.
+    config, else what the hub's client noted beside a download into the folder, else
+    the commit that a clone's ``.git`` has checked out.
     """
     folder = config_path.absolute().parent
     if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name):
@@ -159,7 +160,8 @@ def revision(config_path: Path, content: dict[str, Any]) -> str | None:
     stated = content.get("_commit_hash")
     if isinstance(stated, str) and _COMMIT.fullmatch(stated):
         return stated
-    return _checked_out(folder / ".git")
+    noted = _line(folder / ".cache/huggingface/download/config.json.metadata").partition("\n")[0]
+    return noted if _COMMIT.fullmatch(noted) else _checked_out(folder / ".git")
 
 
 def _checked_out(git: Path) -> str | None:
