@@ -160,7 +160,9 @@ class Program:
             low, high = _range(step.operator, [ranges[a] for a in step.arguments])
             ranges[step.name] = low, high
             if step.name not in self._floats and not -LARGEST <= low <= high <= LARGEST:
-                raise OverflowError(f"an integer of up to {max(high, -low):.3g} needs over 64 bits")
+                raise OverflowError(
+                    f"an integer of up to {max(high, -low):.3g}: sums of such may need over 64 bits"
+                )
 
 
 def _number(literal: str) -> int | float:

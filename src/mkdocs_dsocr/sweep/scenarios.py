@@ -330,7 +330,7 @@ def _image_tokens(dims: Columns, has_tiles: Array) -> Array:
 
 def _times(calls: Any, amount: Array) -> Array:
     if int(np.max(calls, initial=0)) * int(amount.max(initial=0)) > LARGEST:
-        raise OverflowError("an integer of a whole workload needs over 64 bits")
+        raise OverflowError("an integer of a whole workload: sums of such may need over 64 bits")
     product: Array = calls * amount
     return product
 
