@@ -97,6 +97,25 @@ def test_operators_that_differ_are_the_whole_difference(result: pipeline.Result)
 
 
 @vendor_only
+def test_operators_are_compared_whatever_the_workload_asks_for(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The checkpoint's code runs without autocast and with all logits; so does the reference."""
+    workload = tmp_path / "other.yaml"
+    workload.write_text(
+        "profile_id: other\nbase_size: 512\nimage_size: 512\ncrop_mode: false\ntext_tokens: 3\n"
+        "max_new_tokens: 2\nprecision_mode: autocast\nlogits_positions: last\n"
+    )
+    analyses = pipeline.analyse(settings(folder, str(workload)))
+    found = pipeline.complete(
+        analyses, trace_model(analyses, "meta", lambda _: None, trust=True)
+    ).vendor
+    assert found is not None
+    assert found.failures == []
+    assert found.attention_is_eager
+
+
+@vendor_only
 def test_a_decode_step_waits_once_a_moe_layer(static: Static) -> None:
     assert static.vendor is not None
     waits = {r.shape.pass_id: r.synchronisations for r in static.vendor.passes}

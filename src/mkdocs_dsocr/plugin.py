@@ -97,7 +97,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Keep this object, and with it the trace and the pages, over the rebuilds of a server."""
         self._is_serving = command == "serve"
-        self._code = source_digest([PACKAGE])
+        self._code = source_digest([PACKAGE]) if self._is_serving else ""
 
     def on_shutdown(self) -> None:
         """Remove what was kept."""
@@ -131,7 +131,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             _replace_placeholder(config, path, None)
             return files
         try:
-            state = self._state(config)
+            state = self._state(files, config, path)
             if self._made is None or self._made.state != state:
                 self._made = self._make(files, config, path, state)
         except InputError as error:
@@ -144,11 +144,12 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._fill_nav(config, path, self._made.nav)
         return self._made.added_to(files, config)
 
-    def _state(self, config: MkDocsConfig) -> tuple[Any, ...]:
+    def _state(self, files: Files, config: MkDocsConfig, path: str) -> tuple[Any, ...]:
         """Return what the pages depend on: as long as it stays, they do."""
         settings = self._settings(config)
         code = [PACKAGE] if self._is_serving else []
-        return (settings, config.use_directory_urls, stamps([*settings.files(), *code]))
+        authors = frozenset(f.src_uri for f in files if f.src_uri.startswith(f"{path}/"))
+        return (settings, config.use_directory_urls, authors, stamps([*settings.files(), *code]))
 
     def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> _Made:
         style = "directory" if config.use_directory_urls else "html"

@@ -135,7 +135,11 @@ def trace_model(analyses: Analyses, device: str, log: Log, *, trust: bool = Fals
     with timed(log, "building the reference model"):
         analyzer = tracing.DeepseekOCRStaticAnalyzer(main.config, where.name, detailed=trust)
     with timed(log, "counting every pass"):
-        trace = analyzer.trace(distinct_shapes(analyses))
+        shapes = distinct_shapes(analyses)
+        if trust:
+            # Operators are compared on what the checkpoint's code is run on.
+            shapes = tuple(dict.fromkeys((*shapes, *distinct_shapes(vendor_runs(analyses)))))
+        trace = analyzer.trace(shapes)
     with timed(log, "running torchinfo"):
         artifacts = tracing.torchinfo_artifacts(analyzer.session, main.plan)
     artifacts["trace.json"] = trace.to_json()
@@ -156,7 +160,7 @@ def trace_vendor(analyses: Analyses, log: Log) -> Trace:
 
     config = analyses[0][0].config
     remote_code(config.path)
-    runs = tuple((as_vendor_runs(row[0]),) for row in analyses)
+    runs = vendor_runs(analyses)
     views = {}
     for (analysis,) in runs:
         shapes = {s.pass_id: s for s in analysis.plan.shapes}
@@ -168,6 +172,11 @@ def trace_vendor(analyses: Analyses, log: Log) -> Trace:
     analyzer = DeepseekOCRStaticAnalyzer(config, replays=False, detailed=True, session=session)
     with timed(log, "counting every pass of the checkpoint's own modules"):
         return analyzer.trace(distinct_shapes(runs))
+
+
+def vendor_runs(analyses: Analyses) -> Analyses:
+    """Return an analysis of each workload as the checkpoint's code runs it."""
+    return tuple((as_vendor_runs(row[0]),) for row in analyses)
 
 
 def distinct_shapes(analyses: Analyses) -> tuple[PassShape, ...]:

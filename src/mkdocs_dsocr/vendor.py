@@ -140,7 +140,10 @@ def _names(reference: Trace, vendor: Trace) -> dict[str, str]:
 def _differences(
     reference: Trace, vendor: Trace, names: dict[str, str]
 ) -> Iterator[OperatorDifference]:
-    shapes = {p.shape for p in vendor.passes} & {p.shape for p in reference.passes}
+    shapes = {p.shape for p in vendor.passes}
+    lacking = shapes - {p.shape for p in reference.passes}
+    if lacking:
+        raise LookupError(f"the reference's trace has no pass {lacking.pop()}")
     ours, theirs = (_work(t, names, shapes) for t in (reference, vendor))
     for key in sorted(ours.keys() | theirs.keys()):
         (our_calls, our_bytes), (their_calls, their_bytes) = ours[key], theirs[key]

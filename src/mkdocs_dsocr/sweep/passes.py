@@ -82,21 +82,15 @@ class Kind:
         A shape of integers that makes the choices.
     eager
         Whether every operation is a kernel of its own.
-    formats
-        Whether formats are columns; the checkpoint's own where not.
     """
 
     like: PassShape
     eager: bool = False
-    formats: bool = True
 
     @property
     def precision(self) -> Precision:
-        plain = Precision(autocast=self.like.autocast, eager=self.eager)
-        if not self.formats:
-            return plain
         weight, activation, kv = (_SymbolicFormat(n, 16) for n in ("weight", "activation", "kv"))
-        return _SymbolicPrecision(weight, activation, kv, plain.autocast, plain.eager)
+        return _SymbolicPrecision(weight, activation, kv, self.like.autocast, self.eager)
 
 
 def _shape(like: PassShape, kv_len: str = "kv_len") -> PassShape:

@@ -339,9 +339,7 @@ class _Memory:
     """What is in memory in the stage that needs most."""
 
     def __init__(self, config: ModelConfig, dims: Columns, rows: int) -> None:
-        kinds = tuple(
-            _KINDS_OF_WEIGHTS.setdefault((config, p), Kind(p)) for p in _weight_passes(config)
-        )
+        kinds = tuple(Kind(shape) for shape in _weight_passes(config))
         formats = _formats(dims, np.arange(rows))
         self.weights = weights_program(config, kinds).run(formats, rows)["weight_bytes"]
         batch = np.minimum(dims["batch_size"], dims["num_pages"])
@@ -371,9 +369,6 @@ class _Memory:
             "activation_bytes": self.activations,
             "footprint_bytes": self.footprint,
         }
-
-
-_KINDS_OF_WEIGHTS: dict[tuple[Any, ...], Kind] = {}
 
 
 def _weight_passes(config: ModelConfig) -> tuple[PassShape, ...]:
