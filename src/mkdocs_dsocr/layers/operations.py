@@ -194,6 +194,11 @@ class Operation:
         return whole(total(p.padded_flops(FORMATS[self.rate].bits) for p in self.products))
 
     @property
+    def on_tensor_cores(self) -> bool:
+        """Whether it has products that run there."""
+        return bool(self.products) and self.unit == "tensor"
+
+    @property
     def tensor_core_flops(self) -> Quantity:
         return self.matmul_flops if self.unit == "tensor" else 0
 
@@ -246,9 +251,9 @@ class Kernel:
         return next((f for f in families if f != "copy"), families[0])
 
     @property
-    def rate(self) -> str:
-        """Format at whose peak its products run on tensor cores."""
-        return next((o.rate for o in self.operations if o.products), "bf16")
+    def rate(self) -> str | None:
+        """Format at whose peak its products run on tensor cores; None where none do."""
+        return next((o.rate for o in self.operations if o.on_tensor_cores), None)
 
     @property
     def tensor_core_flops(self) -> Quantity:

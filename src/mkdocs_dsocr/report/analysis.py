@@ -7,14 +7,15 @@ from functools import cached_property
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.inputs.measurement import Measurement
-from mkdocs_dsocr.models import STAGES, Plan, Routing, build, plan
+from mkdocs_dsocr.models import Plan, Routing
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.build import build_report, build_summary
+from mkdocs_dsocr.report.demand import Demand, demand
 from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
 from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
-from mkdocs_dsocr.report.memory import Array, StageMemory, footprints, stage_memory
+from mkdocs_dsocr.report.memory import Array, StageMemory, fitting
 from mkdocs_dsocr.report.serving import serving
-from mkdocs_dsocr.report.tally import Node, merged, tally
+from mkdocs_dsocr.report.tally import Node
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +45,20 @@ class Analysis:
     routing: Routing | None = None
 
     @cached_property
+    def demand(self) -> Demand:
+        """What the workload asks of any GPU; analyses of the same workload share it."""
+        if self.routing is not None:
+            return Demand(self.config, self.workload, self.source, self.routing)
+        return demand(self.config, self.workload, self.source)
+
+    @property
     def plan(self) -> Plan:
-        return plan(self.config, self.workload, self.source)
+        return self.demand.plan
 
     @cached_property
     def nodes(self) -> dict[str, Node]:
         """Every node of the layer tree, by ``module_id``, parents first."""
-        return tally(build(self.config, self.plan, self.routing), self.hardware)
+        return self.demand.nodes_on(self.hardware)
 
     @cached_property
     def root(self) -> Node:
@@ -69,12 +77,8 @@ class Analysis:
     def stage_times(self) -> dict[str, StageTime]:
         """Estimate and floor of each stage."""
         return {
-            stage: stage_time(
-                merged(n.own for n in self.nodes.values() if n.stage == stage),
-                self.hardware,
-                replays(self.plan, stage),
-            )
-            for stage in STAGES
+            stage: stage_time(work.on(self.hardware), self.hardware, replays(self.plan, stage))
+            for stage, work in self.demand.stages.items()
         }
 
     @cached_property
@@ -89,7 +93,7 @@ class Analysis:
 
     @cached_property
     def latency(self) -> schema.Latency:
-        return latency(self.config, self.plan, self.hardware, self.stage_times)
+        return latency(self.demand, self.hardware, self.stage_times)
 
     @cached_property
     def serving(self) -> schema.Serving | None:
@@ -99,18 +103,19 @@ class Analysis:
         needed = self.footprints(self.hardware.memory_gb)
         return serving(self.config, self.plan, self.hardware, needed)
 
-    @cached_property
+    @property
     def stage_memory(self) -> dict[str, StageMemory]:
         """What is in memory in each stage, when it has most."""
-        return stage_memory(self.config, self.plan, self._weight_bytes)
+        return self.demand.stage_memory
 
     def footprints(self, memory_gb: float) -> Array:
         """Return the bytes of the stage that needs most, up to the last batch that may fit."""
-        return footprints(self.config, self.plan, self._weight_bytes, memory_gb)
+        return self.demand.footprints(memory_gb)
 
-    @property
-    def _weight_bytes(self) -> int:
-        return sum(self.root.total.weights.values())
+    @cached_property
+    def largest_batch(self) -> int | None:
+        """The largest batch that fits the GPU, None where none does."""
+        return fitting(self.footprints(self.hardware.memory_gb), self.hardware.memory_gb)
 
     @cached_property
     def comparison(self) -> Comparison | None:
@@ -118,7 +123,7 @@ class Analysis:
         if self.measurement is None:
             return None
         achieved = achieved_hardware(self.hardware, self.measurement)
-        achieved_nodes = tally(build(self.config, self.plan), achieved)
+        achieved_nodes = self.demand.nodes_on(achieved)
         estimates = {stage: times.time_ms for stage, times in self.stage_times.items()}
         return Comparison(self.measurement, self.plan, estimates, self.nodes, achieved_nodes)
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.layers import metrics, tree
-from mkdocs_dsocr.models import Plan, Run, pass_layer
-from mkdocs_dsocr.report.measured import middle
+from mkdocs_dsocr.inputs import Hardware
+from mkdocs_dsocr.models import Plan
+from mkdocs_dsocr.report.demand import Demand
 from mkdocs_dsocr.report.schema import Latency
 from mkdocs_dsocr.report.tally import Tally
-from mkdocs_dsocr.report.timing import kernel_times_ms
-from mkdocs_dsocr.trace import PassShape
 
 MS_A_DAY = 86_400_000
 
@@ -84,50 +81,23 @@ def replays(plan: Plan, stage: str) -> int:
     return sum(run.calls * run.steps for run in plan.runs if run.stage == stage)
 
 
-def latency(
-    config: ModelConfig, plan: Plan, hardware: Hardware, stages: Mapping[str, StageTime]
-) -> Latency:
+def latency(demand: Demand, hardware: Hardware, stages: Mapping[str, StageTime]) -> Latency:
     """Return what a user of the workload's first batch waits for, and the throughput."""
-    workload: Workload = plan.workload
-    batch = plan.batch
-    first = {r.stage: r for r in reversed(plan.runs)}
+    workload, batch = demand.workload, demand.plan.batch
     pages_ms = (stages["vision"].time_ms + stages["projector"].time_ms) / workload.pages
-    steps = _steps(config, first.get("decode"), hardware, plan)
+    graph = int(workload.host_mode == "cuda_graph")
+    step_ms = {
+        name: stage_time(work.on(hardware), hardware, graph if name != "prefill" else 0).time_ms
+        for name, work in demand.steps.items()
+    }
     total_ms = sum(s.time_ms for s in stages.values())
+    middle_ms = step_ms.get("middle")
     return Latency(
-        ttft_ms=batch * pages_ms + _pass_ms(config, plan, first["prefill"].first, hardware, 0),
-        tpot_first_ms=steps[0],
-        tpot_middle_ms=steps[1],
-        tpot_last_ms=steps[2],
-        tokens_per_s=1000 * batch / steps[1] if steps[1] else None,
+        ttft_ms=batch * pages_ms + step_ms["prefill"],
+        tpot_first_ms=step_ms.get("first"),
+        tpot_middle_ms=middle_ms,
+        tpot_last_ms=step_ms.get("last"),
+        tokens_per_s=1000 * batch / middle_ms if middle_ms else None,
         pages_per_s=1000 * workload.pages / total_ms if total_ms else 0.0,
         pages_per_day=MS_A_DAY * workload.pages / total_ms if total_ms else 0.0,
     )
-
-
-def _steps(
-    config: ModelConfig, decode: Run | None, hardware: Hardware, plan: Plan
-) -> tuple[float | None, float | None, float | None]:
-    """Return the times of the first, middle and last decode step."""
-    if decode is None:
-        return None, None, None
-    graph = int(plan.workload.host_mode == "cuda_graph")
-    first, mid, last = (
-        _pass_ms(config, plan, shape, hardware, graph)
-        for shape in (decode.first, middle(decode), decode.last)
-    )
-    return first, mid, last
-
-
-def _pass_ms(
-    config: ModelConfig, plan: Plan, shape: PassShape, hardware: Hardware, graph: int
-) -> float:
-    work = Tally()
-    for visit in tree.walk(pass_layer(config, shape, plan.workload)):
-        work.dispatches += visit.dispatches()  # type: ignore[assignment]
-        work.synchronisations += visit.summed(metrics.synchronisations)  # type: ignore[assignment]
-        for kernel in visit.layer.kernels():
-            times = kernel_times_ms(kernel, hardware)
-            longest = max(times)
-            work.times_ms[times.index(longest)] += visit.modules * visit.calls * longest
-    return stage_time(work, hardware, graph).time_ms

@@ -94,7 +94,7 @@ def _modules(visits: list[Visit], hardware: Hardware) -> dict[str, _Module]:
             work = (kernel.tensor_core_flops, kernel.cuda_core_flops, kernel.io_bytes)
             times: list[Array] = [
                 visit.modules * visit.calls * w / rate  # type: ignore[operator]
-                for w, rate in zip(work, rates_per_ms(kernel, hardware), strict=True)
+                for w, rate in zip(work, rates_per_ms(kernel.rate, hardware), strict=True)
             ]
             longest = numpy.maximum(numpy.maximum(times[0], times[1]), times[2])
             module.times_ms = [

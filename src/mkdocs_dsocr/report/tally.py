@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from mkdocs_dsocr.inputs import Hardware
-from mkdocs_dsocr.layers import metrics, tree
-from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers import metrics
 from mkdocs_dsocr.layers.operations import TILE
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.quantities import Quantity, arithmetic_series
-from mkdocs_dsocr.report.timing import CEILINGS, kernel_times_ms, least_tensor_ms, series_of_maximum
+from mkdocs_dsocr.report.kernels import Kernels, Times
+from mkdocs_dsocr.report.timing import CEILINGS
 
 PERIOD: Final = max(TILE)
 """Steps after which every side of a 16-bit tile fits again: each divides the largest."""
@@ -137,16 +137,21 @@ class Node:
 
     @property
     def stage(self) -> str:
-        stage = self.visit.pass_id.partition(".")[0]
-        return "other" if stage == "model" else stage
+        return stage_of(self.visit)
 
 
-def tally(root: BaseLayer, hardware: Hardware) -> dict[str, Node]:
-    """Evaluate every node under `root`, by ``module_id``, parents first."""
+def stage_of(visit: Visit) -> str:
+    """Return the stage in which a layer runs; ``other`` for what holds them all."""
+    stage = visit.pass_id.partition(".")[0]
+    return "other" if stage == "model" else stage
+
+
+def tally(visits: Iterable[Visit]) -> dict[str, Node]:
+    """Count every node of a walk, by ``module_id``, parents first."""
     nodes: dict[str, Node] = {}
-    for visit in tree.walk(root):
+    for visit in visits:
         node = nodes.setdefault(visit.module_id, Node(visit))
-        own, calls = _own(visit, hardware)
+        own, calls = _own(visit)
         node.own.add(own)
         node.calls += calls
         parent = nodes.get(visit.parent_id or "")
@@ -161,6 +166,33 @@ def tally(root: BaseLayer, hardware: Hardware) -> dict[str, Node]:
     return nodes
 
 
+def timed(counted: dict[str, Node], kernels: Kernels, hardware: Hardware) -> dict[str, Node]:
+    """Return nodes that were counted, with the time that they take on a GPU."""
+    places = {module_id: index for index, module_id in enumerate(counted)}
+    own = kernels.timed(hardware)
+    total = own.with_children([places.get(n.visit.parent_id or "") for n in counted.values()])
+
+    def at(times: Times, index: int, work: Tally) -> Tally:
+        families = {
+            name: dataclasses.replace(family, time_ms=ms)
+            for name, ms in zip(kernels.families, times.by_family[index].tolist(), strict=True)
+            if (family := work.families.get(name))
+        }
+        return dataclasses.replace(
+            work,
+            families=families,
+            times_ms=times.by_ceiling[index].tolist(),
+            least_tensor_ms=float(times.least_tensor[index]),
+        )
+
+    return {
+        module_id: dataclasses.replace(
+            node, own=at(own, index, node.own), total=at(total, index, node.total)
+        )
+        for index, (module_id, node) in enumerate(counted.items())
+    }
+
+
 def merged(tallies: Iterable[Tally]) -> Tally:
     """Return the sum of several tallies."""
     result = Tally()
@@ -169,7 +201,7 @@ def merged(tallies: Iterable[Tally]) -> Tally:
     return result
 
 
-def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
+def _own(visit: Visit) -> tuple[Tally, int]:
     """Return what a layer's own operations come to over all calls, and the calls."""
     first, last = visit.layer.kernels(), visit.last.kernels()
     path, times = visit.torch_path, visit.modules * visit.calls
@@ -179,7 +211,6 @@ def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
         eager_bytes=_integer(visit.summed(metrics.eager_bytes)),
         least_bytes=_integer(visit.summed(metrics.least_bytes)),
         least_tensor_core_flops=_integer(visit.summed(metrics.least_tensor_core_flops)),
-        least_tensor_ms=float(visit.summed(lambda layer: least_tensor_ms(layer, hardware))),  # type: ignore[arg-type]
         padded_tensor_core_flops=_padded(visit),
         dispatches=_integer(visit.dispatches()),
         synchronisations=_integer(visit.summed(metrics.synchronisations)),
@@ -192,17 +223,12 @@ def _own(visit: Visit, hardware: Hardware) -> tuple[Tally, int]:
         tensor = times * visit.series(low.tensor_core_flops, high.tensor_core_flops)
         cuda = times * visit.series(low.cuda_core_flops, high.cuda_core_flops)
         moved = times * visit.series(low.io_bytes, high.io_bytes)
-        ceilings = series_of_maximum(
-            kernel_times_ms(low, hardware), kernel_times_ms(high, hardware), visit.steps
-        )
-        times_ms = [times * t for t in ceilings]
-        family = Family(calls, _integer(tensor + cuda), _integer(moved), sum(times_ms))
+        family = Family(calls, _integer(tensor + cuda), _integer(moved))
         result.add(
             Tally(
                 tensor_core_flops=_integer(tensor),
                 cuda_core_flops=_integer(cuda),
                 io_bytes=family.io_bytes,
-                times_ms=times_ms,
                 families={low.category: family},
             )
         )
@@ -221,22 +247,23 @@ def _padded(visit: Visit) -> int:
         for f in dataclasses.fields(first)
         if isinstance(low := getattr(first, f.name), int) and getattr(last, f.name) != low
     }
-
-    def at(step: int) -> Quantity:
-        grown = {n: a + d * step // (visit.steps - 1) for n, (a, d) in growing.items()}
-        return metrics.padded_tensor_core_flops(dataclasses.replace(first, **grown))
-
     times = visit.modules * visit.calls
     if not growing:
         amount = times * visit.steps * metrics.padded_tensor_core_flops(first)
         # The mean of a trace's routing may be no whole number of experts.
         return round(amount) if isinstance(amount, Fraction) else _integer(amount)
-    total: Quantity = 0
+    import numpy
+
+    def at(step: Any) -> Any:
+        grown = {n: a + d * step // (visit.steps - 1) for n, (a, d) in growing.items()}
+        return metrics.padded_tensor_core_flops(dataclasses.replace(first, **grown))
+
     period = PERIOD * 16 // (first.precision.fewest_bits if first.precision else 16)
-    for start in range(min(period, visit.steps)):
-        count = (visit.steps - start + period - 1) // period
-        total += arithmetic_series(at(start), at(start + period * (count - 1)), count)
-    return times * _integer(total)
+    # As objects: integers of Python do not overflow.
+    starts = numpy.arange(min(period, visit.steps)).astype(object)
+    counts: Any = (visit.steps - starts + period - 1) // period
+    series = arithmetic_series(at(starts), at(starts + period * (counts - 1)), counts)
+    return times * int(numpy.sum(series))
 
 
 def _integer(quantity: Quantity) -> int:

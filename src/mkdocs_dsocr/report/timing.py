@@ -7,45 +7,22 @@ from collections.abc import Sequence
 from typing import Final
 
 from mkdocs_dsocr.inputs import Hardware
-from mkdocs_dsocr.layers.base import BaseLayer
-from mkdocs_dsocr.layers.operations import Kernel
 
 CEILINGS: Final = ("tensor cores", "CUDA cores", "memory")
 
 
-def kernel_times_ms(kernel: Kernel, hardware: Hardware) -> tuple[float, float, float]:
-    """Return the time that a kernel needs under each of :data:`CEILINGS`.
+def rates_per_ms(rate: str | None, hardware: Hardware) -> tuple[float, float, float]:
+    """Return what a GPU does in a millisecond at each of :data:`CEILINGS`.
 
-    FLOPs over the dense tensor peak, FLOPs over the CUDA-core peak, bytes over
-    the bandwidth; the largest is the kernel's time. Rates are the achieved ones
-    where the profile has them.
+    The dense peak of tensor cores in the format `rate` (infinite where a kernel has no
+    products there), the peak of CUDA cores, the bandwidth. A kernel takes as long as the
+    one that it keeps busy for longest. Rates are the achieved ones where the profile has them.
     """
-    work = (kernel.tensor_core_flops, kernel.cuda_core_flops, kernel.io_bytes)
-    tensor, cuda, memory = (
-        float(w) / rate  # type: ignore[arg-type]
-        for w, rate in zip(work, rates_per_ms(kernel, hardware), strict=True)
-    )
-    return tensor, cuda, memory
-
-
-def rates_per_ms(kernel: Kernel, hardware: Hardware) -> tuple[float, float, float]:
-    """Return what the estimate takes each of :data:`CEILINGS` to do in a millisecond."""
-    has_products = any(o.products and o.unit == "tensor" for o in kernel.operations)
     return (
-        hardware.tensor_tflops(kernel.rate) * 1e9 if has_products else math.inf,
+        hardware.tensor_tflops(rate) * 1e9 if rate is not None else math.inf,
         hardware.cuda_fp32.tflops * 1e9,
         hardware.memory_gb_s * 1e6,
     )
-
-
-def least_tensor_ms(layer: BaseLayer, hardware: Hardware) -> float:
-    """Return the time of a layer's own products at the dense peaks, masked pairs left out."""
-    times = [
-        float(o.least_tensor_core_flops) / (hardware.peak_tflops(o.rate) * 1e9)  # type: ignore[arg-type]
-        for o in layer.operations()
-        if o.products and o.unit == "tensor"
-    ]
-    return sum(times)
 
 
 def series_of_maximum(first: Sequence[float], last: Sequence[float], steps: int) -> list[float]:

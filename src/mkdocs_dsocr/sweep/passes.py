@@ -218,11 +218,10 @@ def _times(visit: Visit, works: _Works) -> Iterator[Quantity]:
 
 def _ceilings(kernel: Kernel, works: _Works) -> tuple[Quantity, Quantity, Quantity]:
     """Return the time under each ceiling, in ms."""
-    has_products = any(o.products and o.unit == "tensor" for o in kernel.operations)
-    tensor = works.symbol(kernel.tensor_core_flops) if has_products else 0
+    tensor = 0 if kernel.rate is None else works.symbol(kernel.tensor_core_flops)
     cuda, moved = works.symbol(kernel.cuda_core_flops), works.symbol(_rounded(kernel.io_bytes))
     return (
-        tensor * Symbol(f"{kernel.rate}_ms") if has_products else 0,
+        0 if kernel.rate is None else tensor * Symbol(f"{kernel.rate}_ms"),
         0 if is_zero(cuda) else cuda * Symbol("cuda_ms"),
         moved * Symbol("memory_ms"),
     )
@@ -235,7 +234,7 @@ def _least_tensor_ms(visit: Visit, works: _Works) -> Quantity:
         return total(
             works.symbol(o.least_tensor_core_flops) * Symbol(f"{o.rate}_least_ms")
             for o in layer.operations()
-            if o.products and o.unit == "tensor"
+            if o.on_tensor_cores
         )
 
     times, first = visit.modules * visit.calls, once(visit.layer)

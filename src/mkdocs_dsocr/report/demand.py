@@ -1,0 +1,135 @@
+"""What a workload asks of a GPU, whichever that is: counted once, then timed for each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
+from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.models import STAGES, Plan, Routing, Run, build, pass_layer, plan
+from mkdocs_dsocr.report.kernels import Kernels
+from mkdocs_dsocr.report.measured import middle
+from mkdocs_dsocr.report.memory import Array, StageMemory, footprints, stage_memory
+from mkdocs_dsocr.report.tally import Node, Tally, merged, stage_of, tally, timed
+from mkdocs_dsocr.trace import PassShape
+
+
+@dataclass(frozen=True)
+class Work:
+    """Counts, and the kernels that they are counts of."""
+
+    counts: Tally
+    kernels: Kernels
+
+    def on(self, hardware: Hardware) -> Tally:
+        """Return the counts with the time that the kernels take on a GPU, one after another."""
+        times = self.kernels.timed(hardware)
+        return dataclasses.replace(
+            self.counts,
+            times_ms=times.by_ceiling.sum(axis=0).tolist(),
+            least_tensor_ms=float(times.least_tensor.sum()),
+        )
+
+
+@dataclass(frozen=True)
+class Demand:
+    """A model and a workload, counted.
+
+    Parameters
+    ----------
+    config, workload
+        The inputs.
+    source
+        Where the workload was read, for messages.
+    routing
+        The routing of a trace, where formulas are compared with it.
+    """
+
+    config: ModelConfig
+    workload: Workload
+    source: str
+    routing: Routing | None = None
+
+    @cached_property
+    def plan(self) -> Plan:
+        return plan(self.config, self.workload, self.source)
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Every node of the layer tree, by ``module_id``, parents first; without times."""
+        return tally(self._visits)
+
+    @cached_property
+    def stages(self) -> dict[str, Work]:
+        """The work of each stage."""
+        return {
+            stage: Work(
+                merged(n.own for n in self.nodes.values() if n.stage == stage),
+                _kernels(v for v in self._visits if stage_of(v) == stage),
+            )
+            for stage in STAGES
+        }
+
+    @cached_property
+    def steps(self) -> dict[str, Work]:
+        """One run of the prefill, and of the first, middle and last decode step."""
+        runs: dict[str, Run] = {r.stage: r for r in reversed(self.plan.runs)}
+        shapes = {"prefill": runs["prefill"].first}
+        if decode := runs.get("decode"):
+            shapes |= {"first": decode.first, "middle": middle(decode), "last": decode.last}
+        return {name: self._pass(shape) for name, shape in shapes.items()}
+
+    @cached_property
+    def stage_memory(self) -> dict[str, StageMemory]:
+        """What is in memory in each stage, when it has most."""
+        return stage_memory(self.config, self.plan, self._weight_bytes)
+
+    def footprints(self, memory_gb: float) -> Array:
+        """Return the bytes of the stage that needs most, up to the last batch that may fit."""
+        known = self._footprints
+        if not any(memory_gb <= gb for gb in known):
+            known[memory_gb] = footprints(self.config, self.plan, self._weight_bytes, memory_gb)
+        return known[min(gb for gb in known if memory_gb <= gb)]
+
+    def nodes_on(self, hardware: Hardware) -> dict[str, Node]:
+        """Return every node with the time that it takes on a GPU."""
+        return timed(self.nodes, self._node_kernels, hardware)
+
+    @cached_property
+    def _footprints(self) -> dict[float, Array]:
+        return {}
+
+    @cached_property
+    def _visits(self) -> list[Visit]:
+        return list(tree.walk(build(self.config, self.plan, self.routing)))
+
+    @cached_property
+    def _node_kernels(self) -> Kernels:
+        places = {module_id: index for index, module_id in enumerate(self.nodes)}
+        return Kernels((places[v.module_id], v) for v in self._visits)
+
+    @property
+    def _weight_bytes(self) -> int:
+        return sum(next(iter(self.nodes.values())).total.weights.values())
+
+    def _pass(self, shape: PassShape) -> Work:
+        visits = list(tree.walk(pass_layer(self.config, shape, self.workload)))
+        counts = Tally(
+            dispatches=sum(v.dispatches() for v in visits),  # type: ignore[misc]
+            synchronisations=sum(v.summed(metrics.synchronisations) for v in visits),  # type: ignore[misc]
+        )
+        return Work(counts, _kernels(visits))
+
+
+def _kernels(visits: Iterable[Visit]) -> Kernels:
+    return Kernels((0, visit) for visit in visits)
+
+
+@lru_cache(maxsize=64)
+def demand(config: ModelConfig, workload: Workload, source: str) -> Demand:
+    """Return what a workload asks: the same object as long as its inputs are the same."""
+    return Demand(config, workload, source)
