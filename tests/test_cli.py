@@ -97,10 +97,14 @@ def test_a_damaged_trace_is_refused(static_dir: Path, tmp_path: Path, text: str)
 
 
 def test_a_class_without_a_layer_appears_as_other(static_dir: Path, tmp_path: Path) -> None:
-    operators = json.loads((static_dir / "target-operators.json").read_text())
-    operators["operators"][0]["class_name"] = "BrandNewLayer"
-    (tmp_path / "target-operators.json").write_text(json.dumps(operators))
-    (tmp_path / "trace.json").write_text((static_dir / "trace.json").read_text())
+    trace = json.loads((static_dir / "trace.json").read_text())
+    operators = json.loads((static_dir / "target-operators.json").read_text())["operators"]
+    inside = {m["class_name"] for m in trace["modules"] if m["path"]}
+    assert inside == {o["class_name"] for o in operators}
+    for module in trace["modules"]:
+        if module["class_name"] == "SiLU":
+            module["class_name"] = "BrandNewLayer"
+    (tmp_path / "trace.json").write_text(json.dumps(trace))
     out = tmp_path / "out"
     done = CliRunner().invoke(main, ["analyze", "--static", str(tmp_path), "--output", str(out)])
     assert done.exit_code == 0

@@ -6,7 +6,6 @@ python -m mkdocs_dsocr.fresh < settings.json > pages.json
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import subprocess
 import sys
@@ -52,8 +51,7 @@ def pages_of(
     InputError
         If an input is bad, or the code does not run.
     """
-    request = {**dataclasses.asdict(settings), "base": str(settings.base)}
-    text = json.dumps({"settings": request, "style": style, "cache": uses_cache})
+    text = json.dumps({"settings": settings.to_json(), "style": style, "cache": uses_cache})
     command = [sys.executable, "-m", "mkdocs_dsocr.fresh"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -70,11 +68,7 @@ def pages_of(
 def main() -> None:
     """Answer a request on standard input."""
     request = json.load(sys.stdin)
-    given: dict[str, Any] = request["settings"]
-    fields: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if k != "base"
-    }
-    settings = pipeline.Settings(**fields, base=Path(given["base"]))
+    settings = pipeline.Settings.from_json(request["settings"])
     cache = default_cache() if request["cache"] else None
     try:
         analyses = pipeline.analyse(settings)
@@ -84,7 +78,9 @@ def main() -> None:
     except InputError as error:
         _say(str(error))
         sys.exit(2)
-    site, pages, others = pipeline.site_files(result, request["style"])
+    more = pipeline.other_reports(result.analyses)
+    site, pages, others = pipeline.site_files(result, request["style"], tuple(more))
+    others |= {f"artifacts/{path}": text.encode() for path, text in more.items()}
     encoded = {name: base64.b64encode(data).decode() for name, data in others.items()}
     answer = {"pages": pages, "others": encoded, "nav": nav(site), "failures": result.failures}
     json.dump(answer, sys.stdout)

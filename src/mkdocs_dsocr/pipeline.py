@@ -6,9 +6,10 @@ torch is imported by :mod:`mkdocs_dsocr.static` and :func:`measure` alone, when 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mkdocs_dsocr.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.inputs import (
@@ -23,6 +24,7 @@ from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import rates
 from mkdocs_dsocr.report import Analysis, report_files
+from mkdocs_dsocr.report.files import REPORT_FILES, summary_json
 from mkdocs_dsocr.report.measured import check_covers, tasks
 from mkdocs_dsocr.static import Analyses, Log, Static, timed
 from mkdocs_dsocr.vendor import VendorVerdict, compare_vendor
@@ -59,6 +61,19 @@ class Settings:
     trust_remote_code: bool = False
     base: Path = Path()
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what another process reads with :meth:`from_json`."""
+        return {**dataclasses.asdict(self), "base": str(self.base)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Settings:
+        """Return the settings that :meth:`to_json` wrote."""
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
+        }
+        fields["base"] = Path(data["base"])
+        return cls(**fields)
+
     def files(self) -> list[Path]:
         """Return the input files, for a server that watches them."""
         model = resolve("models", self.model, self.base)
@@ -80,6 +95,8 @@ class Result:
     verification: Verification
     checkpoint: CheckpointVerdict | None = None
     vendor: VendorVerdict | None = None
+    is_stale: bool = False
+    """Whether trace and verification are of the inputs before an edit."""
 
     @property
     def failures(self) -> list[str]:
@@ -201,10 +218,7 @@ def complete(analyses: Analyses, static: Static) -> Result:
     InputError
         If the trace is of another workload.
     """
-    operators = static.operators
-    covered = tuple(
-        tuple(dataclasses.replace(a, operators=operators) for a in row) for row in analyses
-    )
+    covered = with_classes(analyses, static.classes)
     mains = [row[0] for row in covered]
     try:
         verification = verify(mains, static.trace)
@@ -217,6 +231,11 @@ def complete(analyses: Analyses, static: Static) -> Result:
     return Result(covered, static, verification, verdict, vendor)
 
 
+def with_classes(analyses: Analyses, classes: frozenset[str]) -> Analyses:
+    """Return analyses that know the traced classes."""
+    return tuple(tuple(dataclasses.replace(a, traced=classes) for a in row) for row in analyses)
+
+
 def verdicts(result: Result) -> dict[str, str]:
     """Return the files that say whether trace and checkpoint agree, by name."""
     files = {"verification.json": result.verification.to_json()}
@@ -227,34 +246,77 @@ def verdicts(result: Result) -> dict[str, str]:
     return files
 
 
+def reports(analyses: Analyses) -> dict[str, str]:
+    """Return the main report's files by their path under ``artifacts/``."""
+    main = analyses[0][0]
+    return {f"{_folder(main)}/{n}": text for n, text in report_files(main).items()}
+
+
+def other_reports(analyses: Analyses) -> dict[str, str]:
+    """Return the same of every other workload, and for every other GPU its summary.
+
+    A GPU changes times alone: the counts are those of the workload's report.
+    """
+    files: dict[str, str] = {}
+    for row in analyses:
+        if row is not analyses[0]:
+            files |= reports((row,))
+        for analysis in row[1:]:
+            files |= {f"{_folder(analysis, row)}/summary.json": summary_json(analysis)}
+    return files
+
+
+def other_names(analyses: Analyses) -> list[str]:
+    """Return the paths of :func:`other_reports` without making them."""
+    names: list[str] = []
+    for row in analyses:
+        if row is not analyses[0]:
+            names += [f"{_folder(row[0])}/{name}" for name in REPORT_FILES]
+        names += [f"{_folder(analysis, row)}/summary.json" for analysis in row[1:]]
+    return names
+
+
+def _folder(analysis: Analysis, row: tuple[Analysis, ...] = ()) -> str:
+    folder = analysis.workload.profile_id
+    return f"{folder}/{analysis.hardware.hardware_id}" if row else folder
+
+
 def artifacts(result: Result) -> dict[str, str]:
-    """Return every file for machines by its path under ``artifacts/``."""
+    """Return every file for machines that is ready, by its path under ``artifacts/``."""
     static = result.static.artifacts | verdicts(result)
     files = {f"static/{name}": text for name, text in static.items()}
     for row in result.analyses:
         for index, analysis in enumerate(row):
-            folder = analysis.workload.profile_id
-            if index:
-                folder += f"/{analysis.hardware.hardware_id}"
-            files |= {f"{folder}/{n}": text for n, text in report_files(analysis).items()}
             if analysis.measurement is not None:
-                files[f"{folder}/measurement.json"] = analysis.measurement.model_dump_json(indent=1)
-    return files
+                place = f"{_folder(analysis, row if index else ())}/measurement.json"
+                files[place] = analysis.measurement.model_dump_json(indent=1)
+    return files | reports(result.analyses)
 
 
-def site_files(result: Result, style: LinkStyle) -> tuple[Site, dict[str, str], dict[str, bytes]]:
-    """Return the site, its pages and its other files, by path within the plugin's folder."""
+def site_files(
+    result: Result, style: LinkStyle, later: Sequence[str] = ()
+) -> tuple[Site, dict[str, str], dict[str, bytes]]:
+    """Return the site, its pages and its other files, by path within the plugin's folder.
+
+    Parameters
+    ----------
+    result, style
+        What is shown, and how pages are linked.
+    later
+        Paths under ``artifacts/`` of files that something else makes.
+    """
     from mkdocs_dsocr.site.pages import Site, assets, build_pages
 
-    others = {f"artifacts/{p}": text.encode() for p, text in artifacts(result).items()}
-    sizes = {p.removeprefix("artifacts/"): len(data) for p, data in others.items()}
+    ready = artifacts(result)
+    others = {f"artifacts/{p}": text.encode() for p, text in ready.items()}
     site = Site(
         result.analyses,
         result.verification,
         result.static.device_reason,
-        sizes,
+        tuple(sorted({*ready, *later})),
         result.checkpoint,
         result.vendor,
+        result.is_stale,
     )
     others |= {f"assets/{name}": data for name, data in assets().items()}
     return site, build_pages(site, style), others

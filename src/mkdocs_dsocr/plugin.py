@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from jinja2 import Environment
 from mkdocs.config import base
 from mkdocs.config import config_options as c
 from mkdocs.config.defaults import MkDocsConfig
@@ -20,13 +22,14 @@ from mkdocs.utils.templates import TemplateContext
 from mkdocs_gen_files.editor import FilesEditor
 
 from mkdocs_dsocr import pipeline
-from mkdocs_dsocr.cache import default_cache, source_digest
+from mkdocs_dsocr.cache import source_digest
 from mkdocs_dsocr.fresh import pages_of
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.files import stamps
+from mkdocs_dsocr.results import Results
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
 from mkdocs_dsocr.site.pages import error_pages, nav
-from mkdocs_dsocr.static import Static, cache_key, static_analysis, timed
+from mkdocs_dsocr.static import timed
 
 log = get_plugin_logger("dsocr")
 
@@ -87,7 +90,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     """Adds the analytic model of DeepSeek-OCR to a site."""
 
     def __init__(self) -> None:
-        self._static: dict[str, Static] = {}
+        self._results = Results(log.info)
+        self._later: list[tuple[str, Path]] = []
         self._folder: str | None = None
         self._blocks: dict[str, tuple[str, ...]] = {}
         self._is_serving = False
@@ -102,6 +106,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def on_shutdown(self) -> None:
         """Remove what was kept."""
         self._clean()
+        self._results.stop()
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         """Check the options, watch the input files, add the style sheet."""
@@ -121,6 +126,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             if not self._is_serving:
                 raise PluginError(f"dsocr: {error}") from error
         config.extra_css.insert(0, f"{path}/assets/dsocr.css")
+        config.extra_javascript.append(f"{path}/assets/dsocr.js")
         return config
 
     @event_priority(50)
@@ -162,12 +168,27 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 log.warning(failure)
             made = self._write(files, config, path, fresh.pages, fresh.others, nav=fresh.nav)
             return dataclasses.replace(made, state=state)
-        result = self._result(config)
-        self._report_failures(result, config)
+        result, later = self._results.result(
+            self._settings(config), uses_cache=self.config.cache, may_be_stale=self._is_serving
+        )
+        if not result.is_stale:
+            self._report_failures(result, config)
         with timed(log.info, "writing pages and artifacts"):
-            site, pages, others = pipeline.site_files(result, style)  # type: ignore[arg-type]
-            made = self._write(files, config, path, pages, others, nav=nav(site))
+            site, pages, others = pipeline.site_files(result, style, later)  # type: ignore[arg-type]
+            made = self._write(files, config, path, pages, others, nav=nav(site), later=later)
         return dataclasses.replace(made, state=state)
+
+    def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:
+        """Put files in their places that were made while pages were converted."""
+        try:
+            folder = self._results.take()
+        except InputError as error:
+            raise PluginError(f"dsocr: {error}") from error
+        if folder is not None:
+            for name, target in self._later:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(folder / name, target)
+        self._later = []
 
     def on_page_markdown(
         self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files
@@ -205,10 +226,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         if not self._is_serving:
-            self._clean()
+            self.on_shutdown()
 
     def on_build_error(self, *, error: Exception) -> None:
-        self._clean()
+        self.on_shutdown()
 
     def _settings(self, config: MkDocsConfig) -> pipeline.Settings:
         return pipeline.Settings(
@@ -220,18 +241,6 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             trust_remote_code=self.config.trust_remote_code,
             base=Path(config.config_file_path or ".").parent,
         )
-
-    def _result(self, config: MkDocsConfig) -> pipeline.Result:
-        settings = self._settings(config)
-        with timed(log.info, "analysing"):
-            analyses = pipeline.analyse(settings)
-        trust = settings.trust_remote_code
-        key = cache_key(analyses, settings.device, trust=trust)
-        if key not in self._static:
-            cache = default_cache() if self.config.cache else None
-            static = static_analysis(analyses, settings.device, log.info, cache, trust=trust)
-            self._static = {key: static}
-        return pipeline.complete(analyses, self._static[key])
 
     def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
         for failure in result.verification.failures:
@@ -254,23 +263,31 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         others: dict[str, bytes],
         *,
         nav: list[Any],
+        later: Sequence[str] = (),
     ) -> _Made:
         """Write everything through one editor; an author's own file of the same name wins."""
         self._clean()
+        self._later = []
         self._folder = tempfile.mkdtemp(prefix="dsocr_")
         taken = {file.src_uri for file in files}
         self._blocks = {f"{path}/{name}": () for name in pages if f"{path}/{name}" not in taken}
         places: list[tuple[str, str]] = []
         with FilesEditor(files, config, self._folder) as editor:
-            for name, content in {**{k: v.encode() for k, v in pages.items()}, **others}.items():
+            contents: dict[str, bytes | None] = {k: v.encode() for k, v in pages.items()}
+            contents |= others | {f"artifacts/{name}": None for name in later}
+            for name, content in contents.items():
                 uri = f"{path}/{name}"
                 if uri in taken:
                     log.info("%s is the author's own and stays", uri)
                     continue
                 # A Markdown artifact is a file to download: MkDocs must not take it for a page.
-                source = f"{uri}.txt" if uri.endswith(".md") and name in others else uri
-                with editor.open(source, "wb") as out:
-                    out.write(content)
+                source = f"{uri}.txt" if uri.endswith(".md") and name not in pages else uri
+                if content is None:
+                    place = Path(self._folder, source)
+                    self._later.append((name.removeprefix("artifacts/"), place))
+                else:
+                    with editor.open(source, "wb") as out:
+                        out.write(content)
                 places.append((source, uri))
         return _Made((), self._folder, tuple(places), nav)
 

@@ -20,7 +20,7 @@ from mkdocs_dsocr import __version__
 from mkdocs_dsocr.cache import Cache, source_digest
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.checkpoint import remote_code
-from mkdocs_dsocr.report import Analysis, TargetOperatorList
+from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.build import generated_at
 from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.vendor import as_vendor_runs
@@ -29,7 +29,17 @@ Log = Callable[[str], None]
 Analyses = tuple[tuple[Analysis, ...], ...]
 CODE: Final = ("reference", "tracing", "trace.py", "layers/costs.py", "inputs/constants.py")
 """What a trace is made by."""
+TRACE: Final = "trace.json"
 VENDOR: Final = "vendor-trace.json"
+TORCHINFO: Final = (
+    "target-operators.json",
+    "torchinfo-layers.json",
+    "torchinfo-stages.json",
+    "torchinfo-summary.txt",
+    "torchinfo-unique-layers.json",
+    "torchinfo-unique-layers.md",
+)
+"""Files that no page waits for."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,9 @@ class Static:
     vendor: Trace | None = None
 
     @property
-    def operators(self) -> TargetOperatorList:
-        return TargetOperatorList.model_validate_json(self.artifacts["target-operators.json"])
+    def classes(self) -> frozenset[str]:
+        """The module classes that the model is made of."""
+        return frozenset(m.class_name for m in self.trace.modules if m.path)
 
 
 @contextmanager
@@ -67,7 +78,13 @@ def timed(log: Log, what: str) -> Iterator[None]:
 
 
 def static_analysis(
-    analyses: Analyses, device: str, log: Log, cache: Cache | None, *, trust: bool = False
+    analyses: Analyses,
+    device: str,
+    log: Log,
+    cache: Cache | None,
+    *,
+    trust: bool = False,
+    early: Callable[[Static], None] = lambda _: None,
 ) -> Static:
     """Return the static analysis, from the cache where that has it: then torch is not imported.
 
@@ -81,27 +98,36 @@ def static_analysis(
         Where results are kept; None does without.
     trust
         Whether the checkpoint's own code is run too.
+    early
+        Given the traces as soon as they are there, before torchinfo has run.
 
     Raises
     ------
     InputError
         If the device is unknown or not there, or the checkpoint's code does not run.
     """
-    if cache is None:
-        return trace_model(analyses, device, log, trust=trust)
     key = cache_key(analyses, device, trust=trust)
-    content = cache.load(key)
-    if content is not None:
+    static = cached(key, cache)
+    if static is not None:
         log("static analysis from the cache")
-        return _from_artifacts(content["artifacts"], content["reason"])
-    static = trace_model(analyses, device, log, trust=trust)
-    cache.save(key, {"artifacts": static.artifacts, "reason": static.device_reason})
+        early(static)
+        return static
+    static = trace_model(analyses, device, log, trust=trust, early=early)
+    if cache is not None:
+        cache.save(key, {"artifacts": static.artifacts, "reason": static.device_reason})
     return static
 
 
-def _from_artifacts(artifacts: dict[str, str], reason: str) -> Static:
+def cached(key: str, cache: Cache | None) -> Static | None:
+    """Return what the cache has under `key`."""
+    content = cache.load(key) if cache is not None else None
+    return content and from_artifacts(content["artifacts"], content["reason"])
+
+
+def from_artifacts(artifacts: dict[str, str], reason: str) -> Static:
+    """Return the static analysis whose files these are."""
     vendor = Trace.from_json(artifacts[VENDOR]) if VENDOR in artifacts else None
-    return Static(Trace.from_json(artifacts["trace.json"]), artifacts, reason, vendor)
+    return Static(Trace.from_json(artifacts[TRACE]), artifacts, reason, vendor)
 
 
 def cache_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
@@ -117,8 +143,17 @@ def cache_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
     return json.dumps([trace_key(analyses, device, trust=trust), *rest])
 
 
-def trace_model(analyses: Analyses, device: str, log: Log, *, trust: bool = False) -> Static:
+def trace_model(
+    analyses: Analyses,
+    device: str,
+    log: Log,
+    *,
+    trust: bool = False,
+    early: Callable[[Static], None] = lambda _: None,
+) -> Static:
     """Build the reference model and count every pass of every workload.
+
+    Parameters are those of :func:`static_analysis`.
 
     Raises
     ------
@@ -140,12 +175,13 @@ def trace_model(analyses: Analyses, device: str, log: Log, *, trust: bool = Fals
             # Operators are compared on what the checkpoint's code is run on.
             shapes = tuple(dict.fromkeys((*shapes, *distinct_shapes(vendor_runs(analyses)))))
         trace = analyzer.trace(shapes)
+    traces = {TRACE: trace.to_json()}
+    if vendor is not None:
+        traces[VENDOR] = vendor.to_json()
+    early(Static(trace, traces, where.reason, vendor))
     with timed(log, "running torchinfo"):
         artifacts = tracing.torchinfo_artifacts(analyzer.session, main.plan)
-    artifacts["trace.json"] = trace.to_json()
-    if vendor is not None:
-        artifacts[VENDOR] = vendor.to_json()
-    return Static(trace, artifacts, where.reason, vendor)
+    return Static(trace, artifacts | traces, where.reason, vendor)
 
 
 def trace_vendor(analyses: Analyses, log: Log) -> Trace:
@@ -194,18 +230,16 @@ def load_static(folder: Path) -> Static:
     """
     artifacts = {}
     further = [VENDOR] if (folder / VENDOR).exists() else []
-    for name in ("target-operators.json", "trace.json", *further):
+    for name in (TRACE, *further):
         path = folder / name
         try:
             artifacts[name] = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(path, "", str(error), "a file that dsocr static wrote") from error
     try:
-        static = _from_artifacts(artifacts, "read from a file")
-        static.operators  # noqa: B018 - validates
+        return from_artifacts(artifacts, "read from a file")
     except ValueError as error:
         raise InputError(folder, "", str(error).splitlines()[0], "dsocr static's files") from error
-    return static
 
 
 def trace_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
+from typing import Final
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.models import Plan, Routing
 from mkdocs_dsocr.report import schema
-from mkdocs_dsocr.report.build import build_report, build_summary
+from mkdocs_dsocr.report.brief import build_summary
+from mkdocs_dsocr.report.build import build_report
 from mkdocs_dsocr.report.demand import Demand, demand
 from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
 from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
 from mkdocs_dsocr.report.memory import Array, StageMemory, fitting
 from mkdocs_dsocr.report.serving import serving
 from mkdocs_dsocr.report.tally import Node
+
+READING: Final = (
+    "Estimate of a forward run: a kernel takes as long as the ceiling that binds it, "
+    "a stage as long as its kernels or as the host that launches them."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +35,8 @@ class Analysis:
         The inputs.
     source
         Where the workload was read, for messages.
-    operators
-        The traced classes, where there was a trace.
+    traced
+        The module classes in the trace, where there was one.
     measurement
         What was measured of this workload on this GPU, if anything was.
     routing
@@ -40,7 +47,7 @@ class Analysis:
     workload: Workload
     hardware: Hardware
     source: str = "workload"
-    operators: schema.TargetOperatorList | None = None
+    traced: frozenset[str] | None = None
     measurement: Measurement | None = None
     routing: Routing | None = None
 
@@ -54,6 +61,15 @@ class Analysis:
     @property
     def plan(self) -> Plan:
         return self.demand.plan
+
+    @property
+    def report_id(self) -> str:
+        return "--".join((self.config.variant, self.workload.profile_id, self.hardware.hardware_id))
+
+    @property
+    def notes(self) -> str:
+        """How to read the estimate, and what the plan has to say."""
+        return " ".join((READING, *self.plan.notes))
 
     @cached_property
     def nodes(self) -> dict[str, Node]:
@@ -111,6 +127,11 @@ class Analysis:
     def footprints(self, memory_gb: float) -> Array:
         """Return the bytes of the stage that needs most, up to the last batch that may fit."""
         return self.demand.footprints(memory_gb)
+
+    @property
+    def footprint_bytes(self) -> int:
+        """Bytes of the stage that needs most memory."""
+        return int(max(m.total for m in self.stage_memory.values()))
 
     @cached_property
     def largest_batch(self) -> int | None:

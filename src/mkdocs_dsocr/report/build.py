@@ -40,10 +40,9 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
     config, workload, resolved = analysis.config, analysis.workload, analysis.plan
     nodes, measured = analysis.nodes, analysis.comparison
     predicted_ms = analysis.predicted_ms
-    identity = (config.variant, workload.profile_id, analysis.hardware.hardware_id)
     return schema.AnalyticModelReport(
         schema_version="1.0",
-        report_id="--".join(identity),
+        report_id=analysis.report_id,
         generated_at=generated_at(),
         model=_model(config, analysis.root.total),
         workload=_workload(resolved),
@@ -84,43 +83,9 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
         memory=_memory(analysis.stage_memory),
         measured_total_time_ms=measured.measured_ms if measured else None,
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
-        notes=" ".join(
-            (
-                "Estimate of a forward run: a kernel takes as long as the ceiling that binds it, "
-                "a stage as long as its kernels or as the host that launches them.",
-                *resolved.notes,
-            )
-        ),
+        notes=analysis.notes,
         not_modelled=list(NOT_MODELLED),
         layer_docs_dir="layers",
-    )
-
-
-def build_summary(analysis: Analysis) -> schema.DeepSeekOCRAnalyticReportSummary:
-    """Return the report in short."""
-    report = analysis.report
-    names = {m.module_id: m for m in report.modules}
-    top = sorted(report.module_metrics, key=lambda m: (-m.self_time_ms, m.module_id))[:10]
-    return schema.DeepSeekOCRAnalyticReportSummary(
-        report_id=report.report_id,
-        model_variant=report.model.model_variant,
-        workload_profile_id=report.workload.profile_id,
-        predicted_total_time_ms=report.predicted_total_time_ms,
-        measured_total_time_ms=report.measured_total_time_ms,
-        predicted_vs_measured_ratio=report.predicted_vs_measured_ratio,
-        top_modules=[
-            schema.AnalyticModuleSummary(
-                module_id=m.module_id,
-                name=names[m.module_id].name,
-                stage=names[m.module_id].stage,
-                share_of_model_time=m.share_of_model_time,
-                total_time_ms=m.total_time_ms,
-                total_flops_tflops=m.total_flops_tflops,
-                memory_activations_gb=m.memory_activations_gb,
-            )
-            for m in top
-        ],
-        notes=report.notes,
     )
 
 
@@ -334,10 +299,8 @@ def _metrics(
 
 
 def _coverage(analysis: Analysis) -> schema.OperatorCoverage | None:
-    if analysis.operators is None:
+    if analysis.traced is None:
         return None
-    classes = sorted({o.class_name for o in analysis.operators.operators})
-    other = [c for c in classes if c not in analysis.classes]
-    return schema.OperatorCoverage(
-        classes=len(classes), covered=len(classes) - len(other), other=other
-    )
+    other = sorted(analysis.traced - set(analysis.classes))
+    classes = len(analysis.traced)
+    return schema.OperatorCoverage(classes=classes, covered=classes - len(other), other=other)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import csv
 import json
 from io import StringIO
+from typing import Final
 
 import yaml
 from pydantic import BaseModel
 
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers, json_schema
+
+REPORT_FILES: Final = (
+    "report.json",
+    "report.yaml",
+    "summary.json",
+    "modules.csv",
+    "report.schema.json",
+)
 
 
 def report_files(analysis: Analysis) -> dict[str, str]:
@@ -19,10 +28,15 @@ def report_files(analysis: Analysis) -> dict[str, str]:
     return {
         "report.json": _json(report),
         "report.yaml": _yaml(report.model_dump(mode="json", by_alias=True)),
-        "summary.json": _json(analysis.summary),
+        "summary.json": summary_json(analysis),
         "modules.csv": modules_csv(report),
         "report.schema.json": json.dumps(json_schema(), indent=1) + "\n",
     }
+
+
+def summary_json(analysis: Analysis) -> str:
+    """Return the report in short as JSON."""
+    return _json(analysis.summary)
 
 
 def modules_csv(report: AnalyticModelReport) -> str:

@@ -61,8 +61,8 @@ class Integers(_Record):
     kvcache_bytes: Count = Field(description="KV cache at its largest: resident, no sum")
 
 
-class StageMetrics(Integers):
-    """Integers of a stage: the sum of ``self`` over its modules."""
+class StageTimes(_Record):
+    """Times of a stage over the whole workload."""
 
     time_ms: Amount = Field(description="the estimate: the longer of device and host time")
     device_time_ms: Amount = Field(description="the sum of its kernels")
@@ -70,11 +70,16 @@ class StageMetrics(Integers):
     floor_time_ms: Amount = Field(
         description="causal tensor FLOPs over peak or compulsory bytes over bandwidth, the longer"
     )
-    time_by_ceiling_ms: dict[str, Amount] = Field(
-        description="device time, by the ceiling that binds each kernel"
-    )
     binding_ceiling: str = Field(
         description="host, or the ceiling that binds most of the device time"
+    )
+
+
+class StageMetrics(Integers, StageTimes):
+    """Integers of a stage, the sum of ``self`` over its modules, and its times."""
+
+    time_by_ceiling_ms: dict[str, Amount] = Field(
+        description="device time, by the ceiling that binds each kernel"
     )
 
 
@@ -333,9 +338,15 @@ class DeepSeekOCRAnalyticReportSummary(_Record):
     report_id: str
     model_variant: str
     workload_profile_id: str
+    hardware_id: str
     predicted_total_time_ms: Amount
+    floor_total_time_ms: Amount
     measured_total_time_ms: Amount | None
     predicted_vs_measured_ratio: Amount | None
+    stages: dict[Stage, StageTimes]
+    latency: Latency
+    footprint_bytes: Count = Field(description="of the stage that needs most memory")
+    largest_batch: int | None = Field(description="pages at once that fit the GPU; null if none")
     top_modules: list[AnalyticModuleSummary]
     notes: str
 

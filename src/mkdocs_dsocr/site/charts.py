@@ -62,6 +62,20 @@ def stacked(title: str, description: str, items: Sequence[Bar]) -> Markup:
     return _svg(title, description, 50 + 24 * ((len(items) + 1) // 2), parts)
 
 
+def strip(description: str, amounts: Sequence[float], whole: float) -> Markup:
+    """Return parts side by side without words, as long together as their share of `whole`."""
+    parts, x = [], 0.0
+    for index, amount in enumerate(amounts):
+        width = 100 * amount / (whole or 1)
+        shape = f'x="{x:.1f}" width="{width:.1f}" height="9"'
+        parts.append(f'<rect class="dsocr-c{index % 8}" {shape}/>')
+        x += width
+    return Markup(
+        '<svg class="dsocr-strip" role="img" viewBox="0 0 100 9" preserveAspectRatio="none" '
+        f'aria-label="{escape(description)}">{"".join(parts)}</svg>'
+    )
+
+
 def _svg(title: str, description: str, height: int, parts: Sequence[str]) -> Markup:
     return Markup(
         f'<svg class="dsocr-chart" role="img" viewBox="0 0 {WIDTH} {height}" '

@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from markupsafe import Markup
 
@@ -16,7 +16,6 @@ from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.site import notation, units
 from mkdocs_dsocr.site.charts import Bar, bars
 from mkdocs_dsocr.site.forms import Form, forms
-from mkdocs_dsocr.verification import ClassVerdict, Verification
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,15 @@ class LayerPage:
 
     Parameters
     ----------
-    analysis, verification
-        The main workload on the main GPU, and this build's verdict.
+    analysis
+        The main workload on the main GPU.
     class_name
         The module class.
     """
 
-    def __init__(self, analysis: Analysis, verification: Verification, class_name: str) -> None:
+    def __init__(self, analysis: Analysis, class_name: str) -> None:
         self.analysis, self.class_name = analysis, class_name
         self.nodes = analysis.classes[class_name]
-        self.verdict: ClassVerdict = verification.by_class[class_name]
 
     @cached_property
     def forms(self) -> list[Form]:
@@ -174,13 +172,26 @@ class LayerPage:
     def code(self) -> list[Source]:
         """The source of each form's class."""
         classes = dict.fromkeys(type(node.visit.layer) for node in self.nodes)
-        return [_source(cls) for cls in classes]
+        return [_source(cls) for cls in classes]  # type: ignore[arg-type]
 
 
+@lru_cache(maxsize=128)
 def _source(cls: type) -> Source:
     lines, start = inspect.getsourcelines(cls)
     file = f"{cls.__module__.replace('.', '/')}.py"
     return Source(cls.__name__, file, start, textwrap.dedent("".join(lines)).rstrip())
+
+
+@lru_cache(maxsize=2)
+def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
+    """Return the page of each module class; the same objects as long as nothing changes.
+
+    Parameters
+    ----------
+    analysis
+        Without what a trace or a measurement adds to it.
+    """
+    return {name: LayerPage(analysis, name) for name in sorted(analysis.classes)}
 
 
 def _share(part: float, whole: float) -> float:

@@ -7,7 +7,7 @@ import posixpath
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import resources as package_resources
 from typing import Any
 
@@ -25,8 +25,8 @@ from mkdocs_dsocr.report.paper import PaperComparison, compare_with_paper, is_th
 from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.report.timing import CEILINGS
 from mkdocs_dsocr.site import units
-from mkdocs_dsocr.site.charts import Bar, bars, stacked
-from mkdocs_dsocr.site.layer_page import LayerPage
+from mkdocs_dsocr.site.charts import Bar, bars, stacked, strip
+from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
 from mkdocs_dsocr.vendor import VendorVerdict
 from mkdocs_dsocr.verification import METRICS, Verification
@@ -35,6 +35,7 @@ TITLES = {
     "index": "DeepSeek-OCR, analysed",
     "layers": "Layers",
     "hierarchy": "Hierarchy",
+    "scenarios": "Workloads and GPUs",
     "memory": "Memory",
     "serving": "Serving",
     "verification": "Verification",
@@ -48,7 +49,7 @@ TITLES = {
 """Heading of each page, and its title in the navigation."""
 TOP_MODULES = 12
 SHOWN_DIFFERENCES = 200
-ASSETS = ("dsocr.css", "stix-two-math.woff2")
+ASSETS = ("dsocr.css", "dsocr.js", "stix-two-math.woff2")
 
 
 @dataclass(frozen=True)
@@ -73,24 +74,40 @@ class Site:
     device_reason
         Where the trace was made, in words.
     artifacts
-        Size in bytes of each file under ``artifacts/``, by path.
+        Path of each file under ``artifacts/``.
     checkpoint
         Whether the checkpoint's tensors are the model's, where there is one.
     vendor
         What a trace of the checkpoint's own modules says, where the user trusts them.
+    is_stale
+        Whether trace and verification are of the inputs before an edit.
     """
 
     analyses: tuple[tuple[Analysis, ...], ...]
     verification: Verification
     device_reason: str
-    artifacts: dict[str, int]
+    artifacts: tuple[str, ...]
     checkpoint: CheckpointVerdict | None = None
     vendor: VendorVerdict | None = None
+    is_stale: bool = False
 
     @property
     def titles(self) -> dict[str, str]:
         """The heading of each page of this site."""
-        return {k: v for k, v in TITLES.items() if k != "vendor" or self.vendor is not None}
+        shown = {"vendor": self.vendor is not None, "scenarios": self.has_scenarios}
+        return {k: v for k, v in TITLES.items() if shown.get(k, True)}
+
+    @property
+    def has_scenarios(self) -> bool:
+        """Whether there is more than one workload or GPU."""
+        return sum(map(len, self.analyses)) > 1
+
+    def strip(self, analysis: Analysis) -> Markup:
+        """Return the time of each stage, beside the same workload on the other GPUs."""
+        row = next(r for r in self.analyses if r[0].workload is analysis.workload)
+        amounts = [t.time_ms for t in analysis.stage_times.values()]
+        words = f"{analysis.hardware.name}: {units.milliseconds(sum(amounts))}"
+        return strip(words, amounts, max(a.predicted_ms for a in row))
 
     @property
     def main(self) -> Analysis:
@@ -98,10 +115,7 @@ class Site:
 
     @cached_property
     def layer_pages(self) -> dict[str, LayerPage]:
-        return {
-            name: LayerPage(self.main, self.verification, name)
-            for name in sorted(self.main.classes)
-        }
+        return layer_pages(dataclasses.replace(self.main, traced=None, measurement=None))
 
     @property
     def stages(self) -> dict[str, Tally]:
@@ -255,6 +269,15 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
     return pages
 
 
+def prepare(analysis: Analysis) -> None:
+    """Make what pages need besides a trace: its time is a gift while there is none yet."""
+    for page in layer_pages(analysis).values():
+        page.forms, page.code  # noqa: B018 - kept by the page
+    environment = _environment()
+    for name in environment.list_templates(extensions=["j2"]):
+        environment.get_template(name)
+
+
 def error_pages(message: str) -> dict[str, str]:
     """Return the page that says why there are none, while a server runs."""
     template = _environment().get_template("error.md.j2")
@@ -289,6 +312,7 @@ def _prose(text: str) -> Markup:
     return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(text))))
 
 
+@lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mkdocs_dsocr.site"),
@@ -315,6 +339,7 @@ def _environment() -> Environment:
         "ceilings": CEILINGS,
         "costs": costs.TABLE,
         "shown_differences": SHOWN_DIFFERENCES,
+        "fit_limit": LIMIT,
         "families": CATEGORIES,
     }
     return environment

@@ -1,0 +1,140 @@
+"""What a site shows, kept over the rebuilds of a server; what costs torch is made beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
+
+from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.beside import Beside
+from mkdocs_dsocr.cache import default_cache
+from mkdocs_dsocr.site.pages import prepare
+from mkdocs_dsocr.static import TORCHINFO, Analyses, Log, Static, cache_key, cached, timed
+
+
+class Results:
+    """Makes results, and keeps the last one and its trace.
+
+    Parameters
+    ----------
+    log
+        Told what is done.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._last: pipeline.Result | None = None
+        self._static: tuple[str, Static] | None = None
+        self._files: Beside | None = None
+        self._tracing: tuple[str, Beside] | None = None
+        self._folders: list[str] = []
+
+    def result(
+        self, settings: pipeline.Settings, *, uses_cache: bool, may_be_stale: bool
+    ) -> tuple[pipeline.Result, list[str]]:
+        """Return the result, and the paths of artifacts that :meth:`take` gives later.
+
+        Parameters
+        ----------
+        settings
+            What is analysed.
+        uses_cache
+            Whether traces are kept between builds.
+        may_be_stale
+            Whether a trace of the same model may be shown while another is made.
+
+        Raises
+        ------
+        InputError
+            If any input is bad.
+        """
+        with timed(self._log, "analysing"):
+            analyses = pipeline.analyse(settings)
+        key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
+        later = pipeline.other_names(analyses)
+        static = self._known(key, uses_cache)
+        stale = self._stale(analyses) if static is None and may_be_stale else None
+        if stale is not None:
+            self._trace(key, settings, uses_cache)
+            classes: frozenset[str] | None = stale.static.classes
+        else:
+            classes = static.classes if static is not None else None
+        if classes is None:
+            later += [f"static/{name}" for name in TORCHINFO]
+        if later:
+            self._files = self._beside(settings, classes, uses_cache)
+        if stale is not None:
+            return stale, later
+        if static is None:
+            assert self._files is not None
+            prepare(analyses[0][0])
+            static = self._files.static()
+        self._static = (key, static)
+        self._last = pipeline.complete(analyses, static)
+        return self._last, later
+
+    def take(self) -> Path | None:
+        """Wait for the artifacts that were promised and return their folder.
+
+        Raises
+        ------
+        InputError
+            If they could not be made.
+        """
+        files, self._files = self._files, None
+        if files is None:
+            return None
+        files.wait()
+        if self._static is not None and (files.folder / "static").is_dir():
+            self._static = (self._static[0], files.with_files(self._static[1]))
+        return files.folder
+
+    def stop(self) -> None:
+        """End what still runs and remove its files."""
+        for process in (self._files, self._tracing and self._tracing[1]):
+            if process is not None:
+                process.stop()
+        self._files = self._tracing = None
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _known(self, key: str, uses_cache: bool) -> Static | None:
+        """Return the trace under `key`, where there is one: made beside, kept here, or cached."""
+        if self._tracing is not None and not self._tracing[1].is_running:
+            (made, process), self._tracing = self._tracing, None
+            static = process.static()
+            process.wait()
+            self._static = (made, process.with_files(static))
+        if self._static is not None and self._static[0] == key:
+            return self._static[1]
+        static_or_none = cached(key, default_cache() if uses_cache else None)
+        if static_or_none is not None:
+            self._log("static analysis from the cache")
+        return static_or_none
+
+    def _stale(self, analyses: Analyses) -> pipeline.Result | None:
+        """Return the analyses with the last verification, where it has their model and classes."""
+        last, main = self._last, analyses[0][0]
+        if last is None or last.main.config != main.config or last.vendor is not None:
+            return None
+        if not main.classes.keys() <= last.verification.by_class.keys():
+            return None
+        covered = pipeline.with_classes(analyses, last.static.classes)
+        return dataclasses.replace(last, analyses=covered, is_stale=True)
+
+    def _trace(self, key: str, settings: pipeline.Settings, uses_cache: bool) -> None:
+        """Make a trace in the background for a later result."""
+        if self._tracing is not None:
+            if self._tracing[0] == key:
+                return
+            self._tracing[1].stop()
+        self._tracing = (key, self._beside(settings, None, uses_cache))
+
+    def _beside(
+        self, settings: pipeline.Settings, classes: frozenset[str] | None, uses_cache: bool
+    ) -> Beside:
+        folder = tempfile.mkdtemp(prefix="dsocr_beside_")
+        self._folders.append(folder)
+        return Beside(settings, Path(folder), classes, uses_cache=uses_cache, log=self._log)
