@@ -20,3 +20,12 @@ def vendor(session: nox.Session) -> None:
     constraints.write_text("\n".join((*own, *rest)) + "\n", encoding="utf-8")
     session.install("--constraint", str(constraints), ".[test,vendor]")
     session.run("pytest", "tests/test_vendor.py", "-p", "no:cacheprovider")
+
+
+@nox.session(default=False)
+def peers(session: nox.Session) -> None:
+    """Measure other tools beside this one."""
+    session.install("--constraint", "constraints.txt", ".", "setuptools", "wheel", "psutil")
+    session.install("--constraint", "constraints.txt", "fvcore", "calflops", "pandas", "genz-llm")
+    session.install("--no-build-isolation", "deepspeed", env={"DS_BUILD_OPS": "0"})
+    session.run("python", "-m", "benchmarks.peers")

@@ -117,7 +117,7 @@ def _one_call_each(root: BaseLayer, calls: _Calls) -> Iterator[tuple[str, BaseLa
     """Yield a path and a layer for each distinct class and shape that is called alone."""
     seen = set()
     for visit in tree.walk(root):
-        path = next(expand(visit.torch_path))
+        path = next(iter(expand(visit.torch_path)))
         key = (type(visit.layer), *visit.layer.values().values())
         called = path and calls.modules[path] in calls.arguments
         if called and key not in seen and ".experts." not in path:

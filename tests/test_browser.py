@@ -34,6 +34,7 @@ PAGES = (
     "dsocr/layers/Linear/",
     "dsocr/layers/LMHead/",
     "dsocr/hierarchy/",
+    "dsocr/scenarios/",
     "dsocr/verification/",
     "dsocr/measured/",
     "dsocr/checkpoint/",
@@ -121,6 +122,21 @@ def test_the_page_never_scrolls_sideways(chrome: Browser, address: str, width: i
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert spill <= 0, (path, width, spill)
+
+
+def test_a_selector_shows_the_rows_of_one_gpu(chrome: Browser, address: str) -> None:
+    page = Visitor(chrome, address).open("dsocr/scenarios/")
+    rows = page.locator("#dsocr-scenarios tbody tr")
+    assert rows.count() == 2
+    page.select_option("select[name=gpu]", "h100-sxm")
+    assert [row.get_attribute("data-gpu") for row in rows.all() if row.is_visible()] == ["h100-sxm"]
+    assert page.locator(".dsocr-choice output").inner_text() == "1 of 2"
+    link = page.locator("#dsocr-scenarios tr:visible a").get_attribute("href")
+    assert link is not None
+    summary = page.request.get(page.url + link).json()
+    assert summary["hardware_id"] == "h100-sxm"
+    page.select_option("select[name=gpu]", "")
+    assert all(row.is_visible() for row in rows.all())
 
 
 def test_formulas_are_typeset_with_the_math_font(chrome: Browser, address: str) -> None:

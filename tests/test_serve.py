@@ -40,6 +40,24 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.2)
 
 
+def _edit_a_layer(
+    tmp_path: Path, log: Path, shows: Callable[..., bool], builds: Callable[[], int]
+) -> None:
+    """An edited layer is seen, by a process of its own."""
+    layer = tmp_path / "code/mkdocs_dsocr/layers/builtin/activations.py"
+    text = layer.read_text()
+    assert "class SiLU" in text
+    before, name, after = text.partition("class SiLU")
+    layer.write_text(before + name + after.replace('"""', '"""Edited words. ', 1))
+    wait_for(lambda: "in a process of its own" in log.read_text())
+    wait_for(lambda: shows("Edited words.", "dsocr/layers/SiLU/"))
+    wait_for(lambda: builds() == 8)
+    layer.write_text("this is no Python\n")
+    wait_for(lambda: shows("SyntaxError", "dsocr/"))
+    layer.write_text(text)
+    wait_for(lambda: shows("Pages 4"))
+
+
 def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> None:
     for name, text in {
         "docs/index.md": "# Home\n",
@@ -93,25 +111,22 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
             time.sleep(2)
             assert builds() == 4
             assert log.read_text().count("counting every pass") == 1
+            assert not shows("Edited since the last trace", "dsocr/verification/")
+            # Other shapes are shown at once, and traced beside.
+            (tmp_path / "loads/mine.yaml").write_text(WORKLOAD.format(new=9))
+            wait_for(lambda: shows("New tokens a page 9"))
+            assert shows("Edited since the last trace", "dsocr/verification/")
+            (tmp_path / "loads/mine.yaml").write_text(WORKLOAD.format(new=7) + "num_pages: 4\n")
+            wait_for(lambda: shows("Pages 4"))
+            assert not shows("Edited since the last trace", "dsocr/verification/")
+            wait_for(lambda: builds() == 6)
             # An ordinary page costs no analysis.
             (tmp_path / "docs/index.md").write_text("# Home\n\nEdited.\n")
             wait_for(lambda: shows("Edited.", ""))
             assert shows("Pages 4")
-            wait_for(lambda: builds() == 5)
-            assert log.read_text().count("analysing") == 3
-            # An edited layer is seen, by a process of its own.
-            layer = tmp_path / "code/mkdocs_dsocr/layers/builtin/activations.py"
-            text = layer.read_text()
-            assert "class SiLU" in text
-            before, name, after = text.partition("class SiLU")
-            layer.write_text(before + name + after.replace('"""', '"""Edited words. ', 1))
-            wait_for(lambda: "in a process of its own" in log.read_text())
-            wait_for(lambda: shows("Edited words.", "dsocr/layers/SiLU/"))
-            wait_for(lambda: builds() == 6)
-            layer.write_text("this is no Python\n")
-            wait_for(lambda: shows("SyntaxError", "dsocr/"))
-            layer.write_text(text)
-            wait_for(lambda: shows("Pages 4"))
+            wait_for(lambda: builds() == 7)
+            assert log.read_text().count("analysing") == 5
+            _edit_a_layer(tmp_path, log, shows, builds)
         finally:
             server.terminate()
     assert "Traceback" not in log.read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 _GROUP = re.compile(r"\[([0-9,-]+)\]")
 
@@ -30,16 +31,16 @@ def indices(numbers: Iterable[int]) -> str:
     return f"[{','.join(spans)}]"
 
 
-def expand(pattern: str) -> Iterator[str]:
-    """Yield every path that `pattern` stands for, in order.
+@lru_cache(maxsize=1024)
+def expand(pattern: str) -> tuple[str, ...]:
+    """Return every path that `pattern` stands for, in order.
 
-    >>> list(expand("layers.[0,2-3].mlp"))
-    ['layers.0.mlp', 'layers.2.mlp', 'layers.3.mlp']
+    >>> expand("layers.[0,2-3].mlp")
+    ('layers.0.mlp', 'layers.2.mlp', 'layers.3.mlp')
     """
     pieces = _GROUP.split(pattern)
     choices = [[p] if i % 2 == 0 else list(_numbers(p)) for i, p in enumerate(pieces)]
-    for combination in itertools.product(*choices):
-        yield "".join(combination)
+    return tuple("".join(combination) for combination in itertools.product(*choices))
 
 
 def _numbers(group: str) -> Iterator[str]:

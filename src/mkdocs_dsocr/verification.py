@@ -257,8 +257,8 @@ class _Counter:
 
     def _inclusive(self, flops: dict[str, int], path: str) -> int:
         """Return a module's FLOPs; a module that was not called is the sum of its children."""
-        if path in flops:
-            return flops[path]
+        if (counted := flops.get(path)) is not None:
+            return counted
         return sum(self._inclusive(flops, child) for child in self.children.get(path, ()))
 
 

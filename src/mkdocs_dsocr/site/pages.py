@@ -102,6 +102,13 @@ class Site:
         """Whether there is more than one workload or GPU."""
         return sum(map(len, self.analyses)) > 1
 
+    @property
+    def scenarios(self) -> tuple[tuple[Analysis, ...], ...]:
+        """The analyses, the memory of every batch counted once for all GPUs of a workload."""
+        for row in self.analyses:
+            row[0].footprints(max(a.hardware.memory_gb for a in row))
+        return self.analyses
+
     def strip(self, analysis: Analysis) -> Markup:
         """Return the time of each stage, beside the same workload on the other GPUs."""
         row = next(r for r in self.analyses if r[0].workload is analysis.workload)

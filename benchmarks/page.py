@@ -1,0 +1,81 @@
+"""The page *How it compares*, from ``benchmarks/results/``; run by mkdocs-gen-files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mkdocs_gen_files
+
+RESULTS = Path(__file__).parent / "results"
+COUNTS = {
+    "mkdocs-dsocr": "the layers' formulas; imports no torch, runs no model",
+    "FlopCounterMode, meta": "PyTorch's counter on shapes alone, which verifies the formulas",
+    "FlopCounterMode, CPU": "the same on a CPU, whose fused attention it does not know",
+    "torchinfo": "mult-adds from weights, whatever the size of the input",
+    "fvcore": "a traced graph; fused attention is not among its operators",
+    "calflops": "patched functions; fused attention is not among them",
+    "deepspeed": "patched functions; elementwise work included",
+}
+"""What each tool counts on the tower."""
+
+
+def page() -> Iterator[str]:
+    """Yield the lines of the page."""
+    peers, build, sweep = (
+        json.loads((RESULTS / f"{name}.json").read_text()) for name in ("peers", "build", "sweep")
+    )
+    yield "# How it compares\n"
+    yield (
+        f"Measured on {peers['date']}, Python {peers['python']}, {peers['machine']}. Each table "
+        "is made from a file that one command writes; seconds are of whole processes in one run.\n"
+    )
+    yield "## The vision tower\n"
+    yield (
+        "SAM ViT-B on one view of 1024 px, `nox -s peers`. The truth is "
+        f"{peers['matmul_flops']:,} FLOPs (2 per multiply-add): by formula, and as PyTorch counts "
+        "on `meta`.\n"
+    )
+    yield "| tool | FLOPs | error | seconds | peak MB | what it counts |"
+    yield "|---|--:|--:|--:|--:|---|"
+    for name, row in peers["tower"].items():
+        yield f"| {name} {row['version']} | {_figures(row)} | {COUNTS[name]} |"
+    yield "\n## What-if\n"
+    yield (
+        "Whole scenarios a second. Ours: vision, projector, prefill and all decode steps of this "
+        "model with memory and times, in a grid (`make bench` has more). GenZ: one prefill and one "
+        "decode step of Llama 2 7B, as it does not know this model.\n"
+    )
+    yield "| tool | scenarios a second |"
+    yield "|---|--:|"
+    for name, row in peers["sweeps"].items():
+        rate = f"{row['value']:,.0f}" if "value" in row else row["failure"]
+        yield f"| {name} {row['version']} | {rate} |"
+    yield f"\nOther rows of `make bench`: {_rates(sweep)}.\n"
+    yield "## Building the site\n"
+    yield (
+        f"`make bench`, Python {build['python']}, {build['machine']}, median of {build['runs']}. "
+        "*plain* is Material over the same pages' Markdown, without this plugin.\n"
+    )
+    yield "| build | seconds | of plain |"
+    yield "|---|--:|--:|"
+    for name, seconds in build["median_seconds"].items():
+        yield f"| {name} | {seconds:.2f} | {build['ratio_to_plain'][name]:.2f} |"
+
+
+def _figures(row: dict[str, Any]) -> str:
+    if "failure" in row:
+        return f"fails: {row['failure']} | | | "
+    error = "0" if row["error"] == 0 else f"{row['error']:+.2%}"
+    return f"{row['value']:,} | {error} | {row['seconds']:.1f} | {row['peak_mb']:,}"
+
+
+def _rates(sweep: dict[str, Any]) -> str:
+    rates = sweep["scenarios_per_second"]
+    return ", ".join(f"{name}: {rate:,.0f} a second" for name, rate in rates.items())
+
+
+with mkdocs_gen_files.open("compare.md", "w") as out:
+    out.write("\n".join(page()) + "\n")
