@@ -93,8 +93,8 @@ class Analysis:
     def stage_times(self) -> dict[str, StageTime]:
         """Estimate and floor of each stage."""
         return {
-            stage: stage_time(work.on(self.hardware), self.hardware, replays(self.plan, stage))
-            for stage, work in self.demand.stages.items()
+            stage: stage_time(work, self.hardware, replays(self.plan, stage))
+            for stage, work in self.demand.stages_on(self.hardware).items()
         }
 
     @cached_property

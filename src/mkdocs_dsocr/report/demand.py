@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -11,10 +10,10 @@ from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import STAGES, Plan, Routing, Run, build, pass_layer, plan
-from mkdocs_dsocr.report.kernels import Kernels
+from mkdocs_dsocr.report.kernels import Kernels, Times
 from mkdocs_dsocr.report.measured import middle
 from mkdocs_dsocr.report.memory import Array, StageMemory, footprints, stage_memory
-from mkdocs_dsocr.report.tally import Node, Tally, merged, stage_of, tally, timed
+from mkdocs_dsocr.report.tally import Node, Tally, merged, tally, timed
 from mkdocs_dsocr.trace import PassShape
 
 
@@ -27,12 +26,7 @@ class Work:
 
     def on(self, hardware: Hardware) -> Tally:
         """Return the counts with the time that the kernels take on a GPU, one after another."""
-        times = self.kernels.timed(hardware)
-        return dataclasses.replace(
-            self.counts,
-            times_ms=times.by_ceiling.sum(axis=0).tolist(),
-            least_tensor_ms=float(times.least_tensor.sum()),
-        )
+        return _timed(self.counts, self.kernels.timed(hardware), [0])
 
 
 @dataclass(frozen=True)
@@ -64,17 +58,6 @@ class Demand:
         return tally(self._visits)
 
     @cached_property
-    def stages(self) -> dict[str, Work]:
-        """The work of each stage."""
-        return {
-            stage: Work(
-                merged(n.own for n in self.nodes.values() if n.stage == stage),
-                _kernels(v for v in self._visits if stage_of(v) == stage),
-            )
-            for stage in STAGES
-        }
-
-    @cached_property
     def steps(self) -> dict[str, Work]:
         """One run of the prefill, and of the first, middle and last decode step."""
         runs: dict[str, Run] = {r.stage: r for r in reversed(self.plan.runs)}
@@ -103,6 +86,23 @@ class Demand:
     def _footprints(self) -> dict[float, Array]:
         return {}
 
+    def stages_on(self, hardware: Hardware) -> dict[str, Tally]:
+        """Return the work of each stage with the time that it takes on a GPU."""
+        times, stages = self._node_kernels.timed(hardware), self._stage_of_nodes
+        return {
+            stage: _timed(work, times, [i for i, name in enumerate(stages) if name == stage])
+            for stage, work in self._stages.items()
+        }
+
+    @cached_property
+    def _stages(self) -> dict[str, Tally]:
+        nodes = self.nodes.values()
+        return {s: merged(n.own for n in nodes if n.stage == s) for s in STAGES}
+
+    @cached_property
+    def _stage_of_nodes(self) -> list[str]:
+        return [node.stage for node in self.nodes.values()]
+
     @cached_property
     def _visits(self) -> list[Visit]:
         return list(tree.walk(build(self.config, self.plan, self.routing)))
@@ -122,11 +122,16 @@ class Demand:
             dispatches=sum(v.dispatches() for v in visits),  # type: ignore[misc]
             synchronisations=sum(v.summed(metrics.synchronisations) for v in visits),  # type: ignore[misc]
         )
-        return Work(counts, _kernels(visits))
+        return Work(counts, Kernels((0, visit) for visit in visits))
 
 
-def _kernels(visits: Iterable[Visit]) -> Kernels:
-    return Kernels((0, visit) for visit in visits)
+def _timed(counts: Tally, times: Times, rows: list[int]) -> Tally:
+    """Return counts with the time of some nodes."""
+    return dataclasses.replace(
+        counts,
+        times_ms=times.by_ceiling[rows].sum(axis=0).tolist(),
+        least_tensor_ms=float(times.least_tensor[rows].sum()),
+    )
 
 
 @lru_cache(maxsize=64)

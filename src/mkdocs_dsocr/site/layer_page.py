@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import textwrap
 from collections.abc import Iterable
@@ -182,15 +183,14 @@ def _source(cls: type) -> Source:
     return Source(cls.__name__, file, start, textwrap.dedent("".join(lines)).rstrip())
 
 
-@lru_cache(maxsize=2)
 def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
-    """Return the page of each module class; the same objects as long as nothing changes.
+    """Return the page of each module class; the same objects as long as the inputs are the same."""
+    # What a trace or a measurement adds changes no layer's page.
+    return _layer_pages(dataclasses.replace(analysis, traced=None, measurement=None))
 
-    Parameters
-    ----------
-    analysis
-        Without what a trace or a measurement adds to it.
-    """
+
+@lru_cache(maxsize=2)
+def _layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
     return {name: LayerPage(analysis, name) for name in sorted(analysis.classes)}
 
 

@@ -122,7 +122,7 @@ class Site:
 
     @cached_property
     def layer_pages(self) -> dict[str, LayerPage]:
-        return layer_pages(dataclasses.replace(self.main, traced=None, measurement=None))
+        return layer_pages(self.main)
 
     @property
     def stages(self) -> dict[str, Tally]:
