@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
-from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
+from mkdocs_dsocr.inputs.files import Strict, read_mapping, stamps, validate
 from mkdocs_dsocr.inputs.references import resolve
 
 TOLERANCE = 0.01
@@ -140,7 +141,13 @@ def load_hardware(value: str, base: Path | None = None, source: str = "option") 
         If there is no such profile, or it is not valid.
     """
     path = resolve("hardware", value, base, source)
-    hardware = validate(Hardware, read_mapping(path), path)
+    hardware = _read(path, stamps([path]))
     if path.parent.name == "hardware" and path.stem != hardware.hardware_id and "/" not in value:
         raise InputError(path, "hardware_id", shown(hardware.hardware_id), shown(path.stem))
     return hardware
+
+
+@lru_cache(maxsize=128)
+def _read(path: Path, stamp: tuple[tuple[str, int, int], ...]) -> Hardware:
+    """Return a profile: read once, as long as its file is as its stamp says."""
+    return validate(Hardware, read_mapping(path), path)

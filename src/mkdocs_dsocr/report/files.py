@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import lru_cache
 from io import StringIO
 from typing import Final
 
@@ -30,13 +31,18 @@ def report_files(analysis: Analysis) -> dict[str, str]:
         "report.yaml": _yaml(report.model_dump(mode="json", by_alias=True)),
         "summary.json": summary_json(analysis),
         "modules.csv": modules_csv(report),
-        "report.schema.json": json.dumps(json_schema(), indent=1) + "\n",
+        "report.schema.json": _schema_text(),
     }
 
 
 def summary_json(analysis: Analysis) -> str:
     """Return the report in short as JSON."""
     return _json(analysis.summary)
+
+
+@lru_cache(maxsize=1)
+def _schema_text() -> str:
+    return json.dumps(json_schema(), indent=1) + "\n"
 
 
 def modules_csv(report: AnalyticModelReport) -> str:
