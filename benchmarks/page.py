@@ -30,7 +30,8 @@ def page() -> Iterator[str]:
     yield "# How it compares\n"
     yield (
         f"Measured on {peers['date']}, Python {peers['python']}, {peers['machine']}. Each table "
-        "is made from a file that one command writes; seconds are of whole processes in one run.\n"
+        "is made from a file that one command writes; seconds are of whole processes."
+        " Other tools ran once each.\n"
     )
     yield "## The vision tower\n"
     yield (

@@ -10,6 +10,7 @@ from pathlib import Path
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.beside import Beside
 from mkdocs_dsocr.cache import default_cache
+from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.site.pages import prepare
 from mkdocs_dsocr.static import TORCHINFO, Analyses, Log, Static, cache_key, cached, timed
 
@@ -70,7 +71,11 @@ class Results:
         if static is None:
             assert self._files is not None
             prepare(analyses[0][0])
-            static = self._files.static()
+            try:
+                static = self._files.static()
+            except InputError:
+                self._files = None  # it has ended, and there is nothing to wait for
+                raise
         self._static = (key, static)
         self._last = pipeline.complete(analyses, static)
         return self._last, later
@@ -99,14 +104,17 @@ class Results:
         self._files = self._tracing = None
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
+        self._folders.clear()
 
     def _known(self, key: str, uses_cache: bool) -> Static | None:
         """Return the trace under `key`, where there is one: made beside, kept here, or cached."""
         if self._tracing is not None and not self._tracing[1].is_running:
             (made, process), self._tracing = self._tracing, None
-            static = process.static()
-            process.wait()
-            self._static = (made, process.with_files(static))
+            # A trace of other inputs is in the cache, and what was wrong with them is past.
+            if made == key:
+                static = process.static()
+                process.wait()
+                self._static = (made, process.with_files(static))
         if self._static is not None and self._static[0] == key:
             return self._static[1]
         static_or_none = cached(key, default_cache() if uses_cache else None)
