@@ -24,7 +24,7 @@ from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import rates
 from mkdocs_dsocr.report import Analysis, report_files
-from mkdocs_dsocr.report.files import REPORT_FILES, summary_json
+from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
 from mkdocs_dsocr.report.measured import check_covers, tasks
 from mkdocs_dsocr.static import Analyses, Log, Static, timed
 from mkdocs_dsocr.vendor import VendorVerdict, compare_vendor
@@ -246,51 +246,47 @@ def verdicts(result: Result) -> dict[str, str]:
     return files
 
 
-def reports(analyses: Analyses) -> dict[str, str]:
-    """Return the main report's files by their path under ``artifacts/``."""
-    main = analyses[0][0]
-    return {f"{_folder(main)}/{n}": text for n, text in report_files(main).items()}
-
-
 def other_reports(analyses: Analyses) -> dict[str, str]:
-    """Return the same of every other workload, and for every other GPU its summary.
+    """Return the reports of all but the main workload and GPU, by path under ``artifacts/``.
 
-    A GPU changes times alone: the counts are those of the workload's report.
+    The whole report of a workload on its first GPU, and a summary for every other: a GPU
+    changes times alone.
     """
     files: dict[str, str] = {}
-    for row in analyses:
-        if row is not analyses[0]:
-            files |= reports((row,))
-        for analysis in row[1:]:
-            files |= {f"{_folder(analysis, row)}/summary.json": summary_json(analysis)}
+    for folder, analysis, is_first in _places(analyses)[1:]:
+        own = report_files(analysis) if is_first else {SUMMARY: summary_json(analysis)}
+        files |= {f"{folder}/{name}": text for name, text in own.items()}
     return files
 
 
 def other_names(analyses: Analyses) -> list[str]:
     """Return the paths of :func:`other_reports` without making them."""
-    names: list[str] = []
-    for row in analyses:
-        if row is not analyses[0]:
-            names += [f"{_folder(row[0])}/{name}" for name in REPORT_FILES]
-        names += [f"{_folder(analysis, row)}/summary.json" for analysis in row[1:]]
-    return names
+    return [
+        f"{folder}/{name}"
+        for folder, _, is_first in _places(analyses)[1:]
+        for name in (REPORT_FILES if is_first else (SUMMARY,))
+    ]
 
 
-def _folder(analysis: Analysis, row: tuple[Analysis, ...] = ()) -> str:
-    folder = analysis.workload.profile_id
-    return f"{folder}/{analysis.hardware.hardware_id}" if row else folder
+def _places(analyses: Analyses) -> list[tuple[str, Analysis, bool]]:
+    """Return each analysis with its folder, and whether it is the first of its workload."""
+    return [
+        ("/".join((a.workload.profile_id, *([a.hardware.hardware_id] if i else []))), a, i == 0)
+        for row in analyses
+        for i, a in enumerate(row)
+    ]
 
 
 def artifacts(result: Result) -> dict[str, str]:
     """Return every file for machines that is ready, by its path under ``artifacts/``."""
     static = result.static.artifacts | verdicts(result)
     files = {f"static/{name}": text for name, text in static.items()}
-    for row in result.analyses:
-        for index, analysis in enumerate(row):
-            if analysis.measurement is not None:
-                place = f"{_folder(analysis, row if index else ())}/measurement.json"
-                files[place] = analysis.measurement.model_dump_json(indent=1)
-    return files | reports(result.analyses)
+    places = _places(result.analyses)
+    for folder, analysis, _ in places:
+        if analysis.measurement is not None:
+            files[f"{folder}/measurement.json"] = analysis.measurement.model_dump_json(indent=1)
+    main, analysis, _ = places[0]
+    return files | {f"{main}/{name}": text for name, text in report_files(analysis).items()}
 
 
 def site_files(

@@ -14,10 +14,11 @@ from pydantic import BaseModel
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers, json_schema
 
+SUMMARY: Final = "summary.json"
 REPORT_FILES: Final = (
     "report.json",
     "report.yaml",
-    "summary.json",
+    SUMMARY,
     "modules.csv",
     "report.schema.json",
 )
@@ -29,7 +30,7 @@ def report_files(analysis: Analysis) -> dict[str, str]:
     return {
         "report.json": _json(report),
         "report.yaml": _yaml(report.model_dump(mode="json", by_alias=True)),
-        "summary.json": summary_json(analysis),
+        SUMMARY: summary_json(analysis),
         "modules.csv": modules_csv(report),
         "report.schema.json": _schema_text(),
     }

@@ -109,9 +109,8 @@ class Site:
             row[0].footprints(max(a.hardware.memory_gb for a in row))
         return self.analyses
 
-    def strip(self, analysis: Analysis) -> Markup:
-        """Return the time of each stage, beside the same workload on the other GPUs."""
-        row = next(r for r in self.analyses if r[0].workload is analysis.workload)
+    def strip(self, analysis: Analysis, row: tuple[Analysis, ...]) -> Markup:
+        """Return the time of each stage, in a row of the same workload on other GPUs."""
         amounts = [t.time_ms for t in analysis.stage_times.values()]
         words = f"{analysis.hardware.name}: {units.milliseconds(sum(amounts))}"
         return strip(words, amounts, max(a.predicted_ms for a in row))
