@@ -219,3 +219,20 @@ def test_a_bad_file_is_one_message(tmp_path: Path, text: str, message: str) -> N
     assert ran.exit_code == 2
     assert message in ran.output.replace("\n", " ")
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_columns_come_back_from_pandas_and_parquet(tmp_path: Path) -> None:
+    import pandas
+
+    found = sweep.grid(batch_size=[1, 2], weight_dtype=["bf16", "int4"])
+    frame = found.to_pandas()
+    found.to_parquet(tmp_path / "direct.parquet")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("sweep:\n  batch_size: [1, 2]\n  weight_dtype: [bf16, int4]\n")
+    out = tmp_path / "out.parquet"
+    ran = CliRunner().invoke(main, ["sweep", str(spec), "--output", str(out)])
+    assert ran.exit_code == 0, ran.output
+    for read in (pandas.read_parquet(tmp_path / "direct.parquet"), pandas.read_parquet(out)):
+        assert list(read.columns) == list(frame.columns) == list(found)
+        for name, column in found.items():
+            assert read[name].tolist() == frame[name].tolist() == column.tolist()

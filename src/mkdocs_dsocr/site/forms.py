@@ -8,8 +8,9 @@ takes most of the time.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup
@@ -20,6 +21,7 @@ from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation, whole
 from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero, total
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
@@ -119,7 +121,7 @@ class Form:
     summary: str
     details: str
     options: str
-    example: Node
+    example: Visit
     rationale: Rationale
     symbols: tuple[SymbolRow, ...]
     rows: tuple[OperationRow | ChildRow, ...]
@@ -153,8 +155,8 @@ def forms(nodes: Sequence[Node]) -> list[Form]:
         layer = group[0].visit.layer
         for name, value in _options(layer).items():
             chosen.setdefault((type(layer), name), set()).add(value)
-    differing = {key for key, values in chosen.items() if len(values) > 1}
-    return [_form(_example(group), differing) for group in ordered]
+    differing = frozenset(key for key, values in chosen.items() if len(values) > 1)
+    return [_form(_example(group).visit, differing) for group in ordered]
 
 
 def _key(node: Node) -> tuple[Any, ...]:
@@ -179,8 +181,10 @@ def _example(nodes: Sequence[Node]) -> Node:
     return max(nodes, key=lambda n: (n.visit.steps == 1, n.total.time_ms))
 
 
-def _form(node: Node, differing: Set[tuple[type[BaseLayer], str]]) -> Form:
-    layer = node.visit.layer
+@lru_cache(maxsize=1024)
+def _form(visit: Visit, differing: frozenset[tuple[type[BaseLayer], str]]) -> Form:
+    """Return the form of a layer: made once, whichever GPU it is shown on."""
+    layer = visit.layer
     symbolic = layer.symbolic()
     values = layer.values()
     summary, _, details = _docstring(layer).partition("\n\n")
@@ -192,13 +196,13 @@ def _form(node: Node, differing: Set[tuple[type[BaseLayer], str]]) -> Form:
         summary=" ".join(summary.split()),
         details=" ".join(details.split()),
         options=options,
-        example=node,
+        example=visit,
         rationale=layer.rationale,
         symbols=tuple(_symbols(layer)),
         rows=tuple(_rows(symbolic, layer, values)),
         kernels=tuple(_kernels(symbolic, layer, values)),
         totals=tuple(_totals(symbolic, layer)),
-        peak=_peak(node),
+        peak=_peak(visit),
     )
 
 
@@ -288,9 +292,9 @@ def _kernels(
         yield KernelRow(part.name, names, formula)
 
 
-def _peak(node: Node) -> PeakRows | None:
+def _peak(visit: Visit) -> PeakRows | None:
     """Return what is in memory at the peak of the largest call; None where nothing ever is."""
-    layer = node.visit.largest
+    layer = visit.largest
     total, moments = layer.peak.bytes, layer.moments
     if not isinstance(total, int) or not total:
         return None
@@ -305,7 +309,7 @@ def _peak(node: Node) -> PeakRows | None:
         inner = part.biggest
         name = inner.class_name() if inner.is_module else ""
         rows.append(AliveRow(part.name, name, None, inner.peak.bytes))  # type: ignore[arg-type]
-    return PeakRows(node.peak_at, tuple(rows), total)
+    return PeakRows(layer.peak.at, tuple(rows), total)
 
 
 def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
