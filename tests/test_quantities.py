@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,14 @@ from mkdocs_dsocr.quantities import (
     Symbol,
     arithmetic_series,
     ceil_div,
+    equal,
     evaluate,
     exact_div,
+    less,
     maximum,
     product,
     ratio,
+    select,
     total,
 )
 from mkdocs_dsocr.site import notation
@@ -90,11 +95,12 @@ def test_the_text_of_a_formula_means_the_formula(tree: Expr, values: dict[str, i
 
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 def test_every_operator_has_every_notation(name: str) -> None:
-    tree = Apply(name, (Symbol("a_1"), Symbol("b")))
+    count = len(inspect.signature(OPERATORS[name]).parameters)
+    tree = Apply(name, (Symbol("a_1"), Symbol("b"), Symbol("c"))[:count])
     assert "a_1" in notation.text(tree)
     assert "a_{1}" in notation.latex(tree)
     assert "<msub><mi>a</mi><mi>1</mi></msub>" in notation.mathml(tree)
-    assert "7" in notation.text(tree, {"a_1": 7, "b": 3})
+    assert "7" in notation.text(tree, {"a_1": 7, "b": 3, "c": 5})
 
 
 def test_the_form_is_kept_as_it_was_written() -> None:
@@ -126,6 +132,22 @@ def test_exact_div_refuses_a_rest() -> None:
 def test_an_arithmetic_series_is_the_sum_of_its_terms(first: int, step: int, steps: int) -> None:
     terms = [first + step * i for i in range(steps)]
     assert arithmetic_series(terms[0], terms[-1], steps) == sum(terms)
+
+
+@given(st.integers(0, 3), st.integers(0, 3), st.integers(), st.integers())
+def test_conditions_choose_in_every_reading(a: int, b: int, x: int, y: int) -> None:
+    names = [Symbol(n) for n in "abxy"]
+    formulas: list[Callable[..., Any]] = [
+        lambda a, b, x, y: select(less(a, b), x, y),
+        lambda a, b, x, y: select(maximum(less(a, b), equal(a, b)), x, y),
+        lambda a, b, x, y: select(equal(a, b) * less(0, a), x, y),
+    ]
+    expected = [x if a < b else y, x if a <= b else y, x if a == b > 0 else y]
+    arrays = [np.array([v, v], dtype=object) for v in (a, b, x, y)]
+    for formula, value in zip(formulas, expected, strict=True):
+        assert formula(a, b, x, y) == value
+        assert formula(*arrays).tolist() == [value, value]
+        assert evaluate(formula(*names), dict(zip("abxy", (a, b, x, y), strict=True))) == value
 
 
 def test_a_missing_value_is_an_error() -> None:

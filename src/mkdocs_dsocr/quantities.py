@@ -121,7 +121,31 @@ def maximum(a: Quantity, b: Quantity) -> Any:
     return max(a, b)  # type: ignore[type-var]
 
 
-OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+def less(a: Quantity, b: Quantity) -> Any:
+    """Return 1 where `a` is below `b`, else 0. ``*`` joins conditions, :func:`maximum` either."""
+    return _apply("less", a, b) if _is_symbolic(a, b) else (a < b) * 1  # type: ignore[operator]
+
+
+def equal(a: Quantity, b: Quantity) -> Any:
+    """Return 1 where two quantities are the same, else 0."""
+    return _apply("equal", a, b) if _is_symbolic(a, b) else (a == b) * 1
+
+
+def select(condition: Quantity, a: Quantity, b: Quantity) -> Any:
+    """Return `a` where the condition is not 0, else `b` (elementwise for arrays).
+
+    For plans only: inside a layer's formulas a choice is another layer.
+    """
+    if _is_symbolic(condition, a, b):
+        return _apply("select", condition, a, b)
+    if any(hasattr(x, "shape") for x in (condition, a, b)):
+        import numpy
+
+        return numpy.where(condition, a, b)  # type: ignore[arg-type]
+    return a if condition else b
+
+
+OPERATORS: Final[Mapping[str, Callable[..., Any]]] = {
     "add": operator.add,
     "sub": operator.sub,
     "mul": operator.mul,
@@ -130,6 +154,9 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "exact_div": exact_div,
     "ratio": ratio,
     "maximum": maximum,
+    "less": less,
+    "equal": equal,
+    "select": select,
 }
 
 

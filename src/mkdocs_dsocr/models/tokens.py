@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from mkdocs_dsocr.inputs import constants
-from mkdocs_dsocr.quantities import ceil_div, exact_div
+from mkdocs_dsocr.quantities import (
+    ceil_div,
+    equal,
+    exact_div,
+    less,
+    maximum,
+    ratio,
+    select,
+)
+
+_SIDES: Final = range(1, constants.MAX_RULE_TILES + 1)
+GRIDS: Final = [
+    (w, h)
+    for tiles, w, h in sorted((w * h, w, h) for w in _SIDES for h in _SIDES)
+    if constants.MIN_TILES <= tiles <= constants.MAX_RULE_TILES
+]
+"""The grids that the model's rule chooses from, the fewest tiles first."""
 
 
-def crop_grid(width: int, height: int) -> tuple[int, int]:
+def crop_grid(width: Any, height: Any) -> tuple[Any, Any]:
     """Return the grid of local views that the model cuts a page into.
 
     The candidates are all grids of 2 to 9 tiles, the fewest first; the one
@@ -22,22 +38,21 @@ def crop_grid(width: int, height: int) -> tuple[int, int]:
         The page, in px.
     """
     tile = constants.TILE_SIZE
-    if width <= tile and height <= tile:
-        return (1, 1)
-    sides = range(1, constants.MAX_RULE_TILES + 1)
-    candidates = sorted(
-        (w * h, w, h)
-        for w in sides
-        for h in sides
-        if constants.MIN_TILES <= w * h <= constants.MAX_RULE_TILES
-    )
-    best, smallest = (1, 1), float("inf")
-    for tiles, w, h in candidates:
-        difference = abs(width / height - w / h)
-        large_enough = width * height > 0.5 * tile * tile * tiles
-        if difference < smallest or (difference == smallest and large_enough):
-            best, smallest = (w, h), difference
-    return best
+    (best_w, best_h), *others = GRIDS
+    smallest = _distance(width, height, best_w, best_h)
+    for w, h in others:
+        difference = _distance(width, height, w, h)
+        is_large = less(0.5 * tile * tile * w * h, width * height)
+        wins = maximum(less(difference, smallest), equal(difference, smallest) * is_large)
+        best_w, best_h = select(wins, w, best_w), select(wins, h, best_h)
+        smallest = select(wins, difference, smallest)
+    fits = less(width, tile + 1) * less(height, tile + 1)
+    return select(fits, 1, best_w), select(fits, 1, best_h)
+
+
+def _distance(width: Any, height: Any, w: int, h: int) -> Any:
+    page, grid = ratio(width, height), w / h
+    return maximum(page - grid, grid - page)
 
 
 def patches_a_side(view: Any) -> Any:

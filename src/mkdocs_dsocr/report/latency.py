@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.models import Plan
+from mkdocs_dsocr.report import timing
 from mkdocs_dsocr.report.demand import Demand
 from mkdocs_dsocr.report.schema import Latency
 from mkdocs_dsocr.report.tally import Tally
@@ -25,8 +26,7 @@ class StageTime:
     host_ms
         Dispatched operators and synchronisations × what they cost the host.
     floor_ms
-        Tensor FLOPs that cannot be left out over their peak, or compulsory
-        bytes over the bandwidth: no implementation of the model is faster.
+        No implementation of the model is faster.
     ceiling
         What binds most of the device time.
     """
@@ -38,8 +38,8 @@ class StageTime:
 
     @property
     def time_ms(self) -> float:
-        """The estimate: the host launches while the device works."""
-        return max(self.device_ms, self.host_ms)
+        """The estimate."""
+        return float(timing.estimate_ms(self.device_ms, self.host_ms))
 
     @property
     def binding(self) -> str:
@@ -62,13 +62,13 @@ def stage_time(work: Tally, hardware: Hardware, replays: int = 0) -> StageTime:
     if hardware.host is not None:
         launches, waits = (replays, 0) if replays else (work.dispatches, work.synchronisations)
         host = hardware.host
-        host_ms = (launches * host.dispatch_us + waits * host.synchronise_us) / 1000
+        dispatch_ms, wait_ms = host.dispatch_us / 1000, host.synchronise_us / 1000
+        host_ms = timing.host_ms(launches, waits, dispatch_ms, wait_ms)
     return StageTime(
         device_ms=work.time_ms,
         host_ms=host_ms,
-        floor_ms=max(
-            work.least_tensor_ms,
-            work.least_bytes / (hardware.bandwidth_gb_s * 1e6),
+        floor_ms=timing.floor_ms(
+            work.least_tensor_ms, work.least_bytes, hardware.bandwidth_gb_s * 1e6
         ),
         ceiling=work.binding_ceiling,
     )

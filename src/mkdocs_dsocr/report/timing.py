@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from mkdocs_dsocr.inputs import Hardware
+from mkdocs_dsocr.quantities import maximum, ratio
 
 CEILINGS: Final = ("tensor cores", "CUDA cores", "memory")
 
@@ -23,6 +24,25 @@ def rates_per_ms(rate: str | None, hardware: Hardware) -> tuple[float, float, fl
         hardware.cuda_fp32.tflops * 1e9,
         hardware.memory_gb_s * 1e6,
     )
+
+
+def host_ms(launches: Any, waits: Any, dispatch_ms: Any, wait_ms: Any) -> Any:
+    """Return what launching operators, and waiting for values, costs the host."""
+    return launches * dispatch_ms + waits * wait_ms
+
+
+def estimate_ms(device_ms: Any, host_ms: Any) -> Any:
+    """Return the longer of device and host: the host launches while the device works."""
+    return maximum(device_ms, host_ms)
+
+
+def floor_ms(least_tensor_ms: Any, least_bytes: Any, bytes_per_ms: Any) -> Any:
+    """Return the time that no implementation of the model is faster than.
+
+    Tensor FLOPs that cannot be left out over their peak, or compulsory bytes over
+    the bandwidth.
+    """
+    return maximum(least_tensor_ms, ratio(least_bytes, bytes_per_ms))
 
 
 def series_of_maximum(first: Sequence[float], last: Sequence[float], steps: int) -> list[float]:

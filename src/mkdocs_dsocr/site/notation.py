@@ -28,10 +28,13 @@ PRECEDENCE: Final = {
     "pow": POWER,
     "ceil_div": ATOM,
     "maximum": ATOM,
+    "less": ATOM,
+    "equal": ATOM,
+    "select": ATOM,
 }
 """How tightly what an operator builds holds together."""
 
-ON_A_LINE: Final = {
+ON_A_LINE: Final[Mapping[str, tuple[int, ...]]] = {
     "add": (SUM, SUM),
     "sub": (SUM, PRODUCT),
     "mul": (PRODUCT, PRODUCT),
@@ -40,10 +43,13 @@ ON_A_LINE: Final = {
     "pow": (ATOM, ATOM),
     "ceil_div": (PRODUCT, POWER),
     "maximum": (0, 0),
+    "less": (SUM, SUM),
+    "equal": (SUM, SUM),
+    "select": (0, 0, 0),
 }
 """How tightly each argument must hold together to stand without parentheses."""
 
-TYPESET: Final = {
+TYPESET: Final[Mapping[str, tuple[int, ...]]] = {
     **ON_A_LINE,
     "exact_div": (0, 0),
     "ratio": (0, 0),
@@ -62,7 +68,7 @@ class _Notation:
     plain: str
     parentheses: str
     operators: Mapping[str, str]
-    needed: Mapping[str, tuple[int, int]]
+    needed: Mapping[str, tuple[int, ...]]
 
 
 TEXT: Final = _Notation(
@@ -79,6 +85,9 @@ TEXT: Final = _Notation(
         "exact_div": "{0} / {1}",
         "ratio": "{0} / {1}",
         "maximum": "max({0}, {1})",
+        "less": "[{0} < {1}]",
+        "equal": "[{0} = {1}]",
+        "select": "({1} if {0}, else {2})",
     },
     needed=ON_A_LINE,
 )
@@ -96,6 +105,9 @@ LATEX: Final = _Notation(
         "exact_div": r"\frac{{{0}}}{{{1}}}",
         "ratio": r"\frac{{{0}}}{{{1}}}",
         "maximum": r"\max\left({0}, {1}\right)",
+        "less": r"\left[{0} < {1}\right]",
+        "equal": r"\left[{0} = {1}\right]",
+        "select": r"\left({1}\text{{ if }}{0}\text{{, else }}{2}\right)",
     },
     needed=TYPESET,
 )
@@ -115,6 +127,11 @@ MATHML: Final = _Notation(
         "exact_div": "<mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac>",
         "ratio": "<mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac>",
         "maximum": "<mrow><mi>max</mi><mo>(</mo>{0}<mo>,</mo>{1}<mo>)</mo></mrow>",
+        "less": "<mrow><mo>[</mo>{0}<mo>&lt;</mo>{1}<mo>]</mo></mrow>",
+        "equal": "<mrow><mo>[</mo>{0}<mo>=</mo>{1}<mo>]</mo></mrow>",
+        "select": (
+            "<mrow><mo>(</mo>{1}<mtext> if </mtext>{0}<mtext>, else </mtext>{2}<mo>)</mo></mrow>"
+        ),
     },
     needed=TYPESET,
 )

@@ -126,35 +126,78 @@ class PassPrograms:
     kernels: tuple[str, ...]
 
 
-@lru_cache(maxsize=256)
-def pass_programs(config: ModelConfig, kind: Kind) -> PassPrograms:
-    """Return the programs of one pass; of decode, of all its steps."""
+@dataclasses.dataclass(frozen=True)
+class Formulas:
+    """What one call of a pass comes to; of decode, all its steps.
+
+    Attributes
+    ----------
+    work
+        Counts and bytes in memory, by name.
+    times
+        Milliseconds: on the device, and of products at the dense peaks.
+    by_class
+        Milliseconds on the device of each module class, without children.
+    """
+
+    work: dict[str, Quantity]
+    times: dict[str, Quantity]
+    by_class: dict[str, Quantity]
+
+
+def formulas(config: ModelConfig, kind: Kind, works: Works) -> Formulas:
+    """Return the formulas of a pass.
+
+    Parameters
+    ----------
+    config, kind
+        The model, and what decides which formulas there are.
+    works
+        Stands for each quantity that a time is made from.
+    """
     first = _group(config, kind, _shape(kind.like))
     is_loop = kind.like.pass_id == "decode"
     last = _group(config, kind, _shape(kind.like, "last_kv_len")) if is_loop else first
     steps: Any = Symbol("steps") if is_loop else 1
     child = Child("pass", first, last=last if is_loop else None, steps=steps)
     visits = list(tree.walk(Group(items=(child,))))
-    outputs = {name: _summed(name, visits, steps) for name in COUNTS}
-    outputs["activation_bytes"] = last.peak.bytes
-    outputs["kvcache_bytes"] = tree.resident(last, metrics.kvcache_bytes)
-    works = _Works()
+    work = {name: _summed(name, visits, steps) for name in COUNTS}
+    work["activation_bytes"] = last.peak.bytes
+    work["kvcache_bytes"] = tree.resident(last, metrics.kvcache_bytes)
+    own: dict[str, list[Quantity]] = {}
+    for visit in visits:
+        own.setdefault(visit.layer.class_name(), []).append(total(_times(visit, works)))
+    by_class = {name: time for name, parts in own.items() if not is_zero(time := total(parts))}
     times = {
-        "device_time_ms": total(t for v in visits for t in _times(v, works)),
+        "device_time_ms": total(by_class.values()),
         "least_tensor_ms": total(_least_tensor_ms(v, works) for v in visits),
     }
+    return Formulas(work, times, by_class)
+
+
+@lru_cache(maxsize=256)
+def pass_programs(config: ModelConfig, kind: Kind) -> PassPrograms:
+    """Return the programs of one pass; of decode, of all its steps."""
+    works = _NamedWorks()
+    found = formulas(config, kind, works)
     rates = [f"{name}_{what}" for name in RATES for what in ("ms", "least_ms")]
-    kernels = tuple(works.quantities)
+    kernels = {k: Apply("float", (_expr(q),)) for k, q in works.quantities.items()}
     return PassPrograms(
-        Program(
-            {**outputs, **{k: Apply("float", (_expr(q),)) for k, q in works.quantities.items()}}
-        ),
-        Program(times, floats=(*kernels, *rates, "cuda_ms", "memory_ms")),
-        kernels,
+        Program({**found.work, **kernels}),
+        Program(found.times, floats=(*kernels, *rates, "cuda_ms", "memory_ms")),
+        tuple(kernels),
     )
 
 
-class _Works:
+class Works:
+    """Writes the quantities that a time is made from where they are used."""
+
+    def symbol(self, quantity: Quantity) -> Quantity:
+        """Return what stands for a quantity."""
+        return quantity
+
+
+class _NamedWorks(Works):
     """Gives a name to each quantity that a time is made from."""
 
     def __init__(self) -> None:
@@ -169,13 +212,25 @@ class _Works:
         return Symbol(name)
 
 
-@lru_cache(maxsize=64)
-def weights_program(config: ModelConfig, kinds: tuple[Kind, ...]) -> Program:
-    """Return the program of the bytes of all parameters."""
-    groups = [_group(config, kind, _shape(kind.like)) for kind in kinds]
-    items = tuple(Child(k.like.pass_id, g) for k, g in zip(kinds, groups, strict=True))
+def weights(config: ModelConfig) -> Quantity:
+    """Return the bytes of all parameters, in the symbols of their format."""
+    size = config.trained_image_size
+    # Passes that call every module; their sizes do not matter to weights.
+    shapes = (
+        PassShape("vision.global", "vision", image_size=size, tiles_w=1, tiles_h=1),
+        PassShape("projector.global", "projector", image_size=size, tiles_w=1, tiles_h=1),
+        PassShape("prefill", "language", batch=1, q_len=2, kv_len=2, image_tokens=1, logits=1),
+    )
+    kinds = [Kind(shape) for shape in shapes]
+    items = tuple(Child(k.like.pass_id, _group(config, k, _shape(k.like))) for k in kinds)
     model = DeepseekOCRForCausalLM(items=items, precision=kinds[0].precision)
-    return Program({"weight_bytes": tree.resident(model, metrics.weight_bytes)})
+    return tree.resident(model, metrics.weight_bytes)
+
+
+@lru_cache(maxsize=64)
+def weights_program(config: ModelConfig) -> Program:
+    """Return :func:`weights` as a program."""
+    return Program({"weight_bytes": weights(config)})
 
 
 def _group(config: ModelConfig, kind: Kind, shape: PassShape) -> Group:
@@ -205,7 +260,7 @@ def _summed(name: str, visits: list[Visit], steps: Quantity) -> Quantity:
     return first if steps == 1 else arithmetic_series(first, last, steps)
 
 
-def _times(visit: Visit, works: _Works) -> Iterator[Quantity]:
+def _times(visit: Visit, works: Works) -> Iterator[Quantity]:
     times = visit.modules * visit.calls
     for low, high in zip(visit.layer.kernels(), visit.last.kernels(), strict=True):
         first, last = _ceilings(low, works), _ceilings(high, works)
@@ -216,7 +271,7 @@ def _times(visit: Visit, works: _Works) -> Iterator[Quantity]:
             yield times * Apply("series_of_maximum", tuple(_expr(a) for a in arguments))
 
 
-def _ceilings(kernel: Kernel, works: _Works) -> tuple[Quantity, Quantity, Quantity]:
+def _ceilings(kernel: Kernel, works: Works) -> tuple[Quantity, Quantity, Quantity]:
     """Return the time under each ceiling, in ms."""
     tensor = 0 if kernel.rate is None else works.symbol(kernel.tensor_core_flops)
     cuda, moved = works.symbol(kernel.cuda_core_flops), works.symbol(_rounded(kernel.io_bytes))
@@ -227,7 +282,7 @@ def _ceilings(kernel: Kernel, works: _Works) -> tuple[Quantity, Quantity, Quanti
     )
 
 
-def _least_tensor_ms(visit: Visit, works: _Works) -> Quantity:
+def _least_tensor_ms(visit: Visit, works: Works) -> Quantity:
     """Return the time of a layer's own products at the dense peaks, masked pairs left out."""
 
     def once(layer: BaseLayer) -> Quantity:

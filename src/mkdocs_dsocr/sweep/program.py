@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
@@ -25,11 +26,19 @@ _INTEGERS: Final = {
     "exact_div": "{0} // {1}",
     "ratio": "{0} / {1}",
     "maximum": "maximum({0}, {1})",
+    "less": "({0} < {1}) * 1",
+    "equal": "({0} == {1}) * 1",
+    "select": "where({0}, {1}, {2})",
     "whole": "{0}",
     "float": "float64({0})",
     "series_of_maximum": "series_of_maximum({0}, {1}, {2}, {3}, {4}, {5}, {6})",
 }
 _FLOATS: Final = _INTEGERS | {"exact_div": "{0} / {1}", "whole": "rint({0}).astype(int64)"}
+_WHOLE: Final = ("whole", "less", "equal")
+"""Operators whose result is an integer, whatever they are given."""
+
+_RANGES: Final = {"series_of_maximum": (0.0, math.inf), "less": (0, 1), "equal": (0, 1)}
+"""Bounds of results that do not depend on the arguments."""
 
 
 class _Step(NamedTuple):
@@ -115,6 +124,8 @@ class Program:
         if operator == "series_of_maximum" and arguments[:3] == arguments[3:6]:
             largest = self._step("maximum", (self._step("maximum", arguments[:2]), arguments[2]))
             return self._step("mul", (arguments[6], largest))
+        if operator == "select" and arguments[1] == arguments[2]:
+            return arguments[1]
         return self._step(operator, arguments)
 
     def _step(self, operator: str, arguments: tuple[str, ...]) -> str:
@@ -124,7 +135,7 @@ class Program:
             self.steps.append(_Step(name, operator, arguments))
             self._names[key] = name
             is_float = any(a in self._floats or _is_float(a) for a in arguments)
-            if operator in ("ratio", "float") or (is_float and operator != "whole"):
+            if operator in ("ratio", "float") or (is_float and operator not in _WHOLE):
                 self._floats.add(name)
         return self._names[key]
 
@@ -142,6 +153,7 @@ class Program:
         lines.append(f"    return ({', '.join(self.outputs.values())},)")
         scope: dict[str, Any] = {
             "maximum": np.maximum,
+            "where": np.where,
             "rint": np.rint,
             "int64": np.int64,
             "float64": np.float64,
@@ -157,7 +169,8 @@ class Program:
             low, high = (column.min(), column.max()) if isinstance(column, Array) else (column,) * 2
             ranges[name] = (int(low), int(high)) if name not in self._floats else (low, high)
         for step in self.steps:
-            low, high = _range(step.operator, [ranges[a] for a in step.arguments])
+            arguments = [ranges[a] for a in step.arguments]
+            low, high = _RANGES.get(step.operator) or _range(step.operator, arguments)
             ranges[step.name] = low, high
             if step.name not in self._floats and not -LARGEST <= low <= high <= LARGEST:
                 raise OverflowError(
@@ -178,8 +191,8 @@ def _range(operator: str, ranges: list[tuple[Any, Any]]) -> tuple[Any, Any]:
     (a, b), *rest = ranges
     if operator in ("whole", "float"):
         return a, b
-    if operator == "series_of_maximum":
-        return 0.0, float("inf")
+    if operator == "select":
+        return min(low for low, _ in rest), max(high for _, high in rest)
     ((c, d),) = rest
     if operator == "add":
         return a + c, b + d

@@ -18,6 +18,8 @@ from mkdocs_dsocr.models.tokens import (
     local_tokens,
     patches_a_side,
 )
+from mkdocs_dsocr.quantities import ceil_div, equal, less, maximum, select
+from mkdocs_dsocr.report import timing
 from mkdocs_dsocr.sweep.columns import Array, Rates, allowed
 from mkdocs_dsocr.sweep.passes import (
     COUNTS,
@@ -158,13 +160,13 @@ def _stage(found: Work, rates: Rates, gpu: Any, stage: str, sums: Columns) -> Co
     if stage == "decode":
         launches = np.where(found.is_graph, found.replays, launches)
         waits = np.where(found.is_graph, 0, waits)
-    host = launches * rates.dispatch[gpu] + waits * rates.wait[gpu]
-    least = counts["compulsory_io_bytes"] / rates.bandwidth[gpu]
+    host = timing.host_ms(launches, waits, rates.dispatch[gpu], rates.wait[gpu])
+    least = counts["compulsory_io_bytes"]
     return {
-        "time_ms": np.maximum(device, host),
+        "time_ms": timing.estimate_ms(device, host),
         "device_time_ms": device,
         "host_time_ms": host,
-        "floor_time_ms": np.maximum(sums["least_tensor_ms"], least),
+        "floor_time_ms": timing.floor_ms(sums["least_tensor_ms"], least, rates.bandwidth[gpu]),
     }
 
 
@@ -182,14 +184,28 @@ def _rates(found: Work, rates: Rates, gpu: Any, part: _Part) -> dict[str, Any]:
 
 def _rated(dims: Columns) -> Columns:
     """Return the format at whose peak products run, by the operand that decides."""
-    weight, activation, kv = (dims[f"{name}_dtype"] for name in ("weight", "activation", "kv"))
-    is_wide = np.array([FORMATS[name].bits == 16 for name in FORMAT_NAMES])[activation]
-    plain = FORMAT_NAMES.index("bf16")
-    others = {"weight": weight, "activation": activation, "kv": kv, "bf16": plain}
+    is_wide = np.array([FORMATS[name].bits == 16 for name in FORMAT_NAMES])
+    activation = dims["activation_dtype"]
+    others = {f"{name}_dtype": dims[f"{name}_dtype"] for name in ("weight", "activation", "kv")}
+    return rated(others, is_wide[activation])
+
+
+def rated(codes: Mapping[str, Any], is_wide: Any) -> dict[str, Any]:
+    """Return the code of the format at whose peak products run, by the operand that decides.
+
+    Parameters
+    ----------
+    codes
+        The format of ``weight_dtype``, ``activation_dtype`` and ``kv_dtype``.
+    is_wide
+        Whether activations have 16 bits.
+    """
+    activation, plain = codes["activation_dtype"], FORMAT_NAMES.index("bf16")
+    others = {name: codes[f"{name}_dtype"] for name in ("weight", "activation", "kv")}
     # As Precision has it: that of the activations where they are equal, or have 16 bits.
     return {
-        name: np.where(is_wide | (other == activation), activation, plain)
-        for name, other in others.items()
+        name: select(maximum(is_wide, equal(other, activation)), activation, plain)
+        for name, other in {**others, "bf16": plain}.items()
     }
 
 
@@ -257,37 +273,36 @@ def _split(
     running = np.flatnonzero(calls)
     autocast = dims["precision_mode"] == allowed("precision_mode").index("autocast")
     eager = dims["traffic"] == allowed("traffic").index("eager")
-    flags = [f[running] for f in (autocast, eager, *_choices(config, pass_id, columns))]
+    flags = [f[running] for f in (autocast, eager, *choices(config, pass_id, columns))]
     codes = sum((f.astype(np.int64) << i for i, f in enumerate(flags)), np.zeros_like(running))
     for code in np.flatnonzero(np.bincount(codes)):
         rows = running[codes == code]
         chosen = tuple(bool(code >> i & 1) for i in range(len(flags)))
-        kind = _kind(config, pass_id, chosen, columns, rows[0])
+        form = kind(config, pass_id, chosen, columns, rows[0])
         numbers = {k: v[rows] for k, v in columns.items()} | _formats(dims, rows)
         numbers["calls"] = calls[rows]
         stage = pass_id.partition(".")[0]
-        programs = pass_programs(config, kind)
+        programs = pass_programs(config, form)
         yield _Part(stage, rows, calls[rows], programs, numbers, is_largest)
 
 
-def _choices(config: ModelConfig, pass_id: str, columns: Columns) -> list[Array]:
+def choices(config: ModelConfig, pass_id: str, columns: Mapping[str, Any]) -> list[Any]:
     """Return what decides the formulas of a pass; see :func:`mkdocs_dsocr.models.built_pass`."""
     if pass_id in ("prefill", "decode"):
         return []
     grid, side = patches_a_side(columns["image_size"]), features_a_side(columns["image_size"])
     if pass_id.startswith("projector"):
-        return [(columns["tiles_w"] > 1) & (side > 1)]
-    views = columns["pages"] * columns["tiles_w"] * columns["tiles_h"]
+        return [less(1, columns["tiles_w"]) * less(1, side)]
     return [
-        grid % constants.SAM_WINDOW != 0,
-        grid > constants.SAM_WINDOW,
-        grid != config.sam_table_side,
-        side != config.clip.table_side,
-        views == 1,
+        1 - equal(ceil_div(grid, constants.SAM_WINDOW) * constants.SAM_WINDOW, grid),
+        less(constants.SAM_WINDOW, grid),
+        1 - equal(grid, config.sam_table_side),
+        1 - equal(side, config.clip.table_side),
+        equal(columns["pages"] * columns["tiles_w"] * columns["tiles_h"], 1),
     ]
 
 
-def _kind(
+def kind(
     config: ModelConfig, pass_id: str, flags: tuple[bool, ...], columns: Columns, row: int
 ) -> Kind:
     """Return the kind of pass that a row has: the same object for the same choices."""
@@ -304,17 +319,24 @@ def _kind(
 
 def _formats(dims: Columns, rows: Array) -> Columns:
     """Return bits, groups and scales of the formats of some rows."""
-    formats = [FORMATS[name] for name in FORMAT_NAMES]
-    tables = {
-        "bytes": np.array([0 if f.bits % 8 else f.bits // 8 for f in formats]),
-        "rest_bits": np.array([f.bits if f.bits % 8 else 0 for f in formats]),
-        "group": np.array([f.group or 1 for f in formats]),
-        "scale_bytes": np.array([f.scale_bits // 8 for f in formats]),
-    }
     return {
-        f"{operand}_{what}": table[dims[f"{operand}_dtype"][rows]]
+        f"{operand}_{what}": np.array([format_numbers(name)[what] for name in FORMAT_NAMES])[
+            dims[f"{operand}_dtype"][rows]
+        ]
         for operand in ("weight", "activation", "kv")
-        for what, table in tables.items()
+        for what in format_numbers("bf16")
+    }
+
+
+def format_numbers(name: str) -> dict[str, int]:
+    """Return a format as the numbers that formulas are made of."""
+    found = FORMATS[name]
+    is_whole = found.bits % 8 == 0
+    return {
+        "bytes": found.bits // 8 if is_whole else 0,
+        "rest_bits": 0 if is_whole else found.bits,
+        "group": found.group or 1,
+        "scale_bytes": found.scale_bits // 8,
     }
 
 
@@ -339,9 +361,8 @@ class _Memory:
     """What is in memory in the stage that needs most."""
 
     def __init__(self, config: ModelConfig, dims: Columns, rows: int) -> None:
-        kinds = tuple(Kind(shape) for shape in _weight_passes(config))
         formats = _formats(dims, np.arange(rows))
-        self.weights = weights_program(config, kinds).run(formats, rows)["weight_bytes"]
+        self.weights = weights_program(config).run(formats, rows)["weight_bytes"]
         batch = np.minimum(dims["batch_size"], dims["num_pages"])
         tokens = _image_tokens(
             dims, (dims["crop_mode"] == 1) & (dims["tiles_w"] * dims["tiles_h"] > 1)
@@ -369,13 +390,3 @@ class _Memory:
             "activation_bytes": self.activations,
             "footprint_bytes": self.footprint,
         }
-
-
-def _weight_passes(config: ModelConfig) -> tuple[PassShape, ...]:
-    """Return passes that call every module; their sizes do not matter to weights."""
-    size = config.trained_image_size
-    return (
-        PassShape("vision.global", "vision", image_size=size, tiles_w=1, tiles_h=1),
-        PassShape("projector.global", "projector", image_size=size, tiles_w=1, tiles_h=1),
-        PassShape("prefill", "language", batch=1, q_len=2, kv_len=2, image_tokens=1, logits=1),
-    )

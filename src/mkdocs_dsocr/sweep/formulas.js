@@ -1,0 +1,103 @@
+// The formulas of the analytic layers, written by their JavaScript visitor: do not edit.
+// Each function takes sizes, formats and rates by name; a vN is what stands in a layer's Python.
+globalThis.dsocrFormulas = (() => {
+"use strict";
+const max = (a, b) => (a > b ? a : b);
+
+// (a + b - 1) less its rest is a multiple of b, so the quotient is exact below 2^53.
+const ceilDiv = (a, b) => (a + b - 1 - ((a + b - 1) % b)) / b;
+
+// To the nearest integer, halves to the even one.
+const whole = (x) => {
+  const near = Math.round(x);
+  return near - x === 0.5 && near % 2 !== 0 ? near - 1 : near;
+};
+
+// The sum over equally spaced steps of the largest of three, each in a straight line: where the
+// same one is largest at both ends it is so between them; otherwise the range is halved.
+const seriesOfMaximum = (a, b, c, lastA, lastB, lastC, steps) => {
+  const first = max(max(a, b), c);
+  const last = max(max(lastA, lastB), lastC);
+  const isSame = (x, lastX) => x === first && lastX === last;
+  if (steps <= 1 || isSame(a, lastA) || isSame(b, lastB) || isSame(c, lastC)) {
+    return (steps * (first + last)) / 2;
+  }
+  const half = Math.floor(steps / 2);
+  const at = (x, lastX, step) => x + ((lastX - x) / (steps - 1)) * step;
+  const line = (step) => [at(a, lastA, step), at(b, lastB, step), at(c, lastC, step)];
+  return (
+    seriesOfMaximum(a, b, c, ...line(half - 1), half) +
+    seriesOfMaximum(...line(half), lastA, lastB, lastC, steps - half)
+  );
+};
+
+/* FORMULAS */
+// What the formulas call a workload's sizes and formats and a GPU's rates: milliseconds for one
+// FLOP or byte. A format that the GPU's tensor cores do not know has no rate (NaN).
+function inputs(workload, gpu) {
+  const x = {
+    base_size: workload.base_size,
+    image_size: workload.image_size,
+    crop: +workload.crop_mode,
+    tiles_w: workload.crop_mode ? workload.crop_grid[0] : 1,
+    tiles_h: workload.crop_mode ? workload.crop_grid[1] : 1,
+    text_tokens: workload.text_tokens,
+    max_new_tokens: workload.max_new_tokens,
+    batch: workload.batch_size,
+    batched: +(workload.vision_batching === "batched"),
+    last_logits: +(workload.logits_positions === "last"),
+    cuda_graph: +(workload.host_mode === "cuda_graph"),
+    eager: +(workload.traffic === "eager"),
+    cuda_ms: 1 / gpu.cuda,
+    memory_ms: 1 / gpu.memory,
+    bytes_per_ms: gpu.bandwidth,
+    dispatch_ms: gpu.dispatch_ms,
+    wait_ms: gpu.wait_ms,
+  };
+  const names = Object.keys(FORMATS);
+  const codes = {};
+  for (const operand of ["weight", "activation", "kv"]) {
+    const format = workload[`${operand}_dtype`];
+    codes[`${operand}_dtype`] = names.indexOf(format);
+    for (const [what, value] of Object.entries(FORMATS[format])) x[`${operand}_${what}`] = value;
+  }
+  const wide = +(FORMATS[workload.activation_dtype].bytes === 2);
+  for (const [operand, code] of Object.entries(rated({ ...codes, activation_is_wide: wide }))) {
+    x[`${operand}_ms`] = 1 / (gpu.tensor[names[code]] ?? NaN);
+    x[`${operand}_least_ms`] = 1 / (gpu.peak[names[code]] ?? NaN);
+  }
+  return x;
+}
+
+// What one batch of pages comes to: a workload by the names of its file, a GPU's rates a
+// millisecond.
+function batch(workload, gpu) {
+  const x = inputs(workload, gpu);
+  const s = sizes(x);
+  const view = (image_size, tiles_w, tiles_h, calls) =>
+    ({ ...x, image_size, tiles_w, tiles_h, pages: s.pages, calls });
+  const page = view(s.global_view, 1, 1, s.calls);
+  const crops = view(x.image_size, x.tiles_w, x.tiles_h, s.calls * s.has_tiles);
+  const prompt = { q_len: s.seq_len, kv_len: s.seq_len, logits: s.logits, calls: 1 };
+  const steps = (kv_len, last_kv_len, count) =>
+    ({ ...x, image_tokens: 0, logits: 1, kv_len, last_kv_len, steps: count, calls: +(count > 0) });
+  const passes = {
+    vision_global: [vision, page],
+    vision_local: [vision, crops],
+    projector_global: [projector, page],
+    projector_local: [projector, crops],
+    prefill: [prefill, { ...x, ...prompt, image_tokens: s.image_tokens }],
+    decode: [decode, steps(s.first_kv_len, s.last_kv_len, s.steps)],
+    first: [decode, steps(s.first_kv_len, s.first_kv_len, 1)],
+    middle: [decode, steps(s.middle_kv_len, s.middle_kv_len, 1)],
+    last: [decode, steps(s.last_kv_len, s.last_kv_len, 1)],
+  };
+  const found = { ...x, steps: s.steps, image_tokens: s.image_tokens };
+  for (const [name, [program, inputs]] of Object.entries(passes)) {
+    found[`${name}_calls`] = inputs.calls;
+    for (const [key, value] of Object.entries(program(inputs))) found[`${name}_${key}`] = value;
+  }
+  return { ...s, ...totals(found) };
+}
+return { batch, grid };
+})();
