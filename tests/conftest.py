@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.inputs import (
@@ -27,6 +28,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.static import trace_model
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
+from tests.browsing import FLAGS, served
 
 ROOT = Path(__file__).parents[1]
 WORKLOADS = (
@@ -222,3 +224,21 @@ def material_site(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return BuiltSite(folder, folder / "site", done.stdout + done.stderr, done.returncode)
+
+
+@pytest.fixture(scope="module")
+def address(offline_site: BuiltSite) -> Iterator[str]:
+    with served(offline_site.site) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    path = chromium()
+    if path is None and os.environ.get("CI") != "true":
+        pytest.skip("no Chromium on this machine")
+    assert path is not None, "CI needs a Chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()

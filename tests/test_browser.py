@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import os
-import threading
-from collections.abc import Iterator
-from typing import Literal
-
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.conftest import BuiltSite, chromium
+from tests.browsing import Visitor
 
-if chromium() is None and os.environ.get("CI") != "true":
-    pytest.skip("no Chromium on this machine", allow_module_level=True)
 pytestmark = pytest.mark.browser
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PAGES = (
     "dsocr/",
     "dsocr/layers/",
@@ -44,63 +26,6 @@ PAGES = (
     "dsocr/workload/",
     "dsocr/artifacts/",
 )
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def address(offline_site: BuiltSite) -> Iterator[str]:
-    handler = functools.partial(_Quiet, directory=str(offline_site.site))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    path = chromium()
-    assert path is not None, "CI needs a Chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-class Visitor:
-    """A tab that remembers errors and requests."""
-
-    def __init__(self, browser: Browser, address: str, width: int = 1440, dark: bool = False):
-        scheme = "dark" if dark else "light"
-        context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,  # type: ignore[arg-type]
-        )
-        self.page: Page = context.new_page()
-        self.address = address
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        self.page.on("requestfailed", self._failed)
-        self.page.on("request", lambda r: self.requests.append(r.url))
-
-    def _failed(self, request: Request) -> None:
-        # Leaving a page aborts what it still loads: the search worker, on a slow machine.
-        if request.failure != "net::ERR_ABORTED":
-            self.errors.append(f"failed: {request.url}: {request.failure}")
-
-    def open(self, path: str, until: Literal["load", "networkidle"] = "load") -> Page:
-        response = self.page.goto(self.address + path, wait_until=until)
-        assert response is not None
-        assert response.ok
-        return self.page
 
 
 @pytest.mark.parametrize("dark", [False, True])

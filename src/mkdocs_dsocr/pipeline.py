@@ -6,14 +6,18 @@ torch is imported by :mod:`mkdocs_dsocr.static` and :func:`measure` alone, when 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from mkdocs_dsocr.cache import Cache, source_digest
 from mkdocs_dsocr.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.inputs import (
     InputError,
+    ModelConfig,
     load_hardware,
     load_model_config,
     load_workload,
@@ -33,6 +37,18 @@ from mkdocs_dsocr.verification import Verification, verify
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.links import LinkStyle
     from mkdocs_dsocr.site.pages import Site
+
+FORMULAS: Final = "static/formulas.js"
+FORMULAS_CODE: Final = (
+    "layers",
+    "models",
+    "sweep",
+    "sweep/formulas.js",
+    "quantities.py",
+    "report/timing.py",
+    "inputs",
+)
+"""What the formulas' script is made by."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +226,23 @@ def measure(analysis: Analysis, device: str, cuda_graph: bool, repeats: int, log
     return measurement.model_dump_json(indent=1) + "\n"
 
 
+@lru_cache(maxsize=4)
+def formulas(config: ModelConfig, cache: Cache | None) -> str:
+    """Return the formulas of a model as a script, from the cache where that has them."""
+    package = Path(__file__).parent
+    code = source_digest(package / part for part in FORMULAS_CODE)
+    key = json.dumps(["formulas", code, config.model_dump(mode="json")])
+    known = cache.load(key) if cache is not None else None
+    if isinstance(known, str):
+        return known
+    from mkdocs_dsocr.sweep import planner
+
+    made = planner.text(config)
+    if cache is not None:
+        cache.save(key, made)
+    return made
+
+
 def complete(analyses: Analyses, static: Static) -> Result:
     """Join analyses with a trace: operator coverage and verification.
 
@@ -290,7 +323,7 @@ def artifacts(result: Result) -> dict[str, str]:
 
 
 def site_files(
-    result: Result, style: LinkStyle, later: Sequence[str] = ()
+    result: Result, style: LinkStyle, later: Sequence[str] = (), cache: Cache | None = None
 ) -> tuple[Site, dict[str, str], dict[str, bytes]]:
     """Return the site, its pages and its other files, by path within the plugin's folder.
 
@@ -300,10 +333,12 @@ def site_files(
         What is shown, and how pages are linked.
     later
         Paths under ``artifacts/`` of files that something else makes.
+    cache
+        Where the formulas' script is kept.
     """
     from mkdocs_dsocr.site.pages import Site, assets, build_pages
 
-    ready = artifacts(result)
+    ready = artifacts(result) | {FORMULAS: formulas(result.main.config, cache)}
     others = {f"artifacts/{p}": text.encode() for p, text in ready.items()}
     site = Site(
         result.analyses,

@@ -71,6 +71,7 @@ class Results:
         if static is None:
             assert self._files is not None
             prepare(analyses[0][0])
+            pipeline.formulas(analyses[0][0].config, default_cache() if uses_cache else None)
             try:
                 static = self._files.static()
             except InputError:

@@ -16,18 +16,25 @@ from markupsafe import Markup, escape
 
 from mkdocs_dsocr.checkpoint import CheckpointVerdict
 from mkdocs_dsocr.inputs import Hardware, load_hardware, shipped
+from mkdocs_dsocr.inputs.constants import TILE_SIZE
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.memory import held_at_peak
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.memory import LIMIT, fitting
-from mkdocs_dsocr.report.paper import PaperComparison, compare_with_paper, is_the_papers_model
+from mkdocs_dsocr.report.paper import (
+    MODES,
+    PaperComparison,
+    compare_with_paper,
+    is_the_papers_model,
+)
 from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.report.timing import CEILINGS
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.charts import Bar, bars, stacked, strip
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
+from mkdocs_dsocr.sweep.planner import gpu_rates
 from mkdocs_dsocr.vendor import VendorVerdict
 from mkdocs_dsocr.verification import METRICS, Verification
 
@@ -36,6 +43,7 @@ TITLES = {
     "layers": "Layers",
     "hierarchy": "Hierarchy",
     "scenarios": "Workloads and GPUs",
+    "planner": "What if",
     "memory": "Memory",
     "serving": "Serving",
     "verification": "Verification",
@@ -49,7 +57,7 @@ TITLES = {
 """Heading of each page, and its title in the navigation."""
 TOP_MODULES = 12
 SHOWN_DIFFERENCES = 200
-ASSETS = ("dsocr.css", "dsocr.js", "stix-two-math.woff2")
+ASSETS = ("dsocr.css", "dsocr.js", "planner.js", "stix-two-math.woff2")
 
 
 @dataclass(frozen=True)
@@ -168,14 +176,31 @@ class Site:
         return bars("Memory", _described(items), items)
 
     @cached_property
+    def gpus(self) -> list[Hardware]:
+        """The GPUs of this site, then every other profile that ships, the smallest first."""
+        own = [a.hardware for a in self.analyses[0]]
+        ids = {gpu.hardware_id for gpu in own}
+        others = [load_hardware(i) for i in shipped("hardware") if i not in ids]
+        return [*own, *sorted(others, key=lambda h: (h.memory_gb, h.hardware_id))]
+
+    @cached_property
     def fits(self) -> list[Fit]:
-        """The largest batch that fits the main GPU, and each profile that ships."""
-        main = self.main.hardware
-        others = [load_hardware(i) for i in shipped("hardware") if i != main.hardware_id]
-        ordered = sorted(others, key=lambda h: (h.memory_gb, h.hardware_id))
-        gpus = (main, *ordered)
-        needed = self.main.footprints(max(h.memory_gb for h in gpus))
-        return [Fit(h, fitting(needed, h.memory_gb), LIMIT) for h in gpus]
+        """The largest batch that fits each GPU."""
+        needed = self.main.footprints(max(h.memory_gb for h in self.gpus))
+        return [Fit(h, fitting(needed, h.memory_gb), LIMIT) for h in self.gpus]
+
+    @property
+    def modes(self) -> dict[str, tuple[int, int, bool]]:
+        """The model's modes: side of the global view and of local ones, whether there are any."""
+        return {name: (view, tile or view, tile > 0) for name, view, tile, _ in MODES}
+
+    def gpu_rates(self, gpu: Hardware) -> dict[str, Any]:
+        """Return what the planner takes of a GPU."""
+        return gpu_rates(gpu)
+
+    def layer_links(self, layer_link: Callable[[str], str]) -> dict[str, str]:
+        """Return the link to each layer's page."""
+        return {name: layer_link(name) for name in self.layer_pages}
 
     @cached_property
     def fit_with_last_logits(self) -> int | None:
@@ -347,5 +372,6 @@ def _environment() -> Environment:
         "shown_differences": SHOWN_DIFFERENCES,
         "fit_limit": LIMIT,
         "families": CATEGORIES,
+        "tile_size": TILE_SIZE,
     }
     return environment

@@ -2,10 +2,10 @@
 // Each function takes sizes, formats and rates by name; a vN is what stands in a layer's Python.
 globalThis.dsocrFormulas = (() => {
 "use strict";
-const max = (a, b) => (a > b ? a : b);
+const max = Math.max;
 
-// (a + b - 1) less its rest is a multiple of b, so the quotient is exact below 2^53.
-const ceilDiv = (a, b) => (a + b - 1 - ((a + b - 1) % b)) / b;
+// a less its rest is a multiple of b, so the quotient is exact below 2^53.
+const ceilDiv = (a, b) => (a - (a % b)) / b + (a % b > 0 ? 1 : 0);
 
 // To the nearest integer, halves to the even one.
 const whole = (x) => {

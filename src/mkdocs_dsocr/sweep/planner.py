@@ -135,6 +135,11 @@ def totals_program(config: ModelConfig, stages: Mapping[str, Program]) -> Progra
         outputs
         | {
             "weight_bytes": size,
+            "kvcache_bytes": select(
+                less(0, runs["decode_calls"]),
+                runs["decode_kvcache_bytes"],
+                runs["prefill_kvcache_bytes"],
+            ),
             "time_ms": whole,
             "floor_time_ms": total(outputs[f"{stage}_floor_time_ms"] for stage in PASSES),
             "ttft_ms": total(outputs[f"{stage}_time_ms"] for stage in before_decode),
@@ -152,8 +157,12 @@ def _stage(
     result: dict[str, Any] = {}
     for name in (n for n in names if n not in IN_MEMORY):
         once = name == "dispatches"  # of all calls already
-        parts = (runs[f"{p}_{name}"] * (1 if once else runs[f"{p}_calls"]) for p in passes)
-        result[name] = total(parts)
+        result[name] = total(
+            # A pass that does not run takes no time, even in a format that the GPU does not know.
+            select(less(0, calls), runs[f"{p}_{name}"] * (1 if once else calls), 0)
+            for p in passes
+            for calls in [runs[f"{p}_calls"]]
+        )
     launches, waits = result["dispatches"], result["synchronisations"]
     if stage == "decode":
         launches = select(runs["cuda_graph"], runs["steps"], launches)

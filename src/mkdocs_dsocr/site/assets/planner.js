@@ -1,0 +1,230 @@
+// What if: reads the form, evaluates the formulas (formulas.js, written from the layers' Python),
+// shows what comes of it, and keeps the choices in the page's address.
+globalThis.dsocrPlanner = (form) => {
+  const STAGES = ["vision", "projector", "prefill", "decode"];
+  const OWN = ["tensor_tflops", "cuda_tflops", "bandwidth_gb_s", "memory_gb", "dispatch_us", "synchronise_us"];
+  const MOST = 16384;
+  const field = (name) => form.elements[name];
+  const place = (name) => form.querySelector(`[data-planner="${name}"]`);
+  const layers = JSON.parse(form.dataset.layers);
+  const start = Object.fromEntries(new FormData(form));
+
+  const significant = (value) => {
+    if (!Number.isFinite(value)) return "–";
+    if (value === 0 || Math.abs(value) >= 100) return Math.round(value).toLocaleString("en-US");
+    return String(+value.toPrecision(3));
+  };
+  const scaled = (value, unit) => {
+    const step = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([size]) => Math.abs(value) >= size);
+    return step ? `${significant(value / step[0])} ${step[1]}${unit}` : `${significant(value)} ${unit}`;
+  };
+  const milliseconds = (value) => {
+    const step = [[1e3, "s"], [1, "ms"], [1e-3, "µs"]].find(([size]) => value >= size);
+    return step ? `${significant(value / step[0])} ${step[1]}` : value === 0 ? "0" : "–";
+  };
+  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const integer = (value) => Math.round(value).toLocaleString("en-US");
+
+  const workload = () => {
+    const number = (name) => field(name).valueAsNumber;
+    const result = {
+      base_size: number("base_size"),
+      image_size: number("image_size"),
+      crop_mode: field("crop_mode").checked,
+      crop_grid: [number("tiles_w"), number("tiles_h")],
+    };
+    for (const name of ["text_tokens", "max_new_tokens", "batch_size"]) result[name] = number(name);
+    for (const select of form.querySelectorAll("select[data-workload]")) result[select.name] = select.value;
+    return result;
+  };
+
+  // The chosen GPU with the user's own figures in place of its own; other formats in proportion.
+  const gpu = () => {
+    const profile = JSON.parse(field("gpu").selectedOptions[0].dataset.rates);
+    const own = (name) => (field(name).value === "" ? null : field(name).valueAsNumber);
+    const plain = profile.tensor.bf16 ?? profile.tensor.fp16;
+    const ratio = own("tensor_tflops") === null ? 1 : (own("tensor_tflops") * 1e9) / plain;
+    for (const table of [profile.tensor, profile.peak]) for (const name in table) table[name] *= ratio;
+    if (own("cuda_tflops") !== null) profile.cuda = own("cuda_tflops") * 1e9;
+    if (own("bandwidth_gb_s") !== null) profile.memory = profile.bandwidth = own("bandwidth_gb_s") * 1e6;
+    if (own("memory_gb") !== null) profile.capacity = own("memory_gb") * 1e9;
+    if (own("dispatch_us") !== null) profile.dispatch_ms = own("dispatch_us") / 1000;
+    if (own("synchronise_us") !== null) profile.wait_ms = own("synchronise_us") / 1000;
+    return profile;
+  };
+
+  const largestBatch = (chosen, rates) => {
+    const fits = (batch_size) => dsocrFormulas.batch({ ...chosen, batch_size }, rates).footprint_bytes <= rates.capacity;
+    let [low, high] = [0, MOST + 1];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (fits(middle)) low = middle;
+      else high = middle;
+    }
+    return low;
+  };
+
+  const row = (...cells) => {
+    const line = document.createElement("tr");
+    for (const cell of cells) {
+      const element = line.insertCell();
+      element.append(cell);
+      if (typeof cell === "string" && line.cells.length > 1) element.className = "n";
+    }
+    return line;
+  };
+  const part = (colour, width) => {
+    const bar = document.createElement("span");
+    bar.className = `dsocr-key dsocr-c${colour}`;
+    if (width) bar.style.width = width;
+    return bar;
+  };
+  const strip = (name, parts, whole) => {
+    place(name).replaceChildren(...parts.map(([, amount], i) => part(i, `${Math.min(100, (100 * amount) / whole)}%`)));
+    place(name).setAttribute("aria-label", parts.map(([label]) => label).join(", "));
+    place(`${name}_key`).replaceChildren(...parts.flatMap(([label], i) => [part(i), ` ${label}   `]));
+  };
+
+  const compared = (ratio) => {
+    if (!Number.isFinite(ratio) || Math.abs(ratio - 1) < 5e-4) return "";
+    if (ratio >= 2) return `× ${significant(ratio)}`;
+    return `${ratio > 1 ? "+" : "−"}${percent(Math.abs(ratio - 1))}`;
+  };
+
+  const FACTS = {
+    ttft_ms: [milliseconds],
+    middle_time_ms: [milliseconds],
+    tokens_per_s: [significant],
+    pages_per_s: [significant],
+    pages_per_day: [integer],
+    time_ms: [milliseconds],
+    floor_time_ms: [milliseconds],
+    image_tokens: [integer],
+    seq_len: [integer],
+    footprint_bytes: [(value) => scaled(value, "B")],
+    largest_batch: [integer],
+  };
+  const evaluate = () => {
+    const [chosen, rates] = [workload(), gpu()];
+    const found = dsocrFormulas.batch(chosen, rates);
+    if (!found.steps) found.middle_time_ms = found.tokens_per_s = NaN;
+    found.pages_per_day = 86400 * found.pages_per_s;
+    found.largest_batch = largestBatch(chosen, rates);
+    return [chosen, rates, found];
+  };
+  let before = null;
+
+  const show = () => {
+    if (!form.reportValidity()) return;
+    field("tiles_w").disabled = field("tiles_h").disabled = !field("crop_mode").checked;
+    const [chosen, rates, found] = evaluate();
+    form.result = found;
+    before ??= found;
+    for (const [name, [write]] of Object.entries(FACTS)) {
+      place(name).textContent = write(found[name]);
+      const note = place(`${name}_change`);
+      note.textContent = compared(found[name] / before[name]);
+    }
+    const knows = Number.isFinite(found.time_ms);
+    place("message").hidden = knows;
+    place("message").textContent = knows ? "" : "The GPU's tensor cores do not know a format that is chosen: no times.";
+    place("memory_note").textContent = found.footprint_bytes <= rates.capacity
+      ? `${scaled(found.footprint_bytes, "B")} of ${scaled(rates.capacity, "B")}.`
+      : `Does not fit: ${scaled(found.footprint_bytes, "B")} of ${scaled(rates.capacity, "B")}.`;
+    place("memory_note").classList.toggle("dsocr-bad", found.footprint_bytes > rates.capacity);
+    strip("time_strip", STAGES.map((stage) => [`${stage} ${milliseconds(found[`${stage}_time_ms`])}`, found[`${stage}_time_ms`]]), found.time_ms);
+    const rest = found.footprint_bytes - found.weight_bytes - found.kvcache_bytes;
+    const room = Math.max(rates.capacity, found.footprint_bytes);
+    strip("memory_strip", [
+      [`weights ${scaled(found.weight_bytes, "B")}`, found.weight_bytes],
+      [`KV cache ${scaled(found.kvcache_bytes, "B")}`, found.kvcache_bytes],
+      [`activations ${scaled(Math.max(0, rest), "B")}`, Math.max(0, rest)],
+    ], room);
+    place("stages").replaceChildren(...STAGES.map((stage) => {
+      const of = (name) => found[`${stage}_${name}`];
+      const binds = of("host_time_ms") > of("device_time_ms") ? "host" : "device";
+      return row(stage, milliseconds(of("time_ms")), percent(of("time_ms") / found.time_ms), of("time_ms") ? binds : "",
+        milliseconds(of("device_time_ms")), milliseconds(of("host_time_ms")), milliseconds(of("floor_time_ms")),
+        integer(of("dispatches")), scaled(of("tensor_core_flops") + of("cuda_core_flops"), "FLOP"), scaled(of("io_bytes"), "B"), scaled(of("footprint_bytes"), "B"));
+    }));
+    const device = STAGES.reduce((sum, stage) => sum + found[`${stage}_device_time_ms`], 0);
+    const classes = Object.entries(found).flatMap(([key, time]) => {
+      const [stage, name] = key.split("_class_");
+      return name && time ? [[name, stage, time]] : [];
+    });
+    classes.sort((a, b) => b[2] - a[2]);
+    place("modules").replaceChildren(...classes.slice(0, 10).map(([name, stage, time]) => {
+      const link = Object.assign(document.createElement("a"), { href: layers[name] ?? "", textContent: name });
+      return row(layers[name] ? link : name, stage, milliseconds(time), percent(time / device));
+    }));
+    place("yaml").textContent = yaml(chosen);
+    remember();
+  };
+
+  const yaml = (chosen) => {
+    const { crop_grid, ...rest } = chosen;
+    const lines = ["profile_id: planned", ...Object.entries(rest).map(([name, value]) => `${name}: ${value}`)];
+    if (chosen.crop_mode) lines.push(`crop_grid: [${crop_grid.join(", ")}]`);
+    return `${lines.join("\n")}\n`;
+  };
+
+  // The address holds what differs from the page's own workload.
+  const remember = () => {
+    const now = new FormData(form);
+    const changed = new URLSearchParams();
+    for (const element of form.elements) {
+      if (!element.name) continue;
+      const value = element.type === "checkbox" ? String(element.checked) : now.get(element.name) ?? element.value;
+      const first = element.type === "checkbox" ? String(element.defaultChecked) : start[element.name] ?? element.defaultValue;
+      if (value !== first) changed.set(element.name, value);
+    }
+    const query = changed.size ? `?${changed}` : "";
+    if (query !== location.search) history.replaceState(history.state, "", `${location.pathname}${query}${location.hash}`);
+  };
+  const recall = () => {
+    for (const [name, value] of new URLSearchParams(location.search)) {
+      const element = field(name);
+      if (!element) continue;
+      if (element.type === "checkbox") element.checked = value === "true";
+      else if (element.tagName !== "SELECT" || [...element.options].some((option) => option.value === value)) element.value = value;
+    }
+  };
+
+  const modes = JSON.parse(form.dataset.modes);
+  const follow = (name) => {
+    if (name === "mode" && modes[field("mode").value]) {
+      const [base, image, crop] = modes[field("mode").value];
+      [field("base_size").value, field("image_size").value, field("crop_mode").checked] = [base, image, crop];
+    }
+    const isPage = ["page_w", "page_h", "mode"].includes(name);
+    const [width, height] = [field("page_w").valueAsNumber, field("page_h").valueAsNumber];
+    const hasRule = field("crop_mode").checked && field("image_size").value === form.dataset.tile;
+    if (isPage && hasRule && width > 0 && height > 0) {
+      const grid = dsocrFormulas.grid({ width, height });
+      [field("tiles_w").value, field("tiles_h").value] = [grid.tiles_w, grid.tiles_h];
+    }
+    if (["tiles_w", "tiles_h"].includes(name)) field("page_w").value = field("page_h").value = "";
+    if (["base_size", "image_size", "crop_mode"].includes(name)) field("mode").value = "";
+    if (name === "gpu") for (const own of OWN) field(own).value = "";
+    const option = field("gpu").selectedOptions[0];
+    for (const own of OWN) field(own).placeholder = option.dataset[own] ?? "";
+  };
+
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", (event) => {
+    follow(event.target.name);
+    show();
+  });
+  form.addEventListener("reset", () => setTimeout(() => { follow(""); show(); }));
+  place("copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText(place("yaml").textContent);
+    place("copied").textContent = "copied";
+  });
+  follow("");
+  before = evaluate()[2];
+  recall();
+  follow("");
+  form.querySelector("[data-planner-off]").hidden = true;
+  for (const hidden of form.querySelectorAll("[data-planner-on]")) hidden.hidden = false;
+  show();
+};
