@@ -337,8 +337,11 @@ def site_files(
         Where the formulas' script is kept.
     """
     from mkdocs_dsocr.site.pages import Site, assets, build_pages
+    from mkdocs_dsocr.site.studies import studies_of
 
     ready = artifacts(result) | {FORMULAS: formulas(result.main.config, cache)}
+    folder = f"{result.main.workload.profile_id}/sweeps"
+    ready |= {f"{folder}/{n}": text for n, text in studies_of(result.main).files().items()}
     others = {f"artifacts/{p}": text.encode() for p, text in ready.items()}
     site = Site(
         result.analyses,

@@ -34,6 +34,7 @@ from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.charts import Bar, bars, stacked, strip
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
+from mkdocs_dsocr.site.studies import Row, Studies, compared, studies_of
 from mkdocs_dsocr.sweep.planner import gpu_rates
 from mkdocs_dsocr.vendor import VendorVerdict
 from mkdocs_dsocr.verification import METRICS, Verification
@@ -44,6 +45,8 @@ TITLES = {
     "hierarchy": "Hierarchy",
     "scenarios": "Workloads and GPUs",
     "planner": "What if",
+    "sweeps": "Sweeps",
+    "gpus": "GPUs compared",
     "memory": "Memory",
     "serving": "Serving",
     "verification": "Verification",
@@ -174,6 +177,20 @@ class Site:
             )
         ]
         return bars("Memory", _described(items), items)
+
+    @property
+    def studies(self) -> Studies:
+        """The main analysis with one thing changed at a time."""
+        return studies_of(self.main)
+
+    @cached_property
+    def compared_gpus(self) -> list[Row]:
+        """Every GPU with the main workload on it."""
+        return compared(self.gpus, self.main)
+
+    def binding(self, analysis: Analysis) -> str:
+        """Return what binds the stage that takes longest."""
+        return max(analysis.stage_times.values(), key=lambda t: t.time_ms).binding
 
     @cached_property
     def gpus(self) -> list[Hardware]:
@@ -359,6 +376,7 @@ def _environment() -> Environment:
         "bytes": units.bytes_,
         "ms": units.milliseconds,
         "percent": units.percent,
+        "change": units.change,
         "significant": units.significant,
         "prose": _prose,
         "dirname": posixpath.dirname,
@@ -373,5 +391,6 @@ def _environment() -> Environment:
         "fit_limit": LIMIT,
         "families": CATEGORIES,
         "tile_size": TILE_SIZE,
+        "units": units,
     }
     return environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 _PREFIXES: Final = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
@@ -18,6 +19,11 @@ def scaled(value: float, unit: str) -> str:
         if abs(value) >= factor:
             return f"{significant(value / factor)} {prefix}{unit}"
     return f"{significant(value)} {unit}"
+
+
+def scaled_count(value: float) -> str:
+    """Return an amount of things."""
+    return scaled(value, "").strip()
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -53,3 +59,10 @@ def percent(share: float) -> str:
     if 0 < share < 0.0005:
         return "< 0.1 %"
     return f"{100 * share:.1f} %"
+
+
+def change(share: float) -> str:
+    """Return a relative change with its sign; nothing where there is none."""
+    if math.isnan(share) or abs(share) < 0.0005:
+        return ""
+    return f"{'+' if share > 0 else '−'}{100 * abs(share):.1f} %"

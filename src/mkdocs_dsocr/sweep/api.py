@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from mkdocs_dsocr.inputs import InputError, ModelConfig, load_model_config, load_workload
-from mkdocs_dsocr.models import STAGES, plan
+from mkdocs_dsocr.inputs import (
+    Hardware,
+    InputError,
+    ModelConfig,
+    load_model_config,
+    load_workload,
+)
+from mkdocs_dsocr.models import STAGES, Plan, plan
 from mkdocs_dsocr.sweep.columns import (
     CHOICES,
     HARDWARE,
@@ -92,23 +98,44 @@ def rows(
     OverflowError
         If an integer does not fit 64 bits.
     """
-    given = {name: checked(name, values) for name, values in dimensions.items()}
     ids = np.atleast_1d(np.asarray(hardware))
+    names, places = np.unique(ids, return_inverse=True)
+    loaded = profiles(names.tolist())
+    config = load_model_config(model)
+    planned = plan(config, load_workload(workload), workload)
+    return rows_of(config, planned, [loaded[place] for place in places], **dimensions)
+
+
+def rows_of(
+    config: ModelConfig, planned: Plan, gpus: Sequence[Hardware], **dimensions: Any
+) -> Sweep:
+    """Evaluate scenarios of inputs that are loaded; see :func:`rows`.
+
+    Parameters
+    ----------
+    config, planned
+        The model, and the workload that says what is not swept.
+    gpus
+        One, or one for each row.
+    dimensions
+        As for :func:`rows`.
+    """
+    given = {name: checked(name, values) for name, values in dimensions.items()}
+    ids = np.array([gpu.hardware_id for gpu in gpus])
     count = max((len(v) for v in (*given.values(), ids)), default=1)
     for name, values in (*given.items(), ("hardware", ids)):
         if len(values) not in (1, count):
             raise InputError("sweep", name, f"{len(values):,} values", f"1 or {count:,}")
-    names, places = np.unique(ids, return_inverse=True)
-    gpus = profiles(names.tolist())
-    config, base = _model(model, workload)
-    full = complete(given, base, count)
-    places, ids = np.broadcast_to(places, count), np.broadcast_to(ids, count)
+    full = complete(given, _base(planned), count)
+    distinct = list(dict.fromkeys(gpus))
+    places = np.broadcast_to(np.array([distinct.index(gpu) for gpu in gpus]), count)
+    ids = np.broadcast_to(ids, count)
     pieces = _Pieces(count)
     for start in range(0, count, CHUNK):
         part = slice(start, min(start + CHUNK, count))
         cut = {k: v[part] for k, v in full.items()}
         found = work(config, {k: cut[k] for k in WORKLOAD}, part.stop - start)
-        rates = Rates(gpus, places[part], {k: v for k, v in cut.items() if k in HARDWARE})
+        rates = Rates(distinct, places[part], {k: v for k, v in cut.items() if k in HARDWARE})
         shown = {k: cut[k] for k in given} | {"hardware": ids[part]}
         every = np.arange(found.rows)
         pieces.add(start, _in_words(shown) | _counts(found) | _times(found, rates, every))
@@ -210,8 +237,11 @@ def _product(dimensions: Mapping[str, Array], start: int, stop: int) -> Columns:
 
 def _model(model: str, workload: str) -> tuple[ModelConfig, Columns]:
     config = load_model_config(model)
-    base = defaults(plan(config, load_workload(workload), workload))
-    return config, {name: checked(name, value) for name, value in base.items()}
+    return config, _base(plan(config, load_workload(workload), workload))
+
+
+def _base(planned: Plan) -> Columns:
+    return {name: checked(name, value) for name, value in defaults(planned).items()}
 
 
 def _counts(found: Work) -> Columns:

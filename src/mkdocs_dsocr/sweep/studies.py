@@ -1,0 +1,185 @@
+"""What a workload comes to when one thing changes: the tables behind a site's plots.
+
+One batch of pages each, evaluated as a sweep is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from mkdocs_dsocr.inputs import Hardware, ModelConfig
+from mkdocs_dsocr.inputs.workload import MAX_BATCH
+from mkdocs_dsocr.models import Plan
+from mkdocs_dsocr.models.tokens import GRIDS, global_tokens, local_tokens
+from mkdocs_dsocr.sweep.api import rows_of
+from mkdocs_dsocr.sweep.columns import Array, defaults
+
+Table = dict[str, Array]
+"""Columns by name, all of one length."""
+CROPS: Final = {"crop_mode": True, "base_size": 1024, "image_size": 640}
+"""The model's mode with local views, for workloads that have none."""
+SQUARES: Final = range(4, 21)
+"""Sides of the square grids beyond the model's rule: up to 400 tiles."""
+BEFORE_DECODE: Final = ("vision", "projector", "prefill")
+CONTEXTS: Final = [2**n for n in range(8, 18)]
+BATCHES: Final = [2**n for n in range(0, 15)]
+TTFT_MS: Final = 1000.0
+TPOT_MS: Final = 50.0
+CHANGE: Final = 0.1
+"""By how much an input is changed, both ways."""
+RATES: Final = {
+    "tensor_tflops": "peak of tensor cores",
+    "cuda_tflops": "peak of CUDA cores",
+    "bandwidth_gb_s": "memory bandwidth",
+    "dispatch_us": "host time of an operator",
+    "synchronise_us": "host time of a wait",
+}
+LEVERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "replaying decode steps from CUDA graphs": {"host_mode": "cuda_graph"},
+    "fusing kernels": {"traffic": "fused"},
+    "int8 weights": {"weight_dtype": "int8"},
+    "logits at the last position alone": {"logits_positions": "last"},
+    "encoding the pages of a batch at once": {"vision_batching": "batched"},
+    "an int8 KV cache": {"kv_dtype": "int8"},
+    "8 times the pages in a batch": {"batch_size": 8},
+}
+"""Changes of a workload that its owner can make; the batch in multiples of what it is."""
+
+
+def latencies(
+    config: ModelConfig, planned: Plan, gpus: Sequence[Hardware], **dimensions: Any
+) -> Table:
+    """Return what a user waits for, with the columns of a sweep; one batch of pages a row.
+
+    ``ttft_ms``, ``tpot_ms`` (of the decode's middle step; NaN where nothing is decoded) and
+    ``image_tokens`` stand beside them.
+    """
+    base = defaults(planned) | dimensions
+    batch = np.atleast_1d(np.asarray(base["batch_size"]))
+    if "batch_size" not in dimensions:
+        batch = np.array([planned.batch])
+    own = dimensions | {"num_pages": batch, "batch_size": batch}
+    found = rows_of(config, planned, gpus, **own)
+    steps = np.asarray(base["max_new_tokens"]) - 1
+    # One step in the middle of the decode is the only step of a longer prompt.
+    one = {
+        "text_tokens": np.asarray(base["text_tokens"]) + np.maximum(steps - 1, 0) // 2,
+        "max_new_tokens": 2,
+    }
+    step = rows_of(config, planned, gpus, **own | one)
+    return {
+        **found,
+        "image_tokens": np.broadcast_to(_image_tokens(base), found.rows),
+        "ttft_ms": np.add.reduce([found[f"{stage}_time_ms"] for stage in BEFORE_DECODE]),
+        "tpot_ms": np.where(steps > 0, step["decode_time_ms"], np.nan),
+        "step_io_bytes": step["decode_io_bytes"],
+        "step_dispatches": step["decode_dispatches"],
+    }
+
+
+def _image_tokens(base: Mapping[str, Any]) -> Any:
+    crop, tiles_w, tiles_h = (np.asarray(base[k]) for k in ("crop_mode", "tiles_w", "tiles_h"))
+    view = np.where(crop, base["base_size"], base["image_size"])
+    has_tiles = crop & (tiles_w * tiles_h > 1)
+    local = local_tokens(np.asarray(base["image_size"]), tiles_w, tiles_h)
+    return global_tokens(view) + np.where(has_tiles, local, 0)
+
+
+def by_grid(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
+    """Return a row for each grid of local views: all of the model's rule, and squares beyond."""
+    grids = [*GRIDS, *((side, side) for side in SQUARES)]
+    tiles_w, tiles_h = np.array(grids).T
+    crops = {} if planned.workload.crop_mode else CROPS
+    found = latencies(config, planned, [gpu], tiles_w=tiles_w, tiles_h=tiles_h, **crops)
+    return {"tiles": tiles_w * tiles_h, **found}
+
+
+def by_context(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
+    """Return a row for each length of the context of one decode step."""
+    contexts = np.array([c for c in CONTEXTS if c > planned.image_tokens])
+    text = contexts - 1 - planned.image_tokens
+    found = latencies(config, planned, [gpu], text_tokens=text, max_new_tokens=2)
+    return {"context": contexts, **found}
+
+
+def by_batch(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
+    """Return a row for each batch, and the rates that :data:`TTFT_MS` and :data:`TPOT_MS` need."""
+    batches = np.array([b for b in BATCHES if b <= MAX_BATCH])
+    found = latencies(config, planned, [gpu], batch_size=batches)
+    flops, moved, launches = (
+        np.add.reduce([found[f"{stage}_{what}"] for stage in BEFORE_DECODE])
+        for what in ("tensor_core_flops", "io_bytes", "dispatches")
+    )
+    return {
+        **found,
+        "tokens_per_s": 1000 * batches / found["tpot_ms"],
+        "ttft_needs_tflops": flops / TTFT_MS / 1e9,
+        "ttft_needs_gb_s": moved / TTFT_MS / 1e6,
+        "ttft_needs_dispatch_us": 1000 * TTFT_MS / launches,
+        "tpot_needs_gb_s": found["step_io_bytes"] / TPOT_MS / 1e6,
+        "tpot_needs_dispatch_us": 1000 * TPOT_MS / found["step_dispatches"],
+    }
+
+
+def by_gpu(
+    config: ModelConfig, planned: Plan, gpus: Sequence[Hardware], batches: Sequence[int]
+) -> Table:
+    """Return a row for each GPU, each with a batch of its own."""
+    return latencies(config, planned, gpus, batch_size=np.array(batches))
+
+
+def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
+    """Return a row for each input, :data:`CHANGE` below and above what it is.
+
+    Columns ``input``, ``value``, and for ``ttft_ms``, ``tpot_ms`` and ``pages_per_s`` the share
+    by which each moves: ``<figure>_below``, ``<figure>_above``.
+    """
+    base = defaults(planned) | {"batch_size": planned.batch}
+    own = _rates(gpu)
+    inputs = {name: value for name, value in own.items() if value}
+    inputs |= {name: base[name] for name in ("text_tokens", "max_new_tokens", "batch_size")}
+    # A small number that rounding brings back to itself has no 10 % to it.
+    names = [n for n in inputs if n in own or round(inputs[n] * (1 + CHANGE)) != inputs[n]]
+    rows: dict[str, list[Any]] = {name: [base.get(name, own.get(name))] for name in names}
+    for changed in names:
+        for factor in (1 - CHANGE, 1 + CHANGE):
+            for name in names:
+                value = inputs[name] * (factor if name == changed else 1)
+                rows[name].append(value if name in own else max(round(value), 1))
+    columns = {name: np.array(values) for name, values in rows.items()}
+    found = latencies(config, planned, [gpu], **columns)
+    result: Table = {
+        "input": np.array(names, object),
+        "value": np.array([inputs[n] for n in names]),
+    }
+    for figure in ("ttft_ms", "tpot_ms", "pages_per_s"):
+        share = found[figure] / found[figure][0] - 1
+        result[f"{figure}_below"], result[f"{figure}_above"] = share[1::2], share[2::2]
+    return result
+
+
+def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> dict[str, float]:
+    """Return by how much each of :data:`LEVERS` multiplies the pages a second, the best first."""
+    base = defaults(planned) | {"batch_size": planned.batch}
+    found = {}
+    now = latencies(config, planned, [gpu])["pages_per_s"][0]
+    for name, change in LEVERS.items():
+        own = {k: v * base[k] if k == "batch_size" else v for k, v in change.items()}
+        if any(base[k] != v for k, v in own.items()):
+            after = latencies(config, planned, [gpu], **own)["pages_per_s"][0]
+            found[name] = float(after / now)
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _rates(gpu: Hardware) -> dict[str, float]:
+    host = gpu.host
+    return {
+        "tensor_tflops": gpu.tensor_bf16.tflops if gpu.tensor_bf16 else 0.0,
+        "cuda_tflops": gpu.cuda_fp32.tflops,
+        "bandwidth_gb_s": gpu.bandwidth_gb_s,
+        "dispatch_us": host.dispatch_us if host else 0.0,
+        "synchronise_us": host.synchronise_us if host else 0.0,
+    }
