@@ -35,8 +35,8 @@ from mkdocs_dsocr.vendor import VendorVerdict, compare_vendor
 from mkdocs_dsocr.verification import Verification, verify
 
 if TYPE_CHECKING:
+    from mkdocs_dsocr.site.content import Site
     from mkdocs_dsocr.site.links import LinkStyle
-    from mkdocs_dsocr.site.pages import Site
 
 FORMULAS: Final = "static/formulas.js"
 FORMULAS_CODE: Final = (
@@ -336,7 +336,8 @@ def site_files(
     cache
         Where the formulas' script is kept.
     """
-    from mkdocs_dsocr.site.pages import Site, assets, build_pages
+    from mkdocs_dsocr.site.content import Site
+    from mkdocs_dsocr.site.pages import assets, build_pages
     from mkdocs_dsocr.site.studies import studies_of
 
     ready = artifacts(result) | {FORMULAS: formulas(result.main.config, cache)}

@@ -62,6 +62,40 @@ def stacked(title: str, description: str, items: Sequence[Bar]) -> Markup:
     return _svg(title, description, 50 + 24 * ((len(items) + 1) // 2), parts)
 
 
+def stacked_rows(
+    title: str, description: str, rows: Sequence[tuple[str, Sequence[Bar]]], kinds: Sequence[str]
+) -> Markup:
+    """Return a bar of parts for each row, as long as its sum, with a legend of `kinds` below.
+
+    A part's colour is its label's place in `kinds`.
+    """
+    longest = max((sum(b.amount for b in parts) for _, parts in rows), default=0) or 1
+    room = 2 * WIDTH - LABEL - VALUE
+    drawn = []
+    for index, (label, parts) in enumerate(rows):
+        y, x = index * ROW, float(LABEL)
+        drawn.append(
+            f'<text x="{LABEL - 10}" y="{y + 17}" text-anchor="end">{escape(label)}</text>'
+        )
+        for part in parts:
+            width = room * part.amount / longest
+            drawn.append(
+                f'<rect class="dsocr-c{kinds.index(part.label) % 8}" x="{x:.1f}" y="{y + 3}" '
+                f'width="{width:.1f}" height="{ROW - 6}"><title>{escape(label)}, '
+                f"{escape(part.label)}: {escape(part.value)}</title></rect>"
+            )
+            x += width
+    keys = "".join(
+        f'<span><span class="dsocr-key dsocr-c{i % 8}"></span> {escape(kind)}</span> '
+        for i, kind in enumerate(kinds)
+    )
+    svg = _svg(title, description, ROW * len(rows), drawn, 2 * WIDTH)
+    legend = f'<p class="dsocr-note dsocr-legend">{keys}</p>'
+    return Markup(
+        '<div class="dsocr-wide" tabindex="0" role="region" aria-label="{}">{}</div>'
+    ).format(title, svg) + Markup(legend)
+
+
 def strip(description: str, amounts: Sequence[float], whole: float) -> Markup:
     """Return parts side by side without words, as long together as their share of `whole`."""
     parts, x = [], 0.0
@@ -76,9 +110,12 @@ def strip(description: str, amounts: Sequence[float], whole: float) -> Markup:
     )
 
 
-def _svg(title: str, description: str, height: int, parts: Sequence[str]) -> Markup:
+def _svg(
+    title: str, description: str, height: int, parts: Sequence[str], width: int = WIDTH
+) -> Markup:
+    kind = "dsocr-chart" if width == WIDTH else "dsocr-chart dsocr-long"
     return Markup(
-        f'<svg class="dsocr-chart" role="img" viewBox="0 0 {WIDTH} {height}" '
+        f'<svg class="{kind}" role="img" viewBox="0 0 {width} {height}" '
         f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
         f"<desc>{escape(description)}</desc>{''.join(parts)}</svg>"
     )

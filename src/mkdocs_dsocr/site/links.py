@@ -24,7 +24,7 @@ class Links:
     def to(self, page: str, target: str, anchor: str = "") -> str:
         """Return the link from one page to another, both as ``layers/Linear.md``."""
         start, end = posixpath.dirname(self.url(page)), self.url(target)
-        relative = posixpath.relpath(end, start or ".")
+        relative = posixpath.relpath(end or ".", start or ".")
         if end.endswith("/") or end == "":
             relative += "/"
         return f"{relative}#{anchor}" if anchor else relative

@@ -75,7 +75,7 @@ def plot(
     wall
         An x at which a line stands, and what that says.
     """
-    frame = _Frame.around(x_axis, y_axis, xs, series)
+    frame = Frame.around(x_axis, y_axis, xs, series)
     if frame is None:
         return Markup("")
     parts = [*frame.axes(), *frame.wall(wall), *frame.lines(xs, series)]
@@ -103,7 +103,7 @@ def _legend(series: Sequence[Series]) -> str:
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """Axes and the range of each."""
 
     x_axis: Axis
@@ -114,7 +114,7 @@ class _Frame:
     @classmethod
     def around(
         cls, x_axis: Axis, y_axis: Axis, xs: Sequence[float], series: Sequence[Series]
-    ) -> _Frame | None:
+    ) -> Frame | None:
         """Return the frame of some lines; None where there is nothing to show."""
         values = [v for s in series for v in s.values if not math.isnan(v) and v > 0]
         if not values:
@@ -137,10 +137,10 @@ class _Frame:
         for tick in self.y_axis.ticks(*self.y_range):
             y = f"{self.y(tick):.1f}"
             yield f'<line class="dsocr-grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-            yield _text(LEFT - 6, self.y(tick) + 5, "end", self.y_axis.write(tick))
+            yield text(LEFT - 6, self.y(tick) + 5, "end", self.y_axis.write(tick))
         for tick in self.x_axis.ticks(*self.x_range):
-            yield _text(self.x(tick), HEIGHT - BOTTOM + 18, "middle", self.x_axis.write(tick))
-        yield _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, "middle", self.x_axis.label)
+            yield text(self.x(tick), HEIGHT - BOTTOM + 18, "middle", self.x_axis.write(tick))
+        yield text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, "middle", self.x_axis.label)
 
     def wall(self, wall: tuple[float, str] | None) -> Iterator[str]:
         """Yield a line across, and its words on the side that has room."""
@@ -152,7 +152,7 @@ class _Frame:
             f'y2="{HEIGHT - BOTTOM}"/>'
         )
         is_right = x > WIDTH / 2
-        yield _text(x + (-5 if is_right else 5), TOP + 10, "end" if is_right else "start", wall[1])
+        yield text(x + (-5 if is_right else 5), TOP + 10, "end" if is_right else "start", wall[1])
 
     def lines(self, xs: Sequence[float], series: Sequence[Series]) -> Iterator[str]:
         """Yield each series: a line, and a point with its numbers for each x."""
@@ -168,5 +168,6 @@ class _Frame:
                 )
 
 
-def _text(x: float, y: float, anchor: str, words: str) -> str:
+def text(x: float, y: float, anchor: str, words: str) -> str:
+    """Return words at a place."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'

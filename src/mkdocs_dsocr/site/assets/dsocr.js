@@ -56,6 +56,79 @@ const showCosts = (table) => {
   localStorage.setItem("dsocr-costs", JSON.stringify(kept));
 };
 
+// Makes a table with data-depth on its rows a tree: opened and closed by button or arrow key, filtered by name.
+const growTree = (tools) => {
+  const table = document.getElementById(tools.dataset.dsocrTree);
+  if (table.dataset.grown) return;
+  table.dataset.grown = "true";
+  const rows = [...table.tBodies[0].rows];
+  const depth = (row) => Number(row.dataset.depth);
+  const parents = new Map();
+  const path = [];
+  for (const row of rows) {
+    path.length = depth(row);
+    parents.set(row, path.at(-1));
+    path.push(row);
+  }
+  const inner = new Set(parents.values());
+  for (const row of rows) {
+    const place = row.cells[0].firstElementChild;
+    if (!inner.has(row)) {
+      place.insertAdjacentHTML("afterend", '<span class="dsocr-twist-none"></span>');
+      continue;
+    }
+    const twist = Object.assign(document.createElement("button"), { type: "button", className: "dsocr-twist" });
+    twist.setAttribute("aria-label", `children of ${row.cells[0].textContent.trim()}`);
+    twist.setAttribute("aria-expanded", String(depth(row) < 2));
+    place.after(twist);
+  }
+  const twistOf = (row) => row.querySelector(".dsocr-twist");
+  const isOpen = (row) => twistOf(row).getAttribute("aria-expanded") === "true";
+  const open = (row, state) => twistOf(row)?.setAttribute("aria-expanded", String(state));
+  const show = () => {
+    const wanted = tools.elements.name.value.trim().toLowerCase();
+    const found = new Set();
+    for (const row of rows) {
+      if (wanted && `${row.cells[0].textContent} ${row.cells[1].textContent}`.toLowerCase().includes(wanted)) {
+        for (let above = row; above && !found.has(above); above = parents.get(above)) found.add(above);
+      }
+    }
+    for (const row of rows) {
+      const parent = parents.get(row);
+      row.hidden = wanted ? !found.has(row) : Boolean(parent) && (parent.hidden || !isOpen(parent));
+    }
+    tools.querySelector("output").value = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+  };
+  tools.addEventListener("input", show);
+  tools.addEventListener("submit", (event) => event.preventDefault());
+  tools.addEventListener("click", (event) => {
+    const state = event.target.dataset.open;
+    if (!state) return;
+    for (const row of inner) if (row) open(row, state === "all");
+    show();
+  });
+  table.addEventListener("click", (event) => {
+    if (!event.target.classList.contains("dsocr-twist")) return;
+    const row = event.target.closest("tr");
+    open(row, !isOpen(row));
+    show();
+  });
+  table.addEventListener("keydown", (event) => {
+    if (!event.target.classList.contains("dsocr-twist")) return;
+    const row = event.target.closest("tr");
+    const seen = rows.filter((other) => !other.hidden && twistOf(other));
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) twistOf(seen[seen.indexOf(row) + step] ?? row).focus();
+    else if (event.key === "ArrowRight") open(row, true);
+    else if (event.key === "ArrowLeft" && isOpen(row)) open(row, false);
+    else if (event.key === "ArrowLeft" && parents.get(row)) twistOf(parents.get(row)).focus();
+    else return;
+    event.preventDefault();
+    show();
+  });
+  show();
+};
+
 // Runs once a page, also where a theme replaces the page's content without loading it.
 (() => {
   const scripts = new Map();
@@ -75,6 +148,7 @@ const showCosts = (table) => {
       button.append(...heading.childNodes);
       heading.append(button);
     }
+    for (const tools of document.querySelectorAll("[data-dsocr-tree]")) growTree(tools);
     const costs = document.querySelector("[data-dsocr-cost] table");
     if (costs) {
       const kept = JSON.parse(localStorage.getItem("dsocr-costs") ?? "{}");

@@ -1,0 +1,103 @@
+"""Which module class calls which, and how often, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from markupsafe import Markup, escape
+
+from mkdocs_dsocr.layers.base import Group
+from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
+from mkdocs_dsocr.report.tally import Node
+from mkdocs_dsocr.site import units
+
+BOX: Final = (212, 26)
+GAP: Final = (50, 10)
+
+Edges = Mapping[tuple[str, str], int]
+"""Calls by caller and callee."""
+
+
+def edges(nodes: Mapping[str, Node]) -> dict[tuple[str, str], int]:
+    """Return how often each class calls each other one.
+
+    Stages, passes and lists of modules stand for what calls them.
+    """
+    callers: dict[str, str] = {}
+    found: dict[tuple[str, str], int] = {}
+    for module_id, node in nodes.items():
+        above = callers.get(node.visit.parent_id or "", "")
+        if isinstance(node.visit.layer, Group | ModuleList | Sequential):
+            callers[module_id] = above
+            continue
+        callers[module_id] = node.class_name
+        if above:
+            key = (above, node.class_name)
+            found[key] = found.get(key, 0) + node.calls
+    return found
+
+
+def call_graph(found: Edges, link: Callable[[str], str]) -> Markup:
+    """Return boxes in columns, each right of all its callers, and a line for each edge."""
+    columns = _columns(found)
+    height = max(map(len, columns))
+    places = {
+        name: (x * (BOX[0] + GAP[0]), (y + (height - len(column)) / 2) * (BOX[1] + GAP[1]))
+        for x, column in enumerate(columns)
+        for y, name in enumerate(column)
+    }
+    parts = [_line(places[a], places[b], a, b, count) for (a, b), count in found.items()]
+    for name, (x, y) in places.items():
+        calls = sum(count for (_, callee), count in found.items() if callee == name)
+        label = f"{name} × {units.scaled_count(calls)}" if calls else name
+        parts.append(
+            f'<a href="{escape(link(name))}"><rect class="dsocr-box" x="{x}" y="{y:.1f}" '
+            f'width="{BOX[0]}" height="{BOX[1]}" rx="4"/><text x="{x + BOX[0] / 2}" '
+            f'y="{y + 18:.1f}" text-anchor="middle">{escape(label)}</text></a>'
+        )
+    width = len(columns) * (BOX[0] + GAP[0]) - GAP[0]
+    title = "Which module class calls which"
+    words = "; ".join(
+        f"{a} calls {b} {units.integer(count)} times" for (a, b), count in found.items()
+    )
+    tall = height * (BOX[1] + GAP[1]) + 4
+    return Markup(
+        f'<svg class="dsocr-graph" role="img" viewBox="0 -2 {width} {tall}" '
+        f'style="min-width:{width * 0.75:.0f}px" aria-label="{title}"><title>{title}</title>'
+        f"<desc>{escape(words)}</desc>{''.join(parts)}</svg>"
+    )
+
+
+def _columns(found: Edges) -> list[list[str]]:
+    """Return the classes by their longest way from the root, those of the same callers together."""
+    depth: dict[str, int] = {}
+    for caller, callee in found:
+        depth.setdefault(caller, 0)
+        depth.setdefault(callee, 0)
+    for _ in depth:
+        for caller, callee in found:
+            depth[callee] = max(depth[callee], depth[caller] + 1)
+    columns: list[list[str]] = []
+    order: dict[str, float] = {}
+    for level in range(max(depth.values(), default=0) + 1):
+        mine = [name for name, d in depth.items() if d == level]
+        above = {n: [order[a] for a, b in found if b == n] for n in mine}
+        mine.sort(key=lambda n: sum(above[n]) / len(above[n]) if above[n] else 0.0)
+        order |= {name: (i + 1) / (len(mine) + 1) for i, name in enumerate(mine)}
+        columns.append(mine)
+    return columns
+
+
+def _line(
+    start: tuple[float, float], end: tuple[float, float], caller: str, callee: str, count: int
+) -> str:
+    x1, y1 = start[0] + BOX[0], start[1] + BOX[1] / 2
+    x2, y2 = end[0], end[1] + BOX[1] / 2
+    bend = GAP[0] / 2
+    words = f"{caller} calls {callee} {units.integer(count)} times"
+    return (
+        f'<g><path class="dsocr-edge" d="M{x1},{y1:.1f} C{x1 + bend},{y1:.1f} {x2 - bend},{y2:.1f} '
+        f'{x2},{y2:.1f}"/>'
+        f"<title>{escape(words)}</title></g>"
+    )
