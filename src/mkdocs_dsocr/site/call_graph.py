@@ -63,7 +63,7 @@ def call_graph(found: Edges, link: Callable[[str], str]) -> Markup:
     )
     tall = height * (BOX[1] + GAP[1]) + 4
     return Markup(
-        f'<svg class="dsocr-graph" role="img" viewBox="0 -2 {width} {tall}" '
+        f'<svg class="dsocr-graph" role="group" viewBox="0 -2 {width} {tall}" '
         f'style="min-width:{width * 0.75:.0f}px" aria-label="{title}"><title>{title}</title>'
         f"<desc>{escape(words)}</desc>{''.join(parts)}</svg>"
     )

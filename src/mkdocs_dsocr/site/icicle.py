@@ -62,7 +62,7 @@ def icicle(nodes: Mapping[str, Node], measure: Measure, link: Callable[[str], st
     )
     title = f"The module tree by {measure.name}"
     return Markup(
-        f'<svg class="dsocr-icicle" role="img" viewBox="0 0 {WIDTH} {ROW * depth}" '
+        f'<svg class="dsocr-icicle" role="group" viewBox="0 0 {WIDTH} {ROW * depth}" '
         f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
         f"<desc>{escape(words)}</desc>{''.join(parts)}</svg>"
     )

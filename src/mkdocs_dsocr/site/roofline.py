@@ -95,7 +95,7 @@ def roofline(
         for p in shown[:6]
     )
     return Markup(
-        f'<svg class="dsocr-plot dsocr-roofline" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'<svg class="dsocr-plot dsocr-roofline" role="group" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
         f"<desc>{escape(words)}</desc>{''.join(parts)}</svg>"
     )
