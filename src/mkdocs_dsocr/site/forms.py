@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from markupsafe import Markup
@@ -129,6 +129,17 @@ class Form:
     totals: tuple[TotalRow, ...]
     peak: PeakRows | None
 
+    @cached_property
+    def written(self) -> frozenset[tuple[str, str, Markup]]:
+        """Every formula in symbols, with the kind and the name of its row."""
+        rows = self.operations
+        return frozenset(
+            [(f.unit, r.name, f.symbols) for r in rows for f in r.formulas]
+            + [("eager", r.name, r.eager.symbols) for r in rows]
+            + [("kernel", k.name, k.formula.symbols) for k in self.kernels]
+            + [("total", t.name, t.formula) for t in self.totals if t.formula is not None]
+        )
+
     @property
     def operations(self) -> list[OperationRow]:
         return [r for r in self.rows if isinstance(r, OperationRow)]
@@ -222,7 +233,7 @@ def _symbols(layer: BaseLayer) -> Iterator[SymbolRow]:
 def _formula(symbolic: Quantity, value: Quantity, values: dict[str, Any], unit: str) -> Formula:
     return Formula(
         notation.mathml(symbolic),
-        notation.mathml(symbolic, values),
+        Markup('<span class="dsocr-numbers">{}</span>').format(notation.text(symbolic, values)),
         value if isinstance(value, int) else 0,
         unit,
     )
@@ -265,11 +276,11 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
         return
     symbols, numbers = [], []
     for field, dimension in part.layer.dimensions().items():
-        head = notation.mathml(Symbol(dimension.symbol))
         own, value = getattr(part.layer, field), getattr(real.layer, field)
         if own != Symbol(dimension.symbol):
+            head = notation.mathml(Symbol(dimension.symbol))
             symbols.append(Markup("{} ← {}").format(head, notation.mathml(own)))
-        numbers.append(Markup("{} = {}").format(head, notation.mathml(value)))
+        numbers.append(notation.assignment(dimension.symbol, notation.number(value)))
     calls = list(tree.walk(Group(items=(real,))))
     yield ChildRow(
         name=name,
@@ -369,8 +380,7 @@ def _expanded(symbolic: BaseLayer, metric: metrics.MetricOf) -> Markup | None:
             terms += _terms(own) if visit.modules == 1 else [visit.modules * own]
     if not terms or len(terms) > EXPANDED_TERMS:
         return None
-    # One element a term: a browser breaks lines between them, never inside.
-    return Markup(" + ").join(notation.mathml(term) for term in terms)
+    return notation.terms(terms)
 
 
 def _terms(quantity: Quantity) -> list[Quantity]:

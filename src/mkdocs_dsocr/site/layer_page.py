@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from markupsafe import Markup
 
 from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.layers.operations import Operation
+from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.site import notation, units
 from mkdocs_dsocr.site.charts import Bar, bars
+from mkdocs_dsocr.site.dataflow import dataflow
 from mkdocs_dsocr.site.forms import Form, forms
+from mkdocs_dsocr.site.roofline import points, roofline
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,40 @@ class LayerPage:
         form = self.forms[0]
         definition = self.nodes[0].visit.layer.definition
         return definition or " ".join(s for s in (form.summary, form.details) if s)
+
+    def dataflow(self, form: Form, layer_link: Callable[[str], str]) -> Markup:
+        """Return the flow of tensors through a form; its boxes lead to rows and pages."""
+        number = self.forms.index(form)
+
+        def target(index: int, part: Operation | Child) -> str:
+            if isinstance(part, Child) and part.layer.is_module:
+                return layer_link(part.layer.class_name())
+            return f"#{row_id(number, part.name)}"
+
+        title = f"Dataflow of {form.name}"
+        return dataflow(form.example.layer, title, target)
+
+    def row_id(self, form: Form, name: str) -> str:
+        """Return the id of an operation's row."""
+        return row_id(self.forms.index(form), name)
+
+    def writer(self, form: Form, tensor: str) -> str:
+        """Return the name of the operation of a form that writes a tensor, or nothing."""
+        for operation in form.example.largest.operations():
+            if any(t.name == tensor for t in operation.writes):
+                return operation.name
+        return ""
+
+    def roofline(self, layer_link: Callable[[str], str]) -> Markup:
+        """Return the class's place on the roofline, a point for each stage."""
+        mine = [p for p in points(self.analysis, STAGES) if p.class_name == self.class_name]
+        gpu, dtype = self.analysis.hardware, self.analysis.workload.activation_dtype
+        return roofline(f"{self.class_name} on the roofline", mine, gpu, dtype, layer_link)
+
+    def repeats(self, form: Form, kind: str, name: str, symbols: Markup) -> bool:
+        """Tell whether a form before this one has the same formula in a row of that name."""
+        before = self.forms[: self.forms.index(form)]
+        return any((kind, name, symbols) in f.written for f in before)
 
     @property
     def sources(self) -> list[str]:
@@ -176,6 +216,11 @@ class LayerPage:
         return [_source(cls) for cls in classes]  # type: ignore[arg-type]
 
 
+def row_id(form: int, name: str) -> str:
+    """Return the id of the row of an operation in the form of that number."""
+    return f"form-{form + 1}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'row'}"
+
+
 @lru_cache(maxsize=128)
 def _source(cls: type) -> Source:
     lines, start = inspect.getsourcelines(cls)
@@ -206,9 +251,5 @@ def _shape(node: Node) -> Markup:
         value = notation.number(first)
         if first != last:
             value += f" … {notation.number(last)}"
-        letter, _, below = dimension.symbol.partition("_")
-        symbol = Markup("<i>{}</i>").format(letter)
-        if below:
-            symbol += Markup("<sub>{}</sub>").format(below)
-        parts.append(Markup("{} = {}").format(symbol, value))
+        parts.append(notation.assignment(dimension.symbol, value))
     return Markup(", ").join(parts)

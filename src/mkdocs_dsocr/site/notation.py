@@ -6,7 +6,7 @@ write it down as it was built. `values` puts numbers in for symbols.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -147,22 +147,29 @@ def latex(quantity: Quantity, values: Mapping[str, Any] | None = None) -> str:
     return _write(quantity, LATEX, values, 0)
 
 
-def mathml(quantity: Quantity, values: Mapping[str, Any] | None = None) -> Markup:
-    """Return a formula as a MathML element with its text and its LaTeX.
-
-    Parameters
-    ----------
-    quantity
-        A number or an expression.
-    values
-        Numbers to put in for the symbols.
-    """
-    body = _write(quantity, MATHML, values, 0)
-    alt, tex = escape(text(quantity, values)), escape(latex(quantity, values))
+def mathml(quantity: Quantity) -> Markup:
+    """Return a formula as a MathML element with its text and its LaTeX."""
+    body, alt = _write(quantity, MATHML, None, 0), escape(text(quantity))
+    tex = escape(latex(quantity))
     return Markup(
         f'<math alttext="{alt}"><semantics><mrow>{body}</mrow>'
         f'<annotation encoding="application/x-tex">{tex}</annotation></semantics></math>'
     )
+
+
+def terms(quantities: Iterable[Quantity]) -> Markup:
+    """Return a sum, an element a term: a browser breaks lines between them, never inside."""
+    return Markup(" + ").join(
+        Markup(f'<math alttext="{escape(text(term))}">{_write(term, MATHML, None, SUM)}</math>')
+        for term in quantities
+    )
+
+
+def assignment(symbol: str, value: str) -> Markup:
+    """Return a symbol and what it is, as HTML."""
+    letter, _, below = symbol.partition("_")
+    index = Markup("<sub>{}</sub>").format(below) if below else ""
+    return Markup("<i>{}</i>{} = {}").format(letter, index, value)
 
 
 def number(value: Any) -> str:
