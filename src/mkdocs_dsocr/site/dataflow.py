@@ -16,6 +16,7 @@ BOX: Final = (300, 24)
 STEP: Final = 40
 LANE: Final = 12
 """Room for an arrow that passes by a box."""
+SIDE: Final = 90
 LETTERS: Final = 44
 
 Running = Operation | Child
@@ -23,9 +24,10 @@ Running = Operation | Child
 
 @dataclass(frozen=True)
 class _Arrow:
-    """A tensor from the part that writes it (-1: an input) to one that reads it."""
+    """A tensor from the part that writes its storage (-1: an input) to one that reads it."""
 
     tensor: str
+    storage: str
     start: int
     end: int
 
@@ -34,7 +36,7 @@ class _Arrow:
         return self.end - self.start > 1
 
 
-def dataflow(layer: BaseLayer, title: str, target: Callable[[int, Running], str]) -> Markup:
+def dataflow(layer: BaseLayer, title: str, target: Callable[[Running], str]) -> Markup:
     """Return the layer's operations and children from top to bottom, arrows for their tensors.
 
     Parameters
@@ -42,7 +44,7 @@ def dataflow(layer: BaseLayer, title: str, target: Callable[[int, Running], str]
     layer, title
         The layer, and what the picture is called.
     target
-        Gives the link of a part by its place.
+        Gives the link of a part.
 
     Returns
     -------
@@ -54,41 +56,25 @@ def dataflow(layer: BaseLayer, title: str, target: Callable[[int, Running], str]
     arrows = list(_arrows(parts))
     lanes = _lanes([a for a in arrows if a.passes])
     left = LANE * (max(lanes.values(), default=-1) + 2)
-    drawn = [*_kernels(layer, parts, left)]
-    drawn += [_drawn(a, left, lanes.get(a)) for a in arrows]
-    for index, part in enumerate(parts):
-        name = _short(part.name)
-        kind = "dsocr-box dsocr-call" if isinstance(part, Child) else "dsocr-box"
-        y = STEP * (index + 1)
-        drawn.append(
-            f'<a href="{escape(target(index, part))}"><rect class="{kind}" x="{left}" y="{y}" '
-            f'width="{BOX[0]}" height="{BOX[1]}" rx="4"/><text x="{left + BOX[0] / 2}" '
-            f'y="{y + 17}" text-anchor="middle">{escape(name)}</text></a>'
-        )
-    inputs = dict.fromkeys(a.tensor for a in arrows if a.start < 0)
-    for y, names in ((16, list(inputs)), (STEP * (len(parts) + 1) + 8, _outputs(parts))):
-        words = _short(", ".join(names))
-        drawn.append(
-            f'<text x="{left + BOX[0] / 2}" y="{y}" text-anchor="middle">{escape(words)}</text>'
-        )
+    inputs = dict.fromkeys(a.storage for a in arrows if a.start < 0)
+    outputs = [tensor.name for tensor in parts[-1].writes]
+    drawn = [
+        *_kernels(layer, parts, left),
+        *(_line(a, left, lanes.get(a)) for a in arrows),
+        *(_box(part, left, STEP * (i + 1), target(part)) for i, part in enumerate(parts)),
+        _words(left, 16, ", ".join(inputs)),
+        _words(left, STEP * (len(parts) + 1) + 8, ", ".join(outputs)),
+    ]
     whence = ["outside", *(p.name for p in parts)]
-    words = "; ".join(
-        f"{a.tensor} from {whence[a.start + 1]} to {parts[a.end].name}" for a in arrows
+    described = (
+        f"{a.tensor} from {whence[a.start + 1]} to {parts[a.end].name}" for a in arrows if a.passes
     )
-    width, height = left + BOX[0] + 130, STEP * (len(parts) + 1) + 16
+    width, height = left + BOX[0] + SIDE, STEP * (len(parts) + 1) + 16
     return Markup(
         f'<svg class="dsocr-flow" role="group" viewBox="0 0 {width} {height}" '
         f'style="max-width:{width}px" aria-label="{escape(title)}"><title>{escape(title)}</title>'
-        f"<desc>{escape(words)}</desc>{''.join(drawn)}</svg>"
+        f"<desc>{escape('; '.join(described) or 'one after another')}</desc>{''.join(drawn)}</svg>"
     )
-
-
-def _outputs(parts: Sequence[Running]) -> list[str]:
-    return [t.name for t in parts[-1].writes]
-
-
-def _short(words: str) -> str:
-    return words if len(words) <= LETTERS else f"{words[: LETTERS - 1]}…"
 
 
 def _arrows(parts: Sequence[Running]) -> Iterator[_Arrow]:
@@ -98,7 +84,7 @@ def _arrows(parts: Sequence[Running]) -> Iterator[_Arrow]:
         for tensor in part.reads:
             if tensor.role in ("activation", "kv_cache"):
                 storage = tensor.view_of or tensor.name
-                yield _Arrow(tensor.name, writers.get(storage, -1), index)
+                yield _Arrow(tensor.name, storage, writers.get(storage, -1), index)
         for tensor in part.writes:
             writers[tensor.view_of or tensor.name] = index
 
@@ -114,29 +100,37 @@ def _lanes(arrows: Sequence[_Arrow]) -> dict[_Arrow, int]:
     return lanes
 
 
-def _drawn(arrow: _Arrow, left: int, lane: int | None) -> str:
-    y1 = STEP * (arrow.start + 1) + (BOX[1] if arrow.start >= 0 else BOX[1] - 4)
-    y2 = STEP * (arrow.end + 1)
-    title = f"<title>{escape(arrow.tensor)}</title>"
+def _box(part: Running, left: int, y: int, link: str) -> str:
+    kind = ' class="dsocr-call"' if isinstance(part, Child) else ""
+    return (
+        f'<a href="{escape(link)}"><rect{kind} x="{left}" y="{y}" width="{BOX[0]}" '
+        f'height="{BOX[1]}" rx="4"/>{_words(left, y + 17, part.name)}</a>'
+    )
+
+
+def _words(left: int, y: int, words: str) -> str:
+    short = words if len(words) <= LETTERS else f"{words[: LETTERS - 1]}…"
+    return f'<text x="{left + BOX[0] // 2}" y="{y}">{escape(short)}</text>'
+
+
+def _line(arrow: _Arrow, left: int, lane: int | None) -> str:
+    top, bottom, half = STEP * (arrow.start + 1), STEP * (arrow.end + 1), BOX[1] // 2
     if lane is None:
-        x = left + BOX[0] / 2
-        return f'<g><path class="dsocr-edge" d="M{x},{y1} V{y2}"/>{title}</g>'
-    x, middle = left - LANE * (lane + 1), y2 + BOX[1] / 2
-    start = y1 - BOX[1] / 2 if arrow.start >= 0 else y1
-    path = f"M{left},{start} H{x} V{middle} H{left}"
-    return f'<g><path class="dsocr-edge" d="{path}"/>{title}</g>'
+        path = f"M{left + BOX[0] // 2},{top + BOX[1]} V{bottom}"
+    else:
+        path = f"M{left},{top + half} H{left - LANE * (lane + 1)} V{bottom + half} H{left}"
+    return f'<g><path d="{path}"/><title>{escape(arrow.tensor)}</title></g>'
 
 
 def _kernels(layer: BaseLayer, parts: Sequence[Running], left: int) -> Iterator[str]:
-    """Yield a bracket beside the operations of each fused kernel, with its name."""
+    """Yield a bracket beside the operations of each fused kernel."""
     places = {id(part): index for index, part in enumerate(parts)}
     for kernel in layer.kernels():
         found = [places[id(o)] for o in kernel.operations if id(o) in places]
         if len(found) < 2:
             continue
-        x, y1, y2 = left + BOX[0] + 8, STEP * (min(found) + 1) + 2, STEP * (max(found) + 1)
+        x, y1, y2 = left + BOX[0] + 8, STEP * (min(found) + 1), STEP * (max(found) + 1) + BOX[1]
         yield (
-            f'<path class="dsocr-edge" d="M{x},{y1} h6 V{y2 + BOX[1] - 2} h-6"/>'
-            f'<text x="{x + 12}" y="{(y1 + y2 + BOX[1]) / 2 + 4:.0f}">one kernel'
-            f"<title>{escape(kernel.name)}</title></text>"
+            f'<path d="M{x},{y1} h6 V{y2} h-6"/><text class="dsocr-side" x="{x + 12}" '
+            f'y="{(y1 + y2) // 2 + 4}">one kernel</text>'
         )

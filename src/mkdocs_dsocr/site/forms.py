@@ -16,101 +16,28 @@ from typing import Any
 from markupsafe import Markup
 
 from mkdocs_dsocr.layers import backward, metrics, tree
-from mkdocs_dsocr.layers.base import BaseLayer, Dimension, Group, Rationale
+from mkdocs_dsocr.layers.base import BaseLayer, Group, Rationale
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
-from mkdocs_dsocr.layers.operations import Operation, whole
+from mkdocs_dsocr.layers.operations import Keep, Operation, whole
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero, total
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
+from mkdocs_dsocr.site.rows import (
+    AliveRow,
+    ChildRow,
+    Formula,
+    KernelRow,
+    OperationRow,
+    PeakRows,
+    SymbolRow,
+    TotalRow,
+)
 
 EXPANDED_TERMS = 24
 """Totals of more terms than this are left to the table: a sum nobody reads is no help."""
-
-
-@dataclass(frozen=True)
-class Formula:
-    """A formula in symbols, the same with numbers, and its value."""
-
-    symbols: Markup
-    numbers: Markup
-    value: int
-    unit: str
-
-
-@dataclass(frozen=True)
-class OperationRow:
-    """An operation of the layer, its FLOPs, and the bytes that it touches when it runs alone."""
-
-    name: str
-    family: str
-    formulas: tuple[Formula, ...]
-    eager: Formula
-    why: str
-
-
-@dataclass(frozen=True)
-class ChildRow:
-    """A layer that the layer calls."""
-
-    name: str
-    class_name: str
-    count: int
-    repetition: str
-    runs: int
-    arguments: Markup
-    numbers: Markup
-    flops: int
-
-
-@dataclass(frozen=True)
-class KernelRow:
-    """A fused kernel and the bytes that cross its border."""
-
-    name: str
-    operations: tuple[str, ...]
-    formula: Formula
-
-
-@dataclass(frozen=True)
-class SymbolRow:
-    """A symbol of the legend."""
-
-    symbol: Markup
-    dimension: Dimension
-    field: str
-    value: str
-
-
-@dataclass(frozen=True)
-class TotalRow:
-    """A total over the layer and its children."""
-
-    name: str
-    formula: Markup | None
-    value: int
-    unit: str
-
-
-@dataclass(frozen=True)
-class AliveRow:
-    """A tensor that is in memory at the peak, or a child and what it has there."""
-
-    name: str
-    class_name: str
-    formula: Formula | None
-    bytes: int
-
-
-@dataclass(frozen=True)
-class PeakRows:
-    """What is in memory when a call has most activations."""
-
-    at: str
-    rows: tuple[AliveRow, ...]
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -128,6 +55,11 @@ class Form:
     kernels: tuple[KernelRow, ...]
     totals: tuple[TotalRow, ...]
     peak: PeakRows | None
+
+    @cached_property
+    def flow(self) -> tuple[str, ...]:
+        """The names of the operations and children, in order."""
+        return tuple(part.name for part in self.example.layer.parts if not isinstance(part, Keep))
 
     @cached_property
     def written(self) -> frozenset[tuple[str, str, Markup]]:

@@ -86,16 +86,20 @@ class LayerPage:
         return definition or " ".join(s for s in (form.summary, form.details) if s)
 
     def dataflow(self, form: Form, layer_link: Callable[[str], str]) -> Markup:
-        """Return the flow of tensors through a form; its boxes lead to rows and pages."""
-        number = self.forms.index(form)
+        """Return the flow of tensors through a form; its boxes lead to rows and pages.
 
-        def target(index: int, part: Operation | Child) -> str:
+        Nothing where a form before this one has the same.
+        """
+        number = self.forms.index(form)
+        if any(f.flow == form.flow for f in self.forms[:number]):
+            return Markup("")
+
+        def target(part: Operation | Child) -> str:
             if isinstance(part, Child) and part.layer.is_module:
                 return layer_link(part.layer.class_name())
             return f"#{row_id(number, part.name)}"
 
-        title = f"Dataflow of {form.name}"
-        return dataflow(form.example.layer, title, target)
+        return dataflow(form.example.layer, f"Dataflow of {form.name}", target)
 
     def row_id(self, form: Form, name: str) -> str:
         """Return the id of an operation's row."""

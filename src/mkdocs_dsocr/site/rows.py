@@ -1,0 +1,92 @@
+"""The rows of a layer page's tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from mkdocs_dsocr.layers.base import Dimension
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula in symbols, the same with numbers, and its value."""
+
+    symbols: Markup
+    numbers: Markup
+    value: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """An operation of the layer, its FLOPs, and the bytes that it touches when it runs alone."""
+
+    name: str
+    family: str
+    formulas: tuple[Formula, ...]
+    eager: Formula
+    why: str
+
+
+@dataclass(frozen=True)
+class ChildRow:
+    """A layer that the layer calls."""
+
+    name: str
+    class_name: str
+    count: int
+    repetition: str
+    runs: int
+    arguments: Markup
+    numbers: Markup
+    flops: int
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """A fused kernel and the bytes that cross its border."""
+
+    name: str
+    operations: tuple[str, ...]
+    formula: Formula
+
+
+@dataclass(frozen=True)
+class SymbolRow:
+    """A symbol of the legend."""
+
+    symbol: Markup
+    dimension: Dimension
+    field: str
+    value: str
+
+
+@dataclass(frozen=True)
+class TotalRow:
+    """A total over the layer and its children."""
+
+    name: str
+    formula: Markup | None
+    value: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class AliveRow:
+    """A tensor that is in memory at the peak, or a child and what it has there."""
+
+    name: str
+    class_name: str
+    formula: Formula | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class PeakRows:
+    """What is in memory when a call has most activations."""
+
+    at: str
+    rows: tuple[AliveRow, ...]
+    bytes: int
