@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import nox
@@ -20,6 +21,12 @@ def vendor(session: nox.Session) -> None:
     constraints.write_text("\n".join((*own, *rest)) + "\n", encoding="utf-8")
     session.install("--constraint", str(constraints), ".[test,vendor]")
     session.run("pytest", "tests/test_vendor.py", "-p", "no:cacheprovider")
+
+
+@nox.session(venv_backend="none")
+def site(session: nox.Session) -> None:
+    """Visit every page of the site, in the environment that nox itself runs in."""
+    session.run(sys.executable, "-m", "pytest", "-m", "slow", external=True)
 
 
 @nox.session(default=False)

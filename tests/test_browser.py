@@ -16,7 +16,11 @@ PAGES = (
     "dsocr/layers/Linear/",
     "dsocr/layers/LMHead/",
     "dsocr/hierarchy/",
+    "dsocr/roofline/",
     "dsocr/scenarios/",
+    "dsocr/planner/",
+    "dsocr/sweeps/",
+    "dsocr/gpus/",
     "dsocr/verification/",
     "dsocr/measured/",
     "dsocr/checkpoint/",
@@ -92,11 +96,11 @@ def test_the_value_beside_a_formula_is_the_formulas_value(chrome: Browser, addre
     rows = page.locator(".dsocr-formulas tbody tr").all()
     checked = 0
     for row in rows:
-        math = row.locator("math").all()
-        value = (row.locator("td.n").last.text_content() or "").split()[0].replace(",", "")
-        if len(math) != 2 or row.locator("a, th").count():
+        if row.locator("math").count() != 1 or row.locator("th").count():
             continue
-        text = math[1].get_attribute("alttext") or ""
+        value = (row.locator("td.n").last.text_content() or "").split()[0].replace(",", "")
+        cell = row.locator("td:nth-last-child(2)")
+        text = cell.evaluate("cell => (cell.querySelector('div:last-child') ?? cell).textContent")
         code = text.replace("·", "*").replace("−", "-").replace("^", "**").replace(" / ", "//")
         assert eval(code) == int(value), text
         checked += 1
@@ -125,3 +129,76 @@ def test_charts_have_a_title_and_a_description(chrome: Browser, address: str) ->
         box = chart.bounding_box()
         assert box is not None
         assert box["width"] > 300
+
+
+def test_the_tree_opens_by_keyboard_and_finds_names(chrome: Browser, address: str) -> None:
+    page = Visitor(chrome, address).open("dsocr/hierarchy/")
+    rows = page.locator("#dsocr-tree tbody tr:visible")
+    few = rows.count()
+    every = page.locator("#dsocr-tree tbody tr").count()
+    assert few < 30 < every
+    page.locator("#dsocr-tree .dsocr-twist").first.focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert rows.count() > few
+    page.keyboard.press("ArrowLeft")
+    assert rows.count() == few
+    page.fill("[data-dsocr-tree] input", "rmsnorm")
+    shown = rows.all_inner_texts()
+    assert any("DeepseekV2RMSNorm" in text for text in shown)
+    assert not any("Conv2d" in text for text in shown)
+    page.fill("[data-dsocr-tree] input", "")
+    page.get_by_role("button", name="open all").click()
+    assert rows.count() == every
+
+
+def test_a_column_sorts_and_a_price_makes_a_cost(chrome: Browser, address: str) -> None:
+    visitor = Visitor(chrome, address)
+    page = visitor.open("dsocr/gpus/")
+    page.get_by_role("button", name="memory").click()
+    numbers = [
+        float(cell.get_attribute("data-value") or "nan")
+        for cell in page.locator("tbody tr td:nth-last-child(7)").all()
+        if cell.get_attribute("data-value")
+    ]
+    assert numbers == sorted(numbers, reverse=True)
+    row = page.locator("tbody tr", has_text="H100 SXM5")
+    rate = float(
+        row.locator("[data-cost=price]")
+        .locator("xpath=preceding-sibling::td[1]")
+        .get_attribute("data-value")
+        or ""
+    )
+    row.locator("input").first.fill("3.5")
+    cost = float(row.locator("td[data-cost=cost]").inner_text())
+    assert cost == pytest.approx(3.5 * 1000 / rate / 3600, rel=1e-2)
+    assert visitor.open("dsocr/gpus/").locator("[name=price-h100-sxm]").input_value() == "3.5"
+
+
+def test_a_point_of_the_roofline_names_and_leads_to_its_layer(
+    chrome: Browser, address: str
+) -> None:
+    page = Visitor(chrome, address).open("dsocr/roofline/")
+    point = page.locator(".dsocr-roofline a", has_text="LMHead in decode")
+    assert "FLOPs a byte" in (point.locator("title").text_content() or "")
+    point.locator("circle").dispatch_event("click")
+    page.wait_for_url("**/layers/LMHead/")
+
+
+def test_a_box_of_the_flow_leads_to_its_row(chrome: Browser, address: str) -> None:
+    page = Visitor(chrome, address).open("dsocr/layers/LlamaFlashAttention2/")
+    link = page.locator(".dsocr-flow a[href^='#']").first
+    target = (link.get_attribute("href") or "")[1:]
+    link.locator("rect").dispatch_event("click")
+    page.wait_for_url(f"**#{target}")
+    assert page.locator(f"tr[id='{target}']").is_visible()
+
+
+def test_the_icicle_switches_without_scripts(chrome: Browser, address: str) -> None:
+    page = chrome.new_context(java_script_enabled=False).new_page()
+    page.goto(address + "dsocr/")
+    pictures = page.locator(".dsocr-icicle")
+    assert [p.is_visible() for p in pictures.all()] == [True, False, False, False]
+    page.locator("label[for=dsocr-icicle-3]").click()
+    assert [p.is_visible() for p in pictures.all()] == [False, False, True, False]

@@ -165,7 +165,7 @@ def _symbols(layer: BaseLayer) -> Iterator[SymbolRow]:
 def _formula(symbolic: Quantity, value: Quantity, values: dict[str, Any], unit: str) -> Formula:
     return Formula(
         notation.mathml(symbolic),
-        Markup('<span class="dsocr-numbers">{}</span>').format(notation.text(symbolic, values)),
+        notation.text(symbolic, values),
         value if isinstance(value, int) else 0,
         unit,
     )

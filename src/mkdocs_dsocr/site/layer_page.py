@@ -95,9 +95,9 @@ class LayerPage:
             return Markup("")
 
         def target(part: Operation | Child) -> str:
-            if isinstance(part, Child) and part.layer.is_module:
-                return layer_link(part.layer.class_name())
-            return f"#{row_id(number, part.name)}"
+            if isinstance(part, Operation):
+                return f"#{row_id(number, part.name)}"
+            return layer_link(part.layer.class_name()) if part.layer.is_module else "#what-it-costs"
 
         return dataflow(form.example.layer, f"Dataflow of {form.name}", target)
 

@@ -14,7 +14,7 @@ class Formula:
     """A formula in symbols, the same with numbers, and its value."""
 
     symbols: Markup
-    numbers: Markup
+    numbers: str
     value: int
     unit: str
 
