@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mkdocs_dsocr import __version__
+from mkdocs_dsocr.cli_review import review
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.report import Analysis
@@ -269,6 +270,9 @@ def clear() -> None:
     from mkdocs_dsocr.cache import default_cache
 
     click.echo(f"{default_cache().clear()} entries removed")
+
+
+main.add_command(review)
 
 
 @main.command()

@@ -37,6 +37,7 @@ from mkdocs_dsocr.verification import Verification, verify
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.content import Site
     from mkdocs_dsocr.site.links import LinkStyle
+    from mkdocs_dsocr.site.review import Reviewed
 
 FORMULAS: Final = "static/formulas.js"
 FORMULAS_CODE: Final = (
@@ -65,6 +66,10 @@ class Settings:
         Files that ``dsocr measure`` wrote, or folders of them.
     trust_remote_code
         Whether the checkpoint's own Python files are run and traced too.
+    reviews
+        The file of reviews; empty for none.
+    require_review
+        Whether what was not reviewed as it is now is a failure.
     base
         Folder that paths are relative to.
     """
@@ -75,6 +80,8 @@ class Settings:
     device: str = "auto"
     measurements: tuple[str, ...] = ()
     trust_remote_code: bool = False
+    reviews: str = ""
+    require_review: bool = False
     base: Path = Path()
 
     def to_json(self) -> dict[str, Any]:
@@ -99,6 +106,7 @@ class Settings:
             *(resolve("workloads", w, self.base) for w in self.workloads),
             *(resolve("hardware", h, self.base) for h in self.hardware),
             *(self.base / m for m in self.measurements),
+            *([self.base / self.reviews] if self.reviews else []),
         ]
 
 
@@ -111,14 +119,18 @@ class Result:
     verification: Verification
     checkpoint: CheckpointVerdict | None = None
     vendor: VendorVerdict | None = None
+    reviews: tuple[Reviewed, ...] = ()
+    unsettled: tuple[str, ...] = ()
+    """A sentence for each review that is required and missing."""
     is_stale: bool = False
     """Whether trace and verification are of the inputs before an edit."""
 
     @property
     def failures(self) -> list[str]:
-        """A sentence for each disagreement with the trace, the checkpoint or its code."""
+        """A sentence for each disagreement with the trace, the checkpoint, its code or a review."""
         others = [v.failures for v in (self.checkpoint, self.vendor) if v]
-        return [*self.verification.failures, *(f for failures in others for f in failures)]
+        found = [f for failures in others for f in failures]
+        return [*self.verification.failures, *found, *self.unsettled]
 
     @property
     def main(self) -> Analysis:
@@ -264,6 +276,24 @@ def complete(analyses: Analyses, static: Static) -> Result:
     return Result(covered, static, verification, verdict, vendor)
 
 
+def with_reviews(result: Result, settings: Settings) -> Result:
+    """Return a result with its reviews, where the settings name a file of them.
+
+    Raises
+    ------
+    InputError
+        If the file is not valid.
+    """
+    if not settings.reviews:
+        return result
+    from mkdocs_dsocr.site.review import reviewed
+
+    found = reviewed(result.main, settings.base / settings.reviews)
+    missing = [r for r in found if not r.is_settled] if settings.require_review else []
+    sentences = [f"review: {r.name} is {r.state}" for r in missing]
+    return dataclasses.replace(result, reviews=tuple(found), unsettled=tuple(sentences))
+
+
 def with_classes(analyses: Analyses, classes: frozenset[str]) -> Analyses:
     """Return analyses that know the traced classes."""
     return tuple(tuple(dataclasses.replace(a, traced=classes) for a in row) for row in analyses)
@@ -351,6 +381,7 @@ def site_files(
         tuple(sorted({*ready, *later})),
         result.checkpoint,
         result.vendor,
+        {r.name: r for r in result.reviews},
         result.is_stale,
     )
     others |= {f"assets/{name}": data for name, data in assets().items()}

@@ -49,6 +49,8 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     measurements = c.ListOfItems(c.Type(str), default=[])
     cache = c.Type(bool, default=True)
     trust_remote_code = c.Type(bool, default=False)
+    reviews = c.Type(str, default="")
+    require_review = c.Type(bool, default=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,15 +242,16 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             device=self.config.device,
             measurements=tuple(self.config.measurements),
             trust_remote_code=self.config.trust_remote_code,
+            reviews=self.config.reviews,
+            require_review=self.config.require_review,
             base=Path(config.config_file_path or ".").parent,
         )
 
     def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
         for failure in result.verification.failures:
             log.warning("verification: %s", failure)
-        for verdict in (result.checkpoint, result.vendor):
-            for failure in verdict.failures if verdict else ():
-                log.warning(failure)
+        for failure in result.failures[len(result.verification.failures) :]:
+            log.warning(failure)
         if result.verification.failures and config.strict:
             failures = "; ".join(result.verification.failures)
             raise PluginError(f"dsocr: formula and trace differ: {failures}")

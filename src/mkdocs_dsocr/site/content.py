@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,7 @@ from mkdocs_dsocr.site.call_graph import call_graph, edges
 from mkdocs_dsocr.site.charts import Bar, bars, stacked, stacked_rows, strip
 from mkdocs_dsocr.site.icicle import MEASURES, icicle
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
+from mkdocs_dsocr.site.review import Reviewed
 from mkdocs_dsocr.site.roofline import Point, points, roofline
 from mkdocs_dsocr.site.studies import Row, Studies, compared, studies_of
 from mkdocs_dsocr.sweep.planner import gpu_rates
@@ -46,6 +47,7 @@ TITLES = {
     "memory": "Memory",
     "serving": "Serving",
     "verification": "Verification",
+    "review": "Review",
     "checkpoint": "Checkpoint",
     "vendor": "The checkpoint's own code",
     "measured": "Predicted and measured",
@@ -87,6 +89,8 @@ class Site:
         Whether the checkpoint's tensors are the model's, where there is one.
     vendor
         What a trace of the checkpoint's own modules says, where the user trusts them.
+    reviews
+        Every layer and assumption beside its review, by name, where there is a file of them.
     is_stale
         Whether trace and verification are of the inputs before an edit.
     """
@@ -97,12 +101,17 @@ class Site:
     artifacts: tuple[str, ...]
     checkpoint: CheckpointVerdict | None = None
     vendor: VendorVerdict | None = None
+    reviews: Mapping[str, Reviewed] = field(default_factory=dict)
     is_stale: bool = False
 
     @property
     def titles(self) -> dict[str, str]:
         """The heading of each page of this site."""
-        shown = {"vendor": self.vendor is not None, "scenarios": self.has_scenarios}
+        shown = {
+            "vendor": self.vendor is not None,
+            "scenarios": self.has_scenarios,
+            "review": bool(self.reviews),
+        }
         return {k: v for k, v in TITLES.items() if shown.get(k, True)}
 
     @property

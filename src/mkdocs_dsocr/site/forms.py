@@ -96,7 +96,7 @@ def forms(nodes: Sequence[Node]) -> list[Form]:
     chosen: dict[tuple[type[BaseLayer], str], set[Any]] = {}
     for group in ordered:
         layer = group[0].visit.layer
-        for name, value in _options(layer).items():
+        for name, value in options(layer).items():
             chosen.setdefault((type(layer), name), set()).add(value)
     differing = frozenset(key for key, values in chosen.items() if len(values) > 1)
     return [_form(_example(group).visit, differing) for group in ordered]
@@ -106,10 +106,10 @@ def _key(node: Node) -> tuple[Any, ...]:
     layer = node.visit.layer
     if not layer.dimensions():
         return (type(layer), node.visit.torch_path)
-    return (type(layer), *_options(layer).items())
+    return (type(layer), *options(layer).items())
 
 
-def _options(layer: BaseLayer) -> dict[str, Any]:
+def options(layer: BaseLayer) -> dict[str, Any]:
     """Return the fields that choose a form: neither dimensions nor other layers."""
     dimensions = layer.dimensions()
     return {
@@ -131,14 +131,14 @@ def _form(visit: Visit, differing: frozenset[tuple[type[BaseLayer], str]]) -> Fo
     symbolic = layer.symbolic()
     values = layer.values()
     summary, _, details = _docstring(layer).partition("\n\n")
-    options = ", ".join(
-        f"{k} = {v}" for k, v in _options(layer).items() if (type(layer), k) in differing
+    chosen = ", ".join(
+        f"{k} = {v}" for k, v in options(layer).items() if (type(layer), k) in differing
     )
     return Form(
         name=type(layer).__name__,
         summary=" ".join(summary.split()),
         details=" ".join(details.split()),
-        options=options,
+        options=chosen,
         example=visit,
         rationale=layer.rationale,
         symbols=tuple(_symbols(layer)),
