@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mkdocs_dsocr import __version__
-from mkdocs_dsocr.cli_review import review
+from mkdocs_dsocr.cli_review import diff, review
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.report import Analysis
@@ -273,6 +273,7 @@ def clear() -> None:
 
 
 main.add_command(review)
+main.add_command(diff)
 
 
 @main.command()

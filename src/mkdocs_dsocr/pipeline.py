@@ -28,6 +28,8 @@ from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import rates
 from mkdocs_dsocr.report import Analysis, report_files
+from mkdocs_dsocr.report.changes import Changes, load_report
+from mkdocs_dsocr.report.changes import compare as compare_reports
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
 from mkdocs_dsocr.report.measured import check_covers, tasks
 from mkdocs_dsocr.static import Analyses, Log, Static, timed
@@ -70,6 +72,8 @@ class Settings:
         The file of reviews; empty for none.
     require_review
         Whether what was not reviewed as it is now is a failure.
+    baseline
+        An earlier ``report.json``; empty for none.
     base
         Folder that paths are relative to.
     """
@@ -82,6 +86,7 @@ class Settings:
     trust_remote_code: bool = False
     reviews: str = ""
     require_review: bool = False
+    baseline: str = ""
     base: Path = Path()
 
     def to_json(self) -> dict[str, Any]:
@@ -106,7 +111,7 @@ class Settings:
             *(resolve("workloads", w, self.base) for w in self.workloads),
             *(resolve("hardware", h, self.base) for h in self.hardware),
             *(self.base / m for m in self.measurements),
-            *([self.base / self.reviews] if self.reviews else []),
+            *(self.base / file for file in (self.reviews, self.baseline) if file),
         ]
 
 
@@ -122,6 +127,8 @@ class Result:
     reviews: tuple[Reviewed, ...] = ()
     unsettled: tuple[str, ...] = ()
     """A sentence for each review that is required and missing."""
+    changes: Changes | None = None
+    """What moved since the baseline."""
     is_stale: bool = False
     """Whether trace and verification are of the inputs before an edit."""
 
@@ -276,16 +283,22 @@ def complete(analyses: Analyses, static: Static) -> Result:
     return Result(covered, static, verification, verdict, vendor)
 
 
-def with_reviews(result: Result, settings: Settings) -> Result:
-    """Return a result with its reviews, where the settings name a file of them.
+def with_history(result: Result, settings: Settings) -> Result:
+    """Return a result with its reviews and its baseline, where the settings name them.
 
     Raises
     ------
     InputError
-        If the file is not valid.
+        If a file is not valid.
     """
-    if not settings.reviews:
-        return result
+    if settings.baseline:
+        before = load_report(settings.base / settings.baseline)
+        found = compare_reports(before, result.main.report, result.main.config)
+        result = dataclasses.replace(result, changes=found)
+    return _with_reviews(result, settings) if settings.reviews else result
+
+
+def _with_reviews(result: Result, settings: Settings) -> Result:
     from mkdocs_dsocr.site.review import reviewed
 
     found = reviewed(result.main, settings.base / settings.reviews)
@@ -382,6 +395,7 @@ def site_files(
         result.checkpoint,
         result.vendor,
         {r.name: r for r in result.reviews},
+        result.changes,
         result.is_stale,
     )
     others |= {f"assets/{name}": data for name, data in assets().items()}

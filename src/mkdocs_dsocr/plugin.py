@@ -51,6 +51,7 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     trust_remote_code = c.Type(bool, default=False)
     reviews = c.Type(str, default="")
     require_review = c.Type(bool, default=False)
+    baseline = c.Type(str, default="")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,6 +245,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             trust_remote_code=self.config.trust_remote_code,
             reviews=self.config.reviews,
             require_review=self.config.require_review,
+            baseline=self.config.baseline,
             base=Path(config.config_file_path or ".").parent,
         )
 

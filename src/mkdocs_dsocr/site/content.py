@@ -15,6 +15,7 @@ from mkdocs_dsocr.inputs import Hardware, load_hardware, shipped
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.memory import held_at_peak
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.changes import Changes
 from mkdocs_dsocr.report.memory import LIMIT, fitting
 from mkdocs_dsocr.report.paper import (
     MODES,
@@ -48,6 +49,7 @@ TITLES = {
     "serving": "Serving",
     "verification": "Verification",
     "review": "Review",
+    "changes": "Changes",
     "checkpoint": "Checkpoint",
     "vendor": "The checkpoint's own code",
     "measured": "Predicted and measured",
@@ -91,6 +93,8 @@ class Site:
         What a trace of the checkpoint's own modules says, where the user trusts them.
     reviews
         Every layer and assumption beside its review, by name, where there is a file of them.
+    changes
+        What moved since the baseline, where there is one.
     is_stale
         Whether trace and verification are of the inputs before an edit.
     """
@@ -102,6 +106,7 @@ class Site:
     checkpoint: CheckpointVerdict | None = None
     vendor: VendorVerdict | None = None
     reviews: Mapping[str, Reviewed] = field(default_factory=dict)
+    changes: Changes | None = None
     is_stale: bool = False
 
     @property
@@ -111,6 +116,7 @@ class Site:
             "vendor": self.vendor is not None,
             "scenarios": self.has_scenarios,
             "review": bool(self.reviews),
+            "changes": self.changes is not None,
         }
         return {k: v for k, v in TITLES.items() if shown.get(k, True)}
 

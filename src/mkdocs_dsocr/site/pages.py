@@ -19,6 +19,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.memory import LIMIT
 from mkdocs_dsocr.report.timing import CEILINGS
 from mkdocs_dsocr.site import units
+from mkdocs_dsocr.site.changes import amount, moved
 from mkdocs_dsocr.site.content import TITLES, Site
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
@@ -122,6 +123,8 @@ def _environment() -> Environment:
         "ms": units.milliseconds,
         "percent": units.percent,
         "change": units.change,
+        "amount": amount,
+        "moved": moved,
         "significant": units.significant,
         "prose": _prose,
         "dirname": posixpath.dirname,

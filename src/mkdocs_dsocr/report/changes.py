@@ -1,0 +1,249 @@
+"""Two reports beside each other: what moved, by how much, and what moved it.
+
+Counts are evaluated for both workloads with the formulas as they are now: what these explain
+was moved by the input, the rest by a formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel
+
+from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_model_config
+from mkdocs_dsocr.inputs.files import read_mapping, validate
+from mkdocs_dsocr.report.demand import demand
+from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
+from mkdocs_dsocr.report.tally import Node, merged
+
+Cause = Literal["formula", "input", "hardware", "model"]
+COUNTS: Final = (
+    "matmul_flops",
+    "tensor_core_flops",
+    "cuda_core_flops",
+    "io_bytes",
+    "eager_io_bytes",
+    "dispatches",
+    "weight_bytes",
+    "activation_bytes",
+    "kvcache_bytes",
+)
+LARGEST: Final = 50_000_000
+WORDS: Final = ("description", "notes", "source", "config_path", "device_names")
+"""What the names of keys end with that say nothing of a figure."""
+TOLERANCE: Final = 1e-9
+"""Relative difference below which a time has not moved."""
+SECTIONS: Final[Mapping[str, Cause]] = {
+    "model": "model",
+    "workload": "input",
+    "hardware": "hardware",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure that moved.
+
+    Attributes
+    ----------
+    what, figure
+        A module class (or ``model``), and which of its figures.
+    before, now
+        Its value; None where there is none.
+    causes
+        What moved it.
+    """
+
+    what: str
+    figure: str
+    before: float | None
+    now: float | None
+    causes: tuple[Cause, ...]
+
+    @property
+    def share(self) -> float | None:
+        """By how much it moved, of what it was."""
+        if not self.before or self.now is None:
+            return None
+        return self.now / self.before - 1
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All that differs between two reports.
+
+    Attributes
+    ----------
+    before, now
+        Their ids.
+    inputs
+        Inputs that differ: section, key, what it was, what it is.
+    figures
+        Figures that moved.
+    """
+
+    before: str
+    now: str
+    inputs: tuple[tuple[str, str, str, str], ...] = ()
+    figures: tuple[Change, ...] = ()
+    by_class: Mapping[str, list[Change]] = field(default_factory=dict)
+
+
+def load_report(path: Path) -> AnalyticModelReport:
+    """Read a ``report.json``.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    return validate(AnalyticModelReport, read_mapping(path, LARGEST), path)
+
+
+def compare(
+    before: AnalyticModelReport, now: AnalyticModelReport, config: ModelConfig | None = None
+) -> Changes:
+    """Return what moved between two reports.
+
+    Parameters
+    ----------
+    before, now
+        The reports.
+    config
+        The model of `now`; where not given, the one that ships under its name.
+    """
+    inputs = tuple(_inputs(before, now))
+    moved = dict.fromkeys(SECTIONS[section] for section, *_ in inputs)
+    explained = _Explained(before, now, config) if "input" in moved else None
+    figures: list[Change] = []
+    old, new = ({c.class_name: c for c in report.layers} for report in (before, now))
+    for name in dict.fromkeys((*old, *new)):
+        figures += _of_class(name, old.get(name), new.get(name), moved, explained)
+    causes = dict.fromkeys((*moved, *(cause for change in figures for cause in change.causes)))
+    figures = [*_totals(before, now, tuple(causes)), *figures]
+    by_class: dict[str, list[Change]] = {}
+    for change in figures:
+        by_class.setdefault(change.what, []).append(change)
+    return Changes(before.report_id, now.report_id, inputs, tuple(figures), by_class)
+
+
+def _inputs(
+    before: AnalyticModelReport, now: AnalyticModelReport
+) -> Iterator[tuple[str, str, str, str]]:
+    for section in SECTIONS:
+        old, new = (_flat(getattr(report, section)) for report in (before, now))
+        for key in dict.fromkeys((*old, *new)):
+            if old.get(key) != new.get(key):
+                yield section, key, str(old.get(key)), str(new.get(key))
+
+
+def _flat(section: BaseModel) -> dict[str, Any]:
+    """Return the values of a section by their path, without words."""
+
+    def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+        if not isinstance(value, dict):
+            yield path, value
+            return
+        for key, inner in value.items():
+            if not key.endswith(WORDS):
+                yield from walk(inner, f"{path}.{key}" if path else key)
+
+    return dict(walk(section.model_dump(mode="json"), ""))
+
+
+def _totals(
+    before: AnalyticModelReport, now: AnalyticModelReport, causes: tuple[Cause, ...]
+) -> Iterator[Change]:
+    """Yield the figures of the whole model that moved; whatever moved anything moved them."""
+    pairs = {
+        "time, ms": (before.predicted_total_time_ms, now.predicted_total_time_ms),
+        "floor, ms": (before.floor_total_time_ms, now.floor_total_time_ms),
+        "time to first token, ms": (before.latency.ttft_ms, now.latency.ttft_ms),
+        "time per output token, ms": (before.latency.tpot_middle_ms, now.latency.tpot_middle_ms),
+        "pages a second": (before.latency.pages_per_s, now.latency.pages_per_s),
+        "memory needed, bytes": (before.memory.footprint_bytes, now.memory.footprint_bytes),
+    }
+    for figure, (old, new) in pairs.items():
+        if _differs(old, new):
+            yield Change("model", figure, old, new, causes or ("formula",))
+
+
+def _of_class(
+    name: str, old: Any, new: Any, moved: Mapping[Cause, None], explained: _Explained | None
+) -> Iterator[Change]:
+    causes: dict[Cause, None] = {}
+    for figure in COUNTS:
+        a, b = (getattr(c, figure) if c is not None else None for c in (old, new))
+        if a == b:
+            continue
+        if "model" in moved:
+            mine: tuple[Cause, ...] = ("model",)
+        else:
+            mine = explained.causes(name, figure, a or 0, b or 0) if explained else ("formula",)
+        causes |= dict.fromkeys(mine)
+        yield Change(name, figure, a, b, mine)
+    a, b = (c.time_ms if c is not None else None for c in (old, new))
+    if _differs(a, b):
+        if "hardware" in moved:
+            causes["hardware"] = None
+        yield Change(name, "time_ms", a, b, tuple(causes) or ("formula",))
+
+
+def _differs(old: float | None, new: float | None) -> bool:
+    if old is None or new is None:
+        return old is not new
+    return abs(new - old) > TOLERANCE * max(abs(old), abs(new))
+
+
+class _Explained:
+    """What the formulas of today say of both workloads."""
+
+    def __init__(
+        self, before: AnalyticModelReport, now: AnalyticModelReport, config: ModelConfig | None
+    ) -> None:
+        try:
+            model = config or load_model_config(now.model.model_variant)
+            self._sides = [_counts(model, r.workload) for r in (before, now)]
+        except InputError:
+            # A model that does not ship, or a workload that today's rules refuse.
+            self._sides = []
+
+    def causes(self, name: str, figure: str, old: int, new: int) -> tuple[Cause, ...]:
+        """Return what moved a count of a class."""
+        if not self._sides:
+            return ("input", "formula")
+        expected = [side.get(name, {}).get(figure, 0) for side in self._sides]
+        if expected[1] - expected[0] == new - old:
+            return ("input",)
+        return ("formula",) if expected[0] == expected[1] else ("input", "formula")
+
+
+def _counts(config: ModelConfig, profile: OCRWorkloadProfile) -> dict[str, dict[str, int]]:
+    """Return the counts of each class for the workload of a report."""
+    found: dict[str, list[Node]] = {}
+    for node in demand(config, as_workload(profile), "baseline").nodes.values():
+        if node.class_name != "Group":
+            found.setdefault(node.class_name, []).append(node)
+    return {
+        name: merged(n.own for n in nodes).integers()
+        | {"activation_bytes": max(n.total.activation_bytes for n in nodes)}
+        for name, nodes in found.items()
+    }
+
+
+def as_workload(profile: OCRWorkloadProfile) -> Workload:
+    """Return the workload that a report echoes.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    known = Workload.model_fields
+    fields = {k: v for k, v in profile.model_dump(mode="json").items() if k in known}
+    if not profile.crop_mode:
+        fields["crop_grid"] = None
+    return validate(Workload, fields, "report.json")
