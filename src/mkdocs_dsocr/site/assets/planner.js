@@ -182,12 +182,14 @@ globalThis.dsocrPlanner = (form) => {
     if (query !== location.search) history.replaceState(history.state, "", `${location.pathname}${query}${location.hash}`);
   };
   const recall = () => {
-    for (const [name, value] of new URLSearchParams(location.search)) {
+    const query = new URLSearchParams(location.search);
+    for (const [name, value] of query) {
       const element = field(name);
       if (!element) continue;
       if (element.type === "checkbox") element.checked = value === "true";
       else if (element.tagName !== "SELECT" || [...element.options].some((option) => option.value === value)) element.value = value;
     }
+    if ((query.has("page_w") || query.has("page_h")) && !query.has("tiles_w") && !query.has("tiles_h")) follow("page_w");
   };
 
   const modes = JSON.parse(form.dataset.modes);
