@@ -90,14 +90,14 @@ def test_a_hit_is_the_same_analysis_without_torch(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr import outputs, pipeline
 from mkdocs_dsocr.static import cache_key, static_analysis
 from mkdocs_dsocr.cache import Cache
 settings = pipeline.Settings(model={f"{tmp_path}/"!r}, workloads=("dsocr-tiny",), device="meta")
 analyses = pipeline.analyse(settings)
 static = static_analysis(analyses, "meta", print, Cache(Path({str(cache.folder)!r})))
 result = pipeline.complete(analyses, static)
-pipeline.site_files(result, "directory")
+outputs.site_files(result, "directory")
 assert "torch" not in sys.modules
 print(result.verification.failures, len(static.trace.to_json()))
 """

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr import outputs, pipeline
 from mkdocs_dsocr.checkpoint import OPTIONAL, compare
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, ModelConfig, load_model_config
@@ -245,7 +245,7 @@ def test_the_page_and_the_file_show_the_verdict(
 
     def built() -> tuple[str, dict[str, Any]]:
         complete = pipeline.complete(pipeline.analyse(settings), static)
-        _, pages, others = pipeline.site_files(complete, "directory")
+        _, pages, others = outputs.site_files(complete, "directory")
         return pages["checkpoint.md"], json.loads(others["artifacts/static/checkpoint.json"])
 
     page, verdict = built()

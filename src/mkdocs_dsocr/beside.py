@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr import outputs, pipeline
 from mkdocs_dsocr.cache import default_cache
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.static import TORCHINFO, Log, Static, from_artifacts, static_analysis
@@ -151,7 +151,7 @@ def main() -> None:
     except InputError as error:
         say(error=[error.source, error.key, error.found, error.allowed])
         return
-    files |= pipeline.other_reports(pipeline.with_classes(analyses, classes))
+    files |= outputs.other_reports(pipeline.with_classes(analyses, classes))
     for path, text in files.items():
         target = Path(request["folder"]) / path
         target.parent.mkdir(parents=True, exist_ok=True)

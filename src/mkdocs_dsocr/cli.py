@@ -94,7 +94,7 @@ def static(
     output: Path | None,
 ) -> None:
     """Trace the model with PyTorch and write what it counted, and torchinfo's artifacts."""
-    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr import outputs, pipeline
     from mkdocs_dsocr.static import trace_model
 
     sizes = (base_size, image_size, seq_len, crop_mode)
@@ -107,7 +107,7 @@ def static(
         analyses = pipeline.analyse(settings)
         traced = trace_model(analyses, device, _say, trust=trust_remote_code)
         result = pipeline.complete(analyses, traced)
-    files = result.static.artifacts | pipeline.verdicts(result)
+    files = result.static.artifacts | outputs.verdicts(result)
     profile = analyses[0][0].workload.profile_id
     _write(_folder(output, profile), {name: text.encode() for name, text in files.items()})
     if result.failures:
@@ -159,7 +159,7 @@ def _without_collections() -> Iterator[None]:
 def _analysed(
     model: str, workload: str, hardware: str, static_dir: Path | None
 ) -> tuple[Analysis, dict[str, str]]:
-    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr import outputs, pipeline
     from mkdocs_dsocr.report import report_files
     from mkdocs_dsocr.static import load_static
 
@@ -168,7 +168,7 @@ def _analysed(
     if static_dir is None:
         return analyses[0][0], report_files(analyses[0][0])
     result = pipeline.complete(analyses, load_static(static_dir))
-    files = pipeline.verdicts(result) | report_files(result.main)
+    files = outputs.verdicts(result) | report_files(result.main)
     return result.main, files
 
 
@@ -216,7 +216,7 @@ def export(
     trust_remote_code: bool,
 ) -> None:
     """Write the pages as plain Markdown to DIRECTORY, for any generator."""
-    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr import outputs, pipeline
     from mkdocs_dsocr.static import trace_model
 
     settings = pipeline.Settings(
@@ -225,7 +225,7 @@ def export(
     analyses = pipeline.analyse(settings)
     traced = trace_model(analyses, device, _say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
-    _, pages, others = pipeline.site_files(result, "markdown")
+    _, pages, others = outputs.site_files(result, "markdown")
     _write(directory, {**{k: v.encode() for k, v in pages.items()}, **others})
     if result.failures:
         raise click.ClickException("\n".join(result.failures))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr import outputs, pipeline
 from mkdocs_dsocr.cache import default_cache
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.site.pages import nav
@@ -78,8 +78,8 @@ def main() -> None:
     except InputError as error:
         _say(str(error))
         sys.exit(2)
-    more = pipeline.other_reports(result.analyses)
-    site, pages, others = pipeline.site_files(result, request["style"], tuple(more))
+    more = outputs.other_reports(result.analyses)
+    site, pages, others = outputs.site_files(result, request["style"], tuple(more))
     others |= {f"artifacts/{path}": text.encode() for path, text in more.items()}
     encoded = {name: base64.b64encode(data).decode() for name, data in others.items()}
     answer = {"pages": pages, "others": encoded, "nav": nav(site), "failures": result.failures}

@@ -21,7 +21,7 @@ from mkdocs.structure.pages import Page
 from mkdocs.utils.templates import TemplateContext
 from mkdocs_gen_files.editor import FilesEditor
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr import outputs, pipeline
 from mkdocs_dsocr.cache import default_cache, source_digest
 from mkdocs_dsocr.fresh import pages_of
 from mkdocs_dsocr.inputs import InputError
@@ -178,7 +178,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             self._report_failures(result, config)
         with timed(log.info, "writing pages and artifacts"):
             cache = default_cache() if self.config.cache else None
-            site, pages, others = pipeline.site_files(result, style, later, cache)  # type: ignore[arg-type]
+            site, pages, others = outputs.site_files(result, style, later, cache)  # type: ignore[arg-type]
             made = self._write(files, config, path, pages, others, nav=nav(site), later=later)
         return dataclasses.replace(made, state=state)
 

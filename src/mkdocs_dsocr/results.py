@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr import outputs, pipeline
 from mkdocs_dsocr.beside import Beside
 from mkdocs_dsocr.cache import default_cache
 from mkdocs_dsocr.inputs import InputError
@@ -54,7 +54,7 @@ class Results:
         with timed(self._log, "analysing"):
             analyses = pipeline.analyse(settings)
         key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
-        later = pipeline.other_names(analyses)
+        later = outputs.other_names(analyses)
         static = self._known(key, uses_cache)
         stale = self._stale(analyses) if static is None and may_be_stale else None
         if stale is not None:
@@ -71,7 +71,7 @@ class Results:
         if static is None:
             assert self._files is not None
             prepare(analyses[0][0])
-            pipeline.formulas(analyses[0][0].config, default_cache() if uses_cache else None)
+            outputs.formulas(analyses[0][0].config, default_cache() if uses_cache else None)
             try:
                 static = self._files.static()
             except InputError:

@@ -174,9 +174,14 @@ def compared(site_gpus: list[Hardware], main: Analysis) -> list[Row]:
     return sorted(rows, key=lambda r: -(r.pages_per_s if r.analysis else -1))
 
 
-@lru_cache(maxsize=8)
 def studies_of(main: Analysis) -> Studies:
-    """Return the tables of an analysis: the same object for the same one."""
+    """Return the tables of an analysis: the same object as long as its inputs are the same."""
+    # What a trace or a measurement adds changes no table.
+    return _studies_of(dataclasses.replace(main, traced=None, measurement=None))
+
+
+@lru_cache(maxsize=2)
+def _studies_of(main: Analysis) -> Studies:
     return Studies(main)
 
 
