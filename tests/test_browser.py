@@ -188,8 +188,9 @@ def test_a_point_of_the_roofline_names_and_leads_to_its_layer(
 
 def test_a_box_of_the_flow_leads_to_its_row(chrome: Browser, address: str) -> None:
     page = Visitor(chrome, address).open("dsocr/layers/LlamaFlashAttention2/")
-    link = page.locator(".dsocr-flow a[href^='#']").first
-    target = (link.get_attribute("href") or "")[1:]
+    links = page.locator(".dsocr-flow a").all()
+    link = next(a for a in links if (a.get_attribute("xlink:href") or "").startswith("#"))
+    target = (link.get_attribute("xlink:href") or "")[1:]
     link.locator("rect").dispatch_event("click")
     page.wait_for_url(f"**#{target}")
     assert page.locator(f"tr[id='{target}']").is_visible()

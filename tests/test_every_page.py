@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -18,8 +19,8 @@ WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 CSS = ".md-copyright { color: #ffffffb3; }\n"
 THEMES = {
     "instant": "{name: material, font: false, features: [navigation.instant]}",
-    "mkdocs": "mkdocs",
-    "readthedocs": "readthedocs",
+    "mkdocs": "{name: mkdocs, highlightjs: false}",
+    "readthedocs": "{name: readthedocs, highlightjs: false}",
 }
 LARGEST_PAGE = 120_000
 LONGER = {"Attention", "DeepseekOCRModel", "LlamaFlashAttention2", "Block"}
@@ -102,8 +103,13 @@ def test_other_themes_show_the_same(chrome: Browser, themed: str) -> None:
 
 
 def test_pages_work_when_the_theme_replaces_content(chrome: Browser, build_site: BuildSite) -> None:
-    built = build_site(MINIMAL.replace("theme: material", f"theme: {THEMES['instant']}"))
-    with served(built.site) as url:
+    # The theme replaces content of pages that the sitemap names by the site's own address.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    yml = f"site_url: http://127.0.0.1:{port}/\n{MINIMAL}"
+    built = build_site(yml.replace("theme: material", f"theme: {THEMES['instant']}"))
+    with served(built.site, port) as url:
         visitor = Visitor(chrome, url)
         page = visitor.open("dsocr/", "networkidle")
         page.evaluate("window.stayed = true")
@@ -112,6 +118,9 @@ def test_pages_work_when_the_theme_replaces_content(chrome: Browser, build_site:
         page.locator(".md-nav a", has_text="Hierarchy").first.click()
         page.wait_for_selector("#dsocr-tree .dsocr-twist")
         assert page.evaluate("window.stayed")
+        page.locator(".dsocr-graph a", has_text="LMHead").locator("rect").dispatch_event("click")
+        page.wait_for_url("**/layers/LMHead/")
+        assert page.locator("h1").inner_text() == "LMHead"
         assert visitor.errors == []
 
 

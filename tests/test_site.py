@@ -52,7 +52,7 @@ class _Links(HTMLParser):
         values = dict(attrs)
         if values.get("id"):
             self.ids.add(str(values["id"]))
-        for key in ("href", "src"):
+        for key in ("href", "xlink:href", "src"):
             if values.get(key):
                 self.links.append(str(values[key]))
 

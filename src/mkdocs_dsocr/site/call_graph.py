@@ -52,7 +52,7 @@ def call_graph(found: Edges, link: Callable[[str], str]) -> Markup:
         calls = sum(count for (_, callee), count in found.items() if callee == name)
         label = f"{name} × {units.scaled_count(calls)}" if calls else name
         parts.append(
-            f'<a href="{escape(link(name))}"><rect class="dsocr-box" x="{x}" y="{y:.1f}" '
+            f'<a xlink:href="{escape(link(name))}"><rect class="dsocr-box" x="{x}" y="{y:.1f}" '
             f'width="{BOX[0]}" height="{BOX[1]}" rx="4"/><text x="{x + BOX[0] / 2}" '
             f'y="{y + 18:.1f}" text-anchor="middle">{escape(label)}</text></a>'
         )

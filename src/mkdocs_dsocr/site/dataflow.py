@@ -103,7 +103,7 @@ def _lanes(arrows: Sequence[_Arrow]) -> dict[_Arrow, int]:
 def _box(part: Running, left: int, y: int, link: str) -> str:
     kind = ' class="dsocr-call"' if isinstance(part, Child) else ""
     return (
-        f'<a href="{escape(link)}"><rect{kind} x="{left}" y="{y}" width="{BOX[0]}" '
+        f'<a xlink:href="{escape(link)}"><rect{kind} x="{left}" y="{y}" width="{BOX[0]}" '
         f'height="{BOX[1]}" rx="4"/>{_words(left, y + 17, part.name)}</a>'
     )
 

@@ -111,4 +111,4 @@ def _drawn(
     )
     if node.class_name == "Group":
         return f"<g>{drawn}</g>"
-    return f'<a href="{escape(link(node.class_name))}" tabindex="-1">{drawn}</a>'
+    return f'<a xlink:href="{escape(link(node.class_name))}" tabindex="-1">{drawn}</a>'

@@ -138,7 +138,7 @@ def _point(frame: Frame, point: Point, link: Callable[[str], str]) -> str:
         f"time, bound by {point.own.binding_ceiling}"
     )
     return (
-        f'<a href="{escape(link(point.class_name))}"><circle '
+        f'<a xlink:href="{escape(link(point.class_name))}"><circle '
         f'class="dsocr-c{STAGE_COLOURS[point.stage]}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" '
         f'fill-opacity=".75"><title>{escape(words)}</title></circle></a>'
     )
