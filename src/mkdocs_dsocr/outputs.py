@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mkdocs_dsocr.cache import Cache, source_digest
-from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.pipeline import Result
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
@@ -18,6 +19,7 @@ from mkdocs_dsocr.static import Analyses
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.content import Site
     from mkdocs_dsocr.site.links import LinkStyle
+    from mkdocs_dsocr.site.studies import Studies
 
 FORMULAS: Final = "static/formulas.js"
 FORMULAS_CODE: Final = (
@@ -26,7 +28,7 @@ FORMULAS_CODE: Final = (
     "sweep",
     "sweep/formulas.js",
     "quantities.py",
-    "report/timing.py",
+    "report",
     "inputs",
 )
 """What the formulas' script is made by."""
@@ -35,18 +37,58 @@ FORMULAS_CODE: Final = (
 @lru_cache(maxsize=4)
 def formulas(config: ModelConfig, cache: Cache | None) -> str:
     """Return the formulas of a model as a script, from the cache where that has them."""
-    package = Path(__file__).parent
-    code = source_digest(package / part for part in FORMULAS_CODE)
-    key = json.dumps(["formulas", code, config.model_dump(mode="json")])
-    known = cache.load(key) if cache is not None else None
-    if isinstance(known, str):
-        return known
     from mkdocs_dsocr.sweep import planner
 
-    made = planner.text(config)
-    if cache is not None:
-        cache.save(key, made)
-    return made
+    key = json.dumps(["formulas", _code(), config.model_dump(mode="json")])
+    script: str = _kept(key, cache, lambda: planner.text(config))
+    return script
+
+
+def studies(analyses: Analyses, cache: Cache | None) -> Studies:
+    """Return the tables of the main analysis, from the cache where that has them."""
+    from mkdocs_dsocr.site.content import all_gpus
+
+    # What a trace or a measurement adds changes no table.
+    main = dataclasses.replace(analyses[0][0], traced=None, measurement=None)
+    return _studies(main, tuple(all_gpus(analyses)), cache)
+
+
+@lru_cache(maxsize=2)
+def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies:
+    import numpy as np
+
+    from mkdocs_dsocr.site.studies import Studies, tables
+
+    inputs = (main.config, main.workload, *gpus)
+    key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
+    found = _kept(
+        key,
+        cache,
+        lambda: {
+            name: {k: column.tolist() for k, column in table.items()}
+            for name, table in tables(main, gpus).items()
+        },
+    )
+    arrays = {
+        name: {k: np.array(column) for k, column in table.items()} for name, table in found.items()
+    }
+    return Studies(main, arrays)
+
+
+def _kept(key: str, cache: Cache | None, make: Callable[[], Any]) -> Any:
+    """Return what the cache has under `key`, or make and keep it."""
+    known = cache.load(key) if cache is not None else None
+    if known is None:
+        known = make()
+        if cache is not None:
+            cache.save(key, known)
+    return known
+
+
+def _code() -> str:
+    """Return a digest of the formulas' code."""
+    package = Path(__file__).parent
+    return source_digest(package / part for part in FORMULAS_CODE)
 
 
 def verdicts(result: Result) -> dict[str, str]:
@@ -118,17 +160,18 @@ def site_files(
     """
     from mkdocs_dsocr.site.content import Site
     from mkdocs_dsocr.site.pages import assets, build_pages
-    from mkdocs_dsocr.site.studies import studies_of
 
     ready = artifacts(result) | {FORMULAS: formulas(result.main.config, cache)}
     folder = f"{result.main.workload.profile_id}/sweeps"
-    ready |= {f"{folder}/{n}": text for n, text in studies_of(result.main).files().items()}
+    tables = studies(result.analyses, cache)
+    ready |= {f"{folder}/{n}": text for n, text in tables.files().items()}
     others = {f"artifacts/{p}": text.encode() for p, text in ready.items()}
     site = Site(
         result.analyses,
         result.verification,
         result.static.device_reason,
         tuple(sorted({*ready, *later})),
+        tables,
         result.checkpoint,
         result.vendor,
         {r.name: r for r in result.reviews},

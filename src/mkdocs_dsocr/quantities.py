@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 TFLOP: Final = 10**12
@@ -22,6 +22,8 @@ BITS_PER_BYTE: Final = 8
 
 class Expr:
     """A symbolic quantity. Arithmetic on it builds a larger one."""
+
+    __slots__ = ()
 
     def __add__(self, other: Quantity) -> Expr:
         return _apply("add", self, other)
@@ -48,33 +50,79 @@ class Expr:
         return _apply("pow", other, self)
 
 
-@dataclass(frozen=True)
 class Number(Expr):
     """A literal."""
 
-    value: int | float | Fraction
+    __slots__ = ("value",)
+
+    def __init__(self, value: int | float | Fraction) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        # 2 and 2.0 are not the same literal.
+        return (
+            isinstance(other, Number)
+            and self.value == other.value
+            and type(self.value) is type(other.value)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.value)
 
 
-@dataclass(frozen=True)
 class Symbol(Expr):
     """A named dimension, such as ``N`` or ``d_in``."""
 
-    name: str
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Symbol) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
-@dataclass(frozen=True)
 class Apply(Expr):
     """An operator (a key of :data:`OPERATORS`) and what it is applied to."""
 
-    operator: str
-    arguments: tuple[Expr, ...]
+    __slots__ = ("_hash", "arguments", "operator")
+
+    def __init__(self, operator: str, arguments: tuple[Expr, ...]) -> None:
+        self.operator, self.arguments = operator, arguments
+        # Kept, as the hash of a tree would walk all of it each time.
+        self._hash = hash((operator, arguments))
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return (
+            isinstance(other, Apply)
+            and self._hash == other._hash
+            and self.operator == other.operator
+            and self.arguments == other.arguments
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 Quantity: TypeAlias = int | float | Fraction | Expr
 
 
+@lru_cache(maxsize=1 << 18)
+def _interned(name: str, arguments: tuple[Expr, ...]) -> Apply:
+    """Return an expression: the same object for the same one, so that no walk meets it twice."""
+    return Apply(name, arguments)
+
+
+_literal = lru_cache(maxsize=1 << 12, typed=True)(Number)
+
+
 def _apply(name: str, *arguments: Quantity) -> Expr:
-    return Apply(name, tuple(a if isinstance(a, Expr) else Number(a) for a in arguments))
+    return _interned(name, tuple([a if isinstance(a, Expr) else _literal(a) for a in arguments]))
 
 
 def _is_symbolic(*arguments: object) -> bool:

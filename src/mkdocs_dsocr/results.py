@@ -71,7 +71,9 @@ class Results:
         if static is None:
             assert self._files is not None
             prepare(analyses[0][0])
-            outputs.formulas(analyses[0][0].config, default_cache() if uses_cache else None)
+            cache = default_cache() if uses_cache else None
+            outputs.formulas(analyses[0][0].config, cache)
+            outputs.studies(analyses, cache)
             try:
                 static = self._files.static()
             except InputError:

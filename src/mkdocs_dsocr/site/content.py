@@ -31,7 +31,7 @@ from mkdocs_dsocr.site.icicle import MEASURES, icicle
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.review import Reviewed
 from mkdocs_dsocr.site.roofline import Point, points, roofline
-from mkdocs_dsocr.site.studies import Row, Studies, compared, studies_of
+from mkdocs_dsocr.site.studies import Row, Studies
 from mkdocs_dsocr.sweep.planner import gpu_rates
 from mkdocs_dsocr.vendor import VendorVerdict
 from mkdocs_dsocr.verification import Verification
@@ -87,6 +87,8 @@ class Site:
         Where the trace was made, in words.
     artifacts
         Path of each file under ``artifacts/``.
+    studies
+        The main analysis with one thing changed at a time.
     checkpoint
         Whether the checkpoint's tensors are the model's, where there is one.
     vendor
@@ -103,6 +105,7 @@ class Site:
     verification: Verification
     device_reason: str
     artifacts: tuple[str, ...]
+    studies: Studies
     checkpoint: CheckpointVerdict | None = None
     vendor: VendorVerdict | None = None
     reviews: Mapping[str, Reviewed] = field(default_factory=dict)
@@ -227,15 +230,10 @@ class Site:
         ]
         return bars("Memory", _described(items), items)
 
-    @property
-    def studies(self) -> Studies:
-        """The main analysis with one thing changed at a time."""
-        return studies_of(self.main)
-
     @cached_property
     def compared_gpus(self) -> list[Row]:
         """Every GPU with the main workload on it."""
-        return compared(self.gpus, self.main)
+        return self.studies.compared(self.gpus)
 
     def binding(self, analysis: Analysis) -> str:
         """Return what binds the stage that takes longest."""
@@ -243,11 +241,7 @@ class Site:
 
     @cached_property
     def gpus(self) -> list[Hardware]:
-        """The GPUs of this site, then every other profile that ships, the smallest first."""
-        own = [a.hardware for a in self.analyses[0]]
-        ids = {gpu.hardware_id for gpu in own}
-        others = [load_hardware(i) for i in shipped("hardware") if i not in ids]
-        return [*own, *sorted(others, key=lambda h: (h.memory_gb, h.hardware_id))]
+        return all_gpus(self.analyses)
 
     @cached_property
     def fits(self) -> list[Fit]:
@@ -334,6 +328,14 @@ class Site:
 
         visit(next(iter(self.main.nodes)), 0)
         return rows
+
+
+def all_gpus(analyses: tuple[tuple[Analysis, ...], ...]) -> list[Hardware]:
+    """Return the GPUs of a site, then every other profile that ships, the smallest first."""
+    own = [a.hardware for a in analyses[0]]
+    ids = {gpu.hardware_id for gpu in own}
+    others = [load_hardware(i) for i in shipped("hardware") if i not in ids]
+    return [*own, *sorted(others, key=lambda h: (h.memory_gb, h.hardware_id))]
 
 
 def _described(items: list[Bar]) -> str:

@@ -6,11 +6,11 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from typing import Any, Final
 
+import numpy as np
 from markupsafe import Markup
 
 from mkdocs_dsocr.inputs import Hardware
@@ -50,31 +50,36 @@ class Row:
 
 
 class Studies:
-    """The tables of a main analysis; each is made once."""
+    """Tables of a main analysis in which one thing changes.
 
-    def __init__(self, main: Analysis) -> None:
+    Parameters
+    ----------
+    main
+        The analysis.
+    tables
+        What :func:`tables` made of it.
+    """
+
+    def __init__(self, main: Analysis, tables: dict[str, Table]) -> None:
         self._main = main
-        self._given = (main.config, main.plan)
+        self.grids, self.contexts, self.batches = (tables[k] for k in ("grid", "context", "batch"))
+        self.sensitivity, self._levers, self._gpus = (tables[k] for k in ("input", "lever", "gpu"))
 
-    @cached_property
-    def grids(self) -> Table:
-        return studies.by_grid(*self._given, self._main.hardware)
+    @property
+    def levers(self) -> list[tuple[str, float]]:
+        """Changes that a workload can choose, and by how much each multiplies the pages."""
+        columns = (self._levers[name].tolist() for name in ("lever", "times"))
+        return list(zip(*columns, strict=True))
 
-    @cached_property
-    def contexts(self) -> Table:
-        return studies.by_context(*self._given, self._main.hardware)
-
-    @cached_property
-    def batches(self) -> Table:
-        return studies.by_batch(*self._given, self._main.hardware)
-
-    @cached_property
-    def sensitivity(self) -> Table:
-        return studies.sensitivity(*self._given, self._main.hardware)
-
-    @cached_property
-    def levers(self) -> dict[str, float]:
-        return studies.levers(*self._given, self._main.hardware)
+    def compared(self, gpus: Sequence[Hardware]) -> list[Row]:
+        """Return every GPU with the main workload on it, the most pages a second first."""
+        rows = []
+        columns = (self._gpus[name].tolist() for name in ("fits", "pages_per_s"))
+        for gpu, batch, rate in zip(gpus, *columns, strict=True):
+            is_known = not math.isnan(rate)
+            other = dataclasses.replace(self._main, hardware=gpu, measurement=None)
+            rows.append(Row(gpu, other if is_known else None, batch, rate if batch else 0.0))
+        return sorted(rows, key=lambda r: -(r.pages_per_s if r.analysis else -1))
 
     @property
     def sensitivity_rows(self) -> list[dict[str, Any]]:
@@ -155,34 +160,20 @@ def _in_words(column: str) -> str:
     return WORDS.get(column, column)
 
 
-def compared(site_gpus: list[Hardware], main: Analysis) -> list[Row]:
-    """Return every GPU with the main workload on it, the most pages a second first."""
-    needed = main.footprints(max(h.memory_gb for h in site_gpus))
-    fits = [fitting(needed, gpu.memory_gb) or 0 for gpu in site_gpus]
-    table = studies.by_gpu(main.config, main.plan, site_gpus, [max(n, 1) for n in fits])
-    rows = [
-        Row(
-            gpu,
-            dataclasses.replace(main, hardware=gpu, measurement=None)
-            if not math.isnan(rate)
-            else None,
-            batch,
-            rate if batch else 0.0,
-        )
-        for gpu, batch, rate in zip(site_gpus, fits, table["pages_per_s"].tolist(), strict=True)
-    ]
-    return sorted(rows, key=lambda r: -(r.pages_per_s if r.analysis else -1))
-
-
-def studies_of(main: Analysis) -> Studies:
-    """Return the tables of an analysis: the same object as long as its inputs are the same."""
-    # What a trace or a measurement adds changes no table.
-    return _studies_of(dataclasses.replace(main, traced=None, measurement=None))
-
-
-@lru_cache(maxsize=2)
-def _studies_of(main: Analysis) -> Studies:
-    return Studies(main)
+def tables(main: Analysis, gpus: Sequence[Hardware]) -> dict[str, Table]:
+    """Return the tables of an analysis, and one with a row for each GPU, by name."""
+    given = (main.config, main.plan)
+    needed = main.footprints(max(h.memory_gb for h in gpus))
+    fits = [fitting(needed, gpu.memory_gb) or 0 for gpu in gpus]
+    rate = studies.by_gpu(*given, gpus, [max(n, 1) for n in fits])["pages_per_s"]
+    return {
+        "grid": studies.by_grid(*given, main.hardware),
+        "context": studies.by_context(*given, main.hardware),
+        "batch": studies.by_batch(*given, main.hardware),
+        "input": studies.sensitivity(*given, main.hardware),
+        "lever": studies.levers(*given, main.hardware),
+        "gpu": {"fits": np.array(fits), "pages_per_s": rate},
+    }
 
 
 def _csv(table: Table) -> str:

@@ -161,17 +161,24 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     return result
 
 
-def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> dict[str, float]:
-    """Return by how much each of :data:`LEVERS` multiplies the pages a second, the best first."""
+def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
+    """Return by how much each of :data:`LEVERS` multiplies the pages a second, the best first.
+
+    Columns ``lever`` and ``times``; changes that change nothing are left out.
+    """
     base = defaults(planned) | {"batch_size": planned.batch}
-    found = {}
-    now = latencies(config, planned, [gpu])["pages_per_s"][0]
-    for name, change in LEVERS.items():
-        own = {k: v * base[k] if k == "batch_size" else v for k, v in change.items()}
-        if any(base[k] != v for k, v in own.items()):
-            after = latencies(config, planned, [gpu], **own)["pages_per_s"][0]
-            found[name] = float(after / now)
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+    changes = {
+        name: {k: v * base[k] if k == "batch_size" else v for k, v in change.items()}
+        for name, change in LEVERS.items()
+    }
+    chosen = [n for n, change in changes.items() if any(base[k] != v for k, v in change.items())]
+    changed = dict.fromkeys(k for name in chosen for k in changes[name])
+    rows = [{}, *(changes[name] for name in chosen)]
+    columns = {k: np.array([row.get(k, base[k]) for row in rows]) for k in changed}
+    rate = latencies(config, planned, [gpu], **columns)["pages_per_s"]
+    times = rate[1:] / rate[0]
+    order = np.argsort(-times, kind="stable")
+    return {"lever": np.array(chosen, object)[order], "times": times[order]}
 
 
 def _rates(gpu: Hardware) -> dict[str, float]:
