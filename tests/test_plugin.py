@@ -34,6 +34,7 @@ def test_two_builds_are_byte_identical(build_site: BuildSite) -> None:
     assert len(one) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["mkdocs", "readthedocs"])
 def test_other_themes_and_file_urls(build_site: BuildSite, theme: str) -> None:
     built = build_site(
