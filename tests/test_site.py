@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -104,3 +105,10 @@ def test_no_path_of_this_machine_is_published(material_site: BuiltSite, installe
         if path.suffix in {".html", ".json", ".yaml", ".csv", ".md", ".txt"}:
             text = path.read_text(encoding="utf-8")
             assert not any(str(p) in text for p in (ROOT, installed, material_site.folder)), path
+
+
+def test_the_heaviest_page_loads_little_of_ours(material_site: BuiltSite) -> None:
+    folder = material_site.site / "dsocr"
+    files = [*(folder / "assets").iterdir(), folder / "artifacts/static/formulas.js"]
+    assert len(files) >= 5
+    assert sum(len(gzip.compress(file.read_bytes())) for file in files) <= 200_000

@@ -103,11 +103,15 @@ def rows(
     loaded = profiles(names.tolist())
     config = load_model_config(model)
     planned = plan(config, load_workload(workload), workload)
-    return rows_of(config, planned, [loaded[place] for place in places], **dimensions)
+    return rows_of(config, planned, loaded, places, **dimensions)
 
 
 def rows_of(
-    config: ModelConfig, planned: Plan, gpus: Sequence[Hardware], **dimensions: Any
+    config: ModelConfig,
+    planned: Plan,
+    gpus: Sequence[Hardware],
+    places: Array | None = None,
+    **dimensions: Any,
 ) -> Sweep:
     """Evaluate scenarios of inputs that are loaded; see :func:`rows`.
 
@@ -115,28 +119,27 @@ def rows_of(
     ----------
     config, planned
         The model, and the workload that says what is not swept.
-    gpus
-        One, or one for each row.
+    gpus, places
+        GPUs, and which of them each row has; where not given, there is one, or one for each row.
     dimensions
         As for :func:`rows`.
     """
     given = {name: checked(name, values) for name, values in dimensions.items()}
-    ids = np.array([gpu.hardware_id for gpu in gpus])
-    count = max((len(v) for v in (*given.values(), ids)), default=1)
-    for name, values in (*given.items(), ("hardware", ids)):
+    places = np.arange(len(gpus)) if places is None else places
+    count = max((len(v) for v in (*given.values(), places)), default=1)
+    for name, values in (*given.items(), ("hardware", places)):
         if len(values) not in (1, count):
             raise InputError("sweep", name, f"{len(values):,} values", f"1 or {count:,}")
     full = complete(given, _base(planned), count)
-    distinct = list(dict.fromkeys(gpus))
-    places = np.broadcast_to(np.array([distinct.index(gpu) for gpu in gpus]), count)
-    ids = np.broadcast_to(ids, count)
+    places = np.broadcast_to(places, count)
+    ids = np.array([gpu.hardware_id for gpu in gpus])
     pieces = _Pieces(count)
     for start in range(0, count, CHUNK):
         part = slice(start, min(start + CHUNK, count))
         cut = {k: v[part] for k, v in full.items()}
         found = work(config, {k: cut[k] for k in WORKLOAD}, part.stop - start)
-        rates = Rates(distinct, places[part], {k: v for k, v in cut.items() if k in HARDWARE})
-        shown = {k: cut[k] for k in given} | {"hardware": ids[part]}
+        rates = Rates(gpus, places[part], {k: v for k, v in cut.items() if k in HARDWARE})
+        shown = {k: cut[k] for k in given} | {"hardware": ids[places[part]]}
         every = np.arange(found.rows)
         pieces.add(start, _in_words(shown) | _counts(found) | _times(found, rates, every))
     return Sweep(pieces.columns)
