@@ -23,7 +23,7 @@ THEMES = {
     "readthedocs": "{name: readthedocs, highlightjs: false}",
 }
 LARGEST_PAGE = 120_000
-LONGER = {"Attention", "DeepseekOCRModel", "LlamaFlashAttention2", "Block"}
+LONGER = {"Attention", "DeepseekOCRModel", "LlamaFlashAttention2"}
 """Layer pages of three forms or more, which are above it."""
 
 

@@ -119,7 +119,13 @@ class LayerPage:
         return roofline(f"{self.class_name} on the roofline", mine, gpu, dtype, layer_link)
 
     def repeats(self, form: Form, kind: str, name: str, symbols: Markup) -> bool:
-        """Tell whether a form before this one has the same formula in a row of that name."""
+        """Tell whether a row of that name above this one has the same formula.
+
+        In a form before this one, or as the kernel that has no other operation.
+        """
+        alone = ((k.operations, k.formula.symbols) for k in form.kernels)
+        if kind == "eager" and ((name,), symbols) in alone:
+            return True
         before = self.forms[: self.forms.index(form)]
         return any((kind, name, symbols) in f.written for f in before)
 
