@@ -124,7 +124,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         if self._is_serving:
             config.watch.append(str(PACKAGE))
         try:
-            config.watch.extend(str(f) for f in self._settings(config).files())
+            # What is not there cannot be watched: a file of reviews may be still to come.
+            config.watch.extend(str(f) for f in self._settings(config).files() if f.exists())
         except InputError as error:
             if not self._is_serving:
                 raise PluginError(f"dsocr: {error}") from error
