@@ -44,8 +44,11 @@ def formulas(config: ModelConfig, cache: Cache | None) -> str:
     return script
 
 
-def studies(analyses: Analyses, cache: Cache | None) -> Studies:
-    """Return the tables of the main analysis, from the cache where that has them."""
+def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
+    """Return the tables of the main analysis, from the cache where that has them.
+
+    None where the workload needs more than the 64 bits that sweeps have.
+    """
     from mkdocs_dsocr.site.content import all_gpus
 
     # What a trace or a measurement adds changes no table.
@@ -54,21 +57,24 @@ def studies(analyses: Analyses, cache: Cache | None) -> Studies:
 
 
 @lru_cache(maxsize=2)
-def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies:
+def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies | None:
     import numpy as np
 
     from mkdocs_dsocr.site.studies import Studies, tables
 
     inputs = (main.config, main.workload, *gpus)
     key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
-    found = _kept(
-        key,
-        cache,
-        lambda: {
+
+    def lists() -> dict[str, dict[str, list[Any]]]:
+        return {
             name: {k: column.tolist() for k, column in table.items()}
             for name, table in tables(main, gpus).items()
-        },
-    )
+        }
+
+    try:
+        found = _kept(key, cache, lists)
+    except OverflowError:
+        return None
     arrays = {
         name: {k: np.array(column) for k, column in table.items()} for name, table in found.items()
     }
@@ -164,7 +170,8 @@ def site_files(
     ready = artifacts(result) | {FORMULAS: formulas(result.main.config, cache)}
     folder = f"{result.main.workload.profile_id}/sweeps"
     tables = studies(result.analyses, cache)
-    ready |= {f"{folder}/{n}": text for n, text in tables.files().items()}
+    files = tables.files() if tables is not None else {}
+    ready |= {f"{folder}/{n}": text for n, text in files.items()}
     others = {f"artifacts/{p}": text.encode() for p, text in ready.items()}
     site = Site(
         result.analyses,

@@ -88,7 +88,7 @@ class Site:
     artifacts
         Path of each file under ``artifacts/``.
     studies
-        The main analysis with one thing changed at a time.
+        The main analysis with one thing changed at a time; None where it is too large for that.
     checkpoint
         Whether the checkpoint's tensors are the model's, where there is one.
     vendor
@@ -105,7 +105,7 @@ class Site:
     verification: Verification
     device_reason: str
     artifacts: tuple[str, ...]
-    studies: Studies
+    studies: Studies | None
     checkpoint: CheckpointVerdict | None = None
     vendor: VendorVerdict | None = None
     reviews: Mapping[str, Reviewed] = field(default_factory=dict)
@@ -118,6 +118,8 @@ class Site:
         shown = {
             "vendor": self.vendor is not None,
             "scenarios": self.has_scenarios,
+            "sweeps": self.studies is not None,
+            "gpus": self.studies is not None,
             "review": bool(self.reviews),
             "changes": self.changes is not None,
         }
@@ -233,7 +235,7 @@ class Site:
     @cached_property
     def compared_gpus(self) -> list[Row]:
         """Every GPU with the main workload on it."""
-        return self.studies.compared(self.gpus)
+        return self.studies.compared(self.gpus) if self.studies is not None else []
 
     def binding(self, analysis: Analysis) -> str:
         """Return what binds the stage that takes longest."""

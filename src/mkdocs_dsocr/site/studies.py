@@ -161,7 +161,13 @@ def _in_words(column: str) -> str:
 
 
 def tables(main: Analysis, gpus: Sequence[Hardware]) -> dict[str, Table]:
-    """Return the tables of an analysis, and one with a row for each GPU, by name."""
+    """Return the tables of an analysis, and one with a row for each GPU, by name.
+
+    Raises
+    ------
+    OverflowError
+        If the workload alone needs more than 64 bits.
+    """
     given = (main.config, main.plan)
     needed = main.footprints(max(h.memory_gb for h in gpus))
     fits = [fitting(needed, gpu.memory_gb) or 0 for gpu in gpus]

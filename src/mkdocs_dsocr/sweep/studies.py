@@ -5,21 +5,22 @@ One batch of pages each, evaluated as a sweep is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, constants
 from mkdocs_dsocr.inputs.workload import MAX_BATCH
 from mkdocs_dsocr.models import Plan
 from mkdocs_dsocr.models.tokens import GRIDS, global_tokens, local_tokens
 from mkdocs_dsocr.sweep.api import rows_of
 from mkdocs_dsocr.sweep.columns import Array, defaults
 
+T = TypeVar("T")
 Table = dict[str, Array]
 """Columns by name, all of one length."""
-CROPS: Final = {"crop_mode": True, "base_size": 1024, "image_size": 640}
+CROPS: Final = {"crop_mode": True, "base_size": 1024, "image_size": constants.TILE_SIZE}
 """The model's mode with local views, for workloads that have none."""
 SQUARES: Final = range(4, 21)
 """Sides of the square grids beyond the model's rule: up to 400 tiles."""
@@ -90,16 +91,20 @@ def _image_tokens(base: Mapping[str, Any]) -> Any:
 
 def by_grid(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     """Return a row for each grid of local views: all of the model's rule, and squares beyond."""
-    grids = [*GRIDS, *((side, side) for side in SQUARES)]
-    tiles_w, tiles_h = np.array(grids).T
     crops = {} if planned.workload.crop_mode else CROPS
-    found = latencies(config, planned, [gpu], tiles_w=tiles_w, tiles_h=tiles_h, **crops)
-    return {"tiles": tiles_w * tiles_h, **found}
+
+    def evaluated(grids: list[tuple[int, int]]) -> Table:
+        tiles_w, tiles_h = np.array(grids).T
+        found = latencies(config, planned, [gpu], tiles_w=tiles_w, tiles_h=tiles_h, **crops)
+        return {"tiles": tiles_w * tiles_h, **found}
+
+    return _as_many_as_fit(evaluated, [*GRIDS, *((side, side) for side in SQUARES)])
 
 
 def by_context(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     """Return a row for each length of the context of one decode step."""
-    contexts = np.array([c for c in CONTEXTS if c > planned.image_tokens])
+    first = planned.image_tokens + 1
+    contexts = np.array([c for c in CONTEXTS if c >= first] or [first])
     text = contexts - 1 - planned.image_tokens
     found = latencies(config, planned, [gpu], text_tokens=text, max_new_tokens=2)
     return {"context": contexts, **found}
@@ -107,21 +112,33 @@ def by_context(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
 
 def by_batch(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     """Return a row for each batch, and the rates that :data:`TTFT_MS` and :data:`TPOT_MS` need."""
-    batches = np.array([b for b in BATCHES if b <= MAX_BATCH])
-    found = latencies(config, planned, [gpu], batch_size=batches)
+    found = _as_many_as_fit(
+        lambda batches: latencies(config, planned, [gpu], batch_size=np.array(batches)), BATCHES
+    )
     flops, moved, launches = (
         np.add.reduce([found[f"{stage}_{what}"] for stage in BEFORE_DECODE])
         for what in ("tensor_core_flops", "io_bytes", "dispatches")
     )
     return {
         **found,
-        "tokens_per_s": 1000 * batches / found["tpot_ms"],
+        "tokens_per_s": 1000 * found["batch_size"] / found["tpot_ms"],
         "ttft_needs_tflops": flops / TTFT_MS / 1e9,
         "ttft_needs_gb_s": moved / TTFT_MS / 1e6,
         "ttft_needs_dispatch_us": 1000 * TTFT_MS / launches,
         "tpot_needs_gb_s": found["step_io_bytes"] / TPOT_MS / 1e6,
         "tpot_needs_dispatch_us": 1000 * TPOT_MS / found["step_dispatches"],
     }
+
+
+def _as_many_as_fit(evaluate: Callable[[list[T]], Table], values: list[T]) -> Table:
+    """Return the rows of the first values, as many as 64 bits are enough for."""
+    while True:
+        try:
+            return evaluate(values)
+        except OverflowError:
+            if len(values) == 1:
+                raise
+            values = values[: len(values) // 2]
 
 
 def by_gpu(
@@ -164,21 +181,29 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
 def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     """Return by how much each of :data:`LEVERS` multiplies the pages a second, the best first.
 
-    Columns ``lever`` and ``times``; changes that change nothing are left out.
+    Columns ``lever`` and ``times``; what changes nothing, or does not fit the GPU, is left out.
     """
     base = defaults(planned) | {"batch_size": planned.batch}
     changes = {
-        name: {k: v * base[k] if k == "batch_size" else v for k, v in change.items()}
+        name: {
+            k: min(v * base[k], MAX_BATCH) if k == "batch_size" else v for k, v in change.items()
+        }
         for name, change in LEVERS.items()
     }
     chosen = [n for n, change in changes.items() if any(base[k] != v for k, v in change.items())]
     changed = dict.fromkeys(k for name in chosen for k in changes[name])
     rows = [{}, *(changes[name] for name in chosen)]
     columns = {k: np.array([row.get(k, base[k]) for row in rows]) for k in changed}
-    rate = latencies(config, planned, [gpu], **columns)["pages_per_s"]
-    times = rate[1:] / rate[0]
-    order = np.argsort(-times, kind="stable")
+    found = latencies(config, planned, [gpu], **columns)
+    times = found["pages_per_s"][1:] / found["pages_per_s"][0]
+    order = [i for i in np.argsort(-times, kind="stable").tolist() if found["fits"][i + 1]]
     return {"lever": np.array(chosen, object)[order], "times": times[order]}
+
+
+def _changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a change with the batch as the number that it is multiplied to."""
+    larger = {k: min(v * base[k], MAX_BATCH) for k, v in change.items() if k == "batch_size"}
+    return {**change, **larger}
 
 
 def _rates(gpu: Hardware) -> dict[str, float]:

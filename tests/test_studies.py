@@ -1,0 +1,128 @@
+"""Tables in which one thing changes: every row is what a whole analysis says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mkdocs_dsocr import outputs, pipeline
+from mkdocs_dsocr.cache import Cache
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware
+from mkdocs_dsocr.models import Plan
+from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.sweep import studies
+
+Analyse = Callable[..., Analysis]
+
+
+@pytest.fixture(scope="module")
+def main(analyse: Analyse) -> Analysis:
+    return analyse("dsocr-a4-gundam")
+
+
+def given(main: Analysis) -> tuple[ModelConfig, Plan, Hardware]:
+    return main.config, main.plan, main.hardware
+
+
+def test_grids_are_analyses(main: Analysis, analyse: Analyse) -> None:
+    table = studies.by_grid(*given(main))
+    assert table["tiles"].max() == 400
+    for i in (0, 7, len(table["tiles"]) - 3):
+        grid = (int(table["tiles_w"][i]), int(table["tiles_h"][i]))
+        other = analyse("dsocr-a4-gundam", crop_grid=grid, page_size=None)
+        assert table["image_tokens"][i] == other.plan.image_tokens
+        assert table["io_bytes"][i] == other.root.total.io_bytes
+        assert table["footprint_bytes"][i] == other.footprint_bytes
+        assert table["ttft_ms"][i] == pytest.approx(other.latency.ttft_ms, rel=1e-9)
+        assert table["tpot_ms"][i] == pytest.approx(other.latency.tpot_middle_ms, rel=1e-9)
+
+
+def test_batches_and_contexts_are_analyses(main: Analysis, analyse: Analyse) -> None:
+    batches = studies.by_batch(*given(main))
+    for i in (0, 3, 6):
+        batch = int(batches["batch_size"][i])
+        other = analyse("dsocr-a4-gundam", batch_size=batch, num_pages=batch)
+        assert batches["tokens_per_s"][i] == pytest.approx(other.latency.tokens_per_s, rel=1e-9)
+        assert batches["ttft_ms"][i] == pytest.approx(other.latency.ttft_ms, rel=1e-9)
+        assert batches["fits"][i] == (batch <= (other.largest_batch or 0))
+        step = other.demand.steps["middle"].counts.dispatches
+        assert batches["tpot_needs_dispatch_us"][i] == pytest.approx(50_000 / step, rel=1e-9)
+    contexts = studies.by_context(*given(main))
+    text = int(contexts["context"][-1]) - 1 - main.plan.image_tokens
+    long = analyse("dsocr-a4-gundam", text_tokens=text, seq_len=None, max_new_tokens=2)
+    assert contexts["tpot_ms"][-1] == pytest.approx(long.latency.tpot_first_ms, rel=1e-9)
+
+
+def test_a_rate_moves_figures_as_another_gpu_does(main: Analysis) -> None:
+    table = studies.sensitivity(*given(main))
+    place = table["input"].tolist().index("dispatch_us")
+    host = main.hardware.host
+    assert host is not None
+    slower = host.model_copy(update={"dispatch_us": 1.1 * host.dispatch_us})
+    other = Analysis(main.config, main.workload, main.hardware.model_copy(update={"host": slower}))
+    share = other.latency.ttft_ms / main.latency.ttft_ms - 1
+    assert share > 0.01
+    assert table["ttft_ms_above"][place] == pytest.approx(share, rel=1e-9)
+
+
+def test_what_helps_is_what_an_analysis_says_and_fits(main: Analysis, analyse: Analyse) -> None:
+    table = studies.levers(*given(main))
+    found = dict(zip(table["lever"].tolist(), table["times"].tolist(), strict=True))
+    graph = analyse("dsocr-a4-gundam", host_mode="cuda_graph")
+    rates = graph.latency.pages_per_s / main.latency.pages_per_s
+    assert found["replaying decode steps from CUDA graphs"] == pytest.approx(rates, rel=1e-9)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    most = main.largest_batch
+    assert most is not None
+    full = analyse("dsocr-a4-gundam", batch_size=most, num_pages=most)
+    assert "8 times the pages in a batch" in found
+    crowded = studies.levers(*given(full))["lever"]
+    assert "8 times the pages in a batch" not in crowded.tolist()
+
+
+def test_gpus_have_the_rate_of_their_own_largest_batch(main: Analysis, analyse: Analyse) -> None:
+    gpus = [load_hardware(name) for name in ("rtx-5090", "h100-sxm")]
+    table = studies.by_gpu(main.config, main.plan, gpus, [2, 5])
+    for i, (gpu, batch) in enumerate(zip(gpus, (2, 5), strict=True)):
+        workload = main.workload.model_copy(update={"batch_size": batch, "num_pages": batch})
+        other = Analysis(main.config, workload, gpu)
+        assert table["pages_per_s"][i] == pytest.approx(other.latency.pages_per_s, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "has_tables"),
+    [
+        ({"max_new_tokens": 9_000_000}, False),  # needs more than 64 bits
+        ({"max_new_tokens": 100_000}, True),  # with every batch it would
+        ({"crop_grid": (100, 100), "page_size": None}, True),  # more tokens than any context
+        ({"max_new_tokens": 1}, True),  # decodes nothing
+    ],
+)
+def test_no_workload_is_too_large_for_a_site(
+    main: Analysis, changes: dict[str, object], has_tables: bool
+) -> None:
+    fields = {**main.workload.model_dump(), **changes, "seq_len": None, "text_tokens": 5}
+    workload = Workload.model_validate(fields)
+    analyses = ((Analysis(main.config, workload, main.hardware),),)
+    tables = outputs.studies(analyses, None)
+    assert (tables is not None) == has_tables
+    if tables is not None:
+        assert len(tables.batches["batch_size"]) >= 1
+        assert len(tables.contexts["context"]) >= 1
+        assert tables.files().keys() == {
+            f"by_{n}.csv" for n in ("grid", "context", "batch", "input")
+        }
+
+
+def test_tables_come_back_from_the_cache_as_they_were(tmp_path: Path) -> None:
+    analyses = pipeline.analyse(pipeline.Settings())
+    made = outputs.studies(analyses, Cache(tmp_path))
+    outputs._studies.cache_clear()
+    kept = outputs.studies(analyses, Cache(tmp_path))
+    assert made is not None
+    assert kept is not None
+    assert made is not kept
+    assert made.files() == kept.files()
+    assert made.levers == kept.levers
