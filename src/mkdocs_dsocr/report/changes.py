@@ -7,7 +7,8 @@ was moved by the input, the rest by a formula.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -89,7 +90,14 @@ class Changes:
     now: str
     inputs: tuple[tuple[str, str, str, str], ...] = ()
     figures: tuple[Change, ...] = ()
-    by_class: Mapping[str, list[Change]] = field(default_factory=dict)
+
+    @cached_property
+    def by_class(self) -> dict[str, list[Change]]:
+        """The figures of each class."""
+        result: dict[str, list[Change]] = {}
+        for change in self.figures:
+            result.setdefault(change.what, []).append(change)
+        return result
 
 
 def load_report(path: Path) -> AnalyticModelReport:
@@ -124,10 +132,7 @@ def compare(
         figures += _of_class(name, old.get(name), new.get(name), moved, explained)
     causes = dict.fromkeys((*moved, *(cause for change in figures for cause in change.causes)))
     figures = [*_totals(before, now, tuple(causes)), *figures]
-    by_class: dict[str, list[Change]] = {}
-    for change in figures:
-        by_class.setdefault(change.what, []).append(change)
-    return Changes(before.report_id, now.report_id, inputs, tuple(figures), by_class)
+    return Changes(before.report_id, now.report_id, inputs, tuple(figures))
 
 
 def _inputs(

@@ -30,7 +30,7 @@ from mkdocs_dsocr.site.charts import Bar, bars, stacked, stacked_rows, strip
 from mkdocs_dsocr.site.icicle import MEASURES, icicle
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.review import Reviewed
-from mkdocs_dsocr.site.roofline import Point, points, roofline
+from mkdocs_dsocr.site.roofline import Point, points, roofline, shares
 from mkdocs_dsocr.site.studies import Row, Studies
 from mkdocs_dsocr.sweep.planner import gpu_rates
 from mkdocs_dsocr.vendor import VendorVerdict
@@ -214,7 +214,7 @@ class Site:
     @property
     def leading_classes(self) -> list[tuple[str, str, float]]:
         """The classes and stages that take most of the device time, with their share."""
-        found = [(p.class_name, p.stage, p.share) for p in self.points(tuple(self.stages))]
+        found = [(p.class_name, p.stage, p.share) for p in shares(self.main, tuple(self.stages))]
         return found[:3]
 
     @property

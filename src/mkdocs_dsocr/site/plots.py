@@ -27,20 +27,13 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: what it shows, how its numbers are written, whether it is logarithmic."""
+    """A logarithmic axis: what it shows, and how its numbers are written."""
 
     label: str
     write: Callable[[float], str]
-    is_log: bool = True
 
     def ticks(self, low: float, high: float) -> list[float]:
         """Return some round numbers between two."""
-        if not self.is_log:
-            step = 10 ** math.floor(math.log10((high - low) / 2 or 1))
-            while (high - low) / step > 6:
-                step *= 2 if (high - low) / step <= 12 else 2.5
-            first = math.ceil(low / step)
-            return [step * n for n in range(first, math.floor(high / step) + 1)]
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         factors = (1, 2, 5) if math.log10(high / low) < 1.5 else (1,)
         every = [f * 10.0**n for n in powers for f in factors]
@@ -49,8 +42,7 @@ class Axis:
 
     def place(self, value: float, low: float, high: float) -> float:
         """Return where a value stands between two, from 0 to 1."""
-        if self.is_log:
-            value, low, high = (math.log10(v) for v in (value, low, high))
+        value, low, high = (math.log10(v) for v in (value, low, high))
         return (value - low) / ((high - low) or 1)
 
 
@@ -119,7 +111,7 @@ class Frame:
         values = [v for s in series for v in s.values if not math.isnan(v) and v > 0]
         if not values:
             return None
-        low, high = (min(values) if y_axis.is_log else 0.0), max(values)
+        low, high = min(values), max(values)
         if low == high:
             low, high = low / 2, high * 2
         return cls(x_axis, y_axis, (min(xs), max(xs)), (low, high))

@@ -41,8 +41,8 @@ class Point:
         return 1000 * self.own.flops / self.own.time_ms
 
 
-def points(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
-    """Return the classes that do arithmetic in some stages, those that take longest first."""
+def shares(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
+    """Return the classes that run in some stages, those that take longest first."""
     own: dict[tuple[str, str], list[Tally]] = {}
     for name, nodes in analysis.classes.items():
         for node in nodes:
@@ -51,11 +51,14 @@ def points(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
     tallies = {key: merged(parts) for key, parts in own.items()}
     whole = sum(t.time_ms for t in tallies.values()) or 1.0
     found = [
-        Point(name, stage, tally, tally.time_ms / whole)
-        for (name, stage), tally in tallies.items()
-        if tally.flops and tally.io_bytes
+        Point(name, stage, tally, tally.time_ms / whole) for (name, stage), tally in tallies.items()
     ]
     return sorted(found, key=lambda p: -p.own.time_ms)
+
+
+def points(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
+    """Return those of :func:`shares` that do arithmetic: only they have a place."""
+    return [p for p in shares(analysis, stages) if p.own.flops and p.own.io_bytes]
 
 
 def roofline(

@@ -92,17 +92,17 @@ globalThis.dsocrPlanner = (form) => {
   };
 
   const FACTS = {
-    ttft_ms: [milliseconds],
-    middle_time_ms: [milliseconds],
-    tokens_per_s: [significant],
-    pages_per_s: [significant],
-    pages_per_day: [integer],
-    time_ms: [milliseconds],
-    floor_time_ms: [milliseconds],
-    image_tokens: [integer],
-    seq_len: [integer],
-    footprint_bytes: [(value) => scaled(value, "B")],
-    largest_batch: [integer],
+    ttft_ms: milliseconds,
+    middle_time_ms: milliseconds,
+    tokens_per_s: significant,
+    pages_per_s: significant,
+    pages_per_day: integer,
+    time_ms: milliseconds,
+    floor_time_ms: milliseconds,
+    image_tokens: integer,
+    seq_len: integer,
+    footprint_bytes: (value) => scaled(value, "B"),
+    largest_batch: integer,
   };
   const evaluate = () => {
     const [chosen, rates] = [workload(), gpu()];
@@ -112,15 +112,14 @@ globalThis.dsocrPlanner = (form) => {
     found.largest_batch = largestBatch(chosen, rates);
     return [chosen, rates, found];
   };
-  let before = null;
+  let before;
 
   const show = () => {
     if (!form.reportValidity()) return;
     field("tiles_w").disabled = field("tiles_h").disabled = !field("crop_mode").checked;
     const [chosen, rates, found] = evaluate();
     form.result = found;
-    before ??= found;
-    for (const [name, [write]] of Object.entries(FACTS)) {
+    for (const [name, write] of Object.entries(FACTS)) {
       place(name).textContent = write(found[name]);
       const note = place(`${name}_change`);
       note.textContent = compared(found[name] / before[name]);
