@@ -126,3 +126,6 @@ def test_tables_come_back_from_the_cache_as_they_were(tmp_path: Path) -> None:
     assert made is not kept
     assert made.files() == kept.files()
     assert made.levers == kept.levers
+    # They push no trace out of the cache, and go with it.
+    assert not Cache(tmp_path).entries()
+    assert Cache(tmp_path).clear() == 1

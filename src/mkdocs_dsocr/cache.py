@@ -66,16 +66,23 @@ class Cache:
 
     def entries(self) -> list[Path]:
         """Return the files of all entries, the last used first."""
+        return self._sorted(self.folder.glob("*.json"))
+
+    def every(self) -> list[Path]:
+        """Return the same, with the entries of folders within."""
+        return self._sorted(self.folder.rglob("*.json"))
+
+    def _sorted(self, paths: Iterable[Path]) -> list[Path]:
         found = []
-        for path in self.folder.glob("*.json"):
+        for path in paths:
             with suppress(OSError):
                 found.append((path.stat().st_mtime, path))
         return [path for _, path in sorted(found, reverse=True)]
 
     def clear(self) -> int:
         """Remove everything and return how many entries there were."""
-        entries = self.entries()
-        self._drop([*entries, *self.folder.glob("*.part")])
+        entries = self.every()
+        self._drop([*entries, *self.folder.rglob("*.part")])
         return len(entries)
 
     def _drop(self, paths: Iterable[Path]) -> None:

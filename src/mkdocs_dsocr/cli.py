@@ -259,7 +259,7 @@ def info() -> None:
     from mkdocs_dsocr.cache import default_cache
 
     kept = default_cache()
-    entries = kept.entries()
+    entries = kept.every()
     size = sum(path.stat().st_size for path in entries)
     click.echo(f"{kept.folder}: {len(entries)} entries, {size / 1e6:.1f} MB")
 

@@ -79,7 +79,7 @@ def main() -> None:
         _say(str(error))
         sys.exit(2)
     more = outputs.other_reports(result.analyses)
-    site, pages, others = outputs.site_files(result, request["style"], tuple(more))
+    site, pages, others = outputs.site_files(result, request["style"], tuple(more), cache)
     others |= {f"artifacts/{path}": text.encode() for path, text in more.items()}
     encoded = {name: base64.b64encode(data).decode() for name, data in others.items()}
     answer = {"pages": pages, "others": encoded, "nav": nav(site), "failures": result.failures}

@@ -72,7 +72,8 @@ def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) ->
         }
 
     try:
-        found = _kept(key, cache, lists)
+        # In a folder of their own: many small entries push no trace out.
+        found = _kept(key, cache and Cache(cache.folder / "tables"), lists)
     except OverflowError:
         return None
     arrays = {
