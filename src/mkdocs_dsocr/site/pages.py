@@ -23,6 +23,7 @@ from mkdocs_dsocr.site.changes import amount, moved
 from mkdocs_dsocr.site.content import TITLES, Site
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
+from mkdocs_dsocr.sweep import studies
 from mkdocs_dsocr.verification import METRICS
 
 SHOWN_DIFFERENCES = 200
@@ -140,5 +141,6 @@ def _environment() -> Environment:
         "families": CATEGORIES,
         "tile_size": TILE_SIZE,
         "units": units,
+        "study": studies,
     }
     return environment
