@@ -12,8 +12,8 @@ from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import units
 
-BOX: Final = (212, 26)
-GAP: Final = (50, 10)
+BOX: Final = (158, 38)
+GAP: Final = (22, 8)
 
 Edges = Mapping[tuple[str, str], int]
 """Calls by caller and callee."""
@@ -50,11 +50,13 @@ def call_graph(found: Edges, link: Callable[[str], str]) -> Markup:
     parts = [_line(places[a], places[b], a, b, count) for (a, b), count in found.items()]
     for name, (x, y) in places.items():
         calls = sum(count for (_, callee), count in found.items() if callee == name)
-        label = f"{name} × {units.scaled_count(calls)}" if calls else name
+        often = f"× {units.scaled_count(calls)}" if calls else ""
+        middle = x + BOX[0] / 2
         parts.append(
             f'<a xlink:href="{escape(link(name))}"><rect class="dsocr-box" x="{x}" y="{y:.1f}" '
-            f'width="{BOX[0]}" height="{BOX[1]}" rx="4"/><text x="{x + BOX[0] / 2}" '
-            f'y="{y + 18:.1f}" text-anchor="middle">{escape(label)}</text></a>'
+            f'width="{BOX[0]}" height="{BOX[1]}" rx="4"/>'
+            f'<text x="{middle}" y="{y + 16:.1f}">{escape(name)}</text>'
+            f'<text class="dsocr-count" x="{middle}" y="{y + 31:.1f}">{often}</text></a>'
         )
     width = len(columns) * (BOX[0] + GAP[0]) - GAP[0]
     title = "Which module class calls which"
@@ -64,7 +66,7 @@ def call_graph(found: Edges, link: Callable[[str], str]) -> Markup:
     tall = height * (BOX[1] + GAP[1]) + 4
     return Markup(
         f'<svg class="dsocr-graph" role="group" viewBox="0 -2 {width} {tall}" '
-        f'style="min-width:{width * 0.75:.0f}px" aria-label="{title}"><title>{title}</title>'
+        f'style="min-width:{width * 0.72:.0f}px" aria-label="{title}"><title>{title}</title>'
         f"<desc>{escape(words)}</desc>{''.join(parts)}</svg>"
     )
 

@@ -33,6 +33,7 @@ from mkdocs_dsocr.site.rows import (
     OperationRow,
     PeakRows,
     SymbolRow,
+    Table,
     TotalRow,
 )
 
@@ -56,21 +57,30 @@ class Form:
     totals: tuple[TotalRow, ...]
     peak: PeakRows | None
 
+    def has(self, table: Table) -> bool:
+        """Tell whether the form has rows of its own in a table; children have theirs elsewhere."""
+        return bool({"operations": self.rows, "kernels": self.kernels}.get(table, self.operations))
+
     @cached_property
     def flow(self) -> tuple[str, ...]:
         """The names of the operations and children, in order."""
         return tuple(part.name for part in self.example.layer.parts if not isinstance(part, Keep))
 
     @cached_property
-    def written(self) -> frozenset[tuple[str, str, Markup]]:
-        """Every formula in symbols, with the kind and the name of its row."""
+    def written(self) -> dict[tuple[str, str, Markup], None]:
+        """Every formula in symbols, with the kind and the name of its row, in order."""
         rows = self.operations
-        return frozenset(
+        return dict.fromkeys(
             [(f.unit, r.name, f.symbols) for r in rows for f in r.formulas]
-            + [("eager", r.name, r.eager.symbols) for r in rows]
             + [("kernel", k.name, k.formula.symbols) for k in self.kernels]
+            + [("eager", r.name, r.eager.symbols) for r in rows]
             + [("total", t.name, t.formula) for t in self.totals if t.formula is not None]
+            + [("peak", r.name, r.formula.symbols) for r in self.alive if r.formula]
         )
+
+    @property
+    def alive(self) -> tuple[AliveRow, ...]:
+        return self.peak.rows if self.peak else ()
 
     @property
     def operations(self) -> list[OperationRow]:
@@ -85,7 +95,7 @@ def forms(nodes: Sequence[Node]) -> list[Form]:
     """Return the forms of a class: its namesake first, then the costliest."""
     groups: dict[tuple[Any, ...], list[Node]] = {}
     for node in nodes:
-        groups.setdefault(_key(node), []).append(node)
+        groups.setdefault(form_key(node.visit), []).append(node)
 
     def order(group: list[Node]) -> tuple[bool, float]:
         layer = group[0].visit.layer
@@ -102,10 +112,11 @@ def forms(nodes: Sequence[Node]) -> list[Form]:
     return [_form(_example(group).visit, differing) for group in ordered]
 
 
-def _key(node: Node) -> tuple[Any, ...]:
-    layer = node.visit.layer
+def form_key(visit: Visit) -> tuple[Any, ...]:
+    """Return what tells one form from another: the layer, and the fields that choose."""
+    layer = visit.layer
     if not layer.dimensions():
-        return (type(layer), node.visit.torch_path)
+        return (type(layer), visit.torch_path)
     return (type(layer), *options(layer).items())
 
 
@@ -265,14 +276,15 @@ def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
         yield TotalRow(name, _expanded(symbolic, metric), _sum(calls, metric), unit)
     padded = _sum(calls, metrics.padded_tensor_core_flops)
     yield TotalRow("tensor-core FLOPs, in whole 16 × 8 × 16 tiles", None, padded, "FLOP")
-    for name, metric in (
-        ("bytes across kernel borders (timed)", metrics.io_bytes),
-        ("bytes that the operators touch (eager)", metrics.eager_bytes),
-        ("bytes that must move (compulsory)", metrics.least_bytes),
-    ):
-        yield TotalRow(name, None, _sum(calls, metric), "B")
+    bytes_: tuple[tuple[str, metrics.MetricOf, Table], ...] = (
+        ("bytes across kernel borders (timed)", metrics.io_bytes, "kernels"),
+        ("bytes that the operators touch (eager)", metrics.eager_bytes, "eager"),
+        ("bytes that must move (compulsory)", metrics.least_bytes, "kernels"),
+    )
+    for name, of, table in bytes_:
+        yield TotalRow(name, None, _sum(calls, of), "B", table)
     launched = whole(total(call.dispatches() for call in calls))
-    yield TotalRow("operators dispatched", None, launched, "")  # type: ignore[arg-type]
+    yield TotalRow("operators dispatched", None, launched, "", "eager")  # type: ignore[arg-type]
     parameters = _expanded(symbolic, metrics.num_parameters)
     yield TotalRow("parameters", parameters, _resident(concrete, metrics.num_parameters), "")
     cache = _expanded(symbolic, metrics.kvcache_bytes)
@@ -295,7 +307,7 @@ def _backward(
     cuda = _sum(calls, backward.cuda_core_flops)
     yield TotalRow("backward: CUDA-core FLOPs (twice the elementwise ones)", None, cuda, "FLOP")
     moved = _sum(calls, backward.io_bytes)
-    yield TotalRow("backward: bytes across kernel borders", None, moved, "B")
+    yield TotalRow("backward: bytes across kernel borders", None, moved, "B", "kernels")
     saved = backward.kept(concrete).bytes
     assert isinstance(saved, int)  # concrete layers come to integers
     yield TotalRow("kept by the forward for the backward, inputs included", None, saved, "B")

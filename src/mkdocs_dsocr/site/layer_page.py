@@ -21,8 +21,12 @@ from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.site import notation, units
 from mkdocs_dsocr.site.charts import Bar, bars
 from mkdocs_dsocr.site.dataflow import dataflow
-from mkdocs_dsocr.site.forms import Form, forms
+from mkdocs_dsocr.site.forms import Form, form_key, forms
 from mkdocs_dsocr.site.roofline import points, roofline
+from mkdocs_dsocr.site.rows import Table
+
+LONG = 400
+"""Characters of markup from which a formula is not written again for another row."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Call:
     node: Node
     shape: Markup
     share: float
+    form: Form
 
     @property
     def flops_per_byte(self) -> float:
@@ -105,6 +110,10 @@ class LayerPage:
         """Return the id of an operation's row."""
         return row_id(self.forms.index(form), name)
 
+    def table_id(self, form: Form, table: Table) -> str:
+        """Return the id of a form's table; of its operations where it has no such table."""
+        return f"form-{self.forms.index(form) + 1}-{table if form.has(table) else 'operations'}"
+
     def writer(self, form: Form, tensor: str) -> str:
         """Return the name of the operation of a form that writes a tensor, or nothing."""
         for operation in form.example.largest.operations():
@@ -118,16 +127,19 @@ class LayerPage:
         gpu, dtype = self.analysis.hardware, self.analysis.workload.activation_dtype
         return roofline(f"{self.class_name} on the roofline", mine, gpu, dtype, layer_link)
 
-    def repeats(self, form: Form, kind: str, name: str, symbols: Markup) -> bool:
-        """Tell whether a row of that name above this one has the same formula.
+    def said(self, form: Form, kind: str, name: str, symbols: Markup) -> str:
+        """Return where the same formula stands already: "above", a row's name, or nothing.
 
-        In a form before this one, or as the kernel that has no other operation.
+        Above: in a form before this one, or as the kernel that has no other operation.
         """
         alone = ((k.operations, k.formula.symbols) for k in form.kernels)
         if kind == "eager" and ((name,), symbols) in alone:
-            return True
+            return "above"
         before = self.forms[: self.forms.index(form)]
-        return any((kind, name, symbols) in f.written for f in before)
+        if any((kind, name, symbols) in f.written for f in before):
+            return "above"
+        first = next(n for k, n, s in form.written if (k, s) == (kind, symbols))
+        return first if first != name and len(symbols) > LONG else ""
 
     @property
     def sources(self) -> list[str]:
@@ -169,8 +181,13 @@ class LayerPage:
         time_ms = self.analysis.root.total.time_ms
         ids = {id(node): module_id for module_id, node in self.analysis.nodes.items()}
         return [
-            Call(ids[id(n)], n, _shape(n), _share(n.total.time_ms, time_ms)) for n in self.nodes
+            Call(ids[id(n)], n, _shape(n), _share(n.total.time_ms, time_ms), self._form(n))
+            for n in self.nodes
         ]
+
+    def _form(self, node: Node) -> Form:
+        """Return the form that a node has."""
+        return next(f for f in self.forms if form_key(f.example) == form_key(node.visit))
 
     @property
     def by_stage(self) -> Markup:

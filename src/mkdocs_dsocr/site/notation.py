@@ -6,6 +6,7 @@ write it down as it was built. `values` puts numbers in for symbols.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -137,6 +138,10 @@ MATHML: Final = _Notation(
 )
 
 
+ROW_OF_ONE: Final = re.compile(r"<mrow>(<(m[in])>[^<]*</\2>)</mrow>")
+"""A row around a single token, which needs none."""
+
+
 def text(quantity: Quantity, values: Mapping[str, Any] | None = None) -> str:
     """Return a formula as plain text."""
     return _write(quantity, TEXT, values, 0)
@@ -148,8 +153,10 @@ def latex(quantity: Quantity, values: Mapping[str, Any] | None = None) -> str:
 
 
 def mathml(quantity: Quantity) -> Markup:
-    """Return a formula as a MathML element with its text and its LaTeX."""
-    body, alt = _write(quantity, MATHML, None, 0), escape(text(quantity))
+    """Return a formula as a MathML element with its text and, unless a symbol, its LaTeX."""
+    body, alt = _mathml(quantity, 0), escape(text(quantity))
+    if isinstance(quantity, Symbol):
+        return Markup(f'<math alttext="{alt}">{body}</math>')
     tex = escape(latex(quantity))
     return Markup(
         f'<math alttext="{alt}"><semantics><mrow>{body}</mrow>'
@@ -160,9 +167,13 @@ def mathml(quantity: Quantity) -> Markup:
 def terms(quantities: Iterable[Quantity]) -> Markup:
     """Return a sum, an element a term: a browser breaks lines between them, never inside."""
     return Markup(" + ").join(
-        Markup(f'<math alttext="{escape(text(term))}">{_write(term, MATHML, None, SUM)}</math>')
+        Markup(f'<math alttext="{escape(text(term))}">{_mathml(term, SUM)}</math>')
         for term in quantities
     )
+
+
+def _mathml(quantity: Quantity, outer: int) -> str:
+    return ROW_OF_ONE.sub(r"\1", _write(quantity, MATHML, None, outer))
 
 
 def assignment(symbol: str, value: str) -> Markup:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from markupsafe import Markup
 
 from mkdocs_dsocr.layers.base import Dimension
+
+Table = Literal["operations", "kernels", "eager"]
+"""The tables of a form whose rows have a formula each."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,13 @@ class SymbolRow:
 
 @dataclass(frozen=True)
 class TotalRow:
-    """A total over the layer and its children."""
+    """A total over the layer and its children, and the table that its terms stand in."""
 
     name: str
     formula: Markup | None
     value: int
     unit: str
+    table: Table = "operations"
 
 
 @dataclass(frozen=True)
