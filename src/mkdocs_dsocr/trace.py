@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 Part = Literal["vision", "projector", "language"]
 
@@ -150,38 +150,11 @@ class Trace:
         ValueError
             If the text is no trace.
         """
+        from pydantic import TypeAdapter, ValidationError
+
         try:
-            data: dict[str, Any] = json.loads(text)
-            return Trace(
-                device=str(data["device"]),
-                torch_version=str(data["torch_version"]),
-                modules=tuple(
-                    ModuleRecord(
-                        m["path"],
-                        m["class_name"],
-                        m["qualified_class_name"],
-                        {k: tuple(v) for k, v in m["parameters"].items()},
-                    )
-                    for m in data["modules"]
-                ),
-                passes=tuple(
-                    PassRecord(
-                        PassShape(**p["shape"]),
-                        dict(p["matmul_flops"]),
-                        dict(p["elementwise_flops"]),
-                        dict(p["eager_bytes"]),
-                        dict(p["dispatches"]),
-                        {path: Peak(**peak) for path, peak in p["peaks"].items()},
-                        p["synchronisations"],
-                        tuple(p["unknown_operators"]),
-                        p["kvcache_bytes"],
-                        {
-                            c: {o: tuple(w) for o, w in ops.items()}
-                            for c, ops in p["operators"].items()
-                        },
-                    )
-                    for p in data["passes"]
-                ),
-            )
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"not a trace: {error}") from error
+            return TypeAdapter(Trace).validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"not a trace: {place or 'the whole'}: {first['msg']}") from None

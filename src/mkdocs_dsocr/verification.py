@@ -227,8 +227,12 @@ class _Counter:
     def run(self, run: Run, pattern: str, metric: str) -> int:
         """Return what was counted for `pattern` over all calls and steps of a run."""
         first, last = (self._sum(shape, pattern, metric) for shape in (run.first, run.last))
-        once: int = first if run.steps == 1 else arithmetic_series(first, last, run.steps)
-        return run.calls * once
+        if run.steps == 1:
+            return run.calls * first
+        if run.steps * (first + last) % 2:
+            raise LookupError(f"{metric} of {pattern} over {run.steps} steps is no integer")
+        steps: int = arithmetic_series(first, last, run.steps)
+        return run.calls * steps
 
     def _sum(self, shape: PassShape, pattern: str, metric: str) -> int:
         key = (shape, pattern, metric)

@@ -21,9 +21,10 @@ class InputError(ValueError):
     """
 
     def __init__(self, source: str | Path, key: str, found: str, allowed: str) -> None:
-        self.source, self.key, self.found, self.allowed = str(source), key, found, allowed
-        place = f"{source}: {key}" if key else str(source)
-        super().__init__(f"{place}: found {found}; allowed: {allowed}")
+        self.source, self.allowed = str(source), allowed
+        self.key, self.found = plain(key), plain(found, 400)
+        place = f"{source}: {self.key}" if key else str(source)
+        super().__init__(f"{place}: found {self.found}; allowed: {allowed}")
 
 
 class ContradictionError(ValueError):
@@ -42,5 +43,14 @@ class ContradictionError(ValueError):
 
 def shown(value: object, limit: int = 60) -> str:
     """Return `value` as it should stand in a message: printable and short."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__} without end"  # Python writes no integer that long
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def plain(text: str, limit: int = 200) -> str:
+    """Return text of a file as it should stand in a message: printable and short."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: limit + 1])
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
 
@@ -69,7 +70,9 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
 
 def _yaml(path: Path, text: str) -> Any:
     try:
-        return YAML(typ="safe", pure=True).load(StringIO(text))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
+            return YAML(typ="safe", pure=True).load(StringIO(text))
     except (YAMLError, ValueError, RecursionError, OverflowError) as error:
         where, problem = "", str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, MarkedYAMLError):
