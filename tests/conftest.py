@@ -150,14 +150,16 @@ BuildSite = Callable[..., BuiltSite]
 def build_site(tmp_path_factory: pytest.TempPathFactory) -> BuildSite:
     """Build a site from the text of ``mkdocs.yml`` and of further files."""
 
-    def build(yml: str, files: dict[str, str] | None = None, *, strict: bool = True) -> BuiltSite:
+    def build(
+        yml: str, files: dict[str, str | bytes] | None = None, *, strict: bool = True
+    ) -> BuiltSite:
         folder = tmp_path_factory.mktemp("site")
         (folder / "docs").mkdir()
         always = {"docs/index.md": "# Home\n", "mkdocs.yml": yml, "tiny/config.json": TINY_CONFIG}
-        for name, text in {**always, **(files or {})}.items():
+        for name, content in {**always, **(files or {})}.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+            target.write_bytes(content if isinstance(content, bytes) else content.encode())
         command = [sys.executable, "-m", "mkdocs", "build", *(["--strict"] if strict else [])]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         return BuiltSite(folder, folder / "site", done.stdout + done.stderr, done.returncode)

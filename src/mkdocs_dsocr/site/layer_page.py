@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation
@@ -52,7 +52,7 @@ class Source:
     name: str
     file: str
     line: int
-    code: str
+    code: Markup
 
 
 class LayerPage:
@@ -252,7 +252,7 @@ def row_id(form: int, name: str) -> str:
 def _source(cls: type) -> Source:
     lines, start = inspect.getsourcelines(cls)
     file = f"{cls.__module__.replace('.', '/')}.py"
-    return Source(cls.__name__, file, start, textwrap.dedent("".join(lines)).rstrip())
+    return Source(cls.__name__, file, start, escape(textwrap.dedent("".join(lines)).rstrip()))
 
 
 def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:

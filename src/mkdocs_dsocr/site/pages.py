@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources as package_resources
@@ -102,9 +103,29 @@ def _layer_folders(site: Site) -> dict[str, list[LayerPage]]:
     return {name: folders[name] for name in order if name in folders}
 
 
+def _on_a_line(value: object) -> object:
+    """Return text of an input on one line, with a name for each character that has no shape.
+
+    A blank line in it would end the HTML block that it stands in, a mark of direction turn
+    what follows.
+    """
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(c if _has_shape(c) else f"\\u{ord(c):04x}" for c in " ".join(value.split()))
+
+
+def _has_shape(character: str) -> bool:
+    joiners = "\u200c\u200d"
+    return (
+        character in joiners
+        or unicodedata.category(character)[0] not in "CZ"
+        or (unicodedata.category(character) == "Zs")
+    )
+
+
 def _prose(text: str) -> Markup:
     """Return a sentence with what stands in backticks as code."""
-    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(_on_a_line(text)))))
 
 
 @lru_cache(maxsize=1)
@@ -116,6 +137,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_on_a_line,
     )
     filters: dict[str, Callable[..., str]] = {
         "integer": units.integer,
