@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_model_config
 from mkdocs_dsocr.inputs.files import read_mapping, validate
+from mkdocs_dsocr.inputs.references import shipped
 from mkdocs_dsocr.report.demand import demand
 from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
 from mkdocs_dsocr.report.tally import Node, merged
@@ -209,8 +210,11 @@ class _Explained:
     def __init__(
         self, before: AnalyticModelReport, now: AnalyticModelReport, config: ModelConfig | None
     ) -> None:
+        variant = now.model.model_variant
+        if config is None and variant not in shipped("models"):
+            variant = ""  # a report names no path
         try:
-            model = config or load_model_config(now.model.model_variant)
+            model = config or load_model_config(variant)
             self._sides = [_counts(model, r.workload) for r in (before, now)]
         except InputError:
             # A model that does not ship, or a workload that today's rules refuse.
