@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,14 @@ def test_old_entries_go(tmp_path: Path) -> None:
     (tmp_path / "x.part").write_text("half")
     assert cache.clear() == KEPT
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_build_left_goes(tmp_path: Path) -> None:
+    for name, seconds in (("old.part", 7200), ("new.part", 60)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - seconds,) * 2)
+    Cache(tmp_path).save("key", 1)
+    assert [p.name for p in tmp_path.glob("*.part")] == ["new.part"]
 
 
 def test_an_edit_of_the_code_makes_another_key(tmp_path: Path) -> None:

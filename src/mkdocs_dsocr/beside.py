@@ -18,6 +18,7 @@ from typing import Any
 from mkdocs_dsocr import outputs, pipeline
 from mkdocs_dsocr.cache import default_cache
 from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.static import TORCHINFO, Log, Static, from_artifacts, static_analysis
 
 
@@ -148,15 +149,17 @@ def main() -> None:
             classes = static.classes
         else:
             classes = frozenset(request["classes"])
+        files |= outputs.other_reports(pipeline.with_classes(analyses, classes))
+        with room_to_write(request["folder"]):
+            for path, text in files.items():
+                target = Path(request["folder"]) / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8")
+        say(done=True)
     except InputError as error:
         say(error=[error.source, error.key, error.found, error.allowed])
-        return
-    files |= outputs.other_reports(pipeline.with_classes(analyses, classes))
-    for path, text in files.items():
-        target = Path(request["folder"]) / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
-    say(done=True)
+    except BrokenPipeError:
+        os._exit(1)  # the build that asked is gone, and so is who would read a traceback
 
 
 if __name__ == "__main__":

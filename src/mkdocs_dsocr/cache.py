@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any, Final
 import platformdirs
 
 FORMAT: Final = 1
+ABANDONED: Final = 3600
+"""Seconds after which an entry that is still being written never will be: its build was killed."""
 KEPT: Final = 20
 """Entries that stay; the ones that were not used for longest go."""
 
@@ -62,7 +65,8 @@ class Cache:
             except BaseException:
                 os.unlink(name)
                 raise
-            self._drop(self.entries()[KEPT:])
+            abandoned = [p for p in self.folder.glob("*.part") if _age(p) > ABANDONED]
+            self._drop([*self.entries()[KEPT:], *abandoned])
 
     def entries(self) -> list[Path]:
         """Return the files of all entries, the last used first."""
@@ -91,6 +95,12 @@ class Cache:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{_digest(key)[:32]}.json"
+
+
+def _age(path: Path) -> float:
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime
+    return 0.0
 
 
 def default_cache() -> Cache:

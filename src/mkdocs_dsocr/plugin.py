@@ -25,6 +25,7 @@ from mkdocs_dsocr import outputs, pipeline
 from mkdocs_dsocr.cache import default_cache, source_digest
 from mkdocs_dsocr.fresh import pages_of
 from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.results import Results
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
@@ -187,12 +188,13 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Put files in their places that were made while pages were converted."""
         try:
             folder = self._results.take()
+            if folder is not None:
+                with room_to_write(config.site_dir):
+                    for name, target in self._later:
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        shutil.move(folder / name, target)
         except InputError as error:
             raise PluginError(f"dsocr: {error}") from error
-        if folder is not None:
-            for name, target in self._later:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(folder / name, target)
         self._later = []
 
     def on_page_markdown(
@@ -275,6 +277,19 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Write everything through one editor; an author's own file of the same name wins."""
         self._clean()
         self._later = []
+        with room_to_write(tempfile.gettempdir()):
+            return self._written(files, config, path, pages, others, nav, later)
+
+    def _written(
+        self,
+        files: Files,
+        config: MkDocsConfig,
+        path: str,
+        pages: dict[str, str],
+        others: dict[str, bytes],
+        nav: list[Any],
+        later: Sequence[str],
+    ) -> _Made:
         self._folder = tempfile.mkdtemp(prefix="dsocr_")
         taken = {file.src_uri for file in files}
         self._blocks = {f"{path}/{name}": () for name in pages if f"{path}/{name}" not in taken}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -39,6 +41,24 @@ class ContradictionError(ValueError):
     def __init__(self, key: str, found: str, allowed: str) -> None:
         self.key, self.found, self.allowed = key, found, allowed
         super().__init__(f"found {found}; allowed: {allowed}")
+
+
+@contextmanager
+def room_to_write(place: str | Path) -> Iterator[None]:
+    """Say of what cannot be written where that was, and why.
+
+    Raises
+    ------
+    InputError
+        Instead of an :class:`OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        found = (error.strerror or str(error)).lower()
+        raise InputError(
+            error.filename or place, "", found, "a place with room to write"
+        ) from error
 
 
 def shown(value: object, limit: int = 60) -> str:
