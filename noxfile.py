@@ -8,6 +8,17 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent
+NEIGHBOURS = (
+    "mkdocs-awesome-nav",
+    "mkdocs-literate-nav",
+    "mkdocs-macros-plugin",
+    "mkdocs-print-site-plugin",
+    "mkdocs-static-i18n",
+    "properdocs",
+    "properdocs-theme-mkdocs",
+    "properdocs-theme-readthedocs",
+)
+"""Packages that sites have beside this one."""
 
 
 @nox.session
@@ -24,9 +35,21 @@ def vendor(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
-def site(session: nox.Session) -> None:
-    """Visit every page of the site, in the environment that nox itself runs in."""
-    session.run(sys.executable, "-m", "pytest", "-m", "slow", external=True)
+def slow(session: nox.Session) -> None:
+    """Visit every page, damage files, kill builds: in the environment that nox itself runs in."""
+    session.run(sys.executable, "-m", "pytest", "-m", "slow", "--dist", "load", external=True)
+
+
+@nox.session
+@nox.parametrize("gen_files", ["0.6.0", "0.6.1"])
+def matrix(session: nox.Session, gen_files: str) -> None:
+    """Build a small site with every builder, theme, navigation and neighbour."""
+    constraints = Path(session.create_tmp()) / "constraints.txt"
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in lines if not line.startswith("mkdocs-gen-files==")]
+    constraints.write_text("\n".join((*lines, f"mkdocs-gen-files=={gen_files}")) + "\n", "utf-8")
+    session.install("--constraint", str(constraints), ".[test]", *NEIGHBOURS)
+    session.run("pytest", "-m", "slow", "tests/test_matrix.py", "--dist", "load")
 
 
 @nox.session(default=False)

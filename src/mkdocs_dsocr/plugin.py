@@ -122,6 +122,12 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 f"dsocr: mkdocs.yml: path: found {self.config.path!r}; "
                 "allowed: a folder within the site, such as 'dsocr'"
             )
+        if "i18n" in config.plugins:
+            raise PluginError(
+                "dsocr: mkdocs.yml: plugins: found i18n, which drops the pages that other plugins "
+                "make; allowed: either of the two (pages that `dsocr export` writes can be "
+                "translated as your own)"
+            )
         if self._is_serving:
             config.watch.append(str(PACKAGE))
         try:
