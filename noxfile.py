@@ -17,6 +17,8 @@ NEIGHBOURS = (
     "properdocs",
     "properdocs-theme-mkdocs",
     "properdocs-theme-readthedocs",
+    "myst-parser",
+    "zensical",
 )
 """Packages that sites have beside this one."""
 
@@ -49,7 +51,8 @@ def matrix(session: nox.Session, gen_files: str) -> None:
     lines = [line for line in lines if not line.startswith("mkdocs-gen-files==")]
     constraints.write_text("\n".join((*lines, f"mkdocs-gen-files=={gen_files}")) + "\n", "utf-8")
     session.install("--constraint", str(constraints), ".[test]", *NEIGHBOURS)
-    session.run("pytest", "-m", "slow", "tests/test_matrix.py", "--dist", "load")
+    tests = ("tests/test_matrix.py", "tests/test_generators.py")
+    session.run("pytest", "-m", "slow", *tests, "--dist", "load")
 
 
 @nox.session(default=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from mkdocs_dsocr.cli import main
-from tests.conftest import ROOT, TINY_CONFIG
+from tests.conftest import ROOT
 
 
 def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -158,20 +157,6 @@ def test_bad_flags(flags: list[str], tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["static", *flags, "--output", str(tmp_path / "out")])
     assert done.exit_code == 2
     assert not (tmp_path / "out").exists()
-
-
-def test_export_is_plain_markdown_whose_links_resolve(tmp_path: Path) -> None:
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny/config.json").write_text(TINY_CONFIG)
-    flags = ["--workload", "dsocr-tiny", "--model", f"{tmp_path}/tiny/"]
-    tmp_path /= "pages"
-    done = CliRunner().invoke(main, ["export", str(tmp_path), *flags])
-    assert done.exit_code == 0, done.output
-    pages = sorted(tmp_path.rglob("*.md"))
-    assert len([p for p in pages if p.parent.name == "layers"]) == 32
-    for page in pages:
-        for target in re.findall(r'href="([^"#]+)', page.read_text()):
-            assert (page.parent / target).is_file(), (page, target)
 
 
 FORBIDDEN = {

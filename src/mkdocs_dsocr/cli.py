@@ -17,6 +17,7 @@ from mkdocs_dsocr.cli_review import diff, review
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.report import Analysis
+    from mkdocs_dsocr.site.flavours import Flavour
 
 DEFAULT_OUTPUT: Final = "tmp/profile-output/{run_id}/static_analysis/analytic_model"
 PACKAGES: Final = ("torch", "torchinfo", "transformers", "mkdocs", "mkdocs-material", "pydantic")
@@ -207,6 +208,14 @@ def measure(
 @_hardware
 @_device
 @_trust
+@click.option(
+    "--flavour",
+    type=click.Choice(["github", "myst", "zensical"]),
+    default="github",
+    show_default=True,
+    help="github, myst: tables, formulas between dollars, charts as files; "
+    "zensical: HTML blocks with their style and scripts.",
+)
 def export(
     directory: Path,
     model: str,
@@ -214,9 +223,11 @@ def export(
     hardware: str,
     device: str,
     trust_remote_code: bool,
+    flavour: Flavour,
 ) -> None:
-    """Write the pages as plain Markdown to DIRECTORY, for any generator."""
+    """Write the pages as Markdown to DIRECTORY, for any generator."""
     from mkdocs_dsocr import outputs, pipeline
+    from mkdocs_dsocr.site.flavours import STYLES, flavoured
     from mkdocs_dsocr.static import trace_model
 
     settings = pipeline.Settings(
@@ -225,8 +236,8 @@ def export(
     analyses = pipeline.analyse(settings)
     traced = trace_model(analyses, device, _say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
-    _, pages, others = outputs.site_files(result, "markdown")
-    _write(directory, {**{k: v.encode() for k, v in pages.items()}, **others})
+    _, pages, others = outputs.site_files(result, STYLES[flavour])
+    _write(directory, flavoured(pages, others, flavour))
     if result.failures:
         raise click.ClickException("\n".join(result.failures))
 

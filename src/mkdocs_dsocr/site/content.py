@@ -260,9 +260,9 @@ class Site:
         """Return what the planner takes of a GPU."""
         return gpu_rates(gpu)
 
-    def layer_links(self, layer_link: Callable[[str], str]) -> dict[str, str]:
+    def layer_links(self, link: Callable[[str], str]) -> dict[str, str]:
         """Return the link to each layer's page."""
-        return {name: layer_link(name) for name in self.layer_pages}
+        return {name: link(page.uri) for name, page in self.layer_pages.items()}
 
     @cached_property
     def fit_with_last_logits(self) -> int | None:

@@ -42,6 +42,8 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
         How the generator serves pages; see :class:`mkdocs_dsocr.site.links.Links`.
     """
     links = Links(style)
+    # Generators that resolve links to .md files leave those to scripts that stand in data alone.
+    served = Links("directory") if style == "markdown" else links
     environment = _environment()
     pages: dict[str, str] = {}
 
@@ -52,8 +54,12 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
         def layer_link(class_name: str) -> str:
             return links.to(page, f"layers/{class_name}.md")
 
+        def data_link(target: str) -> str:
+            return served.to(page, target)
+
         title = TITLES.get(template.partition(".")[0])
         context |= {"site": site, "link": link, "layer_link": layer_link, "title": title}
+        context["data_link"] = data_link
         pages[page] = environment.get_template(template).render(context)
 
     for name in site.titles:

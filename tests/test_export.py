@@ -1,0 +1,101 @@
+"""Pages for other generators: what `dsocr export` writes, by flavour."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.quantities import Symbol, ceil_div, maximum
+from mkdocs_dsocr.site.flavours import _latex
+from mkdocs_dsocr.site.notation import text
+from tests.conftest import ROOT, TINY_CONFIG
+
+HOSTILE = "<script>alert(1)</script> a|b *c* [d](javascript:e) `f` $g$ &amp; {{ h }}"
+
+
+def export(folder: Path, flavour: str) -> Path:
+    """Export a small model in a flavour and return the folder of its pages."""
+    (folder / "tiny").mkdir()
+    (folder / "tiny/config.json").write_text(TINY_CONFIG)
+    workload = yaml.safe_load((ROOT / "data/workloads/dsocr-tiny.yaml").read_text("utf-8"))
+    (folder / "w.json").write_text(json.dumps({**workload, "description": HOSTILE}))
+    flags = ["--workload", f"{folder}/w.json", "--model", f"{folder}/tiny/", "--device", "meta"]
+    pages = folder / "docs/pages"
+    done = CliRunner().invoke(main, ["export", str(pages), *flags, "--flavour", flavour])
+    assert done.exit_code == 0, done.output
+    return pages
+
+
+@pytest.fixture(scope="module")
+def github(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(tmp_path_factory.mktemp("github"), "github")
+
+
+def _pages(folder: Path) -> dict[str, str]:
+    found = {p.relative_to(folder).as_posix(): p.read_text("utf-8") for p in folder.rglob("*.md")}
+    assert len([name for name in found if name.startswith("layers/")]) == 32
+    return found
+
+
+def test_github_gets_nothing_but_markdown(github: Path) -> None:
+    pages = _pages(github)
+    for name, page in pages.items():
+        fences = page.split("```")[::2]
+        tags = set(re.findall(r"(?<!\\)</?([a-z0-9]+)", re.sub(r"`[^`]*`", "", "".join(fences))))
+        assert tags <= {"a", "br", "details", "summary", "sub"}, name
+    assert "planner.md" not in pages
+    linear = pages["layers/Linear.md"]
+    assert r"$`2 \cdot N \cdot d_{in} \cdot d_{out}`$" in linear
+    assert r"$`\left\lceil" in "".join(pages.values())
+
+
+def test_every_link_and_picture_is_there(github: Path) -> None:
+    checked = 0
+    for name, page in _pages(github).items():
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", "".join(page.split("```")[::2])):
+            if not target.startswith("javascript"):
+                assert (github / name).parent.joinpath(target).is_file(), (name, target)
+                checked += 1
+        ids = set(re.findall(r'<a id="([^"]+)"', page))
+        for anchor in re.findall(r'href="#(form-[^"]+)"', page):
+            assert anchor in ids, (name, anchor)
+    assert checked > 200
+
+
+def test_charts_are_files_that_stand_alone(github: Path) -> None:
+    charts = sorted((github / "images").glob("*.svg"))
+    assert len(charts) > 30
+    for chart in charts:
+        root = ET.parse(chart).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert root.find("{http://www.w3.org/2000/svg}style") is not None
+        assert float(root.attrib["width"]) > 0
+
+
+def test_tables_have_as_many_cells_in_every_row(github: Path) -> None:
+    rows = 0
+    for name, page in _pages(github).items():
+        width = 0
+        for line in page.splitlines():
+            cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+            assert cells == width or not width or not cells, (name, line)
+            width, rows = cells, rows + bool(cells)
+    assert rows > 1000
+
+
+def test_what_a_user_writes_stays_text(github: Path) -> None:
+    page = _pages(github)["workload.md"]
+    assert r"\<script\>alert(1)\</script\> a\|b \*c\* \[d\](javascript:e) \`f\` \$g\$" in page
+
+
+def test_a_symbols_text_as_latex() -> None:
+    n, d = Symbol("N"), Symbol("d_in")
+    assert _latex(text(2 * n * d**2 - n)) == r"2 \cdot N \cdot d_{in}^{2} - N"
+    assert _latex(text(maximum(ceil_div(n, 14), d))) == r"\max(\lceil N / 14 \rceil, d_{in})"
