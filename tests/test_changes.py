@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, load_hardware
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.changes import Change, as_workload, compare, load_report
+from mkdocs_dsocr.report.changes import Change, compare, load_report
 from mkdocs_dsocr.report.files import report_files
 from mkdocs_dsocr.report.schema import AnalyticModelReport
+from mkdocs_dsocr.report.whatif import as_workload
 from tests.conftest import BuildSite
 
 Edit = Callable[[dict[str, Any]], None]

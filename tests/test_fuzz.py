@@ -28,6 +28,7 @@ from mkdocs_dsocr.inputs.checkpoint import INDEX, SINGLE, read_checkpoint
 from mkdocs_dsocr.inputs.measurement import load_measurements
 from mkdocs_dsocr.inputs.reviews import Entry, load_reviews, save_entries
 from mkdocs_dsocr.report.changes import compare, load_report
+from mkdocs_dsocr.report.whatif import evaluated
 from mkdocs_dsocr.site.review import reviewed
 from mkdocs_dsocr.static import load_static
 from mkdocs_dsocr.sweep.spec import load_spec
@@ -73,6 +74,8 @@ def _sweep(path: Path) -> None:
 def _report(path: Path) -> None:
     report = load_report(path)
     compare(report, report)
+    for scenario in evaluated(report, path, [{}, {"batch_size": 2}]):
+        assert scenario.figures
     compare(report, _analysis(path).report, _analysis(path).config)
 
 

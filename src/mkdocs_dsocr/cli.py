@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mkdocs_dsocr import __version__
-from mkdocs_dsocr.cli_review import diff, review
+from mkdocs_dsocr.cli_reports import diff, whatif
+from mkdocs_dsocr.cli_review import review
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.report import Analysis
@@ -285,6 +286,7 @@ def clear() -> None:
 
 main.add_command(review)
 main.add_command(diff)
+main.add_command(whatif)
 
 
 @main.command()

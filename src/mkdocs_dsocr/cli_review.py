@@ -1,4 +1,4 @@
-"""The commands ``dsocr review`` and ``dsocr diff``: what was looked at, and what moved since."""
+"""The commands ``dsocr review``: what was looked at, by whom, and whether it is still so."""
 
 from __future__ import annotations
 
@@ -72,18 +72,6 @@ def approve(names: tuple[str, ...], by: str, note: str, **inputs: Any) -> None:
 def question(names: tuple[str, ...], by: str, note: str, **inputs: Any) -> None:
     """Question NAMES: the note says why."""
     _sign("questioned", names, by, note, **inputs)
-
-
-@click.command()
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("now", type=click.Path(path_type=Path))
-def diff(before: Path, now: Path) -> None:
-    """Say what moved between two report.json, by how much, and what moved it."""
-    from mkdocs_dsocr.report.changes import compare, load_report
-    from mkdocs_dsocr.site.changes import change_lines
-
-    for line in change_lines(compare(load_report(before), load_report(now))):
-        click.echo(line)
 
 
 def _found(reviews: Path, model: str, workload: str, hardware: str) -> list[Reviewed]:

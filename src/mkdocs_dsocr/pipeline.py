@@ -20,8 +20,6 @@ from mkdocs_dsocr.inputs import (
 from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint, remote_code
 from mkdocs_dsocr.inputs.measurement import Measurement, check_belongs, load_measurements
 from mkdocs_dsocr.inputs.references import resolve
-from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.models import rates
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes, load_report
 from mkdocs_dsocr.report.changes import compare as compare_reports
@@ -153,22 +151,8 @@ def analyse(settings: Settings) -> Analyses:
     for row in analyses:
         row[0].plan  # noqa: B018 - contradictions surface before anything long starts
         for analysis in row:
-            _check_formats(analysis)
+            analysis.check_formats()
     return _measured(analyses, load_measurements(settings.measurements, settings.base))
-
-
-def _check_formats(analysis: Analysis) -> None:
-    """Refuse a format for which the GPU has no tensor cores."""
-    workload, gpu = analysis.workload, analysis.hardware
-    for dtype in sorted(rates(workload)):
-        if gpu.peak(dtype) is None:
-            known = ", ".join(d for d in FORMATS if gpu.peak(d) is not None)
-            raise InputError(
-                analysis.source,
-                "activation_dtype",
-                f"{workload.activation_dtype}: products in {dtype}",
-                f"what the tensor cores of {gpu.hardware_id} know: {known}",
-            )
 
 
 def _measured(analyses: Analyses, measurements: dict[Path, Measurement]) -> Analyses:

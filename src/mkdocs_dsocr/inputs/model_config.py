@@ -93,8 +93,29 @@ class _File(_Part):
     projector_config: _Projector
 
 
-class ModelConfig(_Part):
-    """The dimensions of a DeepSeek-OCR model.
+class Dimensions(_Part):
+    """All of a model that formulas need.
+
+    Attributes
+    ----------
+    language, sam, clip
+        Dimensions of the decoder and the two towers.
+    trained_image_size
+        Side of the view for which SAM's position table was trained, px.
+    """
+
+    language: LanguageConfig
+    sam: SamConfig
+    clip: ClipConfig
+    trained_image_size: Size
+
+    @property
+    def sam_table_side(self) -> int:
+        return self.trained_image_size // constants.SAM_PATCH
+
+
+class ModelConfig(Dimensions):
+    """The dimensions of a DeepSeek-OCR model, and where they come from.
 
     Attributes
     ----------
@@ -104,10 +125,6 @@ class ModelConfig(_Part):
         The public name, where the file says it.
     path
         Where config.json was read.
-    language, sam, clip
-        Dimensions of the decoder and the two towers.
-    trained_image_size
-        Side of the view for which SAM's position table was trained, px.
     revision
         Commit of the checkpoint folder, where it can be known.
     """
@@ -115,15 +132,12 @@ class ModelConfig(_Part):
     variant: str
     model_id: str
     path: Path
-    language: LanguageConfig
-    sam: SamConfig
-    clip: ClipConfig
-    trained_image_size: Size
     revision: str | None = None
 
     @property
-    def sam_table_side(self) -> int:
-        return self.trained_image_size // constants.SAM_PATCH
+    def dimensions(self) -> Dimensions:
+        fields = Dimensions.model_fields
+        return Dimensions.model_construct(**{name: getattr(self, name) for name in fields})
 
 
 def load_model_config(value: str, base: Path | None = None, source: str = "option") -> ModelConfig:
@@ -153,7 +167,8 @@ def load_model_config(value: str, base: Path | None = None, source: str = "optio
         trained_image_size=file.vision_config.image_size,
         revision=revision(path, content),
     )
-    _check_shapes(path, config, file.projector_config)
+    _check_projector(path, config, file.projector_config)
+    check_shapes(path, config)
     return config
 
 
@@ -191,9 +206,32 @@ def _check_architecture(path: Path, content: dict[str, Any]) -> None:
             raise InputError(path, key, shown(value), f"{allowed[-1]!r}, as {ARCHITECTURE} has it")
 
 
-def _check_shapes(path: Path, config: ModelConfig, projector: _Projector) -> None:
+def _check_projector(path: Path, config: ModelConfig, projector: _Projector) -> None:
+    hidden, joined = config.language.hidden_size, config.clip.width
+    joined += config.sam.downsample_channels[-1]
+    checks = (
+        ("n_embed", projector.n_embed, hidden, f"hidden_size = {hidden}"),
+        (
+            "input_dim",
+            projector.input_dim,
+            joined,
+            f"CLIP's width and SAM's last channels together, {joined}",
+        ),
+    )
+    for key, found, right, allowed in checks:
+        if found != right:
+            raise InputError(path, f"projector_config.{key}", shown(found), allowed)
+
+
+def check_shapes(path: Path, config: Dimensions) -> None:
+    """Refuse dimensions that make no model.
+
+    Raises
+    ------
+    InputError
+        For the first that does not fit the others, by its key in config.json.
+    """
     language, sam, clip = config.language, config.sam, config.clip
-    joined = clip.width + sam.downsample_channels[-1]
     checks: tuple[tuple[str, Any, bool, str], ...] = (
         (
             "hidden_size",
@@ -218,18 +256,6 @@ def _check_shapes(path: Path, config: ModelConfig, projector: _Projector) -> Non
             language.first_k_dense_replace,
             language.first_k_dense_replace <= language.num_hidden_layers,
             f"at most num_hidden_layers = {language.num_hidden_layers}",
-        ),
-        (
-            "projector_config.n_embed",
-            projector.n_embed,
-            projector.n_embed == language.hidden_size,
-            f"hidden_size = {language.hidden_size}",
-        ),
-        (
-            "projector_config.input_dim",
-            projector.input_dim,
-            projector.input_dim == joined,
-            f"CLIP's width and SAM's last channels together, {joined}",
         ),
         (
             "vision_config.width.sam_vit_b.downsample_channels",

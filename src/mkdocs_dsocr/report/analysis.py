@@ -6,9 +6,10 @@ import dataclasses
 from functools import cached_property
 from typing import Final
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
+from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.measurement import Measurement
-from mkdocs_dsocr.models import Plan, Routing
+from mkdocs_dsocr.layers.formats import FORMATS
+from mkdocs_dsocr.models import Plan, Routing, rates
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.brief import build_summary
 from mkdocs_dsocr.report.build import build_report
@@ -61,6 +62,24 @@ class Analysis:
     @property
     def plan(self) -> Plan:
         return self.demand.plan
+
+    def check_formats(self) -> None:
+        """Refuse a format for which the GPU has no tensor cores.
+
+        Raises
+        ------
+        InputError
+            If there is one.
+        """
+        for dtype in sorted(rates(self.workload)):
+            if self.hardware.peak(dtype) is None:
+                known = ", ".join(d for d in FORMATS if self.hardware.peak(d) is not None)
+                raise InputError(
+                    self.source,
+                    "activation_dtype",
+                    f"{self.workload.activation_dtype}: products in {dtype}",
+                    f"what the tensor cores of {self.hardware.hardware_id} know: {known}",
+                )
 
     @property
     def report_id(self) -> str:

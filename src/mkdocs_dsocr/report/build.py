@@ -43,7 +43,7 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
     nodes, measured = analysis.nodes, analysis.comparison
     predicted_ms = analysis.predicted_ms
     return schema.AnalyticModelReport(
-        schema_version="1.0",
+        schema_version=schema.SCHEMA_VERSION,
         report_id=analysis.report_id,
         generated_at=generated_at(),
         model=_model(config, analysis.root.total),
@@ -125,6 +125,7 @@ def _model(config: ModelConfig, total: Tally) -> schema.DeepSeekOCRModelSpec:
         uses_moe=language.first_k_dense_replace < language.num_hidden_layers,
         num_parameters=sum(total.parameters.values()),
         notes="The vision backbone is SAM ViT-B followed by CLIP ViT-L.",
+        dimensions=config.dimensions,
     )
 
 

@@ -14,12 +14,12 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
-from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_model_config
+from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.files import read_mapping, validate
-from mkdocs_dsocr.inputs.references import shipped
 from mkdocs_dsocr.report.demand import demand
 from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
 from mkdocs_dsocr.report.tally import Node, merged
+from mkdocs_dsocr.report.whatif import as_config, as_workload
 
 Cause = Literal["formula", "input", "hardware", "model"]
 COUNTS: Final = (
@@ -122,7 +122,7 @@ def compare(
     before, now
         The reports.
     config
-        The model of `now`; where not given, the one that ships under its name.
+        The model of `now`; where not given, what the report says of it.
     """
     inputs = tuple(_inputs(before, now))
     moved = dict.fromkeys(SECTIONS[section] for section, *_ in inputs)
@@ -210,14 +210,11 @@ class _Explained:
     def __init__(
         self, before: AnalyticModelReport, now: AnalyticModelReport, config: ModelConfig | None
     ) -> None:
-        variant = now.model.model_variant
-        if config is None and variant not in shipped("models"):
-            variant = ""  # a report names no path
         try:
-            model = config or load_model_config(variant)
+            model = config or as_config(now, Path("report.json"))
             self._sides = [_counts(model, r.workload) for r in (before, now)]
         except InputError:
-            # A model that does not ship, or a workload that today's rules refuse.
+            # A report that says too little, or a workload that today's rules refuse.
             self._sides = []
 
     def causes(self, name: str, figure: str, old: int, new: int) -> tuple[Cause, ...]:
@@ -241,18 +238,3 @@ def _counts(config: ModelConfig, profile: OCRWorkloadProfile) -> dict[str, dict[
         | {"activation_bytes": max(n.total.activation_bytes for n in nodes)}
         for name, nodes in found.items()
     }
-
-
-def as_workload(profile: OCRWorkloadProfile) -> Workload:
-    """Return the workload that a report echoes.
-
-    Raises
-    ------
-    InputError
-        If it is none.
-    """
-    known = Workload.model_fields
-    fields = {k: v for k, v in profile.model_dump(mode="json").items() if k in known}
-    if not profile.crop_mode:
-        fields["crop_grid"] = None
-    return validate(Workload, fields, "report.json")

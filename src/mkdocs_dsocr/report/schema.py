@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from mkdocs_dsocr.inputs.hardware import Hardware
+from mkdocs_dsocr.inputs.model_config import Dimensions
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "1.1"
+"""1.1 added ``model.dimensions``. Files of an older version are read, too."""
 
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
@@ -168,6 +170,9 @@ class DeepSeekOCRModelSpec(_Record):
     uses_moe: bool
     num_parameters: Count
     notes: str
+    dimensions: Dimensions | None = Field(
+        None, description="all that the formulas need of the model; absent before 1.1"
+    )
 
 
 class OCRWorkloadProfile(_Record):
@@ -288,7 +293,7 @@ class OperatorCoverage(_Record):
 class AnalyticModelReport(_Record):
     """The whole report."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.0", "1.1"]
     report_id: str = Field(description="<variant>--<workload>--<hardware>")
     generated_at: str | None = Field(description="SOURCE_DATE_EPOCH in ISO 8601, or null")
     model: DeepSeekOCRModelSpec
