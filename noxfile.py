@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import nox
@@ -21,6 +22,11 @@ NEIGHBOURS = (
     "zensical",
 )
 """Packages that sites have beside this one."""
+LOWEST = tuple(
+    f"tests/test_{name}.py"
+    for name in ("plugin", "cli", "exact", "report", "inputs", "sweep", "reviews", "export")
+)
+"""What the lowest versions are tried with: each dependency takes part."""
 
 
 @nox.session
@@ -53,6 +59,31 @@ def matrix(session: nox.Session, gen_files: str) -> None:
     session.install("--constraint", str(constraints), ".[test]", *NEIGHBOURS)
     tests = ("tests/test_matrix.py", "tests/test_generators.py")
     session.run("pytest", "-m", "slow", *tests, "--dist", "load")
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run under the lowest versions that pyproject.toml allows.
+
+    torch alone stays as pinned: its older releases come with gigabytes of CUDA. The session
+    above has transformers' lowest, too.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    floors = dict(_floor(line) for line in project["dependencies"])
+    kept = {"torch", *(_floor(line)[0] for line in project["optional-dependencies"]["test"])}
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines)
+    lowest = {**floors, **{name: pins[name] for name in kept if name in pins}}
+    constraints = Path(session.create_tmp()) / "constraints.txt"
+    constraints.write_text("".join(f"{n}=={v}\n" for n, v in lowest.items()), encoding="utf-8")
+    session.install("--constraint", str(constraints), ".[test]")
+    session.run("pytest", *LOWEST, "-p", "no:cacheprovider")
+
+
+def _floor(requirement: str) -> tuple[str, str]:
+    """Return the name of a package and the lowest version that a requirement allows."""
+    name, _, version = requirement.partition(">=")
+    return name, version.partition(",")[0]
 
 
 @nox.session(default=False)

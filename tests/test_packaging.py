@@ -36,6 +36,17 @@ def test_the_wheel_is_the_checkout(dist: Path) -> None:
     assert not any("__pycache__" in name or name.startswith("tests") for name in names)
 
 
+def test_an_index_would_take_it(dist: Path) -> None:
+    files = [str(path) for path in dist.iterdir()]
+    command = [sys.executable, "-m", "twine", "check", "--strict", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
+        names = {Path(name).name for name in archive.namelist()}
+    assert {"py.typed", "LICENSE", "THIRD_PARTY_NOTICES.md", "entry_points.txt"} <= names
+
+
 @pytest.mark.parametrize("command", [["lint-imports"], ["ruff", "check", "."], ["mypy"]])
 def test_the_house_is_in_order(command: list[str]) -> None:
     tool = shutil.which(command[0], path=str(Path(sys.executable).parent)) or command[0]

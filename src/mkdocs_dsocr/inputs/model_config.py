@@ -23,7 +23,9 @@ Depth = Annotated[int, Field(ge=1, le=1000)]
 class _Part(BaseModel):
     """A section of config.json; keys that we do not need are the vendor's business."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="ignore", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class LanguageConfig(_Part):

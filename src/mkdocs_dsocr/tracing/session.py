@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
 from mkdocs_dsocr.inputs.errors import shown
-from mkdocs_dsocr.reference import DeepseekOCRForCausalLM, KVCache, Page
+from mkdocs_dsocr.reference import KVCache, Page
+from mkdocs_dsocr.reference.model import DeepseekOCRForCausalLM
 from mkdocs_dsocr.trace import PassShape
 
 DeviceName = Literal["auto", "cuda", "meta"]
