@@ -28,6 +28,7 @@ def main(runs: int = 5) -> None:
             (folder / site / "mkdocs.yml").write_text(THEME + f"plugins: {plugins}\n")
             (folder / site / "docs/index.md").write_text("# Home\n")
         export = [sys.executable, "-m", "mkdocs_dsocr.cli", "export", str(folder / "plain/docs/d")]
+        export += ["--flavour", "zensical"]
         subprocess.run(export, check=True, capture_output=True)
         cache = folder / "cache"
         build = [sys.executable, "-m", "mkdocs", "build", "--quiet"]

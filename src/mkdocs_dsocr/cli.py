@@ -194,7 +194,7 @@ def _analysed(
 def measure(
     model: str, workload: str, device: str, cuda_graph: bool, repeats: int, output: Path
 ) -> None:
-    """Time every pass and module on a real device, for ``measurements:`` in mkdocs.yml."""
+    """Time every pass and module on a real device, for the plugin's measurements."""
     from mkdocs_dsocr import pipeline
 
     analysis = pipeline.analyse(pipeline.Settings(model=model, workloads=(workload,)))[0][0]
@@ -291,7 +291,7 @@ main.add_command(whatif)
 
 @main.command()
 def env() -> None:
-    """Say which versions are installed, what ``auto`` resolves to, and which ids ship."""
+    """Say which versions are installed, what auto resolves to, and which ids ship."""
     import platform
 
     from mkdocs_dsocr import pipeline
