@@ -79,6 +79,14 @@ def test_charts_are_files_that_stand_alone(github: Path) -> None:
         assert float(root.attrib["width"]) > 0
 
 
+def test_what_a_style_sheet_shows_is_said(github: Path) -> None:
+    pages = _pages(github)
+    assert re.search(r"^\| (· ){4}`\w", pages["hierarchy.md"], re.MULTILINE)
+    assert "![■](images/key-c0.svg) " in pages["index.md"]
+    assert "**✓ Formula and trace agree**" in pages["layers/Linear.md"]
+    assert re.search(r"^device time$\n+!\[", pages["index.md"], re.MULTILINE)
+
+
 def test_tables_have_as_many_cells_in_every_row(github: Path) -> None:
     rows = 0
     for name, page in _pages(github).items():

@@ -28,6 +28,9 @@ NEEDS_SCRIPTS: Final = "planner.md"
 _SVG: Final = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 _TITLE: Final = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 _SIZE: Final = re.compile(r'viewBox="\S+ \S+ (\S+) (\S+)"')
+_COLOUR: Final = re.compile(r"dsocr-c\d")
+INDENT: Final = "· "
+"""A level of a tree, in a cell."""
 _CHART_LINK: Final = re.compile(r'xlink:href="([^"#]+\.md)"')
 _OF_CHARTS: Final = re.compile(
     r"\.dsocr-(chart|plot|roof|roofline|icicle|graph|flow|grid|wall|box|edge|call|[cs]\d)\b"
@@ -59,6 +62,7 @@ def flavoured(
         return files | {name: _with_assets(name, text).encode() for name, text in texts.items()}
     files = {k: v for k, v in files.items() if not k.startswith("assets/")}
     texts.pop(NEEDS_SCRIPTS)
+    files |= {_key(name): _square(name).encode() for name in _colours()}
     for name, text in texts.items():
         plain, charts = _plain(name, text, flavour)
         toctree = _toctree(name, list(texts)) if flavour == "myst" else ""
@@ -116,7 +120,7 @@ def _plain(name: str, text: str, flavour: Flavour) -> tuple[str, dict[str, bytes
         return f'<img src="{up}{place}" alt="{title[1] if title else ""}">'
 
     body = _SVG.sub(as_image, body)
-    parts = (_converted(part, level, flavour) for level, part in _between_headings(body))
+    parts = (_converted(part, level, up, flavour) for level, part in _between_headings(body))
     return front + "\n" + "\n\n".join(part for part in parts if part) + "\n", charts
 
 
@@ -150,7 +154,22 @@ def _chart_rules() -> str:
     return "\n".join(line for line in sheet.splitlines() if _OF_CHARTS.search(line))
 
 
-def _converted(html: str, level: int, flavour: Flavour) -> str:
+def _colours() -> list[str]:
+    """Return the names of the colours of charts."""
+    return sorted(set(_COLOUR.findall(_chart_rules())))
+
+
+def _key(colour: str) -> str:
+    return f"images/key-{colour.removeprefix('dsocr-')}.svg"
+
+
+def _square(colour: str) -> str:
+    """Return a square of a colour, for a legend."""
+    square = f'<svg viewBox="0 0 12 12"><rect class="{colour}" width="12" height="12"/></svg>'
+    return _standalone(square)
+
+
+def _converted(html: str, level: int, up: str, flavour: Flavour) -> str:
     if not html.strip() or html.startswith("#"):
         return html.strip()
     from bs4 import BeautifulSoup
@@ -158,17 +177,44 @@ def _converted(html: str, level: int, flavour: Flavour) -> str:
     soup = BeautifulSoup(html, "html.parser")
     for heading in soup.select("h3, h4"):
         heading.name = f"h{level + 1}"
-    _simplified(soup)
+    _without_scripts(soup)
+    _without_styles(soup, up)
+    _one_by_one(soup)
     text: str = _converter(flavour).convert_soup(soup)
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def _simplified(soup: Any) -> None:
-    """Take out what only scripts use, and lay cells out one by one."""
+def _without_scripts(soup: Any) -> None:
+    """Take out what is nothing without scripts."""
     for tag in soup.select("form, button, output, input, script, link, [data-cost]"):
         tag.decompose()
     for tag in soup.select("a[href*='planner.md']"):
         tag.unwrap()
+
+
+def _without_styles(soup: Any, up: str) -> None:
+    """Say in signs and pictures what a style sheet shows."""
+    for key in soup.select(".dsocr-key"):
+        colour = next(c for c in key["class"] if _COLOUR.fullmatch(c))
+        key.replace_with(soup.new_tag("img", src=f"{up}{_key(colour)}", alt="■"))
+    for depth in soup.select(".dsocr-depth"):
+        depth.string = INDENT * int(depth["style"].rpartition(":")[2])
+    for switch in soup.select(".dsocr-switch"):
+        labels = [label.extract().text for label in switch.select("label")]
+        for label, shown in zip(labels, switch.select("div"), strict=True):
+            caption = soup.new_tag("p")
+            caption.string = label
+            shown.insert(0, caption)
+    for tag in soup.select(".dsocr-shape, .dsocr-tag"):
+        tag.name = "em"
+        tag.insert_before(" ")
+    for tag in soup.select(".dsocr-ok, .dsocr-bad"):
+        tag.name = "strong"
+        tag.insert(0, "✓ " if "dsocr-ok" in tag["class"] else "✗ ")
+
+
+def _one_by_one(soup: Any) -> None:
+    """Lay cells out one by one, and make a place of each id."""
     for foot in soup.select("tfoot"):
         for cell in foot.select("th"):
             cell.name = "td"
@@ -186,12 +232,6 @@ def _simplified(soup: Any) -> None:
             tag.insert_before(place)
     for tag in soup.select("td div + div"):
         tag.insert_before(soup.new_tag("br"))
-    for tag in soup.select(".dsocr-shape, .dsocr-tag"):
-        tag.name = "em"
-        tag.insert_before(" ")
-    for tag in soup.select(".dsocr-ok, .dsocr-bad"):
-        tag.name = "strong"
-        tag.insert(0, "✓ " if "dsocr-ok" in tag["class"] else "✗ ")
 
 
 @lru_cache(maxsize=2)
