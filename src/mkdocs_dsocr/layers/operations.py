@@ -9,11 +9,11 @@ from typing import Final, Literal
 from mkdocs_dsocr.layers.formats import FORMATS, Format
 from mkdocs_dsocr.quantities import Quantity, ceil_div, is_zero, total
 
-DType = Literal["model", "float32", "int64", "bool"]
+DType = Literal["model", "float32", "int64", "int32", "bool"]
 Role = Literal["activation", "weight", "buffer", "kv_cache"]
 Unit = Literal["tensor", "cuda"]
 
-BYTES_PER_ELEMENT: Final[dict[DType, int]] = {"model": 2, "float32": 4, "int64": 8, "bool": 1}
+BYTES_PER_ELEMENT: Final[dict[DType, int]] = {"model": 2, "float32": 4, "int64": 8, "int32": 4, "bool": 1}
 """Storage of one element; ``model`` is the checkpoint's own dtype, bfloat16."""
 
 

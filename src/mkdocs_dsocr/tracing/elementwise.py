@@ -56,7 +56,8 @@ COSTS: Final[dict[str, Cost]] = {
         ("add", "sub", "mul", "mul_", "div", "pow", "neg", "sqrt", "rsqrt", "cos", "sin"), _output
     ),
     "floor_divide": _output,
-    "lt": _output,
+    **dict.fromkeys(("lt", "le", "gt", "bitwise_and", "bitwise_or", "cumsum"), _output),
+    "histc": _input,
     "mean": _input,
     "sum": _input,
     "topk": _input,
@@ -92,6 +93,7 @@ VIEWS: Final = frozenset(
         "view_as",
         "alias",
         "detach",
+        "detach_",
         "dropout",
     )
 )
@@ -106,6 +108,7 @@ MOVES: Final = frozenset(
         "zeros",
         "empty_like",
         "new_zeros",
+        "new_ones",
         "arange",
         "embedding",
         "index",
@@ -125,7 +128,7 @@ MOVES: Final = frozenset(
     )
 )
 """Copies, casts, fills, gathers, scatters, sorts, and values that the host asks for."""
-PRODUCTS: Final = frozenset(("matmul", "bmm"))
+PRODUCTS: Final = frozenset(("matmul", "bmm", "_grouped_mm"))
 """Matrix products without a bias: PyTorch's own counter has them."""
 FREE: Final = VIEWS | MOVES | PRODUCTS
 """Operators without arithmetic of this kind."""

@@ -11,7 +11,7 @@ GATHERS: Final = frozenset(("embedding", "index"))
 """Read the entries that they pick, not the table, which is their first input."""
 SCATTERS: Final = frozenset(("index_put_", "scatter_", "masked_scatter_"))
 """Write the entries that they pick, not the whole of their target, which is their first input."""
-CREATIONS: Final = frozenset(("new_zeros",))
+CREATIONS: Final = frozenset(("new_zeros", "new_ones"))
 """Take only a type and a place from their input."""
 OVERWRITES: Final = frozenset(("copy_", "fill_", "zero_"))
 """Write their target without reading it."""
@@ -40,7 +40,7 @@ def launches(name: str, inputs: list[Tensor], outputs: list[Tensor]) -> bool:
     place; ``reshape``, ``to`` and ``contiguous`` are what they turn out to be.
     """
     if name.endswith("_"):
-        return True
+        return name != "detach_"  # it changes no memory
     given = {storage(t) for t in inputs}
     return "empty" not in name and any(storage(t) not in given for t in outputs)
 

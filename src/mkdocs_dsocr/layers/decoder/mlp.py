@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ExpertLinear, Linear, SiLU
@@ -20,7 +21,7 @@ def _swiglu(
     gate, activated, up, product = (
         Tensor(n, elements) for n in ("gate", "SiLU(gate)", "up", "SiLU(gate) · up")
     )
-    silu = SiLU(rows=layer.rows, width=layer.intermediate_size)
+    silu = layer.activation(rows=layer.rows, width=layer.intermediate_size)
     yield Child("gate_proj", wide, reads=(x,), writes=(gate,))
     yield Child("act_fn", silu, reads=(gate,), writes=(activated,))
     yield Child("up_proj", wide, reads=(x,), writes=(up,))
@@ -52,6 +53,8 @@ class DeepseekV2MLP(BaseLayer):
         would_change="A fused SwiGLU kernel would save two passes over N·m elements.",
     )
 
+    activation: ClassVar[type[SiLU]] = SiLU
+
     rows: Quantity = dim("N", "tokens", "tokens")
     hidden_size: Quantity = dim("h", "hidden size", "elements")
     intermediate_size: Quantity = dim("m", "width inside the MLP", "elements")
@@ -75,6 +78,8 @@ class RoutedExperts(BaseLayer):
         "expectation. Which expert a row goes to does not change the FLOPs.",
         would_change="Skewed routing reads fewer experts: an upper estimate of the bytes.",
     )
+
+    activation: ClassVar[type[SiLU]] = SiLU
 
     rows: Quantity = dim("N", "rows over all experts: tokens × experts a token")
     hidden_size: Quantity = dim("h", "hidden size", "elements")

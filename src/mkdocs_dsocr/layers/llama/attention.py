@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
-from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding
+from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding, rotate
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
 from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity, exact_div
@@ -64,7 +64,7 @@ class LlamaFlashAttention2(BaseLayer):
             yield Child(f"{tensor.name}_proj", linear, reads=(x,), writes=(tensor,))
         yield Child("rotary_emb", rotary, reads=(positions,), writes=tuple(angles))
         for name, heads in (("q", self.heads), ("k", self.kv_heads)):
-            yield from self._rotate(name, rows, heads)
+            yield from rotate(name, rows, heads, self.head_dim, rows)
         yield keep(q, k)
         if self.cached:
             yield from self._append(rows * kv_width)
@@ -135,31 +135,4 @@ class LlamaFlashAttention2(BaseLayer):
                 kernel="append to the cache",
                 why="Eagerly a concatenation: all old positions are read and written again. Fused: "
                 "only the new ones are written, in place.",
-            )
-
-    def _rotate(self, name: str, rows: Quantity, heads: Quantity) -> Iterator[Operation]:
-        """Yield x·cos + rotate_half(x)·sin, five kernels that fuse to one."""
-        elements = rows * heads * self.head_dim
-        half = rows * heads * exact_div(self.head_dim, 2)
-        x, rotated = Tensor(name, elements), Tensor(f"rotated {name}", elements)
-        by_cos, by_sin = Tensor(f"{name} cos", elements), Tensor(f"{name} sin", elements)
-        negated, turned = Tensor(f"{name} negated", half), Tensor(f"{name} turned", elements)
-        cos, sin = (Tensor(f, rows * self.head_dim) for f in ("cos", "sin"))
-        # The angles need no gradient: only they are kept.
-        steps: tuple[tuple[str, str, Quantity, tuple[Tensor, ...], Tensor], ...] = (
-            ("× cos", "rope", elements, (x, cos), by_cos),
-            ("negate second half", "rope", half, (Tensor(name, half),), negated),
-            ("join halves", "copy", 0, (Tensor(name, half), negated), turned),
-            ("× sin", "rope", elements, (turned, sin), by_sin),
-            ("add", "rope", elements, (by_cos, by_sin), rotated),
-        )
-        for what, category, flops, reads, write in steps:
-            yield Operation(
-                f"{name}: {what}",
-                category,
-                elementwise_flops=flops,
-                reads=reads,
-                writes=(write,),
-                saves=tuple(t for t in reads if t in (cos, sin)),
-                kernel=f"rotate {name}",
             )

@@ -87,3 +87,43 @@ class LlamaRotaryEmbedding(BaseLayer):
                 kernel="angles",
             )
         yield keep(angles, doubled, *scaled, *outputs)
+
+
+def rotate(
+    name: str, rows: Quantity, heads: Quantity, head_dim: Quantity, positions: Quantity
+) -> Iterator[Operation]:
+    """Yield x·cos + rotate_half(x)·sin, five kernels that fuse to one.
+
+    Parameters
+    ----------
+    name
+        What is rotated: ``q`` or ``k``.
+    rows, heads, head_dim
+        Tokens, heads of each, and their width.
+    positions
+        Rows of cosines and sines: one for each token, or for each position of all samples.
+    """
+    elements = rows * heads * head_dim
+    half = rows * heads * exact_div(head_dim, 2)
+    x, rotated = Tensor(name, elements), Tensor(f"rotated {name}", elements)
+    by_cos, by_sin = Tensor(f"{name} cos", elements), Tensor(f"{name} sin", elements)
+    negated, turned = Tensor(f"{name} negated", half), Tensor(f"{name} turned", elements)
+    cos, sin = (Tensor(f, positions * head_dim) for f in ("cos", "sin"))
+    # The angles need no gradient: only they are kept.
+    steps: tuple[tuple[str, str, Quantity, tuple[Tensor, ...], Tensor], ...] = (
+        ("× cos", "rope", elements, (x, cos), by_cos),
+        ("negate second half", "rope", half, (Tensor(name, half),), negated),
+        ("join halves", "copy", 0, (Tensor(name, half), negated), turned),
+        ("× sin", "rope", elements, (turned, sin), by_sin),
+        ("add", "rope", elements, (by_cos, by_sin), rotated),
+    )
+    for what, category, flops, reads, write in steps:
+        yield Operation(
+            f"{name}: {what}",
+            category,
+            elementwise_flops=flops,
+            reads=reads,
+            writes=(write,),
+            saves=tuple(t for t in reads if t in (cos, sin)),
+            kernel=f"rotate {name}",
+        )

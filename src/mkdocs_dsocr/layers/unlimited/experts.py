@@ -1,0 +1,295 @@
+"""The mixture of experts, all experts in one grouped product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mkdocs_dsocr.layers import costs
+from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
+from mkdocs_dsocr.layers.parts import Child, Parameter, Part
+from mkdocs_dsocr.layers.unlimited.attention import SOURCE
+from mkdocs_dsocr.layers.unlimited.decoder import SiLUActivation, UnlimitedOcrTextMLP
+from mkdocs_dsocr.quantities import Quantity
+
+
+@layer
+class UnlimitedOcrTextTopkRouter(BaseLayer):
+    """Score every expert for every token in float32 and take the best k."""
+
+    source = SOURCE
+    rationale = Rationale(
+        counted="Casts, scores, softmax, one comparison a score for the selection, the scaling "
+        "of the chosen weights.",
+        not_counted="Further passes of the selection: a radix select reads the scores again.",
+        assumed="The scores are a float32 product; with TF32 off no tensor core takes part.",
+        would_change="Another number of experts: scores grow with it.",
+    )
+
+    rows: Quantity = dim("N", "tokens", "tokens")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+    experts: Quantity = dim("E", "routed experts")
+    top_k: Quantity = dim("k", "experts a token")
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("weight", (self.experts, self.hidden_size))
+
+    def forward(self) -> Iterator[Part]:
+        elements, weights = self.rows * self.hidden_size, self.experts * self.hidden_size
+        scores, chosen = self.rows * self.experts, self.rows * self.top_k
+        x32, w32 = Tensor("x32", elements, "float32"), Tensor("W32", weights, "float32")
+        logits, probabilities = (Tensor(n, scores, "float32") for n in ("logits", "p"))
+        best, indices = Tensor("best", chosen, "float32"), Tensor("indices", chosen, "int64")
+        yield Operation(
+            "x as float32", "copy", reads=(Tensor("x", elements),), writes=(x32,), kernel="scores"
+        )
+        yield Operation(
+            "W as float32",
+            "copy",
+            reads=(Tensor("W", weights, role="weight"),),
+            writes=(w32,),
+            kernel="scores",
+        )
+        yield Operation(
+            "router scores",
+            "routing",
+            products=(Product(self.rows, self.hidden_size, self.experts),),
+            reads=(x32, w32),
+            writes=(logits,),
+            kernel="scores",
+            why="The module computes them in float32: CUDA-core work.",
+        )
+        yield Operation(
+            "softmax over experts",
+            "routing",
+            elementwise_flops=costs.SOFTMAX * scores,
+            reads=(logits,),
+            writes=(probabilities,),
+            saves=(probabilities,),
+            kernel="select",
+        )
+        yield Operation(
+            "top-k selection",
+            "routing",
+            elementwise_flops=scores,
+            reads=(probabilities,),
+            writes=(best, indices),
+            saves=(indices,),
+            kernel="select",
+            why="At least one comparison for each score.",
+        )
+        yield Operation(
+            "× routed scaling factor",
+            "routing",
+            elementwise_flops=chosen,
+            reads=(best,),
+            writes=(Tensor("weights", chosen, "float32"),),
+            kernel="select",
+            why="The factor is 1 here and is multiplied all the same.",
+        )
+        yield keep(logits, probabilities, indices)
+
+
+@layer
+class UnlimitedOcrTextExperts(BaseLayer):
+    """Every routed row through its expert: rows sorted by expert, then grouped products."""
+
+    source = f"{SOURCE}; the grouped product of integrations/moe.py"
+    rationale = Rationale(
+        counted="The sort by expert and back, both grouped products over all routed rows, the "
+        "activation, the gate, the weighted sum.",
+        not_counted="Padding of a group's few rows to whole tiles.",
+        assumed="A row meets one expert, so work is N·k rows whichever experts are chosen. The "
+        "operator is handed all weights; a kernel reads those of the D experts with rows.",
+        would_change="Skewed routing reads fewer experts: fewer bytes, the same FLOPs.",
+    )
+
+    rows: Quantity = dim("N", "tokens", "tokens")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+    moe_intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
+    experts: Quantity = dim("E", "routed experts")
+    top_k: Quantity = dim("k", "experts a token")
+    distinct_experts: Quantity = dim("D", "distinct experts that get any token")
+
+    def parameters(self) -> Iterator[Parameter]:
+        inner = self.moe_intermediate_size
+        yield Parameter("gate_up_proj", (self.experts, 2 * inner, self.hidden_size), is_linear=True)
+        yield Parameter("down_proj", (self.experts, self.hidden_size, inner), is_linear=True)
+
+    def forward(self) -> Iterator[Part]:
+        routed = self.rows * self.top_k
+        inner = routed * self.moe_intermediate_size
+        ends = Tensor("ends", self.experts, "int32")
+        yield keep(Tensor("x", self.rows * self.hidden_size))
+        yield from self._sorted(routed, ends)
+        wide = Tensor("gate and up", 2 * inner)
+        gate, up = (Tensor(n, inner, view_of=wide.name) for n in ("gate", "up"))
+        activated, product = Tensor("SiLU(gate)", inner), Tensor("SiLU(gate) · up", inner)
+        mapped = Tensor("mapped", routed * self.hidden_size)
+        hidden, width = self.hidden_size, self.moe_intermediate_size
+        picked = Tensor("x, sorted", routed * hidden)
+        yield self._product("gate_up_proj", hidden, 2 * width, picked, ends, wide)
+        silu = SiLUActivation(rows=routed, width=width)
+        yield Child("act_fn", silu, reads=(gate,), writes=(activated,))
+        yield Operation(
+            "SiLU(gate) · up",
+            "activation",
+            elementwise_flops=inner,
+            reads=(activated, up),
+            writes=(product,),
+            saves=(activated, up),
+        )
+        yield keep(wide)
+        yield self._product("down_proj", width, hidden, product, ends, mapped)
+        yield from self._combined(routed, mapped)
+        yield keep(picked, ends, mapped)
+
+    def _product(
+        self, name: str, d_in: Quantity, d_out: Quantity, x: Tensor, ends: Tensor, y: Tensor
+    ) -> Operation:
+        """Return a grouped product: each row by the weight of its expert."""
+        routed = self.rows * self.top_k
+        weight = Tensor(
+            name,
+            self.distinct_experts * d_in * d_out,
+            role="weight",
+            at_least=self.top_k * d_in * d_out,
+            columns=d_in,
+        )
+        return Operation(
+            f"x Wᵀ by expert ({name})",
+            "linear",
+            products=(Product(routed, d_in, d_out, self.distinct_experts),),
+            unit="tensor",
+            reads=(x, weight, ends),
+            writes=(y,),
+            why="One multiply-add, 2 FLOPs, for each routed row, input and output.",
+        )
+
+    def _sorted(self, routed: Quantity, ends: Tensor) -> Iterator[Operation]:
+        """Yield the operations that bring each expert its rows."""
+        choices, order, source = (
+            Tensor(n, routed, "int64") for n in ("indices", "order", "source")
+        )
+        by_expert, short = Tensor("sorted", routed, "int64"), Tensor("short", routed, "int32")
+        counts = Tensor("counts", self.experts, "int32")
+        elements = routed * self.hidden_size
+        weights, picked = (
+            Tensor(n, routed, "float32") for n in ("weights, picked", "weights, sorted")
+        )
+        steps: tuple[tuple[str, Quantity, tuple[Tensor, ...], tuple[Tensor, ...], str], ...] = (
+            (
+                "sort by expert",
+                0,
+                (choices,),
+                (by_expert, order),
+                "Sorting moves integers and is no arithmetic.",
+            ),
+            ("token of each choice", routed, (order,), (source,), ""),
+            (
+                "gather tokens",
+                0,
+                (source, Tensor("x, picked", elements, view_of="x")),
+                (Tensor("x, sorted", elements),),
+                "k copies of every token, in the order of the experts.",
+            ),
+            ("gather weights", 0, (order, weights), (picked,), ""),
+            ("experts as int32", 0, (by_expert,), (short,), ""),
+            ("rows of each expert", routed, (short,), (counts,), "A histogram."),
+            ("where each expert's rows end", self.experts, (counts,), (ends,), "A running sum."),
+        )
+        for name, flops, reads, writes, why in steps:
+            yield Operation(
+                name,
+                "routing",
+                elementwise_flops=flops,
+                reads=reads,
+                writes=writes,
+                kernel="gather" if name.startswith("gather t") else "",
+                why=why,
+            )
+
+    def _combined(self, routed: Quantity, mapped: Tensor) -> Iterator[Part]:
+        """Yield the operations that bring the experts' results back to their tokens."""
+        elements, out = routed * self.hidden_size, self.rows * self.hidden_size
+        weighted, placed = (Tensor(n, elements, "float32") for n in ("weighted", "placed"))
+        order, places, back = (Tensor(n, routed, "int64") for n in ("order", "places", "back"))
+        mixed = Tensor("sum", out, "float32")
+        weights = Tensor("weights, sorted", routed, "float32")
+        yield Operation(
+            "× weight of the choice",
+            "routing",
+            elementwise_flops=elements,
+            reads=(mapped, weights),
+            writes=(weighted,),
+            saves=(mapped, weights),
+        )
+        yield Operation("count places", "routing", writes=(places,))
+        yield Operation("the order, inverted", "routing", reads=(order, places), writes=(back,))
+        yield Operation(
+            "scatter to their places",
+            "routing",
+            reads=(back, Tensor("weighted, picked", elements, "float32", view_of="weighted")),
+            writes=(placed,),
+            saves=(back,),
+        )
+        yield Operation(
+            "sum over the k choices",
+            "routing",
+            elementwise_flops=elements,
+            reads=(placed,),
+            writes=(mixed,),
+        )
+        yield Operation("sum as bfloat16", "routing", reads=(mixed,), writes=(Tensor("y", out),))
+        yield keep(order, back, weights, placed, mixed)
+        yield keep(*(Tensor(n, routed, "int64") for n in ("sorted", "order")))
+        yield keep(Tensor("short", routed, "int32"), Tensor("counts", self.experts, "int32"))
+
+
+@layer
+class UnlimitedOcrTextMoe(BaseLayer):
+    """Route every token to k of E experts, and every token through the shared experts."""
+
+    source = SOURCE
+    rationale = Rationale(
+        counted="Router, routed and shared experts, their sum.",
+        not_counted="Nothing.",
+        assumed="The shared experts are one MLP s·m wide.",
+        would_change="The number of experts a token: routed work grows with it.",
+    )
+
+    rows: Quantity = dim("N", "tokens", "tokens")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+    moe_intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
+    experts: Quantity = dim("E", "routed experts")
+    top_k: Quantity = dim("k", "experts a token")
+    shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
+    distinct_experts: Quantity = dim("D", "distinct experts that get any token")
+
+    def forward(self) -> Iterator[Part]:
+        routed = self.rows * self.top_k
+        x, mapped, shared, y = (
+            Tensor(n, self.rows * self.hidden_size) for n in ("x", "routed", "shared", "y")
+        )
+        choices, weights = Tensor("indices", routed, "int64"), Tensor("weights", routed, "float32")
+        router = UnlimitedOcrTextTopkRouter(
+            rows=self.rows, hidden_size=self.hidden_size, experts=self.experts, top_k=self.top_k
+        )
+        experts = UnlimitedOcrTextExperts(
+            rows=self.rows,
+            hidden_size=self.hidden_size,
+            moe_intermediate_size=self.moe_intermediate_size,
+            experts=self.experts,
+            top_k=self.top_k,
+            distinct_experts=self.distinct_experts,
+        )
+        inner = self.shared_experts * self.moe_intermediate_size
+        mlp = UnlimitedOcrTextMLP(
+            rows=self.rows, hidden_size=self.hidden_size, intermediate_size=inner
+        )
+        logits = Tensor("logits", self.rows * self.experts, "float32")
+        yield Child("gate", router, reads=(x,), writes=(logits, choices, weights))
+        yield Child("experts", experts, reads=(x, choices, weights), writes=(mapped,))
+        yield Child("shared_experts", mlp, reads=(x,), writes=(shared,))
+        yield residual(mapped, shared, y, "routed + shared")
+        yield keep(logits, choices, weights)

@@ -1,0 +1,163 @@
+"""Unlimited-OCR's layers against transformers' own modules, each by itself on ``meta``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import DynamicCache, UnlimitedOcrTextConfig
+from transformers.models.unlimited_ocr import modeling_unlimited_ocr as ocr
+
+from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.unlimited import (
+    UnlimitedOcrTextAttention,
+    UnlimitedOcrTextMLP,
+    UnlimitedOcrTextMoe,
+    UnlimitedOcrTextRMSNorm,
+    UnlimitedOcrTextRotaryEmbedding,
+)
+from mkdocs_dsocr.tracing.operators import OperatorCounter
+from mkdocs_dsocr.tracing.session import default_dtype
+
+WINDOW = 5
+CONFIG = UnlimitedOcrTextConfig(
+    hidden_size=64,
+    intermediate_size=48,
+    moe_intermediate_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=4,
+    n_routed_experts=8,
+    num_experts_per_tok=2,
+    vocab_size=100,
+    sliding_window=WINDOW,
+)
+CONFIG._attn_implementation = "sdpa"
+CONFIG._experts_implementation = "grouped_mm"
+
+
+def built(make: Callable[[], nn.Module]) -> nn.Module:
+    with default_dtype(torch.bfloat16), torch.device("meta"), torch.no_grad():
+        return make().eval()
+
+
+def values(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.bfloat16, device="meta")
+
+
+def counted(module: nn.Module, *args: Any, **kwargs: Any) -> dict[str, int]:
+    """Return what PyTorch does when a module is called."""
+    flops = FlopCounterMode(display=False, custom_mapping=GROUPED)
+    operators = OperatorCounter(module)
+    with torch.inference_mode(), flops, operators.watching():
+        module(*args, **kwargs)
+    assert operators.unknown == set()
+    return {
+        "matmul_flops": flops.get_total_flops(),
+        "elementwise_flops": operators.elementwise_flops[""],
+        "eager_bytes": operators.eager_bytes[""],
+        "dispatches": operators.dispatches[""],
+        "peak_bytes": operators.memory.peaks[""].bytes,
+        "parameters": sum(p.numel() for p in module.parameters()),
+    }
+
+
+def by_formula(layer: BaseLayer) -> dict[str, int]:
+    """Return the same by the layer's formulas."""
+    products = tree.summed(layer, metrics.matmul_flops)
+    work = tree.summed(layer, metrics.tensor_core_flops) + tree.summed(
+        layer, metrics.cuda_core_flops
+    )
+    found = {
+        "matmul_flops": products,
+        "elementwise_flops": work - products,
+        "eager_bytes": tree.summed(layer, metrics.eager_bytes),
+        "dispatches": tree.dispatched(layer),
+        "peak_bytes": layer.peak.bytes,
+        "parameters": tree.resident(layer, metrics.num_parameters),
+    }
+    assert all(isinstance(value, int) for value in found.values())
+    return found  # type: ignore[return-value]
+
+
+def _grouped_flops(
+    x: tuple[int, ...], weights: tuple[int, ...], *args: Any, out_shape: Any = None, **kwargs: Any
+) -> int:
+    return 2 * x[0] * x[1] * weights[-1]
+
+
+GROUPED = {torch.ops.aten._grouped_mm: _grouped_flops}
+
+
+@pytest.mark.parametrize(("batch", "tokens"), [(1, 7), (3, 1), (2, 12)])
+def test_norm_and_mlp(batch: int, tokens: int) -> None:
+    x = values(batch, tokens, 64)
+    norm = built(lambda: ocr.UnlimitedOcrTextRMSNorm(64))
+    assert by_formula(UnlimitedOcrTextRMSNorm(rows=batch * tokens, width=64)) == counted(norm, x)
+    mlp = built(lambda: ocr.UnlimitedOcrTextMLP(CONFIG))
+    layer = UnlimitedOcrTextMLP(rows=batch * tokens, hidden_size=64, intermediate_size=48)
+    assert by_formula(layer) == counted(mlp, x)
+
+
+@pytest.mark.parametrize("tokens", [1, 9])
+def test_angles(tokens: int) -> None:
+    rotary = built(lambda: ocr.UnlimitedOcrTextRotaryEmbedding(CONFIG))
+    positions = torch.zeros(1, tokens, dtype=torch.int64, device="meta")
+    found = counted(rotary, values(1, tokens, 64), positions)
+    assert by_formula(UnlimitedOcrTextRotaryEmbedding(q_len=tokens, head_dim=16)) == found
+
+
+@pytest.mark.parametrize(("batch", "tokens"), [(1, 7), (3, 1), (2, 12)])
+def test_experts(batch: int, tokens: int) -> None:
+    moe = built(lambda: ocr.UnlimitedOcrTextMoe(CONFIG))
+    layer = UnlimitedOcrTextMoe(
+        rows=batch * tokens,
+        hidden_size=64,
+        moe_intermediate_size=16,
+        experts=8,
+        top_k=2,
+        shared_experts=2,
+        distinct_experts=8,  # the operator is handed the weights of all
+    )
+    assert by_formula(layer) == counted(moe, values(batch, tokens, 64))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("step", [0, 1, 2, WINDOW - 1, WINDOW, WINDOW + 1, WINDOW + 9])
+def test_attention(batch: int, step: int) -> None:
+    """A prefill (step 0), a window that fills, and one that slides."""
+    prompt = 11
+    attention = built(lambda: ocr.UnlimitedOcrTextAttention(CONFIG, 0))
+    cache = DynamicCache(config=CONFIG)
+    # What a cache does once, for its first tokens, is no work of a pass.
+    empty = values(batch, 4, 0, 16)
+    cache.layers[0].lazy_initialization(empty, empty)  # type: ignore[union-attr]
+
+    def call(tokens: int, kv_len: int) -> tuple[Any, ...]:
+        angles = (values(1, tokens, 16), values(1, tokens, 16))
+        mask = torch.ones(1, 1, tokens, kv_len, dtype=torch.bool, device="meta")
+        return values(batch, tokens, 64), angles, mask.expand(batch, -1, -1, -1), cache
+
+    for before in range(step):
+        tokens = 1 if before else prompt
+        with torch.inference_mode():
+            attention(*call(tokens, prompt + min(before, WINDOW)))
+    window, tokens = min(step, WINDOW), 1 if step else prompt
+    found = counted(attention, *call(tokens, prompt + window))
+    layer = UnlimitedOcrTextAttention(
+        batch=batch,
+        q_len=tokens,
+        kv_len=prompt + window,
+        window=window,
+        hidden_size=64,
+        heads=4,
+        head_dim=16,
+        decodes=step > 0,
+    )
+    # The cache's tensors are told from activations by a session, not by this test.
+    assert by_formula(layer) | {"peak_bytes": 0} == found | {"peak_bytes": 0}
