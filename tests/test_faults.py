@@ -67,7 +67,7 @@ def _digests(folder: Path, site: str = "site") -> dict[str, str]:
     """Return the digest of each file of ours, all JSON files of which are whole."""
     found = {}
     for file in sorted((folder / site / "dsocr").rglob("*")):
-        if file.is_file():
+        if file.is_file() and file.suffix != ".part":
             data = file.read_bytes()
             if file.suffix == ".json":
                 json.loads(data)
@@ -114,7 +114,8 @@ def test_killed_builds_leave_nothing_that_harms(tmp_path: Path, right: dict[str,
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         seen.add(process.returncode)
-        left = _digests(tmp_path)
+        # Pages are MkDocs's to write; what we hand to other tools is whole or absent.
+        left = {k: v for k, v in _digests(tmp_path).items() if not k.endswith(".html")}
         assert {k: v for k, v in left.items() if v != right[k]} == {}
         if number % 5 == 4:
             code, said = _build(tmp_path)

@@ -65,8 +65,10 @@ def _run(folder: Path, *command: str) -> tuple[subprocess.CompletedProcess[str],
     """Run a command; return it and every place that it or a child opened."""
     (folder / "sitecustomize.py").write_text(WATCH)
     log = folder / "cache/opened.txt"
+    # torch hands its own folder for temporary files on to the processes of a test.
+    inherited = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"}
     environment = {
-        **os.environ,
+        **inherited,
         "PYTHONPATH": str(folder),
         "WATCHED": str(log),
         "XDG_CACHE_HOME": str(folder / "cache"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -55,6 +56,17 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     baseline = c.Type(str, default="")
 
 
+class _Whole(File):
+    """A file that is in the site whole or not at all, whenever a build is killed."""
+
+    def copy_file(self, dirty: bool = False) -> None:
+        target = Path(self.abs_dest_path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        shutil.copyfile(str(self.abs_src_path), part)
+        os.replace(part, target)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Made:
     """Files that were written for a site, and where they go.
@@ -80,7 +92,7 @@ class _Made:
         """Return the files of the site with these among them."""
         mine = {}
         for source, uri in self.places:
-            file = File(source, self.folder, config.site_dir, config.use_directory_urls)
+            file = _Whole(source, self.folder, config.site_dir, config.use_directory_urls)
             file.generated_by = "dsocr"
             file.edit_uri = None
             if source != uri:

@@ -13,7 +13,13 @@ DType = Literal["model", "float32", "int64", "int32", "bool"]
 Role = Literal["activation", "weight", "buffer", "kv_cache"]
 Unit = Literal["tensor", "cuda"]
 
-BYTES_PER_ELEMENT: Final[dict[DType, int]] = {"model": 2, "float32": 4, "int64": 8, "int32": 4, "bool": 1}
+BYTES_PER_ELEMENT: Final[dict[DType, int]] = {
+    "model": 2,
+    "float32": 4,
+    "int64": 8,
+    "int32": 4,
+    "bool": 1,
+}
 """Storage of one element; ``model`` is the checkpoint's own dtype, bfloat16."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
@@ -24,6 +25,8 @@ class MLPBlock(BaseLayer):
         would_change="A fused GELU epilogue would save two passes over N·m elements.",
     )
 
+    activation: ClassVar[type[GELU]] = GELU
+
     rows: Quantity = dim("N", "tokens", "tokens")
     width: Quantity = dim("d", "width of a token", "elements")
     hidden: Quantity = dim("m", "width inside the block", "elements")
@@ -35,7 +38,10 @@ class MLPBlock(BaseLayer):
         lin2 = Linear(rows=self.rows, d_in=self.hidden, d_out=self.width, bias=True)
         yield Child("lin1", lin1, reads=(x,), writes=(wide,))
         yield Child(
-            "act", GELU(rows=self.rows, width=self.hidden), reads=(wide,), writes=(activated,)
+            "act",
+            self.activation(rows=self.rows, width=self.hidden),
+            reads=(wide,),
+            writes=(activated,),
         )
         yield Child("lin2", lin2, reads=(activated,), writes=(y,))
 
