@@ -9,17 +9,20 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import DynamicCache, UnlimitedOcrTextConfig
+from transformers import DynamicCache, UnlimitedOcrTextConfig, UnlimitedOcrVisionConfig
 from transformers.models.unlimited_ocr import modeling_unlimited_ocr as ocr
 
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.unlimited import (
+    UnlimitedOcrSamVisionEncoder,
     UnlimitedOcrTextAttention,
     UnlimitedOcrTextMLP,
     UnlimitedOcrTextMoe,
     UnlimitedOcrTextRMSNorm,
     UnlimitedOcrTextRotaryEmbedding,
+    UnlimitedOcrVisionEncoder,
+    UnlimitedOcrVisionModel,
 )
 from mkdocs_dsocr.tracing.operators import OperatorCounter
 from mkdocs_dsocr.tracing.session import default_dtype
@@ -161,3 +164,67 @@ def test_attention(batch: int, step: int) -> None:
     )
     # The cache's tensors are told from activations by a session, not by this test.
     assert by_formula(layer) | {"peak_bytes": 0} == found | {"peak_bytes": 0}
+
+
+VISION = UnlimitedOcrVisionConfig(
+    sam_config={
+        "hidden_size": 24,
+        "num_attention_heads": 3,
+        "num_hidden_layers": 2,
+        "global_attn_indexes": [1],
+        "output_channels": 16,
+        "mlp_dim": 40,
+        "downsample_channels": [16, 32],
+        "image_size": 320,
+    },
+    encoder_config={
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 70,
+    },
+)
+"""SAM is trained for 20 patches a side, CLIP for 5 features a side."""
+
+
+@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("size", [192, 224, 320, 448, 640])
+def test_vision(views: int, size: int) -> None:
+    """Both towers, smaller than a window, of the trained size, and larger."""
+    with default_dtype(torch.bfloat16), torch.device("meta"), torch.no_grad():
+        make: Any = ocr.UnlimitedOcrVisionModel
+        model = make._from_config(VISION, attn_implementation="sdpa").eval()
+    grid, side = size // 16, -(-size // 64)
+    sam = UnlimitedOcrSamVisionEncoder(
+        views=views,
+        grid=grid,
+        in_channels=3,
+        patch=16,
+        heads=3,
+        head_dim=8,
+        mlp_hidden=40,
+        window=14,
+        table_side=20,
+        neck_channels=16,
+        mid_channels=16,
+        out_channels=32,
+        depth=2,
+        global_layers=(1,),
+        padded=grid % 14 != 0,
+        partitioned=grid > 14,
+        resize=grid != 20,
+        single_view=views == 1,
+    )
+    clip = UnlimitedOcrVisionEncoder(
+        views=views,
+        side=side,
+        heads=4,
+        head_dim=8,
+        mlp_hidden=48,
+        table_side=5,
+        depth=2,
+        resize=side != 5,
+    )
+    found = counted(model, values(views, 3, size, size))
+    assert by_formula(UnlimitedOcrVisionModel(sam=sam, clip=clip)) == found

@@ -4,6 +4,7 @@ from mkdocs_dsocr.layers.unlimited.attention import (
     UnlimitedOcrTextAttention,
     UnlimitedOcrTextRotaryEmbedding,
 )
+from mkdocs_dsocr.layers.unlimited.clip import UnlimitedOcrVisionEncoder, UnlimitedOcrVisionModel
 from mkdocs_dsocr.layers.unlimited.decoder import (
     SiLUActivation,
     UnlimitedOcrTextMLP,
@@ -14,9 +15,11 @@ from mkdocs_dsocr.layers.unlimited.experts import (
     UnlimitedOcrTextMoe,
     UnlimitedOcrTextTopkRouter,
 )
+from mkdocs_dsocr.layers.unlimited.sam_encoder import UnlimitedOcrSamVisionEncoder
 
 __all__ = [
     "SiLUActivation",
+    "UnlimitedOcrSamVisionEncoder",
     "UnlimitedOcrTextAttention",
     "UnlimitedOcrTextExperts",
     "UnlimitedOcrTextMLP",
@@ -24,4 +27,6 @@ __all__ = [
     "UnlimitedOcrTextRMSNorm",
     "UnlimitedOcrTextRotaryEmbedding",
     "UnlimitedOcrTextTopkRouter",
+    "UnlimitedOcrVisionEncoder",
+    "UnlimitedOcrVisionModel",
 ]

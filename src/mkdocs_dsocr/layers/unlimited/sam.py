@@ -258,7 +258,8 @@ class WindowSamLayer(_SamLayer):
         "additions over the g² real tokens.",
         not_counted="Fusion of the partition's copies with their neighbours.",
         assumed="Padding, partition and its reversal are copies of their own.",
-        would_change="A grid that is a multiple of the window needs no padding.",
+        would_change="A grid that is a multiple of the window is copied all the same; nothing is "
+        "cut off after it.",
     )
 
     window: Quantity = dim("w", "side of a window", "tokens")
@@ -283,9 +284,9 @@ class WindowSamLayer(_SamLayer):
             single=self.single,
         )
         x, last = Tensor("norm1(x)", elements), Tensor("attn(norm1(x))", elements)
-        if self.padded:
-            x, source = Tensor("padded", inside), x
-            yield copy("pad the grid", source, x, "Zeros up to the next multiple of the window.")
+        x, source = Tensor("padded", inside), x
+        why = "Zeros up to the next multiple of the window; a copy also where there is none to add."
+        yield copy("pad the grid", source, x, why)
         if self.partitioned:
             x, source = Tensor("windows", inside), x
             yield copy("partition into windows", source, x)
