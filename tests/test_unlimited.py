@@ -14,10 +14,14 @@ from transformers.models.unlimited_ocr import modeling_unlimited_ocr as ocr
 
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.unlimited import (
+    DenseTextLayer,
+    SparseTextLayer,
     UnlimitedOcrSamVisionEncoder,
     UnlimitedOcrTextAttention,
     UnlimitedOcrTextMLP,
+    UnlimitedOcrTextModel,
     UnlimitedOcrTextMoe,
     UnlimitedOcrTextRMSNorm,
     UnlimitedOcrTextRotaryEmbedding,
@@ -228,3 +232,57 @@ def test_vision(views: int, size: int) -> None:
     )
     found = counted(model, values(views, 3, size, size))
     assert by_formula(UnlimitedOcrVisionModel(sam=sam, clip=clip)) == found
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("step", [0, 1, WINDOW - 1, WINDOW, WINDOW + 9])
+def test_decoder(batch: int, step: int) -> None:
+    """The whole decoder, a dense layer and one with experts: a prefill, and steps after it."""
+    prompt = 40
+    model = built(lambda: ocr.UnlimitedOcrTextModel(CONFIG))
+    cache = DynamicCache(config=CONFIG)
+    empty = values(batch, 4, 0, 16)
+    for cached in cache.layers:
+        cached.lazy_initialization(empty, empty)  # type: ignore[union-attr]
+
+    def call(tokens: int) -> dict[str, Any]:
+        x = values(batch, tokens, 64)
+        return {"inputs_embeds": x, "past_key_values": cache, "use_cache": True}
+
+    for before in range(step):
+        with torch.inference_mode():
+            model(**call(1 if before else prompt))
+    window, tokens = min(step, WINDOW), 1 if step else prompt
+    found = counted(model, **call(tokens))
+    common: dict[str, Any] = {
+        "batch": batch,
+        "q_len": tokens,
+        "kv_len": prompt + window,
+        "window": window,
+        "hidden_size": 64,
+        "heads": 4,
+        "head_dim": 16,
+        "decodes": step > 0,
+    }
+    sparse = SparseTextLayer(
+        moe_intermediate_size=16,
+        experts=8,
+        top_k=2,
+        shared_experts=2,
+        distinct_experts=8,
+        **common,
+    )
+    layer = UnlimitedOcrTextModel(
+        batch=batch,
+        q_len=tokens,
+        kv_len=prompt + window,
+        hidden_size=64,
+        head_dim=16,
+        decoder_layers=(
+            Child("0", DenseTextLayer(intermediate_size=48, **common)),
+            Child("1", sparse),
+        ),
+    )
+    # The embedding of tokens belongs to the model that calls the decoder.
+    found["parameters"] -= 100 * 64
+    assert by_formula(layer) | {"peak_bytes": 0} == found | {"peak_bytes": 0}

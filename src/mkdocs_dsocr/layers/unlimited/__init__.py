@@ -16,13 +16,21 @@ from mkdocs_dsocr.layers.unlimited.experts import (
     UnlimitedOcrTextTopkRouter,
 )
 from mkdocs_dsocr.layers.unlimited.sam_encoder import UnlimitedOcrSamVisionEncoder
+from mkdocs_dsocr.layers.unlimited.text import (
+    DenseTextLayer,
+    SparseTextLayer,
+    UnlimitedOcrTextModel,
+)
 
 __all__ = [
+    "DenseTextLayer",
     "SiLUActivation",
+    "SparseTextLayer",
     "UnlimitedOcrSamVisionEncoder",
     "UnlimitedOcrTextAttention",
     "UnlimitedOcrTextExperts",
     "UnlimitedOcrTextMLP",
+    "UnlimitedOcrTextModel",
     "UnlimitedOcrTextMoe",
     "UnlimitedOcrTextRMSNorm",
     "UnlimitedOcrTextRotaryEmbedding",
