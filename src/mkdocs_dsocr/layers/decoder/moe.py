@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
@@ -37,6 +38,9 @@ class MoEGate(BaseLayer):
         assumed="The scores are a float32 product; with TF32 off no tensor core takes part.",
         would_change="Under autocast the product is bfloat16 and runs on tensor cores.",
     )
+
+    held: ClassVar[tuple[str, ...]] = ("p", "best", "indices")
+    """What the code holds until the call returns."""
 
     rows: Quantity = dim("N", "tokens", "tokens")
     hidden_size: Quantity = dim("h", "hidden size", "elements")
@@ -106,7 +110,8 @@ class MoEGate(BaseLayer):
             kernel="select",
             why="The factor is 1 here and is multiplied all the same.",
         )
-        yield keep(probabilities, best, indices)
+        made = {t.name: t for t in (logits, probabilities, best, indices)}
+        yield keep(*(made[name] for name in self.held))
 
 
 @layer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.decoder import MoEGate
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
 from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
@@ -14,80 +14,11 @@ from mkdocs_dsocr.quantities import Quantity
 
 
 @layer
-class UnlimitedOcrTextTopkRouter(BaseLayer):
-    """Score every expert for every token in float32 and take the best k."""
+class UnlimitedOcrTextTopkRouter(MoEGate):
+    """Score every expert for every token in float32, take the best k, and return all scores."""
 
     source = SOURCE
-    rationale = Rationale(
-        counted="Casts, scores, softmax, one comparison a score for the selection, the scaling "
-        "of the chosen weights.",
-        not_counted="Further passes of the selection: a radix select reads the scores again.",
-        assumed="The scores are a float32 product; with TF32 off no tensor core takes part.",
-        would_change="Another number of experts: scores grow with it.",
-    )
-
-    rows: Quantity = dim("N", "tokens", "tokens")
-    hidden_size: Quantity = dim("h", "hidden size", "elements")
-    experts: Quantity = dim("E", "routed experts")
-    top_k: Quantity = dim("k", "experts a token")
-
-    def parameters(self) -> Iterator[Parameter]:
-        yield Parameter("weight", (self.experts, self.hidden_size))
-
-    def forward(self) -> Iterator[Part]:
-        elements, weights = self.rows * self.hidden_size, self.experts * self.hidden_size
-        scores, chosen = self.rows * self.experts, self.rows * self.top_k
-        x32, w32 = Tensor("x32", elements, "float32"), Tensor("W32", weights, "float32")
-        logits, probabilities = (Tensor(n, scores, "float32") for n in ("logits", "p"))
-        best, indices = Tensor("best", chosen, "float32"), Tensor("indices", chosen, "int64")
-        yield Operation(
-            "x as float32", "copy", reads=(Tensor("x", elements),), writes=(x32,), kernel="scores"
-        )
-        yield Operation(
-            "W as float32",
-            "copy",
-            reads=(Tensor("W", weights, role="weight"),),
-            writes=(w32,),
-            kernel="scores",
-        )
-        yield Operation(
-            "router scores",
-            "routing",
-            products=(Product(self.rows, self.hidden_size, self.experts),),
-            reads=(x32, w32),
-            writes=(logits,),
-            kernel="scores",
-            why="The module computes them in float32: CUDA-core work.",
-        )
-        yield Operation(
-            "softmax over experts",
-            "routing",
-            elementwise_flops=costs.SOFTMAX * scores,
-            reads=(logits,),
-            writes=(probabilities,),
-            saves=(probabilities,),
-            kernel="select",
-        )
-        yield Operation(
-            "top-k selection",
-            "routing",
-            elementwise_flops=scores,
-            reads=(probabilities,),
-            writes=(best, indices),
-            saves=(indices,),
-            kernel="select",
-            why="At least one comparison for each score.",
-        )
-        yield Operation(
-            "× routed scaling factor",
-            "routing",
-            elementwise_flops=chosen,
-            reads=(best,),
-            writes=(Tensor("weights", chosen, "float32"),),
-            kernel="select",
-            why="The factor is 1 here and is multiplied all the same.",
-        )
-        yield keep(logits, probabilities, indices)
+    held = ("logits", "p", "indices")
 
 
 @layer
