@@ -27,6 +27,8 @@ from mkdocs_dsocr.site.links import Links, LinkStyle
 from mkdocs_dsocr.sweep import studies
 from mkdocs_dsocr.verification import METRICS
 
+JOINERS = "\u200c\u200d"
+"""Without a shape of their own, but some scripts and pictures are written with them."""
 SHOWN_DIFFERENCES = 200
 ASSETS = ("dsocr.css", "dsocr.js", "planner.js", "stix-two-math.woff2")
 
@@ -121,12 +123,8 @@ def _on_a_line(value: object) -> object:
 
 
 def _has_shape(character: str) -> bool:
-    joiners = "\u200c\u200d"
-    return (
-        character in joiners
-        or unicodedata.category(character)[0] not in "CZ"
-        or (unicodedata.category(character) == "Zs")
-    )
+    category = unicodedata.category(character)
+    return category == "Zs" or category[0] not in "CZ" or character in JOINERS
 
 
 def _prose(text: str) -> Markup:

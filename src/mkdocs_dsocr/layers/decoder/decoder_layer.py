@@ -14,6 +14,28 @@ from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
+def pre_norm(
+    norm: DeepseekV2RMSNorm, attention: BaseLayer, given: tuple[Tensor, ...], mlp: BaseLayer
+) -> Iterator[Part]:
+    """Yield attention and MLP, each on its norm and added to the residual stream.
+
+    Parameters
+    ----------
+    norm, attention, mlp
+        The layers; both norms are alike.
+    given
+        What the attention reads beside its norm's output.
+    """
+    names = ("x", "norm(x)", "attn(norm(x))", "y", "norm(y)", "mlp(norm(y))", "z")
+    x, normed, attended, y, normed_y, mapped, z = (Tensor(n, norm.rows * norm.width) for n in names)
+    yield Child("input_layernorm", norm, reads=(x,), writes=(normed,))
+    yield Child("self_attn", attention, reads=(normed, *given), writes=(attended,))
+    yield residual(x, attended, y, "x + attn(norm(x))")
+    yield Child("post_attention_layernorm", norm, reads=(y,), writes=(normed_y,))
+    yield Child("mlp", mlp, reads=(normed_y,), writes=(mapped,))
+    yield residual(y, mapped, z, "y + mlp(norm(y))")
+
+
 @layer
 class _DecoderLayer(BaseLayer):
     """What both kinds of decoder layer share: norms, attention, residuals."""
@@ -40,18 +62,9 @@ class _DecoderLayer(BaseLayer):
 
     def forward(self) -> Iterator[Part]:
         rows = self.batch * self.q_len
-        names = ("x", "norm(x)", "attn(norm(x))", "y", "norm(y)", "mlp(norm(y))", "z")
-        x, normed, attended, y, normed_y, mapped, z = (
-            Tensor(n, rows * self.hidden_size) for n in names
-        )
         positions = Tensor("positions", self.q_len, "int64")
         norm = DeepseekV2RMSNorm(rows=rows, width=self.hidden_size)
-        yield Child("input_layernorm", norm, reads=(x,), writes=(normed,))
-        yield Child("self_attn", self._attention(), reads=(normed, positions), writes=(attended,))
-        yield residual(x, attended, y, "x + attn(norm(x))")
-        yield Child("post_attention_layernorm", norm, reads=(y,), writes=(normed_y,))
-        yield Child("mlp", self._mlp(rows), reads=(normed_y,), writes=(mapped,))
-        yield residual(y, mapped, z, "y + mlp(norm(y))")
+        yield from pre_norm(norm, self._attention(), (positions,), self._mlp(rows))
 
     def _attention(self) -> LlamaFlashAttention2:
         return LlamaFlashAttention2(

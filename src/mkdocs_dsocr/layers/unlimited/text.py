@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ModuleList
-from mkdocs_dsocr.layers.operations import DType, Operation, Tensor, keep, residual
+from mkdocs_dsocr.layers.decoder.decoder_layer import pre_norm
+from mkdocs_dsocr.layers.operations import DType, Operation, Tensor, keep
 from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.layers.unlimited.attention import (
     SOURCE,
@@ -43,10 +44,6 @@ class _DecoderLayer(BaseLayer):
 
     def forward(self) -> Iterator[Part]:
         rows = self.batch * self.q_len
-        names = ("x", "norm(x)", "attn(norm(x))", "y", "norm(y)", "mlp(norm(y))", "z")
-        x, normed, attended, y, normed_y, mapped, z = (
-            Tensor(n, rows * self.hidden_size) for n in names
-        )
         angles = [Tensor(n, self.q_len * self.head_dim) for n in ("cos", "sin")]
         mask = Tensor("mask", self.q_len * self.kv_len, "bool")
         attention = UnlimitedOcrTextAttention(
@@ -60,12 +57,7 @@ class _DecoderLayer(BaseLayer):
             decodes=self.decodes,
         )
         norm = UnlimitedOcrTextRMSNorm(rows=rows, width=self.hidden_size)
-        yield Child("input_layernorm", norm, reads=(x,), writes=(normed,))
-        yield Child("self_attn", attention, reads=(normed, *angles, mask), writes=(attended,))
-        yield residual(x, attended, y, "x + attn(norm(x))")
-        yield Child("post_attention_layernorm", norm, reads=(y,), writes=(normed_y,))
-        yield Child("mlp", self._mlp(rows), reads=(normed_y,), writes=(mapped,))
-        yield residual(y, mapped, z, "y + mlp(norm(y))")
+        yield from pre_norm(norm, attention, (*angles, mask), self._mlp(rows))
 
 
 @layer
