@@ -30,7 +30,8 @@ SIDE = 1024
 
 def ours() -> int:
     """Return the tower's matmul FLOPs by formula: no torch, no model."""
-    from mkdocs_dsocr.inputs import load_hardware, load_model_config, load_workload
+    from mkdocs_dsocr.inputs import load_hardware, load_workload
+    from mkdocs_dsocr.models import load_model_config
     from mkdocs_dsocr.report import Analysis
 
     workload = load_workload("dsocr-standard-v1")
@@ -44,7 +45,7 @@ def ours() -> int:
 def _tower(device: str = "cpu") -> tuple[Any, Any]:
     import torch
 
-    from mkdocs_dsocr.inputs import load_model_config
+    from mkdocs_dsocr.models import load_model_config
     from mkdocs_dsocr.reference.vision import ImageEncoderViT
 
     config = load_model_config("deepseek-ocr-v1-base")

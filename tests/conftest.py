@@ -21,13 +21,13 @@ from mkdocs_dsocr.inputs import (
     ModelConfig,
     Workload,
     load_hardware,
-    load_model_config,
     load_workload,
 )
+from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.static import trace_model
 from mkdocs_dsocr.trace import PassRecord, PassShape
-from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
+from mkdocs_dsocr.tracing import StaticAnalyzer
 from tests.browsing import FLAGS, served
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +91,7 @@ def gpu() -> Hardware:
     return load_hardware("rtx-5090")
 
 
-class _CountsOnce(DeepseekOCRStaticAnalyzer):
+class _CountsOnce(StaticAnalyzer):
     """Counts each shape once, however many tests ask for it."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -105,7 +105,7 @@ class _CountsOnce(DeepseekOCRStaticAnalyzer):
 
 
 @pytest.fixture(scope="session")
-def analyzer(config: ModelConfig) -> DeepseekOCRStaticAnalyzer:
+def analyzer(config: ModelConfig) -> StaticAnalyzer:
     return _CountsOnce(config)
 
 

@@ -20,7 +20,7 @@ from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
-from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
+from mkdocs_dsocr.tracing import StaticAnalyzer
 
 OF_PIXELS = ("model.sam_model", "model.sam_model.patch_embed", "model.sam_model.patch_embed.proj")
 
@@ -47,7 +47,7 @@ def _attention(
 class _Calls:
     """The first call of each module in one run of a pass."""
 
-    def __init__(self, analyzer: DeepseekOCRStaticAnalyzer, shape: PassShape) -> None:
+    def __init__(self, analyzer: StaticAnalyzer, shape: PassShape) -> None:
         self.model = analyzer.session.model
         self.modules = dict(self.model.named_modules())
         self.arguments: dict[nn.Module, tuple[Any, ...]] = {}
@@ -137,7 +137,7 @@ def _one_call_each(root: BaseLayer, calls: _Calls) -> Iterator[tuple[str, BaseLa
 )
 def test_every_class_counts_and_keeps_what_autograd_does(
     config: ModelConfig,
-    analyzer: DeepseekOCRStaticAnalyzer,
+    analyzer: StaticAnalyzer,
     monkeypatch: pytest.MonkeyPatch,
     shape: PassShape,
 ) -> None:

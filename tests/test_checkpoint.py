@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from mkdocs_dsocr import outputs, pipeline
 from mkdocs_dsocr.checkpoint import OPTIONAL, compare
 from mkdocs_dsocr.cli import main
-from mkdocs_dsocr.inputs import InputError, ModelConfig, load_model_config
+from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint
+from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.static import trace_model
-from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
+from mkdocs_dsocr.tracing import StaticAnalyzer
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
 COMMIT = "9f30c71f441d010e5429c532364a86705536c53a"
@@ -43,19 +44,19 @@ def write(path: Path, shapes: Shapes, dtypes: dict[str, str] | None = None) -> N
         file.truncate(8 + len(text) + end)
 
 
-def shapes_of(analyzer: DeepseekOCRStaticAnalyzer) -> Shapes:
+def shapes_of(analyzer: StaticAnalyzer) -> Shapes:
     return {n: tuple(p.shape) for n, p in analyzer.session.model.named_parameters()}
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> DeepseekOCRStaticAnalyzer:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> StaticAnalyzer:
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "config.json").write_text(TINY_CONFIG)
-    return DeepseekOCRStaticAnalyzer(load_model_config(f"{folder}/"))
+    return StaticAnalyzer(load_model_config(f"{folder}/"))
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny: DeepseekOCRStaticAnalyzer) -> Path:
+def folder(tmp_path: Path, tiny: StaticAnalyzer) -> Path:
     """A whole checkpoint of the tiny model, in one file."""
     target = tmp_path / "checkpoint"
     target.mkdir()
@@ -78,7 +79,7 @@ def shard(folder: Path, shapes: Shapes, parts: int = 3) -> dict[str, str]:
 
 
 def test_2710_of_2710_tensors_match(
-    tmp_path: Path, config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer
+    tmp_path: Path, config: ModelConfig, analyzer: StaticAnalyzer
 ) -> None:
     """The public checkpoint's own names and shapes, in four shards, with and without the buffer."""
     shutil.copy(config.path, tmp_path / "config.json")
@@ -95,7 +96,7 @@ def test_2710_of_2710_tensors_match(
         assert verdict.failures == []
 
 
-def test_differences_are_named(folder: Path, tiny: DeepseekOCRStaticAnalyzer) -> None:
+def test_differences_are_named(folder: Path, tiny: StaticAnalyzer) -> None:
     shapes = shapes_of(tiny)
     lost, *_ = shapes
     changed = "lm_head.weight"
@@ -114,7 +115,7 @@ def test_differences_are_named(folder: Path, tiny: DeepseekOCRStaticAnalyzer) ->
     assert json.loads(verdict.to_json())["agrees"] is False
 
 
-def test_quantised_checkpoints_are_described(folder: Path, tiny: DeepseekOCRStaticAnalyzer) -> None:
+def test_quantised_checkpoints_are_described(folder: Path, tiny: StaticAnalyzer) -> None:
     raw = {**json.loads(TINY_CONFIG), "quantization_config": {"quant_method": "awq"}}
     (folder / "config.json").write_text(json.dumps(raw))
     shapes = shapes_of(tiny)
@@ -189,7 +190,7 @@ def test_a_tensor_in_two_files_is_refused(folder: Path) -> None:
         read_checkpoint(folder / "config.json")
 
 
-def test_ten_thousand_further_tensors(folder: Path, tiny: DeepseekOCRStaticAnalyzer) -> None:
+def test_ten_thousand_further_tensors(folder: Path, tiny: StaticAnalyzer) -> None:
     extra = {f"extra.{n}": (1,) for n in range(10_000)}
     write(folder / "model.safetensors", {**shapes_of(tiny), **extra})
     checkpoint = read_checkpoint(folder / "config.json")
@@ -236,9 +237,7 @@ def test_where_the_revision_is_known(folder: Path) -> None:
     assert load_model_config(f"{folder}/").revision == COMMIT[::-1]
 
 
-def test_the_page_and_the_file_show_the_verdict(
-    folder: Path, tiny: DeepseekOCRStaticAnalyzer
-) -> None:
+def test_the_page_and_the_file_show_the_verdict(folder: Path, tiny: StaticAnalyzer) -> None:
     settings = pipeline.Settings(model=f"{folder}/", workloads=("dsocr-tiny",))
     static = trace_model(pipeline.analyse(settings), "meta", lambda _: None)
     count = len(shapes_of(tiny))
@@ -296,7 +295,7 @@ def test_no_command_runs_code_of_a_checkpoint(remote: Path, tmp_path: Path) -> N
 
 
 def test_a_strict_build_refuses_another_model_and_runs_no_code(
-    build_site: BuildSite, remote: Path, tiny: DeepseekOCRStaticAnalyzer
+    build_site: BuildSite, remote: Path, tiny: StaticAnalyzer
 ) -> None:
     write(remote / "model.safetensors", {**shapes_of(tiny), "lora": (3,)})
     built = build_site(

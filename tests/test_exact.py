@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_model_config
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers import base, memory, metrics, tree
-from mkdocs_dsocr.models import Load, pass_layer, traced_load
+from mkdocs_dsocr.models import Load, load_model_config, model_of, pass_layer
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassRecord, PassShape
-from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
+from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.verification import METRICS, verify
 from tests.conftest import TINY_CONFIG, WORKLOADS
 
@@ -59,11 +59,11 @@ def inclusive(own: dict[str, int], pattern: str) -> int:
     return sum(v for p, v in own.items() if p == pattern or p.startswith(start))
 
 
-def check(config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassShape) -> None:
+def check(config: ModelConfig, analyzer: StaticAnalyzer, shape: PassShape) -> None:
     """Compare each module's figures, children included, with what was counted."""
     record = analyzer.count(shape)
     assert record.unknown_operators == ()
-    load = traced_load(config, record.matmul_flops)
+    load = model_of(config).traced_load(config, record.matmul_flops)
     figures: tuple[tuple[Callable[[tree.Visit], Quantity], dict[str, int]], ...] = (
         (lambda v: v.summed(metrics.matmul_flops), record.matmul_flops),
         (lambda v: v.summed(metrics.elementwise_flops), record.elementwise_flops),
@@ -99,7 +99,7 @@ def check_peaks(group: base.Group, record: PassRecord) -> None:
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_shipped_workloads(
     analyse: Callable[..., Analysis],
-    analyzer: DeepseekOCRStaticAnalyzer,
+    analyzer: StaticAnalyzer,
     workload: str,
     batch: int,
 ) -> None:
@@ -114,7 +114,7 @@ def test_shipped_workloads(
 
 
 def test_pages_encoded_at_once_are_verified(
-    analyse: Callable[..., Analysis], analyzer: DeepseekOCRStaticAnalyzer
+    analyse: Callable[..., Analysis], analyzer: StaticAnalyzer
 ) -> None:
     """The weights of the towers are read once a batch, the FLOPs are the same."""
     size = {"batch_size": 2, "num_pages": 3, "max_new_tokens": 2}
@@ -128,7 +128,7 @@ def test_pages_encoded_at_once_are_verified(
 
 
 def test_a_short_last_round_is_verified(
-    analyse: Callable[..., Analysis], analyzer: DeepseekOCRStaticAnalyzer
+    analyse: Callable[..., Analysis], analyzer: StaticAnalyzer
 ) -> None:
     analysis = analyse("dsocr-tiny", batch_size=3, num_pages=7, logits_positions="last")
     assert [(r.calls, r.first.batch) for r in analysis.plan.runs if r.stage == "prefill"] == [
@@ -149,26 +149,24 @@ def test_a_short_last_round_is_verified(
     ids=lambda shape: f"{shape.part}-{shape.kv_len}",
 )
 def test_equal_calls_are_counted_once_and_come_to_the_same(
-    config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, shape: PassShape
+    config: ModelConfig, analyzer: StaticAnalyzer, shape: PassShape
 ) -> None:
     """A trace of every call, beside one that replays what it has counted before."""
-    whole = DeepseekOCRStaticAnalyzer(config, replays=False).count(shape)
+    whole = StaticAnalyzer(config, replays=False).count(shape)
     assert analyzer.count(shape) == whole
     assert set(whole.peaks) == set(whole.dispatches)
 
 
 @pytest.fixture(scope="module")
-def shallow(config: ModelConfig) -> DeepseekOCRStaticAnalyzer:
+def shallow(config: ModelConfig) -> StaticAnalyzer:
     """The model at its full widths with three decoder layers: equal layers count alike."""
     language = config.language.model_copy(update={"num_hidden_layers": 3})
-    return DeepseekOCRStaticAnalyzer(config.model_copy(update={"language": language}))
+    return StaticAnalyzer(config.model_copy(update={"language": language}))
 
 
 @slow_draws
 @given(size=st.integers(8, 20).map(lambda n: 64 * n), views=st.integers(1, 6))
-def test_any_view(
-    config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, size: int, views: int
-) -> None:
+def test_any_view(config: ModelConfig, analyzer: StaticAnalyzer, size: int, views: int) -> None:
     """View sizes from 512 to 1280 px: padded windows and resized tables are met."""
     check(
         config,
@@ -185,7 +183,7 @@ def test_any_view(
     pages=st.integers(1, 4),
 )
 def test_any_grid_of_the_projector(
-    config: ModelConfig, analyzer: DeepseekOCRStaticAnalyzer, size: int, w: int, h: int, pages: int
+    config: ModelConfig, analyzer: StaticAnalyzer, size: int, w: int, h: int, pages: int
 ) -> None:
     shape = PassShape(
         "projector.local", "projector", image_size=size, tiles_w=w, tiles_h=h, pages=pages
@@ -201,7 +199,7 @@ def test_any_grid_of_the_projector(
     last_only=st.booleans(),
 )
 def test_any_length_and_batch(
-    shallow: DeepseekOCRStaticAnalyzer,
+    shallow: StaticAnalyzer,
     batch: int,
     q_len: int,
     past: int,
@@ -265,12 +263,12 @@ def test_any_model_of_the_architecture(
         batch_size=draw(st.integers(1, 3)),
     )
     analysis = Analysis(load_model_config(str(folder) + "/"), workload, gpu)
-    trace = DeepseekOCRStaticAnalyzer(analysis.config).trace(analysis.plan.shapes)
+    trace = StaticAnalyzer(analysis.config).trace(analysis.plan.shapes)
     assert verify([analysis], trace).failures == []
 
 
 def test_the_sum_over_all_steps_equals_every_step_traced(
-    analyse: Callable[..., Analysis], analyzer: DeepseekOCRStaticAnalyzer
+    analyse: Callable[..., Analysis], analyzer: StaticAnalyzer
 ) -> None:
     """Decode's closed form against a count of each single step."""
     analysis = analyse("dsocr-tiny", max_new_tokens=8, batch_size=2, num_pages=2)
@@ -335,7 +333,7 @@ def test_closed_forms_of_the_decoder(config: ModelConfig) -> None:
         assert flops["lm_head"] == 330956800 * batch
 
 
-def test_the_module_tree_of_the_checkpoint(analyzer: DeepseekOCRStaticAnalyzer) -> None:
+def test_the_module_tree_of_the_checkpoint(analyzer: StaticAnalyzer) -> None:
     """All 4,083 modules: path, class, parameter names and shapes."""
     modules = {m.path: m for m in analyzer.modules()}
     with (DATA / "module-tree.csv").open() as file:
@@ -389,7 +387,7 @@ def test_a_real_forward_on_the_cpu_counts_the_same(tmp_path: Path, gpu: Hardware
     (tmp_path / "config.json").write_text(TINY_CONFIG)
     analysis = Analysis(load_model_config(f"{tmp_path}/"), workload, gpu)
     torch.manual_seed(0)
-    analyzer = DeepseekOCRStaticAnalyzer(analysis.config, "cpu")
+    analyzer = StaticAnalyzer(analysis.config, "cpu")
     verification = verify([analysis], analyzer.trace(analysis.plan.shapes))
     assert verification.unknown_operators == ()
     # A CPU keeps LayerNorm's two statistics of a row in bfloat16, a GPU in float32.
@@ -414,12 +412,11 @@ def test_a_real_forward_on_the_cpu_counts_the_same(tmp_path: Path, gpu: Hardware
         assert row.peak_at.agrees, row
         assert not any(differences.values()), row
 
-    session, shapes = analyzer.session, {s.pass_id: s for s in analysis.plan.shapes}
-    page = session.page(shapes["vision.global"], shapes["vision.local"])
-    cache = session.cache(1, 0)
+    session = analyzer.session
+    (ids,), inputs = session.page_inputs(analysis.plan)
+    cache = inputs["cache"]
     with torch.inference_mode():
-        ids = session.token_ids(1, analysis.plan.seq_len)
-        logits = session.model(ids, cache, pages=[page])
+        logits = session.model(ids, **inputs)
         step = session.model(session.token_ids(1, 1), cache)
     assert logits.shape == (1, analysis.plan.seq_len, 100)
     assert step.shape == (1, 1, 100)
@@ -434,5 +431,5 @@ def test_a_real_forward_on_cuda_counts_the_same(
     config: ModelConfig, analyse: Callable[..., Analysis]
 ) -> None:
     analysis = analyse("dsocr-tiny")
-    trace = DeepseekOCRStaticAnalyzer(config, "cuda").trace(analysis.plan.shapes)
+    trace = StaticAnalyzer(config, "cuda").trace(analysis.plan.shapes)
     assert verify([analysis], trace).failures == []

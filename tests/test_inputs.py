@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 
 from mkdocs_dsocr import resources
 from mkdocs_dsocr.cli import main
-from mkdocs_dsocr.inputs import InputError, load_hardware, load_model_config, load_workload
+from mkdocs_dsocr.inputs import InputError, load_hardware, load_workload
+from mkdocs_dsocr.models import load_model_config
 
 CASES = YAML(typ="safe", pure=True).load(
     (Path(__file__).parent / "data" / "bad_inputs.yaml").read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
-from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
+from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.verification import verify
 
@@ -175,7 +175,7 @@ def test_fused_moves_no_more_than_eager_in_any_precision(
 
 @pytest.mark.parametrize("workload", ["dsocr-standard-v1", "dsocr-snapshot-2x2"])
 def test_autocast_is_verified(
-    analyse: Callable[..., Analysis], analyzer: DeepseekOCRStaticAnalyzer, workload: str
+    analyse: Callable[..., Analysis], analyzer: StaticAnalyzer, workload: str
 ) -> None:
     """Casts, launches, bytes and peaks equal a trace under CUDA's rules."""
     analysis = analyse(workload, precision_mode="autocast", batch_size=2, num_pages=2)
@@ -193,7 +193,7 @@ def test_autocast_is_verified(
 
 
 def test_formats_are_verified_as_16_bits(
-    analyse: Callable[..., Analysis], analyzer: DeepseekOCRStaticAnalyzer
+    analyse: Callable[..., Analysis], analyzer: StaticAnalyzer
 ) -> None:
     analysis = analyse("dsocr-tiny", weight_dtype="int4", kv_dtype="fp8", max_new_tokens=2)
     assert verify([analysis], analyzer.trace(analysis.plan.shapes)).failures == []

@@ -95,7 +95,7 @@ def test_every_link_of_every_page_resolves(material_site: BuiltSite) -> None:
 
 
 def test_long_steps_say_what_they_do(material_site: BuiltSite) -> None:
-    for step in ("importing torch", "building the reference model", "counting every pass"):
+    for step in ("importing torch", "building the model", "counting every pass"):
         assert re.search(rf"dsocr: {step}: \d+\.\d s", material_site.output)
     assert "static analysis on" in material_site.output
 

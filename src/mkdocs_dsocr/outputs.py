@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mkdocs_dsocr.cache import Cache, source_digest
 from mkdocs_dsocr.inputs import Hardware, ModelConfig
+from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.pipeline import Result
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
@@ -35,8 +36,13 @@ FORMULAS_CODE: Final = (
 
 
 @lru_cache(maxsize=4)
-def formulas(config: ModelConfig, cache: Cache | None) -> str:
-    """Return the formulas of a model as a script, from the cache where that has them."""
+def formulas(config: ModelConfig, cache: Cache | None) -> str | None:
+    """Return the formulas of a model as a script, from the cache where that has them.
+
+    None where sweeps do not know the model.
+    """
+    if not model_of(config).has_sweeps:
+        return None
     from mkdocs_dsocr.sweep import planner
 
     key = json.dumps(["formulas", _code(), config.model_dump(mode="json")])
@@ -47,8 +53,10 @@ def formulas(config: ModelConfig, cache: Cache | None) -> str:
 def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
     """Return the tables of the main analysis, from the cache where that has them.
 
-    None where the workload needs more than the 64 bits that sweeps have.
+    None where sweeps do not know the model, or the workload needs more than their 64 bits.
     """
+    if not model_of(analyses[0][0].config).has_sweeps:
+        return None
     from mkdocs_dsocr.site.content import all_gpus
 
     # What a trace or a measurement adds changes no table.
@@ -168,7 +176,9 @@ def site_files(
     from mkdocs_dsocr.site.content import Site
     from mkdocs_dsocr.site.pages import assets, build_pages
 
-    ready = artifacts(result) | {FORMULAS: formulas(result.main.config, cache)}
+    ready, script = artifacts(result), formulas(result.main.config, cache)
+    if script is not None:
+        ready[FORMULAS] = script
     folder = f"{result.main.workload.profile_id}/sweeps"
     tables = studies(result.analyses, cache)
     files = tables.files() if tables is not None else {}

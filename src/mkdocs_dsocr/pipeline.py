@@ -14,12 +14,12 @@ from mkdocs_dsocr.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.inputs import (
     InputError,
     load_hardware,
-    load_model_config,
     load_workload,
 )
 from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint, remote_code
 from mkdocs_dsocr.inputs.measurement import Measurement, check_belongs, load_measurements
 from mkdocs_dsocr.inputs.references import resolve
+from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes, load_report
 from mkdocs_dsocr.report.changes import compare as compare_reports
@@ -132,6 +132,9 @@ def analyse(settings: Settings) -> Analyses:
     """
     config = load_model_config(settings.model, settings.base)
     if settings.trust_remote_code:
+        if not model_of(config).runs_remote_code:
+            allowed = f"false: {model_of(config).title} is traced from an installed package alone"
+            raise InputError("option", "trust_remote_code", "true", allowed)
         remote_code(config.path)
     read_checkpoint(config.path)  # what is damaged surfaces before anything long starts
     gpus = [load_hardware(value, settings.base) for value in settings.hardware]

@@ -20,6 +20,7 @@ from mkdocs_dsocr import __version__
 from mkdocs_dsocr.cache import Cache, source_digest
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.checkpoint import remote_code
+from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.build import generated_at
 from mkdocs_dsocr.trace import PassShape, Trace
@@ -133,7 +134,8 @@ def from_artifacts(artifacts: dict[str, str], reason: str) -> Static:
 def cache_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
     """Return everything that a static analysis depends on, without importing torch."""
     package = Path(__file__).parent
-    packages = ["torch", "torchinfo", *(["transformers"] if trust else [])]
+    own = model_of(analyses[0][0].config).packages
+    packages = dict.fromkeys(("torch", "torchinfo", *own, *(["transformers"] if trust else [])))
     versions = [metadata.version(name) for name in packages]
     # ``auto`` is what it was as long as there is a driver, or none.
     driver = [Path("/proc/driver/nvidia").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
@@ -151,7 +153,7 @@ def trace_model(
     trust: bool = False,
     early: Callable[[Static], None] = lambda _: None,
 ) -> Static:
-    """Build the reference model and count every pass of every workload.
+    """Build the model and count every pass of every workload.
 
     Parameters are those of :func:`static_analysis`.
 
@@ -167,8 +169,8 @@ def trace_model(
     where = tracing.resolve_device(device, sum(main.root.total.weights.values()))
     vendor = trace_vendor(analyses, log) if trust else None
     log(f"static analysis on {where.reason}")
-    with timed(log, "building the reference model"):
-        analyzer = tracing.DeepseekOCRStaticAnalyzer(main.config, where.name, detailed=trust)
+    with timed(log, "building the model"):
+        analyzer = tracing.StaticAnalyzer(main.config, where.name, detailed=trust)
     with timed(log, "counting every pass"):
         shapes = distinct_shapes(analyses)
         if trust:
@@ -201,11 +203,11 @@ def trace_vendor(analyses: Analyses, log: Log) -> Trace:
     for (analysis,) in runs:
         shapes = {s.pass_id: s for s in analysis.plan.shapes}
         views[shapes["prefill"]] = Views(shapes["vision.global"], shapes.get("vision.local"))
-    from mkdocs_dsocr.tracing import DeepseekOCRStaticAnalyzer
+    from mkdocs_dsocr.tracing import StaticAnalyzer
 
     with timed(log, "building the checkpoint's own modules"):
         session = VendorSession(config, views)
-    analyzer = DeepseekOCRStaticAnalyzer(config, replays=False, detailed=True, session=session)
+    analyzer = StaticAnalyzer(config, replays=False, detailed=True, session=session)
     with timed(log, "counting every pass of the checkpoint's own modules"):
         return analyzer.trace(distinct_shapes(runs))
 

@@ -31,6 +31,10 @@ class PassShape:
         Language: image tokens a sample (0 in a decode step).
     logits
         Language: positions a sample that get logits.
+    window
+        Language: of the positions in the cache, those after the prompt, where these are windowed.
+    tile_size
+        Projector: side of a local view in px, where one run has views of both kinds.
     autocast
         Whether it runs under ``torch.autocast`` to bfloat16.
     """
@@ -46,6 +50,8 @@ class PassShape:
     kv_len: int = 0
     image_tokens: int = 0
     logits: int = 0
+    window: int = 0
+    tile_size: int = 0
     autocast: bool = False
 
     @property

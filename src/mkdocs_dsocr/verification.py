@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from mkdocs_dsocr.layers import memory
-from mkdocs_dsocr.models import Run, traced_load
+from mkdocs_dsocr.models import Run, model_of
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import arithmetic_series
 from mkdocs_dsocr.report import Analysis
@@ -268,8 +268,9 @@ class _Counter:
 
 def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
     """Yield a row for each node, the formulas given the routing of the trace."""
+    model = model_of(analysis.config)
     routing = {
-        shape: traced_load(analysis.config, counter.record(shape).matmul_flops)
+        shape: model.traced_load(analysis.config, counter.record(shape).matmul_flops)
         for shape in analysis.plan.shapes
         if shape.part == "language"
     }
@@ -292,7 +293,7 @@ def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
             )
             for metric in SUMMED
         }
-        peak, counted = node.visit.largest.peak, counter.peak(runs, pattern)
+        peak, counted = node.visit.peak, counter.peak(runs, pattern)
         compared["peak_bytes"] = Pair(peak.bytes, counted.bytes)  # type: ignore[arg-type]
         place = _place(pattern, peak, counted)
         yield Row(analysis.workload.profile_id, module_id, node.class_name, compared, place)

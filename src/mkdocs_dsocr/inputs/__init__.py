@@ -2,7 +2,7 @@
 
 from mkdocs_dsocr.inputs.errors import InputError
 from mkdocs_dsocr.inputs.hardware import Hardware, load_hardware
-from mkdocs_dsocr.inputs.model_config import ModelConfig, load_model_config
+from mkdocs_dsocr.inputs.model_config import ModelConfig
 from mkdocs_dsocr.inputs.references import shipped
 from mkdocs_dsocr.inputs.workload import Workload, load_workload
 
@@ -12,7 +12,6 @@ __all__ = [
     "ModelConfig",
     "Workload",
     "load_hardware",
-    "load_model_config",
     "load_workload",
     "shipped",
 ]

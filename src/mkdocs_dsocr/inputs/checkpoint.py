@@ -7,6 +7,7 @@ kind of file is opened, and nothing is executed.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -147,7 +148,7 @@ def _quantization(config_path: Path) -> str:
     return str(section.get("quant_method", "unnamed"))
 
 
-def revision(config_path: Path, content: dict[str, Any]) -> str | None:
+def revision(config_path: Path, content: Mapping[str, Any]) -> str | None:
     """Return the commit of a checkpoint folder, where it can be known.
 
     The name of a snapshot in a cache of the hub, else the ``_commit_hash`` of its

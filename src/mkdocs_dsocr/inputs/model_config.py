@@ -1,26 +1,22 @@
-"""The model's ``config.json`` as the dimensions that layers and modules need."""
+"""What formulas need to know of a model: the dimensions that its ``config.json`` states."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mkdocs_dsocr.inputs import constants
 from mkdocs_dsocr.inputs.checkpoint import public_name, revision
 from mkdocs_dsocr.inputs.errors import InputError, shown
-from mkdocs_dsocr.inputs.files import read_mapping, validate
-from mkdocs_dsocr.inputs.references import resolve
-
-ARCHITECTURE: Final = "DeepseekOCRForCausalLM"
 
 Size = Annotated[int, Field(ge=1, le=10**7)]
 Depth = Annotated[int, Field(ge=1, le=1000)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
     """A section of config.json; keys that we do not need are the vendor's business."""
 
     model_config = ConfigDict(
@@ -28,7 +24,7 @@ class _Part(BaseModel):
     )
 
 
-class LanguageConfig(_Part):
+class LanguageConfig(Part):
     """The decoder."""
 
     hidden_size: Size
@@ -43,13 +39,15 @@ class LanguageConfig(_Part):
     first_k_dense_replace: Annotated[int, Field(ge=0, le=1000)]
     vocab_size: Size
     max_position_embeddings: Size
+    sliding_window: Size | None = None
+    """New tokens that a decode step sees at most, beside the prompt; all where it is None."""
 
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.num_attention_heads
 
 
-class SamConfig(_Part):
+class SamConfig(Part):
     """The SAM tower."""
 
     width: Size
@@ -59,7 +57,7 @@ class SamConfig(_Part):
     downsample_channels: tuple[Size, Size]
 
 
-class ClipConfig(_Part):
+class ClipConfig(Part):
     """The CLIP tower."""
 
     width: Size
@@ -73,29 +71,7 @@ class ClipConfig(_Part):
         return self.image_size // self.patch_size
 
 
-class _Towers(_Part):
-    sam_vit_b: SamConfig
-    clip: ClipConfig = Field(alias="clip-l-14-224")
-
-
-class _Vision(_Part):
-    image_size: Size
-    width: _Towers
-
-
-class _Projector(_Part):
-    input_dim: Size
-    n_embed: Size
-    projector_type: str
-
-
-class _File(_Part):
-    architectures: tuple[str, ...]
-    vision_config: _Vision
-    projector_config: _Projector
-
-
-class Dimensions(_Part):
+class Dimensions(Part):
     """All of a model that formulas need.
 
     Attributes
@@ -117,10 +93,12 @@ class Dimensions(_Part):
 
 
 class ModelConfig(Dimensions):
-    """The dimensions of a DeepSeek-OCR model, and where they come from.
+    """The dimensions of a model, and where they come from.
 
     Attributes
     ----------
+    architecture
+        Its name under ``architectures``: which model reads the dimensions.
     variant
         Name of the folder that holds config.json.
     model_id
@@ -131,10 +109,22 @@ class ModelConfig(Dimensions):
         Commit of the checkpoint folder, where it can be known.
     """
 
+    architecture: str
     variant: str
     model_id: str
     path: Path
     revision: str | None = None
+
+    @staticmethod
+    def place(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a config.json and its folder say of a model beside its dimensions."""
+        public = public_name(path)
+        return {
+            "variant": public.rpartition("/")[2] if public else path.absolute().parent.name,
+            "model_id": str(content.get("_name_or_path") or public or path.absolute().parent.name),
+            "path": path,
+            "revision": revision(path, content),
+        }
 
     @property
     def dimensions(self) -> Dimensions:
@@ -142,150 +132,76 @@ class ModelConfig(Dimensions):
         return Dimensions.model_construct(**{name: getattr(self, name) for name in fields})
 
 
-def load_model_config(value: str, base: Path | None = None, source: str = "option") -> ModelConfig:
-    """Load the dimensions of a model by id or from a folder with ``config.json``.
-
-    Raises
-    ------
-    InputError
-        If there is no such model, the file is not valid, or it describes
-        another architecture.
-    """
-    path = resolve("models", value, base, source)
-    path = path if path.suffix == ".json" else path / "config.json"
-    content = read_mapping(path)
-    _check_architecture(path, content)
-    file = validate(_File, content, path)
-    # A snapshot's files are links: the folder's name is that of the path, not of what it leads to.
-    folder = Path(os.path.abspath(path)).parent.name
-    public = public_name(path)
-    config = ModelConfig(
-        variant=public.rpartition("/")[2] if public else folder,
-        model_id=str(content.get("_name_or_path") or public or folder),
-        path=path,
-        language=_language(path, content),
-        sam=file.vision_config.width.sam_vit_b,
-        clip=file.vision_config.width.clip,
-        trained_image_size=file.vision_config.image_size,
-        revision=revision(path, content),
-    )
-    _check_projector(path, config, file.projector_config)
-    check_shapes(path, config)
-    return config
-
-
-def _language(path: Path, content: dict[str, Any]) -> LanguageConfig:
-    nested = content.get("language_config", {})
-    if not isinstance(nested, dict):
-        raise InputError(path, "language_config", shown(nested), "a mapping")
-    copies = {k: v for k, v in content.items() if k in LanguageConfig.model_fields}
-    return validate(LanguageConfig, {**copies, **nested}, path)
-
-
-def _check_architecture(path: Path, content: dict[str, Any]) -> None:
-    found = content.get("architectures")
-    if not isinstance(found, list) or ARCHITECTURE not in found:
-        raise InputError(path, "architectures", shown(found), f"[{ARCHITECTURE!r}]")
-    nested = content.get("language_config")
-    language = {**content, **(nested if isinstance(nested, dict) else {})}
-    projector = content.get("projector_config")
-    fixed: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
-        ("use_mla", language.get("use_mla"), (False,)),
-        ("topk_method", language.get("topk_method"), (None, "greedy")),
-        ("norm_topk_prob", language.get("norm_topk_prob"), (None, False)),
-        ("scoring_func", language.get("scoring_func"), (None, "softmax")),
-        ("moe_layer_freq", language.get("moe_layer_freq"), (None, 1)),
-        ("attention_bias", language.get("attention_bias"), (None, False)),
-        ("tie_word_embeddings", language.get("tie_word_embeddings"), (None, False)),
-        (
-            "projector_config.projector_type",
-            projector.get("projector_type", "linear") if isinstance(projector, dict) else "linear",
-            ("linear",),
-        ),
-    )
-    for key, value, allowed in fixed:
-        if value not in allowed:
-            raise InputError(path, key, shown(value), f"{allowed[-1]!r}, as {ARCHITECTURE} has it")
-
-
-def _check_projector(path: Path, config: ModelConfig, projector: _Projector) -> None:
-    hidden, joined = config.language.hidden_size, config.clip.width
-    joined += config.sam.downsample_channels[-1]
-    checks = (
-        ("n_embed", projector.n_embed, hidden, f"hidden_size = {hidden}"),
-        (
-            "input_dim",
-            projector.input_dim,
-            joined,
-            f"CLIP's width and SAM's last channels together, {joined}",
-        ),
-    )
-    for key, found, right, allowed in checks:
-        if found != right:
-            raise InputError(path, f"projector_config.{key}", shown(found), allowed)
-
-
-def check_shapes(path: Path, config: Dimensions) -> None:
+def check_shapes(
+    path: Path, config: Dimensions, key_of: Callable[[str], str] = "model.dimensions.{}".format
+) -> None:
     """Refuse dimensions that make no model.
 
+    Parameters
+    ----------
+    path, config
+        Where they were read, and what they are.
+    key_of
+        From a dimension, such as ``sam.width``, to its key in the file; a report's where not given.
+
     Raises
     ------
     InputError
-        For the first that does not fit the others, by its key in config.json.
+        For the first that does not fit the others, by its key.
     """
     language, sam, clip = config.language, config.sam, config.clip
     checks: tuple[tuple[str, Any, bool, str], ...] = (
         (
-            "hidden_size",
+            "language.hidden_size",
             language.hidden_size,
             language.hidden_size % (2 * language.num_attention_heads) == 0,
             f"an even multiple of num_attention_heads = {language.num_attention_heads}",
         ),
         (
-            "num_key_value_heads",
+            "language.num_key_value_heads",
             language.num_key_value_heads,
             language.num_attention_heads % language.num_key_value_heads == 0,
             f"a divisor of num_attention_heads = {language.num_attention_heads}",
         ),
         (
-            "num_experts_per_tok",
+            "language.num_experts_per_tok",
             language.num_experts_per_tok,
             language.num_experts_per_tok <= language.n_routed_experts,
             f"at most n_routed_experts = {language.n_routed_experts}",
         ),
         (
-            "first_k_dense_replace",
+            "language.first_k_dense_replace",
             language.first_k_dense_replace,
             language.first_k_dense_replace <= language.num_hidden_layers,
             f"at most num_hidden_layers = {language.num_hidden_layers}",
         ),
         (
-            "vision_config.width.sam_vit_b.downsample_channels",
+            "sam.downsample_channels",
             list(sam.downsample_channels),
             sam.downsample_channels[-1] == clip.width,
             f"CLIP's width {clip.width} at the end: SAM's output is CLIP's input",
         ),
         (
-            "vision_config.width.sam_vit_b.global_attn_indexes",
+            "sam.global_attn_indexes",
             list(sam.global_attn_indexes),
             sorted(set(sam.global_attn_indexes)) == list(sam.global_attn_indexes)
             and all(i < sam.layers for i in sam.global_attn_indexes),
             f"increasing indices below layers = {sam.layers}",
         ),
         (
-            "vision_config.width.sam_vit_b.width",
+            "sam.width",
             sam.width,
             sam.width % sam.heads == 0,
             f"a multiple of heads = {sam.heads}",
         ),
         (
-            "vision_config.width.clip-l-14-224.width",
+            "clip.width",
             clip.width,
             clip.width % clip.heads == 0,
             f"a multiple of heads = {clip.heads}",
         ),
         (
-            "vision_config.image_size",
+            "trained_image_size",
             config.trained_image_size,
             config.trained_image_size % constants.SAM_PATCH == 0,
             f"a multiple of the patch, {constants.SAM_PATCH}",
@@ -293,4 +209,4 @@ def check_shapes(path: Path, config: Dimensions) -> None:
     )
     for key, value, right, allowed in checks:
         if not right:
-            raise InputError(path, key, shown(value), allowed)
+            raise InputError(path, key_of(key), shown(value), allowed)

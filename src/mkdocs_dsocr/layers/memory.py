@@ -8,12 +8,12 @@ it). Weights, buffers and the KV cache are no activations.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from mkdocs_dsocr.layers.operations import Keep, Operation, Tensor
-from mkdocs_dsocr.quantities import Quantity, exact_div, maximum, total
+from mkdocs_dsocr.quantities import Quantity, exact_div, is_zero, maximum, total
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.layers.base import BaseLayer
@@ -42,10 +42,13 @@ class Moment:
         An operation, or a child.
     alive
         Name and bytes of each storage, less what a child counts as its own.
+    beside
+        Of them, the bytes that are beside all modules of a chain but the first.
     """
 
     part: Operation | Child
     alive: tuple[tuple[str, Quantity], ...]
+    beside: Quantity = 0
 
     @property
     def bytes(self) -> Quantity:
@@ -55,7 +58,14 @@ class Moment:
     @property
     def peak(self) -> Peak | None:
         """The peak of the child that runs, if one does."""
-        return None if isinstance(self.part, Operation) else self.part.biggest.peak
+        if isinstance(self.part, Operation):
+            return None
+        peak = self.part.biggest.peak
+        first, *others = self.part.biggest.moments or (self,)
+        if is_zero(self.beside) or _count(first) > 1:
+            return peak
+        # What is beside the others is the first one's own input.
+        return _larger(_peak(self.part.biggest, others), peak.less(self.beside))
 
     @property
     def total(self) -> Quantity:
@@ -82,6 +92,10 @@ class Peak:
     layer: BaseLayer
     operation: Operation | None
 
+    def less(self, amount: Quantity) -> Peak:
+        """Return the same with fewer bytes."""
+        return Peak(self.bytes - amount, self.path, self.layer, self.operation)
+
     @property
     def at(self) -> str:
         """The module and the operation, in words; empty where nothing runs."""
@@ -95,29 +109,39 @@ def moments(layer: BaseLayer) -> Iterator[Moment]:
     parts = layer.parts
     lifetimes = _lifetimes(parts)
     for index, part in enumerate(parts):
-        if isinstance(part, Keep):
+        if isinstance(part, Keep) or (isinstance(part, Child) and not part.calls):
             continue
         alive = {
             key: (life.name, life.bytes)
             for key, life in lifetimes.items()
             if life.first <= index <= life.last
         }
+        beside: Quantity = 0
         if not isinstance(part, Operation):
-            _hand_over(part, index, lifetimes, alive)
-        yield Moment(part, tuple(alive.values()))
+            beside = _hand_over(part, index, lifetimes, alive)
+        yield Moment(part, tuple(alive.values()), beside)
 
 
 def peak(layer: BaseLayer) -> Peak:
     """Return where a call of `layer` has most activations in memory: the first such place."""
+    return _peak(layer, layer.moments)
+
+
+def _peak(layer: BaseLayer, moments: Iterable[Moment]) -> Peak:
+    """Return the largest of some moments of a layer."""
     result = Peak(0, "", layer, None)
-    for moment in layer.moments:
-        if isinstance(moment.part, Operation):
-            result = _larger(result, Peak(moment.bytes, "", layer, moment.part))
+    for moment in moments:
+        inner = moment.peak
+        if inner is None or isinstance(moment.part, Operation):
+            result = _larger(result, Peak(moment.bytes, "", layer, moment.part))  # type: ignore[arg-type]
         else:
-            inner = moment.part.biggest.peak
             path = _below(moment.part, inner.path)
             result = _larger(result, Peak(moment.total, path, inner.layer, inner.operation))
     return result
+
+
+def _count(moment: Moment) -> int:
+    return 1 if isinstance(moment.part, Operation) else moment.part.count
 
 
 def held_at_peak(layer: BaseLayer, path: str = "") -> Iterator[tuple[str, str, int]]:
@@ -212,17 +236,24 @@ def _hand_over(
     index: int,
     lifetimes: dict[str, _Lifetime],
     alive: dict[str, tuple[str, Quantity]],
-) -> None:
+) -> Quantity:
     """Take out of `alive` what a child counts itself: its inputs and outputs.
 
     The first input of a chain is that of its first module only: where the caller
     holds it, it is beside all the others. Further inputs go to every module.
+
+    Returns
+    -------
+    The bytes of that first input.
     """
+    beside: Quantity = 0
     links = [c.count for c in child.biggest.children() if c.repetition == "for"]
     several = child.biggest.is_chain and sum(links) > 1
     for tensor, _ in _mentions(child):
         key = tensor.view_of or tensor.name
         if several and tensor is child.reads[0] and lifetimes[key].last > index:
+            beside = tensor.bytes
             continue
         name, size = alive[key]
         alive[key] = (name, size - tensor.bytes)
+    return beside

@@ -54,7 +54,7 @@ class Child:
         (experts share the rows between them, so no one of them has a size of
         its own): how many of them run, which may be an expectation.
     calls
-        How often each runs.
+        How often each runs; 0 for a module whose parameters are read without calling it.
     reads, writes
         The tensors of the caller that go in and come out.
     largest

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mkdocs_dsocr.layers import metrics
+from mkdocs_dsocr.layers.memory import Peak
 from mkdocs_dsocr.layers.operations import whole
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.quantities import Quantity, arithmetic_series, total
@@ -55,6 +56,11 @@ class Visit:
     last_active: Quantity
     calls: int
     child: Child
+
+    @property
+    def peak(self) -> Peak:
+        """The peak of activations in the largest call, if there is any."""
+        return self.largest.peak if self.calls else Peak(0, "", self.largest, None)
 
     @property
     def module_id(self) -> str:

@@ -1,8 +1,7 @@
-"""Models as analytic layers: DeepSeek-OCR."""
+"""Models: what each runs on a workload, as analytic layers. Each is found by its entry point."""
 
-from mkdocs_dsocr.models.deepseek_ocr import (
-    STAGES,
-    Load,
+from mkdocs_dsocr.models.door import STAGES, Load, Model
+from mkdocs_dsocr.models.passes import (
     Routing,
     build,
     built_pass,
@@ -10,13 +9,14 @@ from mkdocs_dsocr.models.deepseek_ocr import (
     expert_shares,
     pass_layer,
     rates,
-    traced_load,
 )
-from mkdocs_dsocr.models.plan import Plan, Run, plan
+from mkdocs_dsocr.models.plan import Plan, Run, language_runs, page_rounds, plan, view_runs
+from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
 
 __all__ = [
     "STAGES",
     "Load",
+    "Model",
     "Plan",
     "Routing",
     "Run",
@@ -24,8 +24,13 @@ __all__ = [
     "built_pass",
     "expected_load",
     "expert_shares",
+    "known_models",
+    "language_runs",
+    "load_model_config",
+    "model_of",
+    "page_rounds",
     "pass_layer",
     "plan",
     "rates",
-    "traced_load",
+    "view_runs",
 ]

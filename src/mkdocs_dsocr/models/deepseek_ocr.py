@@ -1,16 +1,16 @@
-"""DeepSeek-OCR as a tree of analytic layers: what each pass calls, on what sizes."""
+"""DeepSeek-OCR: which passes it runs, and what each calls."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Final
 
-from mkdocs_dsocr.inputs import ModelConfig, Workload, constants
-from mkdocs_dsocr.layers.base import BaseLayer, Group
+from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.builtin import LMHead
 from mkdocs_dsocr.layers.core import (
     DeepseekOCRForCausalLM,
@@ -18,201 +18,75 @@ from mkdocs_dsocr.layers.core import (
     ProjectorPart,
     VisionPart,
 )
-from mkdocs_dsocr.layers.decoder import DenseDecoderLayer, MoEDecoderLayer, expected_distinct
-from mkdocs_dsocr.layers.formats import FORMATS
+from mkdocs_dsocr.layers.decoder import DenseDecoderLayer, MoEDecoderLayer
 from mkdocs_dsocr.layers.operations import Tensor
 from mkdocs_dsocr.layers.parts import Child
-from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, VitModel
-from mkdocs_dsocr.models.plan import Plan, Run
+from mkdocs_dsocr.models import deepseek_config
+from mkdocs_dsocr.models.door import Load, Model
+from mkdocs_dsocr.models.plan import Plan, Run, language_runs, view_runs
 from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
 from mkdocs_dsocr.patterns import indices
-from mkdocs_dsocr.quantities import Quantity, ceil_div
 from mkdocs_dsocr.trace import PassShape
 
-_EXPERT = re.compile(r"\.experts\.\d+$")
-STAGES = ("vision", "projector", "prefill", "decode")
+_EXPERT: Final = re.compile(r"\.experts\.\d+$")
 
 
-class Load(NamedTuple):
-    """How the tokens of a pass spread over the experts of a layer."""
+class DeepSeekOCR(Model):
+    """The public model, by our own modules with the checkpoint's shapes and names."""
 
-    distinct: Quantity
-    """Experts that get any token."""
-    largest: Quantity
-    """Tokens of the one that gets most."""
+    architecture = deepseek_config.ARCHITECTURE
+    title = "DeepSeek-OCR"
+    vision = "The vision backbone is SAM ViT-B followed by CLIP ViT-L."
+    session = "mkdocs_dsocr.tracing.session:DeepSeekOCRSession"
+    has_sweeps = True
+    runs_remote_code = True
 
+    def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:
+        return deepseek_config.parse(path, content)
 
-Routing = Mapping[PassShape, Load]
-"""The load of the experts in a pass of some shape."""
+    def runs(self, config: ModelConfig, plan: Plan) -> Iterable[Run]:
+        yield from view_runs(plan, "vision")
+        yield from view_runs(plan, "projector")
+        yield from language_runs(plan)
 
-
-def build(
-    config: ModelConfig, plan: Plan, routing: Routing | None = None
-) -> DeepseekOCRForCausalLM:
-    """Return the whole model on a workload: stages, passes, modules.
-
-    Parameters
-    ----------
-    config, plan
-        The model's dimensions, and the runs of the workload.
-    routing
-        The routing of a trace; where not given, its expectation.
-    """
-    items: list[Child] = []
-    for stage in STAGES:
-        passes = [_pass(config, plan, r, routing or {}) for r in plan.runs if r.stage == stage]
-        if stage in ("vision", "projector"):
-            items.append(Child(stage, Group(items=tuple(passes))))
+    def modules(
+        self, config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+    ) -> Iterator[Child]:
+        if shape.part == "vision":
+            yield Child("model", _vision(config, shape, chosen))
+        elif shape.part == "projector":
+            yield _projector(config, shape, chosen)
         else:
-            items += passes or [Child(stage, Group(items=()))]
-    return DeepseekOCRForCausalLM(items=tuple(items))
+            yield from _decoder(config, shape, load, chosen)
+
+    def whole(self, items: tuple[Child, ...]) -> BaseLayer:
+        return DeepseekOCRForCausalLM(items=items)
+
+    def traced_load(self, config: ModelConfig, matmul_flops: Mapping[str, int]) -> Load:
+        """Return how many experts ran, the mean over the layers, and the busiest one's tokens."""
+        language = config.language
+        layers = language.num_hidden_layers - language.first_k_dense_replace
+        loads = [
+            # gate_proj, up_proj and down_proj: 2 · rows · h · m each.
+            flops // (6 * language.hidden_size * language.moe_intermediate_size)
+            for path, flops in matmul_flops.items()
+            if _EXPERT.search(path)
+        ]
+        return Load(Fraction(len(loads), max(1, layers)), max(loads, default=0))
 
 
-def _pass(config: ModelConfig, plan: Plan, run: Run, routing: Routing) -> Child:
-    def group(shape: PassShape) -> Group:
-        return pass_layer(config, shape, plan.workload, routing.get(shape))
-
-    last = group(run.last) if run.steps > 1 else None
-    return Child(run.first.pass_id, group(run.first), calls=run.calls, last=last, steps=run.steps)
-
-
-def pass_layer(
-    config: ModelConfig,
-    shape: PassShape,
-    workload: Workload | None = None,
-    load: Load | None = None,
-) -> Group:
-    """Return one run of a pass: the modules that it calls.
-
-    Parameters
-    ----------
-    config, shape
-        The model's dimensions, and what the pass is fed.
-    workload
-        Whose formats and whose load of the experts it has; where not given, the
-        checkpoint's formats and an even load.
-    load
-        The load of the experts; where not given, :func:`expected_load`.
-    """
-    # Tables of one build ask for the same passes; arrays of sizes have no hash.
-    is_one_size = isinstance(shape.batch, int) and isinstance(shape.pages, int)
-    make = _shared_pass if is_one_size else _workload_pass
-    return make(config, shape, workload, load)
-
-
-def _workload_pass(
-    config: ModelConfig, shape: PassShape, workload: Workload | None, load: Load | None
-) -> Group:
-    load = load or expected_load(config, shape, workload)
-    return built_pass(config, shape, load, _precision(shape, workload))
-
-
-_shared_pass = lru_cache(maxsize=64)(_workload_pass)
-
-
-def built_pass(
-    config: ModelConfig,
-    shape: PassShape,
-    load: Load,
-    precision: Precision | None = None,
-    like: PassShape | None = None,
-) -> Group:
-    """Return one run of a pass, whatever its sizes are: integers, arrays or symbols.
-
-    Parameters
-    ----------
-    config, shape, load, precision
-        As for :func:`pass_layer`.
-    like
-        A shape of integers that makes the choices (padded windows, a resized table), where
-        `shape` has none.
-    """
-    chosen = like or shape
-    if shape.part == "vision":
-        items = [Child("model", _vision(config, shape, chosen))]
-    elif shape.part == "projector":
-        items = [_projector(config, shape, chosen)]
-    else:
-        items = _decoder(config, shape, load, chosen)
-    return Group(items=tuple(items), precision=precision)
-
-
-def _precision(shape: PassShape, workload: Workload | None) -> Precision | None:
-    """Return the formats of a run; None for those of the checkpoint."""
-    formats = Precision() if workload is None else _formats(workload)
-    precision = dataclasses.replace(formats, autocast=shape.autocast)
-    return None if precision == Precision() else precision
-
-
-def _formats(workload: Workload) -> Precision:
-    return Precision(
-        weight=FORMATS[workload.weight_dtype],
-        activation=FORMATS[workload.activation_dtype],
-        kv_cache=FORMATS[workload.kv_dtype],
-        eager=workload.traffic == "eager",
-    )
-
-
-def rates(workload: Workload) -> set[str]:
-    """Return the formats at whose peak tensor cores work."""
-    return _formats(workload).rates
-
-
-def _decoder(config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape) -> list[Child]:
+def _decoder(
+    config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+) -> Iterator[Child]:
     language = config.language
     rows, width = shape.batch * shape.logits, language.hidden_size
     part = _language(config, shape, load, chosen)
     head = LMHead(rows=rows, d_in=width, d_out=language.vocab_size)
     hidden = Tensor("hidden states", shape.batch * shape.q_len * width)
     asked_for = Tensor("those that get logits", rows * width, view_of=hidden.name)
-    return [
-        Child("model", part, reads=tuple(part.boundary()), writes=(hidden,)),
-        Child("lm_head", head, reads=(asked_for,), writes=tuple(head.boundary())),
-    ]
-
-
-def expected_load(config: ModelConfig, shape: PassShape, workload: Workload | None = None) -> Load:
-    """Return how many experts a pass is expected to touch, and the tokens of the busiest.
-
-    The load is even unless the workload says how skewed it is.
-    """
-    language = config.language
-    experts, top_k = language.n_routed_experts, language.num_experts_per_tok
-    tokens = shape.batch * shape.q_len
-    if workload is None or workload.expert_load is None:
-        return Load(expected_distinct(experts, top_k, tokens), ceil_div(tokens * top_k, experts))
-    shares = expert_shares(workload.expert_load, top_k)
-    # Of a billion tokens, so that the count stays an integer.
-    largest = ceil_div(tokens * round(max(shares) * 10**9), 10**9)
-    return Load(sum(1 - (1 - share) ** tokens for share in shares), largest)
-
-
-def expert_shares(load: Sequence[float], top_k: int) -> list[float]:
-    """Return the share of tokens that choose each expert: `load`, scaled to `top_k` in all."""
-    whole = sum(load)
-    return [top_k * amount / whole for amount in load]
-
-
-def traced_load(config: ModelConfig, matmul_flops: Mapping[str, int]) -> Load:
-    """Return the load of the experts in a trace: how many ran, the mean over the layers.
-
-    Parameters
-    ----------
-    config
-        The model's dimensions.
-    matmul_flops
-        What was counted, by path of the modules that were called.
-    """
-    language = config.language
-    layers = language.num_hidden_layers - language.first_k_dense_replace
-    loads = [
-        # gate_proj, up_proj and down_proj: 2 · rows · h · m each.
-        flops // (6 * language.hidden_size * language.moe_intermediate_size)
-        for path, flops in matmul_flops.items()
-        if _EXPERT.search(path)
-    ]
-    return Load(Fraction(len(loads), max(1, layers)), max(loads, default=0))
+    yield Child("model", part, reads=tuple(part.boundary()), writes=(hidden,))
+    yield Child("lm_head", head, reads=(asked_for,), writes=tuple(head.boundary()))
 
 
 def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> VisionPart:
@@ -318,3 +192,6 @@ def _language(config: ModelConfig, shape: PassShape, load: Load, chosen: PassSha
         decoder_layers=tuple(layers),
         has_images=chosen.image_tokens > 0,
     )
+
+
+MODEL: Final = DeepSeekOCR()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, constants
 from mkdocs_dsocr.inputs.workload import MAX_TOKENS
+from mkdocs_dsocr.models.registry import model_of
 from mkdocs_dsocr.models.tokens import crop_grid, global_tokens, local_tokens
 from mkdocs_dsocr.trace import PassShape
 
@@ -16,8 +18,8 @@ from mkdocs_dsocr.trace import PassShape
 class Run:
     """Equal runs of one pass.
 
-    `calls` times in the workload a loop of `steps` steps whose context grows
-    from `first` to `last` by one token a step (`steps` is 1 outside decode).
+    `calls` times in the workload a loop of `steps` steps (1 outside decode). Its context grows
+    from `first` to `last` by one token a step, or stays.
     """
 
     stage: str
@@ -25,6 +27,12 @@ class Run:
     steps: int
     first: PassShape
     last: PassShape
+
+    def at(self, step: int) -> PassShape:
+        """Return the shape of one of its steps, the first of which is 1."""
+        grown = step - 1 if self.last.kv_len > self.first.kv_len else 0
+        window = self.first.window and self.first.window + grown
+        return dataclasses.replace(self.first, kv_len=self.first.kv_len + grown, window=window)
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,27 @@ class Plan:
     def seq_len(self) -> int:
         return self.image_tokens + self.text_tokens
 
+    def step(self, number: int) -> PassShape:
+        """Return the shape of a decode step of the first batch, the first of which is 1.
+
+        Raises
+        ------
+        LookupError
+            If there is no such step.
+        """
+        done = 0
+        for run in self.runs:
+            if run.stage == "decode" and run.first.batch == self.batch:
+                if number <= done + run.steps:
+                    return run.at(number - done)
+                done += run.steps
+        raise LookupError(f"decode has {done} steps, not {number}")
+
+    @property
+    def steps(self) -> int:
+        """Decode steps of each batch: the prefill yields the first new token."""
+        return self.workload.max_new_tokens - 1
+
     @property
     def shapes(self) -> tuple[PassShape, ...]:
         """Every distinct shape, for a trace."""
@@ -63,7 +92,8 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
         If ``seq_len`` disagrees with image and text tokens, or the grid rule
         does not speak for the crop size.
     """
-    grid = _grid(workload, source)
+    model = model_of(config)
+    grid = _grid(workload, model.max_tiles, source)
     global_view = workload.base_size if workload.crop_mode else workload.image_size
     has_tiles = grid != (1, 1)
     image_tokens = global_tokens(global_view)
@@ -75,7 +105,7 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
     if tokens > MAX_TOKENS:
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {MAX_TOKENS:,}")
     _check_load(config, workload, source)
-    runs = (*_vision_runs(resolved), *_language_runs(resolved))
+    runs = model.runs(config, resolved)
     return dataclasses.replace(
         resolved,
         runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
@@ -102,7 +132,7 @@ def _check_load(config: ModelConfig, workload: Workload, source: str | Path) -> 
         raise InputError(source, "expert_load", f"{max(load):g} of {sum(load):g}", allowed)
 
 
-def _grid(workload: Workload, source: str | Path) -> tuple[int, int]:
+def _grid(workload: Workload, max_tiles: int, source: str | Path) -> tuple[int, int]:
     if not workload.crop_mode:
         return (1, 1)
     if workload.crop_grid is not None:
@@ -115,7 +145,7 @@ def _grid(workload: Workload, source: str | Path) -> tuple[int, int]:
             f"crop_grid: the model's grid rule speaks for tiles of {constants.TILE_SIZE} px only",
         )
     assert workload.page_size is not None  # the workload's own validation
-    return crop_grid(*workload.page_size)
+    return crop_grid(*workload.page_size, max_tiles)
 
 
 def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> int:
@@ -144,33 +174,36 @@ def _rounds(workload: Workload) -> list[tuple[int, int]]:
     return [(b, n) for b, n in ((workload.batch_size, full), (rest, 1)) if b and n]
 
 
-def _vision_runs(plan: Plan) -> list[Run]:
-    """Vision and projector run once a kind of view, for each page or each batch of pages."""
+def page_rounds(plan: Plan) -> list[tuple[int, int]]:
+    """Return how many pages are encoded at once, and how often: each page, or a whole batch."""
+    batched = plan.workload.vision_batching == "batched"
+    return _rounds(plan.workload) if batched else [(1, plan.workload.pages)]
+
+
+def view_runs(plan: Plan, part: Literal["vision", "projector"]) -> list[Run]:
+    """Return the runs of a part that runs once a kind of view."""
     views = [("global", plan.global_view, (1, 1))]
     if plan.grid != (1, 1):
         views.append(("local", plan.workload.image_size, plan.grid))
-    batched = plan.workload.vision_batching == "batched"
-    rounds = _rounds(plan.workload) if batched else [(1, plan.workload.pages)]
-    return [
-        Run(stage, calls, 1, shape, shape)
-        for stage, part in (("vision", "vision"), ("projector", "projector"))
-        for kind, size, (w, h) in views
-        for pages, calls in rounds
-        for shape in (
-            PassShape(
-                f"{stage}.{kind}",
-                part,  # type: ignore[arg-type]
-                image_size=size,
-                tiles_w=w,
-                tiles_h=h,
-                pages=pages,
-            ),
-        )
+    shapes = [
+        (PassShape(f"{part}.{kind}", part, size, *grid, pages), calls)
+        for kind, size, grid in views
+        for pages, calls in page_rounds(plan)
     ]
+    return [Run(part, calls, 1, shape, shape) for shape, calls in shapes]
 
 
-def _language_runs(plan: Plan) -> list[Run]:
-    """Prefill and decode run in rounds of the batch, the last one smaller."""
+def language_runs(plan: Plan, window: int | None = None) -> list[Run]:
+    """Return prefill and decode in rounds of the batch, the last one smaller.
+
+    Parameters
+    ----------
+    plan
+        The workload.
+    window
+        New tokens that a step sees at most, beside the prompt: then its context grows up to
+        them and stays. All of them where not given.
+    """
     workload = plan.workload
     steps = workload.max_new_tokens - 1
     prefills, decodes = [], []
@@ -185,34 +218,45 @@ def _language_runs(plan: Plan) -> list[Run]:
             logits=plan.seq_len if workload.logits_positions == "all" else 1,
         )
         prefills.append(Run("prefill", count, 1, prefill, prefill))
-        if steps:
-            first, last = (
-                PassShape(
-                    "decode", "language", batch=batch, q_len=1, kv_len=plan.seq_len + k, logits=1
-                )
-                for k in (1, steps)
-            )
-            decodes.append(Run("decode", count, steps, first, last))
+        grows = min(steps, window or steps)
+        for first, last in ((1, grows), (grows + 1, steps)):
+            if first <= last:
+                ends = (_step(plan, batch, k, window) for k in (first, last))
+                decodes.append(Run("decode", count, last - first + 1, *ends))
     return prefills + decodes
+
+
+def _step(plan: Plan, batch: int, step: int, window: int | None) -> PassShape:
+    """Return the shape of a decode step, the first of which is 1."""
+    seen = min(step, window or step)
+    return PassShape(
+        "decode",
+        "language",
+        batch=batch,
+        q_len=1,
+        kv_len=plan.seq_len + seen,
+        logits=1,
+        window=seen if window else 0,
+    )
 
 
 def _notes(config: ModelConfig, plan: Plan) -> list[str]:
     notes = []
     positions = plan.seq_len + plan.workload.max_new_tokens
     limit = config.language.max_position_embeddings
+    max_tiles = model_of(config).max_tiles
     if positions > limit:
         notes.append(
             f"{positions:,} positions are beyond the model's {limit:,}: "
             "counted, though the model was not trained for them."
         )
     tiles = plan.grid[0] * plan.grid[1]
-    if plan.workload.crop_grid and tiles > constants.MAX_RULE_TILES:
+    if plan.workload.crop_grid and tiles > max_tiles:
         notes.append(
-            f"A grid of {tiles:,} tiles is off the model's rule, which goes up to "
-            f"{constants.MAX_RULE_TILES}."
+            f"A grid of {tiles:,} tiles is off the model's rule, which goes up to {max_tiles}."
         )
     elif plan.workload.crop_grid and plan.workload.page_size:
-        width, height = crop_grid(*plan.workload.page_size)
+        width, height = crop_grid(*plan.workload.page_size, max_tiles)
         if (width, height) != plan.grid:
             notes.append(
                 f"The grid {plan.grid[0]}×{plan.grid[1]} is off the model's rule, which cuts this "

@@ -15,19 +15,27 @@ from mkdocs_dsocr.quantities import (
     select,
 )
 
-_SIDES: Final = range(1, constants.MAX_RULE_TILES + 1)
-GRIDS: Final = [
-    (w, h)
-    for tiles, w, h in sorted((w * h, w, h) for w in _SIDES for h in _SIDES)
-    if constants.MIN_TILES <= tiles <= constants.MAX_RULE_TILES
-]
-"""The grids that the model's rule chooses from, the fewest tiles first."""
+
+def grids(max_tiles: int) -> list[tuple[int, int]]:
+    """Return the grids that the rule chooses from, the fewest tiles first."""
+    sides = range(1, max_tiles + 1)
+    return [
+        (w, h)
+        for tiles, w, h in sorted((w * h, w, h) for w in sides for h in sides)
+        if constants.MIN_TILES <= tiles <= max_tiles
+    ]
 
 
-def crop_grid(width: Any, height: Any) -> tuple[Any, Any]:
+GRIDS: Final = grids(constants.MAX_RULE_TILES)
+"""DeepSeek-OCR's."""
+
+
+def crop_grid(
+    width: Any, height: Any, max_tiles: int = constants.MAX_RULE_TILES
+) -> tuple[Any, Any]:
     """Return the grid of local views that the model cuts a page into.
 
-    The candidates are all grids of 2 to 9 tiles, the fewest first; the one
+    The candidates are all grids of 2 to `max_tiles` tiles, the fewest first; the one
     whose aspect ratio is closest to the page's wins. On an exact tie a later
     candidate wins if the page has more than half the area of its tiles. A page
     that fits one tile is not cut.
@@ -36,9 +44,11 @@ def crop_grid(width: Any, height: Any) -> tuple[Any, Any]:
     ----------
     width, height
         The page, in px.
+    max_tiles
+        The most tiles of a grid.
     """
     tile = constants.TILE_SIZE
-    (best_w, best_h), *others = GRIDS
+    (best_w, best_h), *others = grids(max_tiles)
     smallest = _distance(width, height, best_w, best_h)
     for w, h in others:
         difference = _distance(width, height, w, h)

@@ -2,6 +2,7 @@
 
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.files import report_files
-from mkdocs_dsocr.report.schema import AnalyticModelReport, TargetOperatorList, json_schema
+from mkdocs_dsocr.report.json_schema import TargetOperatorList, json_schema
+from mkdocs_dsocr.report.schema import AnalyticModelReport
 
 __all__ = ["Analysis", "AnalyticModelReport", "TargetOperatorList", "json_schema", "report_files"]

@@ -13,7 +13,7 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import shown
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.tree import Visit
-from mkdocs_dsocr.models import STAGES, Plan, expected_load
+from mkdocs_dsocr.models import STAGES, Plan, expected_load, model_of
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.memory import StageMemory
@@ -60,7 +60,7 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
             )
             for run in resolved.runs
         ],
-        stages={s: _stage(analysis, s) for s in STAGES},  # type: ignore[misc]
+        stages={s: _stage(analysis, s) for s in STAGES},
         layers=[_layer(name, group) for name, group in analysis.classes.items()],
         modules=[_module(module_id, node) for module_id, node in nodes.items()],
         operator_categories=[
@@ -124,7 +124,8 @@ def _model(config: ModelConfig, total: Tally) -> schema.DeepSeekOCRModelSpec:
         vision_backbone="other",
         uses_moe=language.first_k_dense_replace < language.num_hidden_layers,
         num_parameters=sum(total.parameters.values()),
-        notes="The vision backbone is SAM ViT-B followed by CLIP ViT-L.",
+        notes=model_of(config).vision,
+        architecture=config.architecture,
         dimensions=config.dimensions,
     )
 

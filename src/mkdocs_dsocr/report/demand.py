@@ -9,9 +9,8 @@ from functools import cached_property, lru_cache
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.tree import Visit
-from mkdocs_dsocr.models import STAGES, Plan, Routing, Run, build, pass_layer, plan
+from mkdocs_dsocr.models import STAGES, Plan, Routing, build, pass_layer, plan
 from mkdocs_dsocr.report.kernels import Kernels, Times
-from mkdocs_dsocr.report.measured import middle
 from mkdocs_dsocr.report.memory import Array, StageMemory, footprints, stage_memory
 from mkdocs_dsocr.report.tally import Node, Tally, merged, tally, timed
 from mkdocs_dsocr.trace import PassShape
@@ -60,10 +59,11 @@ class Demand:
     @cached_property
     def steps(self) -> dict[str, Work]:
         """One run of the prefill, and of the first, middle and last decode step."""
-        runs: dict[str, Run] = {r.stage: r for r in reversed(self.plan.runs)}
-        shapes = {"prefill": runs["prefill"].first}
-        if decode := runs.get("decode"):
-            shapes |= {"first": decode.first, "middle": middle(decode), "last": decode.last}
+        prefill = next(run for run in self.plan.runs if run.stage == "prefill")
+        shapes, steps = {"prefill": prefill.first}, self.plan.steps
+        if steps:
+            at = {"first": 1, "middle": (steps + 1) // 2, "last": steps}
+            shapes |= {name: self.plan.step(number) for name, number in at.items()}
         return {name: self._pass(shape) for name, shape in shapes.items()}
 
     @cached_property

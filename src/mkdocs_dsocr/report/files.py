@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel
 
 from mkdocs_dsocr.report.analysis import Analysis
-from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers, json_schema
+from mkdocs_dsocr.report.json_schema import json_schema
+from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers
 
 SUMMARY: Final = "summary.json"
 REPORT_FILES: Final = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,7 +46,7 @@ def tasks(plan: Plan, nodes: Mapping[str, Node]) -> list[Task]:
 
 def middle(run: Run) -> PassShape:
     """Return the shape of the middle step of a loop (of its only one)."""
-    return dataclasses.replace(run.first, kv_len=run.first.kv_len + (run.steps - 1) // 2)
+    return run.at((run.steps + 1) // 2)
 
 
 def points(run: Run) -> tuple[PassShape, PassShape, PassShape]:

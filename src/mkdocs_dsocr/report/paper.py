@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, load_model_config
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware
 from mkdocs_dsocr.inputs.measurement import fingerprint
 from mkdocs_dsocr.layers import metrics, tree
-from mkdocs_dsocr.models import pass_layer
+from mkdocs_dsocr.models import load_model_config, pass_layer
 from mkdocs_dsocr.models.tokens import features_a_side
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.trace import PassShape

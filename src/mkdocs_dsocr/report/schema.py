@@ -6,16 +6,15 @@ multiply-add = 2 FLOPs. Paths are relative POSIX paths.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import models_json_schema
 
 from mkdocs_dsocr.inputs.hardware import Hardware
 from mkdocs_dsocr.inputs.model_config import Dimensions
 
-SCHEMA_VERSION: Final = "1.1"
-"""1.1 added ``model.dimensions``. Files of an older version are read, too."""
+SCHEMA_VERSION: Final = "1.2"
+"""1.1 added ``model.dimensions``, 1.2 ``model.architecture``. Older files are read, too."""
 
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
@@ -23,13 +22,15 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Stage = Literal["vision", "projector", "prefill", "decode", "other"]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """What a file for machines is made of: nothing unknown, no NaN."""
+
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
     )
 
 
-class Integers(_Record):
+class Integers(Record):
     """Exact counts. Sums over all calls in the workload, except where said."""
 
     matmul_flops: Count = Field(
@@ -63,7 +64,7 @@ class Integers(_Record):
     kvcache_bytes: Count = Field(description="KV cache at its largest: resident, no sum")
 
 
-class StageTimes(_Record):
+class StageTimes(Record):
     """Times of a stage over the whole workload."""
 
     time_ms: Amount = Field(description="the estimate: the longer of device and host time")
@@ -85,7 +86,7 @@ class StageMetrics(Integers, StageTimes):
     )
 
 
-class OperatorCategory(_Record):
+class OperatorCategory(Record):
     """A family of operations."""
 
     category_id: str
@@ -94,7 +95,7 @@ class OperatorCategory(_Record):
     match_classes: list[str]
 
 
-class OperatorMetrics(_Record):
+class OperatorMetrics(Record):
     """What one family comes to within a module."""
 
     category_id: str
@@ -105,7 +106,7 @@ class OperatorMetrics(_Record):
     share_of_module_flops: Share
 
 
-class AnalyticModuleNode(_Record):
+class AnalyticModuleNode(Record):
     """A module (or several equal ones) in one pass; stages and passes group them."""
 
     module_id: str = Field(description="<pass>/<pattern of module paths>: stable and unique")
@@ -155,7 +156,7 @@ class LayerMetrics(Integers):
     time_by_ceiling_ms: dict[str, Amount]
 
 
-class DeepSeekOCRModelSpec(_Record):
+class DeepSeekOCRModelSpec(Record):
     """The model."""
 
     model_id: str
@@ -170,12 +171,15 @@ class DeepSeekOCRModelSpec(_Record):
     uses_moe: bool
     num_parameters: Count
     notes: str
+    architecture: str | None = Field(
+        None, description="whose formulas they are; absent before 1.2: DeepseekOCRForCausalLM"
+    )
     dimensions: Dimensions | None = Field(
         None, description="all that the formulas need of the model; absent before 1.1"
     )
 
 
-class OCRWorkloadProfile(_Record):
+class OCRWorkloadProfile(Record):
     """The workload, resolved."""
 
     profile_id: str
@@ -203,7 +207,7 @@ class OCRWorkloadProfile(_Record):
     expert_load: list[float] | None
 
 
-class Latency(_Record):
+class Latency(Record):
     """What a user waits for, and what a GPU gets done, by the estimate."""
 
     ttft_ms: Amount = Field(
@@ -217,7 +221,7 @@ class Latency(_Record):
     pages_per_day: Amount
 
 
-class ServingPoint(_Record):
+class ServingPoint(Record):
     """A decode step of some batch size."""
 
     batch: Count = Field(description="sequences at once")
@@ -230,7 +234,7 @@ class ServingPoint(_Record):
     )
 
 
-class Serving(_Record):
+class Serving(Record):
     """Decode with many sequences at once, up to the memory wall."""
 
     context: Count = Field(description="positions in the cache: the workload's middle step")
@@ -242,7 +246,7 @@ class Serving(_Record):
     )
 
 
-class StageMemory(_Record):
+class StageMemory(Record):
     """What is in memory in a stage when it has most."""
 
     weight_bytes: Count = Field(description="all of the model's")
@@ -253,7 +257,7 @@ class StageMemory(_Record):
     peak_at: str = Field(description="module and operation at which activations are most")
 
 
-class Memory(_Record):
+class Memory(Record):
     """The footprint of the workload."""
 
     stages: dict[Literal["vision", "projector", "prefill", "decode"], StageMemory]
@@ -261,7 +265,7 @@ class Memory(_Record):
     largest_stage: Stage
 
 
-class DistinctExperts(_Record):
+class DistinctExperts(Record):
     """How many experts of a layer a pass touches."""
 
     expected: Amount = Field(description="each token chooses independently of the others")
@@ -269,7 +273,7 @@ class DistinctExperts(_Record):
     most: Count = Field(description="no two tokens choose the same, while there are others")
 
 
-class PassRun(_Record):
+class PassRun(Record):
     """Equal runs of a pass, and the shapes that they are fed."""
 
     stage: Stage
@@ -282,7 +286,7 @@ class PassRun(_Record):
     )
 
 
-class OperatorCoverage(_Record):
+class OperatorCoverage(Record):
     """The traced classes against the analytic layers."""
 
     classes: Count
@@ -290,10 +294,10 @@ class OperatorCoverage(_Record):
     other: list[str] = Field(description="traced classes without an analytic layer")
 
 
-class AnalyticModelReport(_Record):
+class AnalyticModelReport(Record):
     """The whole report."""
 
-    schema_version: Literal["1.0", "1.1"]
+    schema_version: Literal["1.0", "1.1", "1.2"]
     report_id: str = Field(description="<variant>--<workload>--<hardware>")
     generated_at: str | None = Field(description="SOURCE_DATE_EPOCH in ISO 8601, or null")
     model: DeepSeekOCRModelSpec
@@ -325,7 +329,7 @@ class AnalyticModelReport(_Record):
         return next(m for m in self.module_metrics if m.module_id == module_id)
 
 
-class AnalyticModuleSummary(_Record):
+class AnalyticModuleSummary(Record):
     """A module in one line."""
 
     module_id: str
@@ -337,7 +341,7 @@ class AnalyticModuleSummary(_Record):
     memory_activations_gb: Amount
 
 
-class DeepSeekOCRAnalyticReportSummary(_Record):
+class DeepSeekOCRAnalyticReportSummary(Record):
     """The report in short."""
 
     report_id: str
@@ -354,45 +358,3 @@ class DeepSeekOCRAnalyticReportSummary(_Record):
     largest_batch: int | None = Field(description="pages at once that fit the GPU; null if none")
     top_modules: list[AnalyticModuleSummary]
     notes: str
-
-
-class OperatorSpec(_Record):
-    """A module class that torchinfo met."""
-
-    class_name: str
-    class_name_qualified: str
-    is_pytorch_builtin: bool
-    is_custom: bool
-    children_classes: list[str]
-    default_category_id: str
-
-
-class TargetOperatorList(_Record):
-    """The canonical list of classes that need an analytic layer."""
-
-    snapshot_id: str
-    source_artifact_dir: str
-    layers_md_path: str
-    layers_json_path: str
-    stages_json_path: str
-    operators: list[OperatorSpec]
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the report; the other files' types are in its ``$defs``."""
-    types: list[type[BaseModel]] = [
-        AnalyticModelReport,
-        DeepSeekOCRAnalyticReportSummary,
-        TargetOperatorList,
-    ]
-    _, schema = models_json_schema(
-        [(t, "serialization") for t in types], by_alias=True, ref_template="#/$defs/{model}"
-    )
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"mkdocs-dsocr/report/{SCHEMA_VERSION}",
-        "title": "mkdocs-dsocr report",
-        "description": " ".join((__doc__ or "").split()),
-        "$ref": "#/$defs/AnalyticModelReport",
-        **schema,
-    }

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.tree import Visit
-from mkdocs_dsocr.models import Plan, Run, pass_layer
+from mkdocs_dsocr.models import Plan, pass_layer
 from mkdocs_dsocr.report import schema
-from mkdocs_dsocr.report.measured import middle
 from mkdocs_dsocr.report.memory import LIMIT, Array, fitting
 from mkdocs_dsocr.report.timing import CEILINGS, rates_per_ms
+from mkdocs_dsocr.trace import PassShape
 
 
 @dataclass
@@ -43,20 +43,20 @@ def serving(
     -------
     None where the workload decodes nothing.
     """
-    run = next((r for r in plan.runs if r.stage == "decode"), None)
-    if run is None:
+    if not plan.steps:
         return None
+    shape = plan.step((plan.steps + 1) // 2)
     import numpy
 
     batches = numpy.arange(1, LIMIT + 1)
-    visits = list(_visits(config, plan, run, batches))
+    visits = list(_visits(config, plan, shape, batches))
     modules = _modules(visits, hardware)
     device: Array = sum(sum(m.times_ms) for m in modules.values())
     host = _host_ms(visits, hardware, plan.workload.host_mode)
     largest = fitting(needed, hardware.memory_gb)
     step = numpy.maximum(device, host)
     return schema.Serving(
-        context=middle(run).kv_len,
+        context=shape.kv_len,
         limit=LIMIT,
         largest_batch=largest,
         points=[
@@ -78,8 +78,8 @@ def serving(
     )
 
 
-def _visits(config: ModelConfig, plan: Plan, run: Run, batches: Array) -> Iterator[Visit]:
-    shape = dataclasses.replace(middle(run), batch=batches)
+def _visits(config: ModelConfig, plan: Plan, shape: PassShape, batches: Array) -> Iterator[Visit]:
+    shape = dataclasses.replace(shape, batch=batches)
     yield from tree.walk(pass_layer(config, shape, plan.workload), "decode")
 
 

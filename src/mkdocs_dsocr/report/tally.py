@@ -133,7 +133,7 @@ class Node:
     @property
     def peak_at(self) -> str:
         """The module, below this one, and the operation at which activations are most."""
-        return self.visit.largest.peak.at
+        return self.visit.peak.at
 
     @property
     def stage(self) -> str:
@@ -159,7 +159,7 @@ def tally(visits: Iterable[Visit]) -> dict[str, Node]:
             parent.children.append(visit.module_id)
     for node in reversed(nodes.values()):
         node.total.add(node.own)
-        peak = _integer(node.visit.largest.peak.bytes)
+        peak = _integer(node.visit.peak.bytes)
         node.total.activation_bytes = max(node.total.activation_bytes, peak)
         if node.visit.parent_id is not None:
             nodes[node.visit.parent_id].total.add(node.total)
@@ -214,7 +214,7 @@ def _own(visit: Visit) -> tuple[Tally, int]:
         padded_tensor_core_flops=_padded(visit),
         dispatches=_integer(visit.dispatches()),
         synchronisations=_integer(visit.summed(metrics.synchronisations)),
-        activation_bytes=_integer(metrics.activation_bytes(visit.largest)),
+        activation_bytes=_integer(metrics.activation_bytes(visit.largest)) if visit.calls else 0,
         weights={path: visit.modules * _integer(metrics.weight_bytes(visit.last))},
         parameters={path: visit.modules * _integer(metrics.num_parameters(visit.last))},
         kvcache={path: visit.modules * _integer(metrics.kvcache_bytes(visit.last))},

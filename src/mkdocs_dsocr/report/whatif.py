@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload, load_model_config
+from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
+from mkdocs_dsocr.inputs.errors import shown
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import check_shapes
 from mkdocs_dsocr.inputs.references import shipped
+from mkdocs_dsocr.models import known_models, load_model_config
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
 
@@ -24,6 +26,8 @@ FIGURES: Final = (
     "fits",
 )
 """What is evaluated; `fits`: whether the footprint is within the GPU's memory."""
+DEEPSEEK_OCR: Final = "DeepseekOCRForCausalLM"
+"""What a report before 1.2 is of."""
 PROMPT: Final = ("base_size", "image_size", "crop_mode", "crop_grid", "page_size", "text_tokens")
 """Fields from which a prompt's length follows."""
 
@@ -51,9 +55,14 @@ def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
             allowed = "dimensions: write the report again with this version"
             raise InputError(source, "model.dimensions", "nothing", allowed)
         return load_model_config(model.model_variant)
+    architecture = model.architecture or DEEPSEEK_OCR
+    if architecture not in known_models():
+        allowed = " or ".join(sorted(known_models()))
+        raise InputError(source, "model.architecture", shown(architecture), allowed)
     check_shapes(source, model.dimensions)
     return ModelConfig(
         **dict(model.dimensions),
+        architecture=architecture,
         variant=model.model_variant,
         model_id=model.model_id,
         path=Path(model.config_path),

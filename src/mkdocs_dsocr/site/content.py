@@ -14,6 +14,7 @@ from mkdocs_dsocr.checkpoint import CheckpointVerdict
 from mkdocs_dsocr.inputs import Hardware, load_hardware, shipped
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.memory import held_at_peak
+from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes
 from mkdocs_dsocr.report.memory import LIMIT, fitting
@@ -37,7 +38,7 @@ from mkdocs_dsocr.vendor import VendorVerdict
 from mkdocs_dsocr.verification import Verification
 
 TITLES = {
-    "index": "DeepSeek-OCR, analysed",
+    "index": "The model, analysed",
     "layers": "Layers",
     "hierarchy": "Hierarchy",
     "roofline": "Roofline",
@@ -115,7 +116,9 @@ class Site:
     @property
     def titles(self) -> dict[str, str]:
         """The heading of each page of this site."""
+        model = model_of(self.main.config)
         shown = {
+            "planner": model.has_sweeps,
             "vendor": self.vendor is not None,
             "scenarios": self.has_scenarios,
             "sweeps": self.studies is not None,
@@ -123,7 +126,8 @@ class Site:
             "review": bool(self.reviews),
             "changes": self.changes is not None,
         }
-        return {k: v for k, v in TITLES.items() if shown.get(k, True)}
+        named = TITLES | {"index": f"{model.title}, analysed"}
+        return {k: v for k, v in named.items() if shown.get(k, True)}
 
     @property
     def has_scenarios(self) -> bool:

@@ -30,6 +30,8 @@ from mkdocs_dsocr.verification import METRICS
 JOINERS = "\u200c\u200d"
 """Without a shape of their own, but some scripts and pictures are written with them."""
 SHOWN_DIFFERENCES = 200
+OWN = "mkdocs_dsocr.layers."
+"""Where the layers are that this package brings."""
 ASSETS = ("dsocr.css", "dsocr.js", "planner.js", "stix-two-math.woff2")
 
 
@@ -46,7 +48,7 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
     links = Links(style)
     # Generators that resolve links to .md files leave those to scripts that stand in data alone.
     served = Links("directory") if style == "markdown" else links
-    environment = _environment()
+    environment, titles = _environment(), site.titles
     pages: dict[str, str] = {}
 
     def render(template: str, page: str, **context: Any) -> None:
@@ -59,12 +61,12 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
         def data_link(target: str) -> str:
             return served.to(page, target)
 
-        title = TITLES.get(template.partition(".")[0])
+        title = titles.get(template.partition(".")[0])
         context |= {"site": site, "link": link, "layer_link": layer_link, "title": title}
         context["data_link"] = data_link
         pages[page] = environment.get_template(template).render(context)
 
-    for name in site.titles:
+    for name in titles:
         if name != "layers":
             render(f"{name}.md.j2", f"{name}.md")
     render("layers.md.j2", "layers/index.md", layer_folders=_layer_folders(site))
@@ -106,8 +108,10 @@ def _layer_folders(site: Site) -> dict[str, list[LayerPage]]:
     folders: dict[str, list[LayerPage]] = {}
     for page in site.layer_pages.values():
         module = type(page.nodes[0].visit.layer).__module__
-        folders.setdefault(module.split(".")[2], []).append(page)
-    order = ("core", "vision", "decoder", "llama", "builtin")
+        folder = module.removeprefix(OWN).partition(".")[0] if module.startswith(OWN) else "model"
+        folders.setdefault(folder, []).append(page)
+    last = ("vision", "decoder", "llama", "builtin")
+    order = [name for name in folders if name not in last] + list(last)
     return {name: folders[name] for name in order if name in folders}
 
 

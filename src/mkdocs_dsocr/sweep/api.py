@@ -14,10 +14,9 @@ from mkdocs_dsocr.inputs import (
     Hardware,
     InputError,
     ModelConfig,
-    load_model_config,
     load_workload,
 )
-from mkdocs_dsocr.models import STAGES, Plan, plan
+from mkdocs_dsocr.models import STAGES, Plan, known_models, load_model_config, model_of, plan
 from mkdocs_dsocr.sweep.columns import (
     CHOICES,
     HARDWARE,
@@ -101,7 +100,7 @@ def rows(
     ids = np.atleast_1d(np.asarray(hardware))
     names, places = np.unique(ids, return_inverse=True)
     loaded = profiles(names.tolist())
-    config = load_model_config(model)
+    config = _known(model)
     planned = plan(config, load_workload(workload), workload)
     return rows_of(config, planned, loaded, places, **dimensions)
 
@@ -238,8 +237,17 @@ def _product(dimensions: Mapping[str, Array], start: int, stop: int) -> Columns:
     return {name: result[name] for name in dimensions}
 
 
-def _model(model: str, workload: str) -> tuple[ModelConfig, Columns]:
+def _known(model: str) -> ModelConfig:
+    """Load a model whose passes sweeps know."""
     config = load_model_config(model)
+    if not model_of(config).has_sweeps:
+        known = sorted(name for name, known in known_models().items() if known.has_sweeps)
+        raise InputError("sweep", "model", config.architecture, f"a model of {' or '.join(known)}")
+    return config
+
+
+def _model(model: str, workload: str) -> tuple[ModelConfig, Columns]:
+    config = _known(model)
     return config, _base(plan(config, load_workload(workload), workload))
 
 

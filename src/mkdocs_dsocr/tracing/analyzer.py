@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -13,15 +13,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Peak, Trace
 from mkdocs_dsocr.tracing.autocast import autocast
-from mkdocs_dsocr.tracing.memory import WatchedCache
 from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
-from mkdocs_dsocr.tracing.session import DeepSeekOCRSession
+from mkdocs_dsocr.tracing.session import Session, build_session
 
 T = TypeVar("T")
 
 
-class DeepseekOCRStaticAnalyzer:
-    """Traces the reference model: parameters and classes; work, bytes and launches of each pass.
+class StaticAnalyzer:
+    """Traces a model's modules: parameters and classes; work, bytes and launches of each pass.
 
     Parameters
     ----------
@@ -34,7 +33,7 @@ class DeepseekOCRStaticAnalyzer:
     detailed
         Whether the operators of each class are told apart.
     session
-        Another model than the reference, built already.
+        Other modules than the model's own, built already.
     """
 
     def __init__(
@@ -44,10 +43,10 @@ class DeepseekOCRStaticAnalyzer:
         *,
         replays: bool = True,
         detailed: bool = False,
-        session: DeepSeekOCRSession | None = None,
+        session: Session | None = None,
     ) -> None:
-        self.session = session or DeepSeekOCRSession(config, device)
-        self.replays = replays and device == "meta"
+        self.session = session or build_session(config, device)
+        self.replays = replays and self.session.replays and device == "meta"
         self.detailed = detailed
 
     def trace(
@@ -85,11 +84,11 @@ class DeepseekOCRStaticAnalyzer:
 
     def count(self, shape: PassShape) -> PassRecord:
         """Count one run of a pass with PyTorch's own counter."""
-        counter = FlopCounterMode(display=False)
+        counter = FlopCounterMode(display=False, custom_mapping=FURTHER_PRODUCTS)
         # On the CPU the counter knows no fused attention; the math kernel is made of products.
         kernels = [SDPBackend.MATH] if self.session.device == "cpu" else list(_ALL_KERNELS)
         operators = OperatorCounter(self.session.model, replays=self.replays)
-        run = self.session.prepare(shape, WatchedCache(operators.memory))
+        run = self.session.prepare(shape, operators.memory)
         precision = autocast(self.session.device, enabled=shape.autocast)
         with precision, sdpa_kernel(kernels), counter, operators.watching():
             cache = run()
@@ -113,7 +112,7 @@ class DeepseekOCRStaticAnalyzer:
     def _by_class(self, operators: OperatorCounter) -> dict[str, dict[str, tuple[int, int]]]:
         """Return dispatches and bytes of each class's own code, by class and operator."""
         classes = {path: type(m).__name__ for path, m in self.session.model.named_modules()}
-        # Passes of the reference that call methods of the model run its code.
+        # Passes that call methods of the model run its code.
         classes[EVERYTHING] = type(self.session.model.model).__name__
         result: dict[str, dict[str, tuple[int, int]]] = {}
         for operator, (times, amounts) in sorted(operators.own.items()):
@@ -130,12 +129,8 @@ class DeepseekOCRStaticAnalyzer:
         """Return the module path of PyTorch's counter's name, which starts at a class."""
         top, _, rest = name.partition(".")
         model = self.session.model
-        starts = {
-            type(model).__name__: "",
-            type(model.model.sam_model).__name__: "model.sam_model",
-            type(model.model.vision_model).__name__: "model.vision_model",
-            type(model.model.projector).__name__: "model.projector",
-        }
+        roots = ("", *self.session.roots)
+        starts = {type(model.get_submodule(path)).__name__: path for path in roots}
         if top not in starts:
             return EVERYTHING
         return ".".join(p for p in (starts[top], rest) if p)
@@ -159,6 +154,15 @@ def _named(peaks: Mapping[str, Peak]) -> dict[str, Peak]:
     }
 
 
+def _grouped_product(
+    x: tuple[int, ...], weights: tuple[int, ...], *args: Any, out_shape: Any = None, **kwargs: Any
+) -> int:
+    """Return 2 per multiply-add: each row of `x` meets one of the weights."""
+    return 2 * x[0] * x[1] * weights[-1]
+
+
+FURTHER_PRODUCTS = {torch.ops.aten._grouped_mm: _grouped_product}
+"""Products that PyTorch's counter does not know yet."""
 _ALL_KERNELS = (
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.EFFICIENT_ATTENTION,

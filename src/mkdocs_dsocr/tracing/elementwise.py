@@ -56,8 +56,8 @@ COSTS: Final[dict[str, Cost]] = {
         ("add", "sub", "mul", "mul_", "div", "pow", "neg", "sqrt", "rsqrt", "cos", "sin"), _output
     ),
     "floor_divide": _output,
-    **dict.fromkeys(("lt", "le", "gt", "bitwise_and", "bitwise_or", "cumsum"), _output),
-    "histc": _input,
+    **dict.fromkeys(("lt", "le", "gt", "eq", "bitwise_and", "bitwise_or", "cumsum"), _output),
+    **dict.fromkeys(("histc", "_is_all_true"), _input),
     "mean": _input,
     "sum": _input,
     "topk": _input,
@@ -114,6 +114,7 @@ MOVES: Final = frozenset(
         "index",
         "index_put_",
         "scatter_",
+        "masked_scatter",
         "masked_scatter_",
         "sort",
         "repeat_interleave",

@@ -25,7 +25,7 @@ from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.reference.decoder import DeepseekV2MoE
 from mkdocs_dsocr.report.measured import Task
 from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
-from mkdocs_dsocr.tracing.session import DeepSeekOCRSession
+from mkdocs_dsocr.tracing.session import Cache, Session, build_session
 from mkdocs_dsocr.tracing.stopwatch import achieved, device_name, synchronise, timing
 
 INPUT_SETS: Final = 3
@@ -62,7 +62,7 @@ def measure(
         Called with a line for each step.
     """
     progress(f"building the model on {device_name(device)}")
-    session = DeepSeekOCRSession(config, device)
+    session = build_session(config, device)
     progress("measuring ceilings")
     ceilings = achieved(device)
     passes = []
@@ -88,9 +88,7 @@ def measure(
     )
 
 
-def _measure_pass(
-    session: DeepSeekOCRSession, task: Task, graph: bool, repeats: int
-) -> MeasuredPass:
+def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> MeasuredPass:
     run = session.prepare(task.shape)
     run()
     counts = OperatorCounter(session.model)
@@ -117,7 +115,7 @@ def _measure_pass(
 
 
 def _measure_modules(
-    session: DeepSeekOCRSession, task: Task, run: Callable[[], KVCache], repeats: int
+    session: Session, task: Task, run: Callable[[], Cache], repeats: int
 ) -> Iterable[MeasuredModule]:
     """Time each module alone, with the inputs that it had in the pass."""
     for module_id, pattern in task.modules:
@@ -134,7 +132,7 @@ def _measure_modules(
 
 
 def _record_calls(
-    model: nn.Module, paths: Sequence[str], run: Callable[[], KVCache]
+    model: nn.Module, paths: Sequence[str], run: Callable[[], Cache]
 ) -> list[tuple[nn.Module, tuple[Any, ...]]]:
     """Run a pass and return each call of the modules at `paths`, with its arguments."""
     calls: list[tuple[nn.Module, tuple[Any, ...]]] = []
@@ -160,7 +158,7 @@ def _replay(module: nn.Module, args: tuple[Any, ...]) -> Callable[[], object]:
     return call
 
 
-def _captured(session: DeepSeekOCRSession, run: Callable[[], KVCache]) -> Callable[[], object]:
+def _captured(session: Session, run: Callable[[], Cache]) -> Callable[[], object]:
     """Return what replays a decode step from a CUDA graph, its routing fixed to this input's."""
     mixtures = [m for m in session.model.modules() if isinstance(m, DeepseekV2MoE)]
     hooks = [m.gate.register_forward_hook(_fix_load(m)) for m in mixtures]

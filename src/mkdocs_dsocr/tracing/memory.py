@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ class ActivationMemory:
         self.peaks: dict[str, Peak] = {}
         self._others = {storage(t) for t in (*model.parameters(), *model.buffers())}
         self._calls = [_Call(outermost)]
-        self._caching = False
+        self._cached: float = 0
 
     def enter(self, path: str) -> None:
         """Begin a call of a module."""
@@ -98,7 +99,8 @@ class ActivationMemory:
     def _allocate(self, key: int, tensor: Tensor) -> None:
         memory = tensor.untyped_storage()
         weakref.finalize(memory, self._free, key).atexit = False
-        if self._caching:
+        if self._cached:
+            self._cached -= 1
             self._others.add(key)
             return
         for call in self._calls:
@@ -130,13 +132,13 @@ class ActivationMemory:
                 call.free(key)
 
     @contextmanager
-    def caching(self) -> Iterator[None]:
-        """Take what is allocated meanwhile for KV cache."""
-        self._caching = True
+    def caching(self, tensors: float = math.inf) -> Iterator[None]:
+        """Take what is allocated meanwhile, or the first `tensors` of it, for KV cache."""
+        self._cached = tensors
         try:
             yield
         finally:
-            self._caching = False
+            self._cached = 0
 
 
 class WatchedCache(KVCache):

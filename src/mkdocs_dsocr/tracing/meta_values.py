@@ -59,6 +59,8 @@ class MetaValues(TorchFunctionMode):
             return tensor
         if func is Tensor.item:
             self.asked += 1
+            if tensor.dtype is torch.bool:
+                return True
             return 0.0 if getattr(tensor, BLANK, False) else 1.0
         if func is Tensor.cpu and tensor.dim() == 1:
             self.asked += 1

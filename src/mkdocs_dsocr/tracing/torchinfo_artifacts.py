@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 import torchinfo
+from torch import Tensor
 from torchinfo.layer_info import LayerInfo
 
 from mkdocs_dsocr.layers.categories import default_category
 from mkdocs_dsocr.models import Plan
-from mkdocs_dsocr.reference import KVCache, Page
-from mkdocs_dsocr.tracing.session import DeepSeekOCRSession
+from mkdocs_dsocr.tracing.session import Session
 
 SUMMARY_DEPTH = 4
 """Depth of the text summary; the JSON files go all the way down."""
@@ -37,7 +37,7 @@ class _Call:
         return bool(self.info.is_leaf_layer)
 
 
-def torchinfo_artifacts(session: DeepSeekOCRSession, plan: Plan) -> dict[str, str]:
+def torchinfo_artifacts(session: Session, plan: Plan) -> dict[str, str]:
     """Return the text of each artifact by its file name.
 
     Parameters
@@ -47,12 +47,9 @@ def torchinfo_artifacts(session: DeepSeekOCRSession, plan: Plan) -> dict[str, st
     plan
         The workload whose first page is run: its views, prefill and one decode step.
     """
-    shapes = {s.pass_id: s for s in plan.shapes}
-    page = session.page(shapes["vision.global"], shapes.get("vision.local"))
-    statistics = _summary(session, plan.seq_len, KVCache(), [page])
+    statistics = _summary(session, *session.page_inputs(plan))
     calls = _calls(statistics.summary_list)
-    steps = plan.workload.max_new_tokens - 1
-    step = _summary(session, 1, session.cache(1, plan.seq_len), None) if steps else None
+    step = _summary(session, *session.step_inputs(plan)) if plan.steps else None
     layers = [_layer(c) for c in calls]
     unique = _unique_layers(session, calls)
     inputs = {
@@ -66,7 +63,7 @@ def torchinfo_artifacts(session: DeepSeekOCRSession, plan: Plan) -> dict[str, st
     return {
         "torchinfo-summary.txt": f"{statistics}\n",
         "torchinfo-layers.json": _json(layers),
-        "torchinfo-stages.json": _json(_stages(calls, step, steps)),
+        "torchinfo-stages.json": _json(_stages(session, calls, step, plan.steps)),
         "torchinfo-unique-layers.json": _json(
             {
                 "generated_at": None,
@@ -83,25 +80,24 @@ def torchinfo_artifacts(session: DeepSeekOCRSession, plan: Plan) -> dict[str, st
     }
 
 
-def plan_model(session: DeepSeekOCRSession) -> str:
+def plan_model(session: Session) -> str:
     """Return the model's folder name: a path of this machine says nothing elsewhere."""
     return session.config.variant
 
 
 def _summary(
-    session: DeepSeekOCRSession, length: int, cache: KVCache, pages: list[Page] | None
+    session: Session, inputs: list[Tensor], further: dict[str, Any]
 ) -> torchinfo.ModelStatistics:
-    with torch.inference_mode():
+    with torch.inference_mode(), session.answering():
         return torchinfo.summary(
             session.model.model,
-            input_data=[session.token_ids(1, length)],
+            input_data=inputs,
             device=session.device,
             depth=SUMMARY_DEPTH,
             col_names=("input_size", "output_size", "num_params", "mult_adds"),
             row_settings=("var_names",),
             verbose=0,
-            cache=cache,
-            pages=pages,
+            **further,
         )
 
 
@@ -134,18 +130,12 @@ def _layer(call: _Call) -> dict[str, Any]:
 
 
 def _stages(
-    calls: list[_Call], step: torchinfo.ModelStatistics | None, steps: int
+    session: Session, calls: list[_Call], step: torchinfo.ModelStatistics | None, steps: int
 ) -> list[dict[str, Any]]:
     """Return parameters, mult-adds and calls of sam, clip, projector, prefill and decode."""
-    prefixes = {
-        "sam": ("model.sam_model",),
-        "clip": ("model.vision_model",),
-        "projector": ("model.projector",),
-        "prefill": ("model.embed_tokens", "model.layers", "model.norm"),
-    }
-    stages = [_stage(name, calls, roots, 1) for name, roots in prefixes.items()]
+    stages = [_stage(name, calls, roots, 1) for name, roots in session.parts.items()]
     decode = _calls(step.summary_list) if step is not None else []
-    return [*stages, _stage("decode", decode, prefixes["prefill"], steps)]
+    return [*stages, _stage("decode", decode, session.parts["prefill"], steps)]
 
 
 def _stage(name: str, calls: list[_Call], roots: Sequence[str], repeats: int) -> dict[str, Any]:
@@ -165,7 +155,7 @@ def _stage(name: str, calls: list[_Call], roots: Sequence[str], repeats: int) ->
     }
 
 
-def _unique_layers(session: DeepSeekOCRSession, calls: list[_Call]) -> list[dict[str, Any]]:
+def _unique_layers(session: Session, calls: list[_Call]) -> list[dict[str, Any]]:
     """Return an entry for each class that takes part in the forward."""
     modules = dict(session.model.named_modules())
     entries: dict[str, dict[str, set[str]]] = {}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues, calls_for_forwards, stand_ins
 from mkdocs_dsocr.tracing.session import DeepSeekOCRSession, default_dtype
 
@@ -52,15 +53,19 @@ class VendorSession(DeepSeekOCRSession):
         code does not build.
     """
 
+    replays = False
+
     def __init__(self, config: ModelConfig, views: Mapping[PassShape, Views]) -> None:
         self.config, self.device = config, "meta"
         self._views = views
         with _told(config.path.parent):
             self.model = _build(config.path.parent)
 
-    def prepare(self, shape: PassShape, cache: KVCache | None = None) -> Callable[[], KVCache]:
+    def prepare(
+        self, shape: PassShape, memory: ActivationMemory | None = None
+    ) -> Callable[[], KVCache]:
         """Make inputs for a pass, and return what runs it; see the base class."""
-        past = self.cache(shape.batch, shape.kv_len - shape.q_len, cache)
+        past = self.past(shape, memory)
         run = {
             "vision": self._vision,
             "projector": self._projector,
@@ -90,7 +95,7 @@ class VendorSession(DeepSeekOCRSession):
 
     def _projector(self, shape: PassShape) -> Callable[[KVCache], None]:
         sam, clip = self._tower_outputs(shape)
-        joined = self._values(sam.shape[0], clip.shape[1] - 1, sam.shape[1] + clip.shape[2])
+        joined = self.values(sam.shape[0], clip.shape[1] - 1, sam.shape[1] + clip.shape[2])
 
         def run(_: KVCache) -> None:
             self.model.model.projector(joined)
@@ -144,7 +149,7 @@ class VendorSession(DeepSeekOCRSession):
         return {
             model.sam_model: lambda views: outputs(views)[0],
             model.vision_model: lambda views, _: outputs(views)[1],
-            model.projector: lambda x: self._values(*x.shape[:-1], config.language.hidden_size),
+            model.projector: lambda x: self.values(*x.shape[:-1], config.language.hidden_size),
         }
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 
-from mkdocs_dsocr.inputs import load_model_config, load_workload
+from mkdocs_dsocr.inputs import load_workload
 from mkdocs_dsocr.layers import walk
 from mkdocs_dsocr.layers.vision import Attention
-from mkdocs_dsocr.models import build, plan
+from mkdocs_dsocr.models import build, load_model_config, plan
 from mkdocs_dsocr.site import notation
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import jsonschema
 
 from mkdocs_dsocr import sweep
-from mkdocs_dsocr.inputs import load_hardware, load_model_config, load_workload
+from mkdocs_dsocr.inputs import load_hardware, load_workload
+from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.changes import compare, load_report
 from mkdocs_dsocr.report.whatif import evaluated

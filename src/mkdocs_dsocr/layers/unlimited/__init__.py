@@ -15,6 +15,12 @@ from mkdocs_dsocr.layers.unlimited.experts import (
     UnlimitedOcrTextMoe,
     UnlimitedOcrTextTopkRouter,
 )
+from mkdocs_dsocr.layers.unlimited.model import (
+    UnlimitedFeaturesPart,
+    UnlimitedLanguagePart,
+    UnlimitedOcrForConditionalGeneration,
+    UnlimitedVisionPart,
+)
 from mkdocs_dsocr.layers.unlimited.sam_encoder import UnlimitedOcrSamVisionEncoder
 from mkdocs_dsocr.layers.unlimited.text import (
     DenseTextLayer,
@@ -26,6 +32,9 @@ __all__ = [
     "DenseTextLayer",
     "SiLUActivation",
     "SparseTextLayer",
+    "UnlimitedFeaturesPart",
+    "UnlimitedLanguagePart",
+    "UnlimitedOcrForConditionalGeneration",
     "UnlimitedOcrSamVisionEncoder",
     "UnlimitedOcrTextAttention",
     "UnlimitedOcrTextExperts",
@@ -37,4 +46,5 @@ __all__ = [
     "UnlimitedOcrTextTopkRouter",
     "UnlimitedOcrVisionEncoder",
     "UnlimitedOcrVisionModel",
+    "UnlimitedVisionPart",
 ]

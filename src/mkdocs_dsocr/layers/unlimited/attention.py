@@ -130,6 +130,8 @@ class UnlimitedOcrTextAttention(BaseLayer):
             yield from self._join()
             elements = self.batch * self.kv_len * width
             attended = [Tensor(f"all {kind}", elements) for kind in ("keys", "values")]
+        # The cache's update is handed both, and holds them until it returns.
+        yield keep(Tensor("rotated k", rows * width), v)
         mask = Tensor("mask", self.q_len * self.kv_len, "bool")
         yield Operation(
             "scaled dot-product attention",
@@ -151,7 +153,7 @@ class UnlimitedOcrTextAttention(BaseLayer):
         )
         o_proj = Linear(rows=rows, d_in=width, d_out=self.hidden_size)
         yield Child("o_proj", o_proj, reads=(o,), writes=(y,))
-        yield keep(rotated, v, *attended)
+        yield keep(rotated, *attended)
 
     def _causal_pairs(self) -> Quantity:
         """Return the pairs that the mask leaves: all old positions, and half of the new."""

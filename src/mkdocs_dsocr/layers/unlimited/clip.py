@@ -177,10 +177,6 @@ class UnlimitedOcrVisionEmbeddings(BaseLayer):
 
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("class_embedding", (self.width,))
-        if self.resize:
-            # Its rows are read as they lie: the embedding is not called.
-            entries = self.table_side**2 + 1
-            yield Parameter("position_embedding.weight", (entries, self.width))
 
     def forward(self) -> Iterator[Part]:
         elements = self.views * (self.side**2 + 1) * self.width
@@ -196,7 +192,11 @@ class UnlimitedOcrVisionEmbeddings(BaseLayer):
             writes=(tokens,),
             why="The class token is expanded over the views: its storage is read once.",
         )
+        entries = self.table_side**2 + 1
+        table = Embedding(rows=entries, entries=entries, width=self.width, constant=True)
         if self.resize:
+            # Its rows are read as they lie: the embedding is held, and not called.
+            yield Child("position_embedding", table, calls=0)
             square = Tensor("table", self.table_side**2 * self.width, role="weight")
             yield from resize_table(self.table_side, self.side, self.width, square, "resized")
             yield Operation(
@@ -209,8 +209,6 @@ class UnlimitedOcrVisionEmbeddings(BaseLayer):
                 writes=(positions,),
             )
         else:
-            entries = self.side**2 + 1
-            table = Embedding(rows=entries, entries=entries, width=self.width, constant=True)
             yield Child("position_embedding", table, writes=(positions,))
         yield Operation(
             "tokens + positions",

@@ -1,0 +1,126 @@
+"""What a model is to the project: the object behind an entry point ``mkdocs_dsocr.models``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.inputs.constants import MAX_RULE_TILES
+from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.quantities import Quantity
+from mkdocs_dsocr.trace import PassShape
+
+if TYPE_CHECKING:
+    from mkdocs_dsocr.models.plan import Plan, Run
+
+GROUP: Final = "mkdocs_dsocr.models"
+"""The group of entry points."""
+STAGES: Final = ("vision", "projector", "prefill", "decode")
+"""What every model runs, one after another."""
+
+
+class Load(NamedTuple):
+    """How the tokens of a pass spread over the experts of a layer."""
+
+    distinct: Quantity
+    """Experts that get any token."""
+    largest: Quantity
+    """Tokens of the one that gets most."""
+
+
+class Model(ABC):
+    """A model architecture: all that the project knows of it.
+
+    Attributes
+    ----------
+    architecture
+        Its name under ``architectures`` in config.json.
+    title
+        Its name in headings.
+    vision
+        What its vision backbone is, in a sentence.
+    max_tiles
+        The most local views that its processor cuts a page into.
+    session
+        ``package.module:Class`` of the :class:`mkdocs_dsocr.tracing.Session` that builds and runs
+        its PyTorch modules: a name, as torch is imported for a trace alone.
+    packages
+        Distributions, beside torch, that its modules come from: a trace depends on their releases.
+    has_sweeps
+        Whether :mod:`mkdocs_dsocr.sweep` knows its passes.
+    runs_remote_code
+        Whether a checkpoint's own code can be traced beside `session`'s modules.
+    """
+
+    architecture: ClassVar[str]
+    title: ClassVar[str]
+    vision: ClassVar[str]
+    session: ClassVar[str]
+    max_tiles: ClassVar[int] = MAX_RULE_TILES
+    packages: ClassVar[tuple[str, ...]] = ()
+    has_sweeps: ClassVar[bool] = False
+    runs_remote_code: ClassVar[bool] = False
+
+    @abstractmethod
+    def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:
+        """Return the dimensions that a config.json states.
+
+        Parameters
+        ----------
+        path, content
+            Where it was read, and what it says.
+
+        Raises
+        ------
+        InputError
+            If it is not valid.
+        """
+
+    @abstractmethod
+    def runs(self, config: ModelConfig, plan: Plan) -> Iterable[Run]:
+        """List the passes of a workload.
+
+        Parameters
+        ----------
+        config
+            The model's dimensions.
+        plan
+            The workload, its views and tokens counted; without runs yet.
+        """
+
+    @abstractmethod
+    def modules(
+        self, config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+    ) -> Iterator[Child]:
+        """Yield the modules that one run of a pass calls, as analytic layers.
+
+        Parameters
+        ----------
+        config, shape
+            The model's dimensions, and what the pass is fed.
+        load
+            The load of the experts.
+        chosen
+            A shape of integers that makes the choices (padded windows, a resized table): `shape`
+            itself, unless that is made of arrays or symbols.
+        """
+
+    @abstractmethod
+    def whole(self, items: tuple[Child, ...]) -> BaseLayer:
+        """Return the layer of the whole model, made of its stages."""
+
+    @abstractmethod
+    def traced_load(self, config: ModelConfig, matmul_flops: Mapping[str, int]) -> Load:
+        """Return the load of the experts in a trace.
+
+        Parameters
+        ----------
+        config
+            The model's dimensions.
+        matmul_flops
+            What was counted, by path of the modules that were called.
+        """

@@ -1,0 +1,148 @@
+"""Passes as trees of analytic layers: what a model calls, on what sizes, in which formats."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from mkdocs_dsocr.inputs import ModelConfig, Workload
+from mkdocs_dsocr.layers.base import BaseLayer, Group
+from mkdocs_dsocr.layers.decoder import expected_distinct
+from mkdocs_dsocr.layers.formats import FORMATS
+from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers.precision import Precision
+from mkdocs_dsocr.models.door import STAGES, Load
+from mkdocs_dsocr.models.plan import Plan, Run
+from mkdocs_dsocr.models.registry import model_of
+from mkdocs_dsocr.quantities import ceil_div
+from mkdocs_dsocr.trace import PassShape
+
+Routing = Mapping[PassShape, Load]
+"""The load of the experts in a pass of some shape."""
+
+
+def build(config: ModelConfig, plan: Plan, routing: Routing | None = None) -> BaseLayer:
+    """Return the whole model on a workload: stages, passes, modules.
+
+    Parameters
+    ----------
+    config, plan
+        The model's dimensions, and the runs of the workload.
+    routing
+        The routing of a trace; where not given, its expectation.
+    """
+    items: list[Child] = []
+    for stage in STAGES:
+        passes = [_pass(config, plan, r, routing or {}) for r in plan.runs if r.stage == stage]
+        if stage in ("vision", "projector"):
+            items.append(Child(stage, Group(items=tuple(passes))))
+        else:
+            items += passes or [Child(stage, Group(items=()))]
+    return model_of(config).whole(tuple(items))
+
+
+def _pass(config: ModelConfig, plan: Plan, run: Run, routing: Routing) -> Child:
+    def group(shape: PassShape) -> Group:
+        return pass_layer(config, shape, plan.workload, routing.get(shape))
+
+    last = group(run.last) if run.steps > 1 else None
+    return Child(run.first.pass_id, group(run.first), calls=run.calls, last=last, steps=run.steps)
+
+
+def pass_layer(
+    config: ModelConfig,
+    shape: PassShape,
+    workload: Workload | None = None,
+    load: Load | None = None,
+) -> Group:
+    """Return one run of a pass: the modules that it calls.
+
+    Parameters
+    ----------
+    config, shape
+        The model's dimensions, and what the pass is fed.
+    workload
+        Whose formats and whose load of the experts it has; where not given, the
+        checkpoint's formats and an even load.
+    load
+        The load of the experts; where not given, :func:`expected_load`.
+    """
+    # Tables of one build ask for the same passes; arrays of sizes have no hash.
+    is_one_size = isinstance(shape.batch, int) and isinstance(shape.pages, int)
+    make = _shared_pass if is_one_size else _workload_pass
+    return make(config, shape, workload, load)
+
+
+def _workload_pass(
+    config: ModelConfig, shape: PassShape, workload: Workload | None, load: Load | None
+) -> Group:
+    load = load or expected_load(config, shape, workload)
+    return built_pass(config, shape, load, _precision(shape, workload))
+
+
+_shared_pass = lru_cache(maxsize=64)(_workload_pass)
+
+
+def built_pass(
+    config: ModelConfig,
+    shape: PassShape,
+    load: Load,
+    precision: Precision | None = None,
+    like: PassShape | None = None,
+) -> Group:
+    """Return one run of a pass, whatever its sizes are: integers, arrays or symbols.
+
+    Parameters
+    ----------
+    config, shape, load, precision
+        As for :func:`pass_layer`.
+    like
+        A shape of integers that makes the choices (padded windows, a resized table), where
+        `shape` has none.
+    """
+    items = model_of(config).modules(config, shape, load, like or shape)
+    return Group(items=tuple(items), precision=precision)
+
+
+def _precision(shape: PassShape, workload: Workload | None) -> Precision | None:
+    """Return the formats of a run; None for those of the checkpoint."""
+    formats = Precision() if workload is None else _formats(workload)
+    precision = dataclasses.replace(formats, autocast=shape.autocast)
+    return None if precision == Precision() else precision
+
+
+def _formats(workload: Workload) -> Precision:
+    return Precision(
+        weight=FORMATS[workload.weight_dtype],
+        activation=FORMATS[workload.activation_dtype],
+        kv_cache=FORMATS[workload.kv_dtype],
+        eager=workload.traffic == "eager",
+    )
+
+
+def rates(workload: Workload) -> set[str]:
+    """Return the formats at whose peak tensor cores work."""
+    return _formats(workload).rates
+
+
+def expected_load(config: ModelConfig, shape: PassShape, workload: Workload | None = None) -> Load:
+    """Return how many experts a pass is expected to touch, and the tokens of the busiest.
+
+    The load is even unless the workload says how skewed it is.
+    """
+    language = config.language
+    experts, top_k = language.n_routed_experts, language.num_experts_per_tok
+    tokens = shape.batch * shape.q_len
+    if workload is None or workload.expert_load is None:
+        return Load(expected_distinct(experts, top_k, tokens), ceil_div(tokens * top_k, experts))
+    shares = expert_shares(workload.expert_load, top_k)
+    # Of a billion tokens, so that the count stays an integer.
+    largest = ceil_div(tokens * round(max(shares) * 10**9), 10**9)
+    return Load(sum(1 - (1 - share) ** tokens for share in shares), largest)
+
+
+def expert_shares(load: Sequence[float], top_k: int) -> list[float]:
+    """Return the share of tokens that choose each expert: `load`, scaled to `top_k` in all."""
+    whole = sum(load)
+    return [top_k * amount / whole for amount in load]

@@ -1,0 +1,68 @@
+"""Finds models: installed packages name them as entry points, this one too."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from mkdocs_dsocr.inputs import InputError, ModelConfig
+from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.files import read_mapping
+from mkdocs_dsocr.inputs.references import resolve
+from mkdocs_dsocr.models.door import GROUP, Model
+
+
+@lru_cache(maxsize=1)
+def known_models() -> dict[str, Model]:
+    """Return every model that is installed, by its architecture.
+
+    Raises
+    ------
+    InputError
+        If an entry point does not load, is no model, or two share an architecture.
+    """
+    result: dict[str, Model] = {}
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
+        place = f"entry point {GROUP}"
+        try:
+            model = point.load()
+        except Exception as error:  # code of others may raise whatever it likes
+            found = f"{point.value}, which raised {type(error).__name__}: {error}"
+            raise InputError(place, point.name, found, "an object that can be imported") from error
+        if not isinstance(model, Model):
+            allowed = "an instance of mkdocs_dsocr.models.Model"
+            raise InputError(place, point.name, shown(model), allowed)
+        if result.setdefault(model.architecture, model) is not model:
+            found = f"a second model of {model.architecture}"
+            raise InputError(place, point.name, found, "one for each architecture")
+    return result
+
+
+def model_of(config: ModelConfig) -> Model:
+    """Return the model whose dimensions these are."""
+    return known_models()[config.architecture]
+
+
+def load_model_config(value: str, base: Path | None = None, source: str = "option") -> ModelConfig:
+    """Load the dimensions of a model by id or from a folder with ``config.json``.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, the file is not valid, or it describes an
+        architecture that no installed model knows.
+    """
+    path = resolve("models", value, base, source)
+    path = path if path.suffix == ".json" else path / "config.json"
+    content = read_mapping(path)
+    # A snapshot's files are links: the folder's name is that of the path, not of what it leads to.
+    path = Path(os.path.normpath(path))
+    found, known = content.get("architectures"), known_models()
+    names = found if isinstance(found, list) else []
+    model = next((known[name] for name in names if isinstance(name, str) and name in known), None)
+    if model is None:
+        allowed = " or ".join(f"[{name!r}]" for name in sorted(known))
+        raise InputError(path, "architectures", shown(found), allowed)
+    return model.parse(path, content)

@@ -1,0 +1,202 @@
+"""Unlimited-OCR: which passes it runs, and what each calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.operations import Tensor
+from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers.unlimited import (
+    DenseTextLayer,
+    SparseTextLayer,
+    UnlimitedFeaturesPart,
+    UnlimitedLanguagePart,
+    UnlimitedOcrForConditionalGeneration,
+    UnlimitedOcrSamVisionEncoder,
+    UnlimitedOcrTextModel,
+    UnlimitedOcrVisionEncoder,
+    UnlimitedOcrVisionModel,
+    UnlimitedVisionPart,
+)
+from mkdocs_dsocr.models import unlimited_config
+from mkdocs_dsocr.models.door import Load, Model
+from mkdocs_dsocr.models.plan import Plan, Run, language_runs, view_runs
+from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
+from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.trace import PassShape
+
+
+class UnlimitedOCR(Model):
+    """baidu/Unlimited-OCR as transformers ships it."""
+
+    architecture = unlimited_config.ARCHITECTURE
+    title = "Unlimited-OCR"
+    vision = "The vision backbone is SAM ViT-B followed by CLIP ViT-L."
+    max_tiles = 32
+    """transformers 5.23.0, image_processing_unlimited_ocr.py: max_patches."""
+    session = "mkdocs_dsocr.tracing.unlimited:UnlimitedOcrSession"
+    packages = ("transformers",)
+
+    def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:
+        return unlimited_config.parse(path, content)
+
+    def runs(self, config: ModelConfig, plan: Plan) -> Iterable[Run]:
+        yield from view_runs(plan, "vision")
+        has_tiles = plan.grid != (1, 1)
+        features = PassShape(
+            "projector.page",
+            "projector",
+            plan.global_view,
+            *plan.grid,
+            tile_size=plan.workload.image_size if has_tiles else 0,
+        )
+        yield Run("projector", plan.workload.pages, 1, features, features)
+        yield from language_runs(plan, config.language.sliding_window)
+
+    def modules(
+        self, config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+    ) -> Iterator[Child]:
+        if shape.part == "vision":
+            yield _vision(config, shape, chosen)
+        elif shape.part == "projector":
+            yield _features(config, shape, chosen)
+        else:
+            yield from _language(config, shape, load, chosen)
+
+    def whole(self, items: tuple[Child, ...]) -> BaseLayer:
+        return UnlimitedOcrForConditionalGeneration(items=items)
+
+    def traced_load(self, config: ModelConfig, matmul_flops: Mapping[str, int]) -> Load:
+        """Return all experts: the grouped product is handed the weights of each."""
+        return Load(config.language.n_routed_experts, 0)
+
+
+def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child:
+    sam, clip = config.sam, config.clip
+    grid_chosen = patches_a_side(chosen.image_size)
+    views, grid = shape.views, patches_a_side(shape.image_size)
+    part = UnlimitedVisionPart(
+        hidden_size=config.language.hidden_size,
+        tower=UnlimitedOcrVisionModel(
+            sam=UnlimitedOcrSamVisionEncoder(
+                views=views,
+                grid=grid,
+                in_channels=constants.IMAGE_CHANNELS,
+                patch=constants.SAM_PATCH,
+                heads=sam.heads,
+                head_dim=sam.width // sam.heads,
+                mlp_hidden=constants.SAM_MLP_RATIO * sam.width,
+                window=constants.SAM_WINDOW,
+                table_side=config.sam_table_side,
+                neck_channels=constants.SAM_NECK,
+                mid_channels=sam.downsample_channels[0],
+                out_channels=sam.downsample_channels[1],
+                depth=sam.layers,
+                global_layers=sam.global_attn_indexes,
+                padded=grid_chosen % constants.SAM_WINDOW != 0,
+                partitioned=grid_chosen > constants.SAM_WINDOW,
+                resize=grid_chosen != config.sam_table_side,
+                single_view=isinstance(chosen.views, int) and chosen.views == 1,
+            ),
+            clip=UnlimitedOcrVisionEncoder(
+                views=views,
+                side=features_a_side(shape.image_size),
+                heads=clip.heads,
+                head_dim=clip.width // clip.heads,
+                mlp_hidden=constants.CLIP_MLP_RATIO * clip.width,
+                table_side=clip.table_side,
+                depth=clip.layers,
+                resize=features_a_side(chosen.image_size) != clip.table_side,
+            ),
+        ),
+    )
+    pixels, features = part.boundary()
+    return Child("model", part, reads=(pixels,), writes=(features,))
+
+
+def _features(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child:
+    tile_side = features_a_side(chosen.tile_size)
+    part = UnlimitedFeaturesPart(
+        hidden_size=config.language.hidden_size,
+        side=features_a_side(shape.image_size),
+        tile_side=features_a_side(shape.tile_size),
+        tiles_w=shape.tiles_w,
+        tiles_h=shape.tiles_h,
+        width=config.clip.width + config.sam.downsample_channels[-1],
+        has_tiles=chosen.tile_size > 0,
+        interleaved=chosen.tiles_w > 1 and tile_side > 1,
+        mostly_tiles=chosen.views * tile_side**2 > features_a_side(chosen.image_size) ** 2,
+    )
+    *features, tokens = part.boundary()
+    return Child("model", part, reads=tuple(features), writes=(tokens,))
+
+
+def _language(
+    config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+) -> Iterator[Child]:
+    language = config.language
+    rows, width = shape.batch * shape.logits, language.hidden_size
+    part = UnlimitedLanguagePart(
+        hidden_size=width,
+        batch=shape.batch,
+        q_len=shape.q_len,
+        image_tokens=shape.image_tokens,
+        vocab_size=language.vocab_size,
+        decoder=_decoder(config, shape, load, chosen),
+        has_images=chosen.image_tokens > 0,
+    )
+    head = Linear(rows=rows, d_in=width, d_out=language.vocab_size)
+    hidden = Tensor("hidden states", shape.batch * shape.q_len * width)
+    asked_for = Tensor("those that get logits", rows * width, view_of=hidden.name)
+    logits = Tensor("logits", rows * language.vocab_size)
+    yield Child("model", part, reads=tuple(part.boundary()), writes=(hidden,))
+    yield Child("lm_head", head, reads=(asked_for,), writes=(logits,))
+
+
+def _decoder(
+    config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+) -> UnlimitedOcrTextModel:
+    language = config.language
+    common: dict[str, Any] = {
+        "batch": shape.batch,
+        "q_len": shape.q_len,
+        "kv_len": shape.kv_len,
+        "window": shape.window,
+        "hidden_size": language.hidden_size,
+        "heads": language.num_attention_heads,
+        "head_dim": language.head_dim,
+        "decodes": chosen.window > 0,
+    }
+    dense = range(language.first_k_dense_replace)
+    sparse = range(language.first_k_dense_replace, language.num_hidden_layers)
+    kinds: list[tuple[range, BaseLayer]] = [
+        (dense, DenseTextLayer(intermediate_size=language.intermediate_size, **common)),
+        (
+            sparse,
+            SparseTextLayer(
+                moe_intermediate_size=language.moe_intermediate_size,
+                experts=language.n_routed_experts,
+                top_k=language.num_experts_per_tok,
+                shared_experts=language.n_shared_experts,
+                distinct_experts=load.distinct,
+                **common,
+            ),
+        ),
+    ]
+    layers = (Child(indices(r), kind, len(r), "for") for r, kind in kinds if r)
+    return UnlimitedOcrTextModel(
+        batch=shape.batch,
+        q_len=shape.q_len,
+        kv_len=shape.kv_len,
+        hidden_size=language.hidden_size,
+        head_dim=language.head_dim,
+        decoder_layers=tuple(layers),
+    )
+
+
+MODEL: Final = UnlimitedOCR()

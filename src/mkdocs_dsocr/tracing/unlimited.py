@@ -1,0 +1,286 @@
+"""Unlimited-OCR's modules as transformers ships them, ready to run any pass."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from types import SimpleNamespace
+from typing import Any, ClassVar, Final
+
+import torch
+from torch import Tensor
+
+from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
+from mkdocs_dsocr.models import Plan
+from mkdocs_dsocr.models.tokens import features_a_side
+from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.tracing.memory import ActivationMemory
+from mkdocs_dsocr.tracing.meta_values import MetaValues
+from mkdocs_dsocr.tracing.session import Session, default_dtype
+from mkdocs_dsocr.tracing.traffic import storage
+
+VERSION: Final = "5.23.0"
+"""The first transformers release that has the model."""
+TOWER: Final = "model.vision_tower"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The storage of a cache, in bytes."""
+
+    nbytes: int
+
+
+class UnlimitedOcrSession(Session):
+    """transformers' own implementation, built without weights.
+
+    Parameters
+    ----------
+    config, device
+        Dimensions of the model; ``meta``, ``cuda`` or ``cpu``.
+
+    Raises
+    ------
+    InputError
+        If the installed transformers does not have the model.
+    """
+
+    roots = (TOWER, "model.multi_modal_projector")
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "sam": (f"{TOWER}.sam_encoder",),
+        "clip": (f"{TOWER}.vision_encoder",),
+        "projector": ("model.multi_modal_projector",),
+        "prefill": ("model.language_model",),
+    }
+
+    def __init__(self, config: ModelConfig, device: str = "meta") -> None:
+        self.config, self.device = config, device
+        self._transformers = _transformers()
+        self._config = _as_transformers_has_it(self._transformers, config)
+        make = self._transformers.UnlimitedOcrForConditionalGeneration._from_config
+        with default_dtype(torch.bfloat16), torch.device(device), torch.no_grad():
+            self.model = make(self._config, attn_implementation="sdpa").eval()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Answer on ``meta`` the check that a page has as many features as places."""
+        if self.device != "meta":
+            yield
+            return
+        values = MetaValues(routed=0)
+        with values.answering():
+            yield
+        self.asked = values.asked
+
+    def prepare(
+        self, shape: PassShape, memory: ActivationMemory | None = None
+    ) -> Callable[[], Stored]:
+        """Make inputs for a pass, and return what runs it; see the base class."""
+        run = {
+            "vision": self._vision,
+            "projector": self._projector,
+            "language": self._language,
+        }[shape.part](shape, memory)
+
+        @torch.inference_mode()
+        def call() -> Stored:
+            with self.answering():
+                return Stored(run())
+
+        return call
+
+    def _vision(self, shape: PassShape, _: ActivationMemory | None) -> Callable[[], int]:
+        views = self.views(shape.views, shape.image_size)
+
+        def run() -> int:
+            self.model.model.vision_tower(views)
+            return 0
+
+        return run
+
+    def _projector(self, shape: PassShape, _: ActivationMemory | None) -> Callable[[], int]:
+        """Return what projects and lays out features of pages: their views are not looked at."""
+        whole = self._features(shape.pages, shape.image_size)
+        tiles = shape.tiles_w * shape.tiles_h
+        has_tiles = shape.tile_size > 0
+        features = [whole]
+        arguments: dict[str, Any] = {"pixel_values": self.views(shape.pages, 1)}
+        if has_tiles:
+            features.append(self._features(shape.pages * tiles, shape.tile_size))
+            arguments |= {
+                "pixel_values_local": self.views(shape.pages * tiles, 1),
+                "num_local_patches": [tiles] * shape.pages,
+                "patches_grid": [[shape.tiles_w, shape.tiles_h]] * shape.pages,
+            }
+
+        def run() -> int:
+            with self._stand_in(features):
+                self.model.model.get_image_features(**arguments)
+            return 0
+
+        return run
+
+    def _language(self, shape: PassShape, memory: ActivationMemory | None) -> Callable[[], int]:
+        ids = self.token_ids(shape.batch, shape.q_len)
+        tensors = self._past(shape.batch, shape.kv_len - shape.window, shape.window)
+        hidden = self.config.language.hidden_size
+        images = {}
+        if shape.image_tokens:
+            ids[:, : shape.image_tokens] = self._config.image_token_id
+            pages = [self.values(shape.image_tokens, hidden) for _ in range(shape.batch)]
+            images = {"image": SimpleNamespace(pooler_output=pages)}
+
+        def run() -> int:
+            cache = self._cache(tensors, shape, memory)
+            self.model(
+                input_ids=ids,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=shape.logits,
+                mm_encoder_outputs=images,
+            )
+            return _storage_bytes(cache)
+
+        return run
+
+    def _features(self, views: int, size: int) -> Tensor:
+        """Return what the vision tower makes of views."""
+        width = self.config.clip.width + self.config.sam.downsample_channels[-1]
+        return self.values(views, features_a_side(size) ** 2, width)
+
+    @contextmanager
+    def _stand_in(self, features: list[Tensor]) -> Iterator[None]:
+        """Let the vision tower, which is a pass of its own, return these, one a call."""
+        tower, returned = self.model.model.vision_tower, iter(features)
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return SimpleNamespace(
+                last_hidden_state=next(returned), hidden_states=None, attentions=None
+            )
+
+        tower.forward = forward
+        try:
+            yield
+        finally:
+            del tower.forward  # the class's own shows again
+
+    def _past(self, batch: int, prompt: int, window: int) -> list[tuple[Tensor, ...]]:
+        """Return keys and values of prompt and window before a step, for each layer."""
+        language = self.config.language
+        # A prefill starts with nothing; a step's own token is one of the window.
+        lengths = (prompt, window - 1) if window else (0, 0)
+        shapes = [(batch, language.num_attention_heads, n, language.head_dim) for n in lengths]
+        return [
+            tuple(self.values(*shape) for shape in shapes for _ in range(2))
+            for _ in range(language.num_hidden_layers)
+        ]
+
+    def _cache(
+        self, tensors: list[tuple[Tensor, ...]], shape: PassShape, memory: ActivationMemory | None
+    ) -> Any:
+        """Return transformers' cache with these keys and values in it."""
+        with torch._C._DisableTorchDispatch():  # it is no work of the model
+            cache = self._transformers.DynamicCache(config=self._config.text_config)
+        for layer, (prompt_k, prompt_v, window_k, window_v) in zip(
+            cache.layers, tensors, strict=True
+        ):
+            layer.dtype, layer.device, layer.is_initialized = prompt_k.dtype, prompt_k.device, True
+            layer.prefill_keys, layer.prefill_values = prompt_k, prompt_v
+            layer.keys, layer.values = window_k, window_v
+            if shape.window:
+                layer.prefill_length = layer.prefill_cumulative_length = prompt_k.shape[2]
+                layer.cumulative_length = window_k.shape[2]
+            if memory is not None:
+                layer.update = _watched(layer, memory)
+        return cache
+
+    def page_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
+        """Return token ids and the pixels of a page."""
+        ids = self.token_ids(1, plan.seq_len)
+        ids[:, : plan.image_tokens] = self._config.image_token_id
+        inputs: dict[str, Any] = {"pixel_values": self.views(1, plan.global_view)}
+        if plan.grid != (1, 1):
+            tiles = plan.grid[0] * plan.grid[1]
+            inputs |= {
+                "pixel_values_local": self.views(tiles, plan.workload.image_size),
+                "num_local_patches": [tiles],
+                "patches_grid": [list(plan.grid)],
+            }
+        return [ids], inputs
+
+    def step_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
+        """Return a token id, and a cache that holds the prompt."""
+        shape = plan.step(1)
+        cache = self._cache(self._past(1, plan.seq_len, 1), shape, None)
+        return [self.token_ids(1, 1)], {"past_key_values": cache, "use_cache": True}
+
+
+def _watched(layer: Any, memory: ActivationMemory) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return the update of a cache's layer that says what it takes."""
+    update = layer.update
+
+    def watched(k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        memory.keep([layer.prefill_keys, layer.prefill_values, layer.keys, layer.values])
+        # Keys and values are appended first; in a decode step both parts are joined then.
+        with memory.caching(2):
+            result: tuple[Tensor, Tensor] = update(k, v, *args, **kwargs)
+        return result
+
+    return watched
+
+
+def _storage_bytes(cache: Any) -> int:
+    """Return the bytes behind a cache; a window that slid is a part of its storage."""
+    tensors = [
+        tensor
+        for layer in cache.layers
+        for tensor in (layer.prefill_keys, layer.prefill_values, layer.keys, layer.values)
+    ]
+    return sum({storage(t): t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+def _transformers() -> Any:
+    """Import transformers, whose types differ from release to release."""
+    module = importlib.import_module("transformers")
+    if not hasattr(module, "UnlimitedOcrConfig"):
+        found = f"transformers {metadata.version('transformers')}"
+        raise InputError("environment", "transformers", found, f"{VERSION} or newer")
+    return module
+
+
+def _as_transformers_has_it(transformers: Any, config: ModelConfig) -> Any:
+    """Return the configuration with these dimensions."""
+    language, sam, clip = config.language, config.sam, config.clip
+    return transformers.UnlimitedOcrConfig(
+        text_config={
+            **language.model_dump(exclude={"first_k_dense_replace"}),
+            "mlp_layer_types": [
+                "dense" if layer < language.first_k_dense_replace else "sparse"
+                for layer in range(language.num_hidden_layers)
+            ],
+        },
+        vision_config={
+            "sam_config": {
+                "hidden_size": sam.width,
+                "num_hidden_layers": sam.layers,
+                "num_attention_heads": sam.heads,
+                "global_attn_indexes": list(sam.global_attn_indexes),
+                "downsample_channels": list(sam.downsample_channels),
+                "output_channels": constants.SAM_NECK,
+                "window_size": constants.SAM_WINDOW,
+                "mlp_dim": constants.SAM_MLP_RATIO * sam.width,
+                "image_size": config.trained_image_size,
+            },
+            "encoder_config": {
+                "hidden_size": clip.width,
+                "intermediate_size": constants.CLIP_MLP_RATIO * clip.width,
+                "num_hidden_layers": clip.layers,
+                "num_attention_heads": clip.heads,
+                "image_size": clip.image_size,
+                "patch_size": clip.patch_size,
+            },
+        },
+    )
