@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mkdocs_dsocr import __version__
-from mkdocs_dsocr.cli_reports import diff, whatif
+from mkdocs_dsocr.cli_reports import compare, diff, whatif
 from mkdocs_dsocr.cli_review import review
 
 if TYPE_CHECKING:
@@ -287,6 +287,7 @@ def clear() -> None:
 main.add_command(review)
 main.add_command(diff)
 main.add_command(whatif)
+main.add_command(compare)
 
 
 @main.command()

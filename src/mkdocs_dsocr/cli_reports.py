@@ -1,4 +1,4 @@
-"""The commands that need nothing but saved reports."""
+"""The commands that compare: reports, workloads and models. None needs torch."""
 
 from __future__ import annotations
 
@@ -29,6 +29,35 @@ def diff(before: Path, now: Path) -> None:
 
     for line in change_lines(compare(load_report(before), load_report(now))):
         click.echo(line)
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--workload", default="dsocr-standard-v1", show_default=True, help="Id or path.")
+@click.option("--hardware", default="rtx-5090", show_default=True, help="Id or path.")
+@click.option("--output", type=click.Path(path_type=Path), help="JSON file to write instead.")
+def compare(models: tuple[str, ...], workload: str, hardware: str, output: Path | None) -> None:
+    """Set MODELS side by side on one workload and GPU: work, traffic, times, memory.
+
+    Each is an id or a path; ratios are of the last one over the first.
+    """
+    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr.inputs.errors import room_to_write
+    from mkdocs_dsocr.models import load_model_config
+    from mkdocs_dsocr.report.models import compare_models
+    from mkdocs_dsocr.site.models import model_lines
+
+    first, *others = models
+    settings = pipeline.Settings(first, (workload,), (hardware,))
+    configs = [load_model_config(value) for value in others]
+    found = compare_models(pipeline.analyse(settings)[0][0], configs)
+    if output is None:
+        for line in model_lines(found):
+            click.echo(line)
+        return
+    with room_to_write(output):
+        output.write_text(found.to_json(), encoding="utf-8")
+    click.echo(f"{len(found.rows)} figures of {len(models)} models in {output}", err=True)
 
 
 @click.command()

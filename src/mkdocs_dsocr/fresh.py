@@ -74,7 +74,7 @@ def main() -> None:
         analyses = pipeline.analyse(settings)
         trust = settings.trust_remote_code
         static = static_analysis(analyses, settings.device, _say, cache, trust=trust)
-        result = pipeline.with_history(pipeline.complete(analyses, static), settings)
+        result = pipeline.with_company(pipeline.complete(analyses, static), settings)
     except InputError as error:
         _say(str(error))
         sys.exit(2)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mkdocs_dsocr.site.studies import Studies
 
 FORMULAS: Final = "static/formulas.js"
+MODELS: Final = "models.json"
 FORMULAS_CODE: Final = (
     "layers",
     "models",
@@ -156,6 +157,8 @@ def artifacts(result: Result) -> dict[str, str]:
         if analysis.measurement is not None:
             files[f"{folder}/measurement.json"] = analysis.measurement.model_dump_json(indent=1)
     main, analysis, _ = places[0]
+    if result.models is not None:
+        files[f"{main}/{MODELS}"] = result.models.to_json()
     return files | {f"{main}/{name}": text for name, text in report_files(analysis).items()}
 
 
@@ -194,6 +197,7 @@ def site_files(
         result.vendor,
         {r.name: r for r in result.reviews},
         result.changes,
+        result.models,
         result.is_stale,
     )
     others |= {f"assets/{name}": data for name, data in assets().items()}

@@ -24,6 +24,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes, load_report
 from mkdocs_dsocr.report.changes import compare as compare_reports
 from mkdocs_dsocr.report.measured import check_covers, tasks
+from mkdocs_dsocr.report.models import ModelsCompared, compare_models
 from mkdocs_dsocr.static import Analyses, Log, Static, timed
 from mkdocs_dsocr.vendor import VendorVerdict, compare_vendor
 from mkdocs_dsocr.verification import Verification, verify
@@ -52,6 +53,8 @@ class Settings:
         Whether what was not reviewed as it is now is a failure.
     baseline
         An earlier ``report.json``; empty for none.
+    compared_models
+        Further models, set beside `model` on the main workload and GPU.
     base
         Folder that paths are relative to.
     """
@@ -65,6 +68,7 @@ class Settings:
     reviews: str = ""
     require_review: bool = False
     baseline: str = ""
+    compared_models: tuple[str, ...] = ()
     base: Path = Path()
 
     def to_json(self) -> dict[str, Any]:
@@ -83,8 +87,9 @@ class Settings:
     def files(self) -> list[Path]:
         """Return the input files, for a server that watches them."""
         model = resolve("models", self.model, self.base)
+        others = [resolve("models", value, self.base) for value in self.compared_models]
         return [
-            model if model.suffix == ".json" else model / "config.json",
+            *(m if m.suffix == ".json" else m / "config.json" for m in (model, *others)),
             *(p for p in (model / INDEX, *model.glob("*.safetensors")) if p.is_file()),
             *(resolve("workloads", w, self.base) for w in self.workloads),
             *(resolve("hardware", h, self.base) for h in self.hardware),
@@ -107,6 +112,8 @@ class Result:
     """A sentence for each review that is required and missing."""
     changes: Changes | None = None
     """What moved since the baseline."""
+    models: ModelsCompared | None = None
+    """Other models beside the main one."""
     is_stale: bool = False
     """Whether trace and verification are of the inputs before an edit."""
 
@@ -233,8 +240,8 @@ def complete(analyses: Analyses, static: Static) -> Result:
     return Result(covered, static, verification, verdict, vendor)
 
 
-def with_history(result: Result, settings: Settings) -> Result:
-    """Return a result with its reviews and its baseline, where the settings name them.
+def with_company(result: Result, settings: Settings) -> Result:
+    """Return a result with its reviews, baseline and other models, where the settings name them.
 
     Raises
     ------
@@ -245,6 +252,9 @@ def with_history(result: Result, settings: Settings) -> Result:
         before = load_report(settings.base / settings.baseline)
         found = compare_reports(before, result.main.report, result.main.config)
         result = dataclasses.replace(result, changes=found)
+    if settings.compared_models:
+        others = [load_model_config(value, settings.base) for value in settings.compared_models]
+        result = dataclasses.replace(result, models=compare_models(result.main, others))
     return _with_reviews(result, settings) if settings.reviews else result
 
 

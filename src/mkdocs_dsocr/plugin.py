@@ -36,6 +36,7 @@ from mkdocs_dsocr.static import timed
 log = get_plugin_logger("dsocr")
 
 NAV_TITLE = "Analytic model"
+STYLE, SCRIPT = "assets/dsocr.css", "assets/dsocr.js"
 PACKAGE = Path(__file__).parent
 
 
@@ -54,6 +55,7 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     reviews = c.Type(str, default="")
     require_review = c.Type(bool, default=False)
     baseline = c.Type(str, default="")
+    compared_models = c.ListOfItems(c.Type(str), default=[])
 
 
 class _Whole(File):
@@ -103,7 +105,9 @@ class _Made:
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
-    """Adds the analytic model of DeepSeek-OCR to a site."""
+    """Adds the analytic model of a model to a site: DeepSeek-OCR's, unless told otherwise."""
+
+    supports_multiple_instances = True
 
     def __init__(self) -> None:
         self._results = Results(log.info)
@@ -148,8 +152,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         except InputError as error:
             if not self._is_serving:
                 raise PluginError(f"dsocr: {error}") from error
-        config.extra_css.insert(0, f"{path}/assets/dsocr.css")
-        config.extra_javascript.append(f"{path}/assets/dsocr.js")
+        if not any(str(css).endswith(STYLE) for css in config.extra_css):
+            # Several instances of the plugin share the first one's.
+            config.extra_css.insert(0, f"{path}/{STYLE}")
+            config.extra_javascript.append(f"{path}/{SCRIPT}")
         return config
 
     @event_priority(50)
@@ -226,7 +232,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
 
     def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
         """Put the raw HTML back."""
-        return put_back(html, self._blocks.get(page.file.src_uri, ()))
+        blocks = self._blocks.get(page.file.src_uri)
+        return put_back(html, blocks) if blocks else html
 
     @event_priority(100)
     def _before_search(
@@ -267,6 +274,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             reviews=self.config.reviews,
             require_review=self.config.require_review,
             baseline=self.config.baseline,
+            compared_models=tuple(self.config.compared_models),
             base=Path(config.config_file_path or ".").parent,
         )
 

@@ -67,7 +67,7 @@ class Results:
         if later:
             self._files = self._beside(settings, classes, uses_cache)
         if stale is not None:
-            return pipeline.with_history(stale, settings), later
+            return pipeline.with_company(stale, settings), later
         if static is None:
             assert self._files is not None
             prepare(analyses[0][0])
@@ -80,7 +80,7 @@ class Results:
                 self._files = None  # it has ended, and there is nothing to wait for
                 raise
         self._static = (key, static)
-        self._last = pipeline.with_history(pipeline.complete(analyses, static), settings)
+        self._last = pipeline.with_company(pipeline.complete(analyses, static), settings)
         return self._last, later
 
     def take(self) -> Path | None:

@@ -81,15 +81,29 @@ def replays(plan: Plan, stage: str) -> int:
     return sum(run.calls * run.steps for run in plan.runs if run.stage == stage)
 
 
+def step_times(demand: Demand, hardware: Hardware, *, host: bool = True) -> dict[str, float]:
+    """Return the time of one prefill, and of the first, middle and last decode step, in ms.
+
+    Parameters
+    ----------
+    demand, hardware
+        What the workload asks, and the GPU.
+    host
+        Whether the host's launches count; otherwise it is the device's time alone.
+    """
+    graph = int(demand.workload.host_mode == "cuda_graph")
+    times = {
+        name: stage_time(work.on(hardware), hardware, graph if name != "prefill" else 0)
+        for name, work in demand.steps.items()
+    }
+    return {name: t.time_ms if host else t.device_ms for name, t in times.items()}
+
+
 def latency(demand: Demand, hardware: Hardware, stages: Mapping[str, StageTime]) -> Latency:
     """Return what a user of the workload's first batch waits for, and the throughput."""
     workload, batch = demand.workload, demand.plan.batch
     pages_ms = (stages["vision"].time_ms + stages["projector"].time_ms) / workload.pages
-    graph = int(workload.host_mode == "cuda_graph")
-    step_ms = {
-        name: stage_time(work.on(hardware), hardware, graph if name != "prefill" else 0).time_ms
-        for name, work in demand.steps.items()
-    }
+    step_ms = step_times(demand, hardware)
     total_ms = sum(s.time_ms for s in stages.values())
     middle_ms = step_ms.get("middle")
     return Latency(

@@ -28,12 +28,12 @@ MODES: Final[tuple[tuple[str, int, int, str], ...]] = (
     ("Gundam-M", 1280, 1024, "n × 256 + 400"),
 )
 """Name, side of the global view, side of a tile (0 without tiles), visual tokens as stated."""
+PAPER_ARCHITECTURE: Final = "DeepseekOCRForCausalLM"
+"""What the paper describes."""
 GPU: Final = "a100-40gb-sxm"
 PAGES_A_DAY: Final = 200_000
 TOKENS_A_SECOND: Final = 2_500
 ACTIVE_PARAMETERS: Final = 570_000_000
-PRODUCTS: Final = ("Linear", "LMHead", "MoEGate")
-"""Classes whose weights a token is multiplied with."""
 BATCH: Final = 256
 """Pages decoded together for the ceilings."""
 NEW_TOKENS: Final = 1_000
@@ -125,13 +125,14 @@ def active_parameters(config: ModelConfig) -> int:
     Projections, MLPs, gates, the chosen experts and the LM head; norms and the
     one row of the embedding are left out.
     """
-    step = PassShape("decode", "language", batch=1, q_len=1, kv_len=2, logits=1)
+    window = 1 if config.language.sliding_window else 0
+    step = PassShape("decode", "language", batch=1, q_len=1, kv_len=2, logits=1, window=window)
     experts, chosen = config.language.n_routed_experts, config.language.num_experts_per_tok
     total = 0
     for visit in tree.walk(pass_layer(config, step), "decode"):
         own = visit.modules * metrics.num_parameters(visit.layer)
-        if ".experts." in visit.torch_path:
+        if "experts" in visit.torch_path.split("."):
             own = own * chosen // experts  # type: ignore[operator]
-        if visit.layer.class_name() in PRODUCTS:
+        if any(operation.products for operation in visit.layer.operations()):
             total += own  # type: ignore[assignment]
     return total

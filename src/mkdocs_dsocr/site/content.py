@@ -18,8 +18,10 @@ from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes
 from mkdocs_dsocr.report.memory import LIMIT, fitting
+from mkdocs_dsocr.report.models import ModelsCompared
 from mkdocs_dsocr.report.paper import (
     MODES,
+    PAPER_ARCHITECTURE,
     PaperComparison,
     compare_with_paper,
     is_the_papers_model,
@@ -46,6 +48,7 @@ TITLES = {
     "planner": "What if",
     "sweeps": "Sweeps",
     "gpus": "GPUs compared",
+    "models": "Models compared",
     "memory": "Memory",
     "serving": "Serving",
     "verification": "Verification",
@@ -98,6 +101,8 @@ class Site:
         Every layer and assumption beside its review, by name, where there is a file of them.
     changes
         What moved since the baseline, where there is one.
+    models
+        Other models beside this one, where any are named.
     is_stale
         Whether trace and verification are of the inputs before an edit.
     """
@@ -111,6 +116,7 @@ class Site:
     vendor: VendorVerdict | None = None
     reviews: Mapping[str, Reviewed] = field(default_factory=dict)
     changes: Changes | None = None
+    models: ModelsCompared | None = None
     is_stale: bool = False
 
     @property
@@ -125,6 +131,8 @@ class Site:
             "gpus": self.studies is not None,
             "review": bool(self.reviews),
             "changes": self.changes is not None,
+            "models": self.models is not None,
+            "paper": self.main.config.architecture == PAPER_ARCHITECTURE,
         }
         named = TITLES | {"index": f"{model.title}, analysed"}
         return {k: v for k, v in named.items() if shown.get(k, True)}

@@ -24,6 +24,7 @@ from mkdocs_dsocr.site.changes import amount, moved
 from mkdocs_dsocr.site.content import TITLES, Site
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
+from mkdocs_dsocr.site.models import model_plots, written
 from mkdocs_dsocr.sweep import studies
 from mkdocs_dsocr.verification import METRICS
 
@@ -147,7 +148,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_on_a_line,
     )
-    filters: dict[str, Callable[..., str]] = {
+    filters: dict[str, Callable[..., Any]] = {
         "integer": units.integer,
         "flops": units.flops,
         "bytes": units.bytes_,
@@ -155,6 +156,8 @@ def _environment() -> Environment:
         "percent": units.percent,
         "change": units.change,
         "amount": amount,
+        "written": written,
+        "plots": model_plots,
         "moved": moved,
         "significant": units.significant,
         "prose": _prose,

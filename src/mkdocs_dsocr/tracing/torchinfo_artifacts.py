@@ -145,7 +145,7 @@ def _stage(name: str, calls: list[_Call], roots: Sequence[str], repeats: int) ->
     parameters = {
         f"{c.path}.{n}": p.numel() for c in inside for n, p in c.info.module.named_parameters()
     }
-    tops = [c for c in inside if c.path == roots[-1]]
+    tops = [c for c in inside if c.path == roots[-1] and c.info.executed]
     return {
         "stage": name,
         "modules": list(roots),

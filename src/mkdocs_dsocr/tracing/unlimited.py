@@ -58,9 +58,11 @@ class UnlimitedOcrSession(Session):
 
     def __init__(self, config: ModelConfig, device: str = "meta") -> None:
         self.config, self.device = config, device
-        self._transformers = _transformers()
-        self._config = _as_transformers_has_it(self._transformers, config)
-        make = self._transformers.UnlimitedOcrForConditionalGeneration._from_config
+        transformers = _transformers()
+        self._config = _as_transformers_has_it(transformers, config)
+        # torchinfo takes what is iterable for a list of tensors.
+        self._make_cache = type("Cache", (transformers.DynamicCache,), {"__iter__": None})
+        make = transformers.UnlimitedOcrForConditionalGeneration._from_config
         with default_dtype(torch.bfloat16), torch.device(device), torch.no_grad():
             self.model = make(self._config, attn_implementation="sdpa").eval()
 
@@ -183,7 +185,7 @@ class UnlimitedOcrSession(Session):
     ) -> Any:
         """Return transformers' cache with these keys and values in it."""
         with torch._C._DisableTorchDispatch():  # it is no work of the model
-            cache = self._transformers.DynamicCache(config=self._config.text_config)
+            cache = self._make_cache(config=self._config.text_config)
         for layer, (prompt_k, prompt_v, window_k, window_v) in zip(
             cache.layers, tensors, strict=True
         ):
