@@ -110,6 +110,19 @@ def analyzer(config: ModelConfig) -> StaticAnalyzer:
 
 
 @pytest.fixture(scope="session")
+def unlimited() -> StaticAnalyzer:
+    """Unlimited-OCR with one layer of each kind, quick to trace."""
+    config = load_model_config("unlimited-ocr")
+    parts = {
+        "language": {"num_hidden_layers": 2},
+        "sam": {"layers": 3, "global_attn_indexes": (2,)},
+        "clip": {"layers": 2},
+    }
+    few = {name: getattr(config, name).model_copy(update=part) for name, part in parts.items()}
+    return _CountsOnce(config.model_copy(update=few))
+
+
+@pytest.fixture(scope="session")
 def analyse(config: ModelConfig, gpu: Hardware) -> Callable[..., Analysis]:
     """Analyse a shipped workload, with some of its fields replaced."""
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import DynamicCache
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import backward, metrics, tree
@@ -21,8 +22,17 @@ from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
+from mkdocs_dsocr.tracing.analyzer import FURTHER_PRODUCTS
 
-OF_PIXELS = ("model.sam_model", "model.sam_model.patch_embed", "model.sam_model.patch_embed.proj")
+OF_PIXELS = (
+    "model.sam_model",
+    "model.sam_model.patch_embed",
+    "model.sam_model.patch_embed.proj",
+    "model.vision_tower",
+    "model.vision_tower.sam_encoder",
+    "model.vision_tower.sam_encoder.patch_embed",
+    "model.vision_tower.sam_encoder.patch_embed.projection",
+)
 
 
 class _Flash(torch.autograd.Function):
@@ -38,7 +48,7 @@ class _Flash(torch.autograd.Function):
 
 
 def _attention(
-    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False
+    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, **options: Any
 ) -> Tensor:
     result: Tensor = _Flash.apply(q, k, v, attn_mask)  # type: ignore[no-untyped-call]
     return result
@@ -48,38 +58,36 @@ class _Calls:
     """The first call of each module in one run of a pass."""
 
     def __init__(self, analyzer: StaticAnalyzer, shape: PassShape) -> None:
+        self.session = analyzer.session
         self.model = analyzer.session.model
-        self.modules = dict(self.model.named_modules())
-        self.arguments: dict[nn.Module, tuple[Any, ...]] = {}
+        self.modules: dict[str, nn.Module] = dict(self.model.named_modules())
+        self.arguments: dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
-        def remember(module: nn.Module, args: tuple[Any, ...]) -> None:
-            self.arguments.setdefault(module, args)
+        def remember(module: nn.Module, args: Any, kwargs: Any) -> None:
+            self.arguments.setdefault(module, (args, kwargs))
 
-        hook = nn.modules.module.register_module_forward_pre_hook(remember)
+        modules = self.modules.values()
+        hooks = [m.register_forward_pre_hook(remember, with_kwargs=True) for m in modules]
         analyzer.session.run(shape)
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
-    def call(self, path: str) -> Tensor | tuple[Tensor, ...]:
+    def call(self, path: str) -> list[Tensor]:
         """Call a module as it was called, with inputs that need a gradient."""
         module = self.modules[path]
-        fresh: list[Any] = []
-        for value in self.arguments[module]:
-            if isinstance(value, KVCache):
-                fresh.append(KVCache())
-            elif isinstance(value, Tensor) and value.is_floating_point():
-                empty = torch.empty(value.shape, dtype=value.dtype, device="meta")
-                fresh.append(empty.requires_grad_(path not in OF_PIXELS))
-            else:
-                fresh.append(value)
-        out: Tensor | tuple[Tensor, ...] = module(*fresh)
-        return out
+        args, kwargs = self.arguments[module]
+        needed = path not in OF_PIXELS
+        with self.session.answering():
+            out = module(
+                *(_fresh(v, needed) for v in args),
+                **{k: _fresh(v, needed) for k, v in kwargs.items()},
+            )
+        return list(_tensors(out))
 
     def flops(self, path: str) -> int:
         """Return what PyTorch counts of a forward and its backward."""
-        with FlopCounterMode(display=False) as counter:
-            out = self.call(path)
-            outputs = out if isinstance(out, tuple) else (out,)
-            with_gradient = [t for t in outputs if t.requires_grad]
+        with FlopCounterMode(display=False, custom_mapping=FURTHER_PRODUCTS) as counter:
+            with_gradient = [t for t in self.call(path) if t.requires_grad]
             if with_gradient:
                 torch.autograd.backward(with_gradient, [torch.empty_like(t) for t in with_gradient])
         total: int = counter.get_total_flops()
@@ -101,6 +109,30 @@ class _Calls:
             with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
                 self.call(path)
         return sum(t.untyped_storage().nbytes() for k, t in saved.items() if k not in others)
+
+
+def _fresh(value: Any, needs_gradient: bool) -> Any:
+    """Return an argument as training has it; angles and masks are given, and need no gradient."""
+    if isinstance(value, tuple):
+        return tuple(_fresh(v, False) for v in value)
+    if isinstance(value, KVCache | DynamicCache):
+        # transformers' model makes one of its own.
+        return KVCache() if isinstance(value, KVCache) else None
+    if not isinstance(value, Tensor) or not (value.is_floating_point() or value.is_inference()):
+        return value
+    if value.is_floating_point():
+        empty = torch.empty(value.shape, dtype=value.dtype, device="meta")
+        return empty.requires_grad_(needs_gradient)
+    # A mask that all samples share is stored once.
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+
+
+def _tensors(out: Any) -> Iterator[Tensor]:
+    if isinstance(out, Tensor):
+        yield out
+    elif isinstance(out, tuple | list | dict):
+        for value in out.values() if isinstance(out, dict) else out:
+            yield from _tensors(value)
 
 
 @contextmanager
@@ -125,22 +157,43 @@ def _one_call_each(root: BaseLayer, calls: _Calls) -> Iterator[tuple[str, BaseLa
             yield path, visit.layer
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        PassShape("v", "vision", image_size=1024, tiles_w=1, tiles_h=1),
-        PassShape("v", "vision", image_size=640, tiles_w=2, tiles_h=1),
-        PassShape("p", "language", batch=1, q_len=703, kv_len=703, image_tokens=257, logits=703),
-        PassShape("p", "language", batch=3, q_len=40, kv_len=40, logits=1),
-    ],
-    ids=["one view", "two views", "a page", "three texts"],
-)
+SHAPES = [
+    PassShape("v", "vision", image_size=1024, tiles_w=1, tiles_h=1),
+    PassShape("v", "vision", image_size=640, tiles_w=2, tiles_h=1),
+    PassShape("p", "language", batch=1, q_len=703, kv_len=703, image_tokens=257, logits=703),
+    PassShape("p", "language", batch=3, q_len=40, kv_len=40, logits=1),
+]
+NAMES = ["one view", "two views", "a page", "three texts"]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
 def test_every_class_counts_and_keeps_what_autograd_does(
     config: ModelConfig,
     analyzer: StaticAnalyzer,
     monkeypatch: pytest.MonkeyPatch,
     shape: PassShape,
 ) -> None:
+    checked = _checked(config, analyzer, monkeypatch, shape)
+    assert len(checked) == (18 if shape.part == "vision" else 12)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+def test_so_does_every_class_of_unlimited_ocr(
+    unlimited: StaticAnalyzer, monkeypatch: pytest.MonkeyPatch, shape: PassShape
+) -> None:
+    checked = _checked(unlimited.session.config, unlimited, monkeypatch, shape)
+    # A position table is called for views of the trained size alone.
+    of_vision = 21 if shape.image_size == 1024 else 20
+    assert len(checked) == (of_vision if shape.part == "vision" else 13)
+
+
+def _checked(
+    config: ModelConfig,
+    analyzer: StaticAnalyzer,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: PassShape,
+) -> set[str]:
+    """Compare each class with autograd, and return those that were compared."""
     calls = _Calls(analyzer, shape)
     checked = set()
     with _gradients(analyzer.session.model):
@@ -152,7 +205,7 @@ def test_every_class_counts_and_keeps_what_autograd_does(
             assert sum(mine) == calls.flops(path), path
             assert backward.kept(layer).bytes == calls.kept(path, monkeypatch), path
             checked.add(layer.class_name())
-    assert len(checked) == (18 if shape.part == "vision" else 12)
+    return checked
 
 
 def test_attention_may_compute_its_scores_again(analyse: Callable[..., Analysis]) -> None:

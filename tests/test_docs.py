@@ -26,6 +26,7 @@ FENCE: Final = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULT
 ELSEWHERE: Final = {
     "make ": "CI's own steps",
     "pip install": "test_packaging builds and unpacks the wheel",
+    "dsocr compare deepseek-ocr-v1-base weights/": "test_models runs it beside the package",
     "dsocr static": "test_cli runs it",
     "dsocr sweep sweep.yaml": "test_sweep runs it",
     "dsocr cache": "test_cache runs it",
@@ -119,7 +120,7 @@ def test_every_block_of_a_page_runs(page: str, project: Path) -> None:
         elif block.language == "yaml":
             assert yaml.safe_load(block.text)
         else:
-            assert block.language in {"json", "text"}, block
+            assert block.language in {"json", "text", "toml"}, block
 
 
 def _setup(text: str) -> str:

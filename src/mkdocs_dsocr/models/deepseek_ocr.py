@@ -40,6 +40,7 @@ class DeepSeekOCR(Model):
     vision = "The vision backbone is SAM ViT-B followed by CLIP ViT-L."
     session = "mkdocs_dsocr.tracing.session:DeepSeekOCRSession"
     has_sweeps = True
+    has_autocast = True
     runs_remote_code = True
 
     def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:

@@ -52,6 +52,8 @@ class Model(ABC):
         Distributions, beside torch, that its modules come from: a trace depends on their releases.
     has_sweeps
         Whether :mod:`mkdocs_dsocr.sweep` knows its passes.
+    has_autocast
+        Whether its layers say what ``torch.autocast`` makes of them.
     runs_remote_code
         Whether a checkpoint's own code can be traced beside `session`'s modules.
     """
@@ -63,6 +65,7 @@ class Model(ABC):
     max_tiles: ClassVar[int] = MAX_RULE_TILES
     packages: ClassVar[tuple[str, ...]] = ()
     has_sweeps: ClassVar[bool] = False
+    has_autocast: ClassVar[bool] = False
     runs_remote_code: ClassVar[bool] = False
 
     @abstractmethod

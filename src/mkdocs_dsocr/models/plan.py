@@ -19,7 +19,8 @@ class Run:
     """Equal runs of one pass.
 
     `calls` times in the workload a loop of `steps` steps (1 outside decode). Its context grows
-    from `first` to `last` by one token a step, or stays.
+    from `first` to `last` by one token a step, or stays. It `follows_batch` where its samples or
+    pages are as many as are decoded together.
     """
 
     stage: str
@@ -27,6 +28,7 @@ class Run:
     steps: int
     first: PassShape
     last: PassShape
+    follows_batch: bool = False
 
     def at(self, step: int) -> PassShape:
         """Return the shape of one of its steps, the first of which is 1."""
@@ -93,6 +95,9 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
         does not speak for the crop size.
     """
     model = model_of(config)
+    if workload.precision_mode == "autocast" and not model.has_autocast:
+        allowed = f"module: {model.title} is not modelled under autocast"
+        raise InputError(source, "precision_mode", "autocast", allowed)
     grid = _grid(workload, model.max_tiles, source)
     global_view = workload.base_size if workload.crop_mode else workload.image_size
     has_tiles = grid != (1, 1)
@@ -190,7 +195,8 @@ def view_runs(plan: Plan, part: Literal["vision", "projector"]) -> list[Run]:
         for kind, size, grid in views
         for pages, calls in page_rounds(plan)
     ]
-    return [Run(part, calls, 1, shape, shape) for shape, calls in shapes]
+    batched = plan.workload.vision_batching == "batched"
+    return [Run(part, calls, 1, shape, shape, batched) for shape, calls in shapes]
 
 
 def language_runs(plan: Plan, window: int | None = None) -> list[Run]:
@@ -217,12 +223,12 @@ def language_runs(plan: Plan, window: int | None = None) -> list[Run]:
             image_tokens=plan.image_tokens,
             logits=plan.seq_len if workload.logits_positions == "all" else 1,
         )
-        prefills.append(Run("prefill", count, 1, prefill, prefill))
+        prefills.append(Run("prefill", count, 1, prefill, prefill, True))
         grows = min(steps, window or steps)
         for first, last in ((1, grows), (grows + 1, steps)):
             if first <= last:
-                ends = (_step(plan, batch, k, window) for k in (first, last))
-                decodes.append(Run("decode", count, last - first + 1, *ends))
+                low, high = (_step(plan, batch, k, window) for k in (first, last))
+                decodes.append(Run("decode", count, last - first + 1, low, high, True))
     return prefills + decodes
 
 

@@ -136,10 +136,9 @@ def _run_memory(
     is_language = shape.part == "language"
     if batch is None:
         batch = plan.batch
-    elif is_language:
-        shape = dataclasses.replace(shape, batch=batch)
-    elif plan.workload.vision_batching == "batched":
-        shape = dataclasses.replace(shape, pages=batch)
+    elif run.follows_batch:
+        size: dict[str, Any] = {"batch" if is_language else "pages": batch}
+        shape = dataclasses.replace(shape, **size)
     group = pass_layer(config, shape, plan.workload)
     tokens = Tensor("image tokens", batch * plan.image_tokens * config.language.hidden_size)
     return StageMemory(

@@ -145,7 +145,7 @@ class UnlimitedOcrTextAttention(BaseLayer):
             unit="tensor",
             reads=(rotated, *attended, mask),
             writes=(o,),
-            saves=(rotated, *attended, o, Tensor("log-sum-exp", queries, "float32")),
+            saves=(rotated, *attended, mask, o, Tensor("log-sum-exp", queries, "float32")),
             recomputes=True,
             kernel="attention",
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the mask for each "

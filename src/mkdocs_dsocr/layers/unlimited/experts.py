@@ -136,6 +136,7 @@ class UnlimitedOcrTextExperts(BaseLayer):
                 elementwise_flops=flops,
                 reads=reads,
                 writes=writes,
+                saves=reads[:1] if name.startswith("gather") else (),
                 kernel="gather" if name.startswith("gather t") else "",
                 why=why,
             )

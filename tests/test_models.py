@@ -1,0 +1,469 @@
+"""Models behind the door: Unlimited-OCR, exact; what the door refuses; models set side by side."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import transformers
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mkdocs_dsocr import static
+from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload, load_workload
+from mkdocs_dsocr.models import (
+    Run,
+    known_models,
+    load_model_config,
+    pass_layer,
+    plan,
+)
+from mkdocs_dsocr.models.deepseek_ocr import DeepSeekOCR
+from mkdocs_dsocr.models.unlimited_ocr import UnlimitedOCR
+from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.latency import step_times
+from mkdocs_dsocr.report.models import LENGTHS, compare_models
+from mkdocs_dsocr.report.paper import active_parameters
+from mkdocs_dsocr.report.whatif import as_config, evaluated
+from mkdocs_dsocr.sweep import rows
+from mkdocs_dsocr.tracing import StaticAnalyzer, session
+from mkdocs_dsocr.tracing import unlimited as tracing_unlimited
+from mkdocs_dsocr.tracing.unlimited import VERSION
+from mkdocs_dsocr.verification import verify
+from tests.conftest import ROOT, BuildSite
+from tests.test_docs import blocks
+
+BOTH = ("deepseek-ocr-v1-base", "unlimited-ocr")
+
+
+@pytest.fixture(scope="module")
+def whole() -> ModelConfig:
+    return load_model_config("unlimited-ocr")
+
+
+@pytest.fixture(scope="module")
+def raw(whole: ModelConfig) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(whole.path.read_text(encoding="utf-8"))
+    return content
+
+
+def _workload(**fields: Any) -> Workload:
+    base = {
+        "profile_id": "w",
+        "base_size": 1024,
+        "image_size": 640,
+        "crop_mode": True,
+        "crop_grid": (2, 3),
+        "text_tokens": 9,
+        "max_new_tokens": 150,
+    }
+    return Workload.model_validate({**base, **fields})
+
+
+def test_the_whole_model_is_exact(whole: ModelConfig, gpu: Hardware) -> None:
+    """Every module of the real sizes, in five figures, with and without local views."""
+    analyses = [Analysis(whole, load_workload(w), gpu) for w in ("dsocr-a4-gundam", "dsocr-small")]
+    shapes = static.distinct_shapes(tuple((a,) for a in analyses))
+    verdict = verify(analyses, StaticAnalyzer(whole).trace(shapes))
+    assert verdict.failures == []
+    assert verdict.other == ()
+    assert len(verdict.rows) == 181 + 129
+    assert sum(analyses[0].root.total.parameters.values()) == 3_335_504_128
+
+
+@pytest.fixture(scope="module")
+def narrow(unlimited: StaticAnalyzer) -> dict[int, StaticAnalyzer]:
+    """The same few layers, by the width of the window."""
+    config, result = unlimited.session.config, {}
+    for window in (1, 2, 7):
+        language = config.language.model_copy(update={"sliding_window": window})
+        result[window] = StaticAnalyzer(config.model_copy(update={"language": language}))
+    return result
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_workload_is_exact(
+    narrow: dict[int, StaticAnalyzer], gpu: Hardware, data: st.DataObject
+) -> None:
+    """Grids, views, batches, and outputs that end before, in and after the window."""
+    draw = data.draw
+    analyzer = narrow[draw(st.sampled_from(sorted(narrow)))]
+    has_tiles = draw(st.booleans())
+    workload = _workload(
+        base_size=draw(st.sampled_from([64, 192, 640, 1024])),
+        image_size=draw(st.sampled_from([64, 320, 640])),
+        crop_mode=has_tiles,
+        crop_grid=(draw(st.integers(1, 4)), draw(st.integers(1, 3))) if has_tiles else None,
+        max_new_tokens=draw(st.integers(1, 14)),
+        batch_size=draw(st.integers(1, 3)),
+        num_pages=draw(st.integers(1, 5)),
+        logits_positions=draw(st.sampled_from(["all", "last"])),
+        vision_batching=draw(st.sampled_from(["per_page", "batched"])),
+    )
+    analysis = Analysis(analyzer.session.config, workload, gpu)
+    assert verify([analysis], analyzer.trace(analysis.plan.shapes)).failures == []
+
+
+def test_decode_is_the_sum_of_its_steps(unlimited: StaticAnalyzer, gpu: Hardware) -> None:
+    """A window that fills and slides: closed form, each step's formula, each step traced."""
+    config = unlimited.session.config
+    analysis = Analysis(config, _workload(max_new_tokens=132), gpu)
+    planned = analysis.plan
+    assert [(r.steps, r.first.window, r.last.window) for r in planned.runs[-2:]] == [
+        (128, 1, 128),
+        (3, 128, 128),
+    ]
+    steps = [planned.step(number) for number in range(1, planned.steps + 1)]
+    assert [s.kv_len - planned.seq_len for s in steps] == [*range(1, 129), 128, 128, 128]
+    counted = sum(unlimited.count(s).matmul_flops[""] for s in steps)
+    assert analysis.nodes["decode"].total.matmul_flops == counted
+    with pytest.raises(LookupError, match="131 steps, not 132"):
+        planned.step(132)
+
+
+def test_a_window_bounds_cache_and_steps(whole: ModelConfig, gpu: Hardware) -> None:
+    """After the window neither a step nor the cache grows; bytes of 12 layers, 10 heads of 128."""
+    results = [
+        Analysis(whole, _workload(max_new_tokens=n), gpu) for n in (129, 130, 1_000, 1_000_000)
+    ]
+    caches = {max(m.kvcache for m in a.stage_memory.values()) for a in results}
+    assert caches == {2 * 2 * 12 * 1280 * (results[0].plan.seq_len + 128)}
+    times = [step_times(a.demand, gpu)["last"] for a in results]
+    assert len(set(times)) == 1
+
+
+def test_dimensions_are_transformers_own(whole: ModelConfig, tmp_path: Path) -> None:
+    """What ships equals the defaults of transformers, written by it or left out."""
+    own = transformers.UnlimitedOcrConfig()
+    for name, content in (("full", own.to_dict()), ("short", own.to_diff_dict())):
+        folder = tmp_path / name
+        folder.mkdir()
+        content["architectures"] = [whole.architecture]
+        (folder / "config.json").write_text(json.dumps(content))
+        assert load_model_config(f"{folder}/").dimensions == whole.dimensions
+
+
+@pytest.fixture(scope="module")
+def canvas() -> Callable[..., tuple[int, int]]:
+    """Return transformers' own rule; its module needs torchvision, two functions of it do not."""
+    folder = Path(transformers.__file__).parent / "models/unlimited_ocr"
+    source = (folder / "image_processing_unlimited_ocr.py").read_text(encoding="utf-8")
+    assert f"max_patches = {UnlimitedOCR.max_tiles}\n" in source
+    assert "max(height, width) > tile_size" in source
+    functions = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)]
+    for function in functions:
+        function.decorator_list = []
+    names: dict[str, Any] = {}
+    exec(compile(ast.Module([*functions], []), "image_processing", "exec"), names)
+    found: Callable[..., tuple[int, int]] = names["get_optimal_tiled_canvas"]
+    return found
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(width=st.integers(1, 9000), height=st.integers(1, 9000))
+def test_a_page_is_cut_as_transformers_cuts_it(
+    whole: ModelConfig, canvas: Callable[..., tuple[int, int]], width: int, height: int
+) -> None:
+    fits = max(width, height) <= 640
+    grid = (1, 1) if fits else canvas((height, width), (640, 640), 2, UnlimitedOCR.max_tiles)
+    assert plan(whole, _workload(crop_grid=None, page_size=(width, height))).grid == grid
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("text_config.num_key_value_heads", 5, "num_attention_heads = 10"),
+        ("text_config.sliding_window", None, "text_config.sliding_window"),
+        ("text_config.layer_types", ["full_attention"] * 12, "reference_sliding_attention for"),
+        ("text_config.mlp_layer_types", ["sparse", "dense"], "dense layers, then sparse ones"),
+        ("text_config.attention_bias", True, "False, as UnlimitedOcrForConditionalGeneration"),
+        ("text_config.hidden_size", 1290, "even multiple of num_attention_heads"),
+        ("text_config.num_experts_per_tok", 65, "at most n_routed_experts = 64"),
+        ("vision_config.sam_config.window_size", 7, "14, as"),
+        ("vision_config.sam_config.mlp_dim", 7, "4 × hidden_size = 3072"),
+        ("vision_config.sam_config.hidden_size", 770, "mlp_dim"),
+        ("vision_config.encoder_config.num_attention_heads", 3, "a multiple of heads = 3"),
+        ("vision_config.encoder_config", 3, "vision_config.encoder_config"),
+    ],
+)
+def test_a_config_that_makes_other_formulas_is_refused(
+    raw: dict[str, Any], tmp_path: Path, key: str, value: Any, words: str
+) -> None:
+    content = copy.deepcopy(raw)
+    *path, name = key.split(".")
+    part = content
+    for step in path:
+        part = part[step]
+    part[name] = value
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(InputError) as error:
+        load_model_config(f"{tmp_path}/")
+    assert words in str(error.value)
+    assert "config.json" in str(error.value)
+
+
+def test_what_it_does_not_model_is_refused(whole: ModelConfig, tmp_path: Path) -> None:
+    """Autocast, a checkpoint's own code, sweeps, and a transformers that lacks the model."""
+    with pytest.raises(InputError, match="precision_mode: found autocast"):
+        plan(whole, _workload(precision_mode="autocast"))
+    with pytest.raises(InputError, match="DeepseekOCRForCausalLM"):
+        rows(model="unlimited-ocr", batch_size=[1])
+    flags = ["--model", "unlimited-ocr", "--trust-remote-code", "--output", str(tmp_path)]
+    done = CliRunner().invoke(main, ["static", *flags])
+    assert done.exit_code == 2
+    assert "trust_remote_code: found true" in done.output
+
+
+def test_an_old_transformers_is_named(whole: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(import_module=lambda name: object())
+    monkeypatch.setattr(tracing_unlimited, "importlib", found)
+    with pytest.raises(InputError, match=f"allowed: {VERSION} or newer"):
+        StaticAnalyzer(whole)
+
+
+def test_both_models_come_through_the_door() -> None:
+    points = {p.name: p.load() for p in metadata.entry_points(group="mkdocs_dsocr.models")}
+    assert {type(m) for m in points.values()} == {DeepSeekOCR, UnlimitedOCR}
+    assert set(known_models().values()) == set(points.values())
+
+
+class _Point:
+    """An entry point of another package."""
+
+    name, value = "mine", "mine:MODEL"
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def load(self) -> Any:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (ImportError("no torch here"), "raised ImportError: no torch here"),
+        (3, "an instance of mkdocs_dsocr.models.Model"),
+        (DeepSeekOCR(), "a second model of DeepseekOCRForCausalLM"),
+    ],
+)
+def test_an_entry_point_that_is_none(
+    monkeypatch: pytest.MonkeyPatch, found: Any, words: str
+) -> None:
+    own = list(metadata.entry_points(group="mkdocs_dsocr.models"))
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [*own, _Point(found)])
+    known_models.cache_clear()
+    try:
+        with pytest.raises(InputError, match=r"mkdocs_dsocr\.models: mine: found") as error:
+            load_model_config("unlimited-ocr")
+        assert words in str(error.value)
+    finally:
+        known_models.cache_clear()
+
+
+def test_a_session_that_is_none(whole: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UnlimitedOCR, "session", "mkdocs_dsocr.tracing.unlimited:Nothing")
+    with pytest.raises(InputError, match=r"session: found '.*Nothing'"):
+        session.build_session(whole, "meta")
+
+
+def test_a_package_of_its_own_brings_a_model(tmp_path: Path) -> None:
+    """The how-to's package, installed as pip would, seen by the commands that it shows."""
+    files = {b.title: b.text for b in blocks("docs/how-to/model.md") if b.title}
+    assert set(files) == {"my_ocr.py", "pyproject.toml", "letter.yaml"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    info = tmp_path / "my_ocr-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-ocr\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[mkdocs_dsocr.models]\nmy-ocr = my_ocr:MODEL\n")
+    content = json.loads(load_model_config(BOTH[0]).path.read_text())
+    content["architectures"] = ["MyOCRForCausalLM"]
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/config.json").write_text(json.dumps(content))
+    command = "compare deepseek-ocr-v1-base weights/ --workload letter.yaml"
+    assert f"$ dsocr {command}" in (ROOT / "docs/how-to/model.md").read_text()
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs_dsocr.cli", *command.split()],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("  local views"))
+    assert line.split() == ["local", "views", "2", "×", "3", "3", "×", "4"]
+
+
+@pytest.fixture(scope="module")
+def mains(gpu: Hardware) -> list[Analysis]:
+    workload = load_workload("dsocr-a4-gundam")
+    return [Analysis(load_model_config(model), workload, gpu) for model in BOTH]
+
+
+def test_models_side_by_side_are_their_own_analyses(
+    mains: list[Analysis], whole: ModelConfig
+) -> None:
+    compared = compare_models(mains[0], [whole])
+    found = {(row.section, row.name): row for row in compared.rows}
+    assert len(found) == len(compared.rows)
+
+    def both(section: str, name: str) -> tuple[Any, ...]:
+        return found[section, name].values
+
+    assert both("Model", "parameters") == (3_336_106_240, 3_335_504_128)
+    assert both("Model", "active a token") == tuple(active_parameters(a.config) for a in mains)
+    for stage in ("vision", "projector", "prefill", "decode"):
+        stages = [a.report.stages[stage] for a in mains]
+        assert both(stage, "matmul FLOPs") == tuple(s.matmul_flops for s in stages)
+        assert both(stage, "bytes, eager") == tuple(s.eager_io_bytes for s in stages)
+        assert both(stage, "operators") == tuple(s.dispatches for s in stages)
+        assert both(stage, "estimate") == tuple(s.time_ms for s in stages)
+        assert both(stage, "floor") == tuple(s.floor_time_ms for s in stages)
+    ttft = found["What a user waits for", "time to first token"]
+    assert ttft.values == tuple(a.latency.ttft_ms for a in mains)
+    assert ttft.ratio == pytest.approx(mains[1].latency.ttft_ms / mains[0].latency.ttft_ms)
+    assert both("Memory", "needed in all") == tuple(a.footprint_bytes for a in mains)
+    # The towers are the same; a cache without a window grows by as much a token.
+    assert found["vision", "matmul FLOPs"].ratio == 1
+    caches = [both("KV cache", f"after {n:,} new tokens") for n in LENGTHS]
+    seq_len, a_token = mains[0].plan.seq_len, 2 * 2 * 12 * 1280
+    assert [c[0] for c in caches] == [a_token * (seq_len + n - 1) for n in LENGTHS]
+    assert [c[1] for c in caches] == [a_token * (seq_len + min(n - 1, 128)) for n in LENGTHS]
+
+
+def test_compare_on_the_command_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["compare", *BOTH])
+    assert done.exit_code == 0, done.output
+    assert "a new token attends to" in done.output
+    assert "the prompt and 128 new tokens" in done.output
+    output = tmp_path / "models.json"
+    done = CliRunner().invoke(main, ["compare", *BOTH, "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    saved = json.loads(output.read_text())
+    assert saved["models"] == list(BOTH)
+    assert {f["kind"] for f in saved["figures"]} == {
+        "text",
+        "integer",
+        "flops",
+        "bytes",
+        "ms",
+        "number",
+    }
+    done = CliRunner().invoke(main, ["compare", BOTH[0], BOTH[0]])
+    assert done.exit_code == 2
+    assert "compared_models" in done.output
+    assert "each model once" in done.output
+
+
+def test_a_saved_report_is_evaluated_by_its_own_model(
+    whole: ModelConfig, mains: list[Analysis]
+) -> None:
+    analysis = mains[1]
+    report = analysis.report
+    assert report.model.architecture == whole.architecture
+    (longer,) = evaluated(report, Path("report.json"), [{"max_new_tokens": 5_000}])
+    workload = analysis.workload.model_copy(update={"max_new_tokens": 5_000})
+    expected = Analysis(whole, workload, analysis.hardware)
+    assert longer.figures["footprint_bytes"] == expected.footprint_bytes
+    assert math.isclose(longer.figures["ttft_ms"] or 0, expected.latency.ttft_ms, rel_tol=1e-12)
+    older = report.model_copy(
+        update={"model": report.model.model_copy(update={"architecture": None})}
+    )
+    assert as_config(older, Path("report.json")).architecture == "DeepseekOCRForCausalLM"
+    other = report.model.model_copy(update={"architecture": "Other"})
+    with pytest.raises(InputError, match="architecture: found 'Other'"):
+        as_config(report.model_copy(update={"model": other}), Path("report.json"))
+
+
+TWO = """
+site_name: s
+theme: material
+plugins:
+  - search
+  - dsocr: {compared_models: [unlimited-ocr]}
+  - dsocr: {path: other, model: unlimited-ocr}
+nav:
+  - index.md
+  - One: dsocr/
+  - Other: other/
+"""
+
+
+@pytest.mark.slow
+def test_two_models_in_one_site(build_site: BuildSite, mains: list[Analysis]) -> None:
+    """Two instances of the plugin; a page that compares; neither shows what the other is about."""
+    built = build_site(TWO)
+    assert built.returncode == 0, built.output
+    page = built.read("dsocr/models/index.html")
+    assert "the prompt and 128 new tokens" in page
+    saved = json.loads(built.read("dsocr/artifacts/dsocr-standard-v1/models.json"))
+    assert saved["models"] == list(BOTH)
+    other = built.read("other/index.html")
+    assert "Unlimited-OCR, analysed" in other
+    assert "33 of 33 traced classes" in other
+    assert other.count("assets/dsocr.js") == 1
+    attention = built.read("other/layers/UnlimitedOcrTextAttention/index.html")
+    assert "window" in attention
+    for name in ("planner", "sweeps", "gpus", "paper", "models"):
+        assert not (built.site / "other" / name).exists()
+        assert (built.site / "dsocr" / name).is_dir()
+    report = json.loads(built.read("other/artifacts/dsocr-standard-v1/report.json"))
+    assert report["model"]["architecture"] == "UnlimitedOcrForConditionalGeneration"
+    stages = json.loads(built.read("other/artifacts/static/torchinfo-stages.json"))
+    assert [(s["stage"], s["calls"]) for s in stages] == [
+        ("sam", 2),
+        ("clip", 2),
+        ("projector", 2),
+        ("prefill", 1),
+        ("decode", 511),
+    ]
+
+
+def test_layers_of_another_package_have_a_place(
+    whole: ModelConfig, gpu: Hardware, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer outside of this package stands under a heading of its own."""
+    from mkdocs_dsocr.layers.unlimited import UnlimitedOcrTextModel
+    from mkdocs_dsocr.site import pages
+    from mkdocs_dsocr.site.layer_page import layer_pages
+
+    monkeypatch.setattr(UnlimitedOcrTextModel, "__module__", "my_ocr.layers")
+    analysis = Analysis(whole, load_workload("dsocr-small"), gpu)
+    site: Any = type("Site", (), {"layer_pages": layer_pages(analysis)})
+    folders = pages._layer_folders(site)
+    assert [p.class_name for p in folders["model"]] == ["UnlimitedOcrTextModel"]
+    assert list(folders)[-1] == "builtin"
+
+
+def test_arrays_of_batches_are_each_batch_by_itself(whole: ModelConfig) -> None:
+    """As pages that show many batches have them."""
+    planned = plan(whole, _workload(vision_batching="batched"))
+    for run in planned.runs:
+        name = "batch" if run.last.part == "language" else "pages"
+
+        def peak(size: Any, run: Run = run, name: str = name) -> Any:
+            shape = dataclasses.replace(run.last, **{name: size})
+            return pass_layer(whole, shape, planned.workload).peak.bytes
+
+        if run.follows_batch:
+            assert peak(np.array([2, 3, 7])).tolist() == [peak(n) for n in (2, 3, 7)]
