@@ -70,7 +70,44 @@ def _tiny_config() -> str:
     return json.dumps(raw)
 
 
+def _tiny_unlimited() -> str:
+    """Return the same of the other model."""
+    path = ROOT / "data/models/unlimited-ocr/config.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    text, vision = raw["text_config"], raw["vision_config"]
+    text |= {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "moe_intermediate_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "n_routed_experts": 8,
+        "num_experts_per_tok": 2,
+        "vocab_size": 100,
+        "sliding_window": 4,
+        "mlp_layer_types": ["dense", "sparse", "sparse"],
+        "layer_types": text["layer_types"][:3],
+    }
+    vision["encoder_config"] |= {
+        "hidden_size": 32,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+    }
+    vision["sam_config"] |= {
+        "hidden_size": 24,
+        "mlp_dim": 96,
+        "num_attention_heads": 3,
+        "num_hidden_layers": 2,
+        "global_attn_indexes": [1],
+        "downsample_channels": [16, 32],
+    }
+    return json.dumps(raw)
+
+
 TINY_CONFIG = _tiny_config()
+TINY_UNLIMITED = _tiny_unlimited()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -32,7 +32,7 @@ from mkdocs_dsocr.report.whatif import evaluated
 from mkdocs_dsocr.site.review import reviewed
 from mkdocs_dsocr.static import load_static
 from mkdocs_dsocr.sweep.spec import load_spec
-from tests.conftest import ROOT, TINY_CONFIG
+from tests.conftest import ROOT, TINY_CONFIG, TINY_UNLIMITED
 from tests.fuzzing import damaged_files, written
 
 pytestmark = pytest.mark.slow
@@ -132,6 +132,7 @@ DOORS: Final = (
     Door("workload.yaml", _yaml("workloads/dsocr-a4-gundam.yaml"), _workload),
     Door("hardware.yaml", _yaml("hardware/h100-sxm.yaml"), _hardware),
     Door("config.json", lambda _: json.loads(TINY_CONFIG), _config),
+    Door("unlimited.json", lambda _: json.loads(TINY_UNLIMITED), _config),
     Door(
         "sweep.yaml",
         lambda _: {

@@ -19,13 +19,21 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
+import yaml
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mkdocs_dsocr import static
+from mkdocs_dsocr import pipeline, static
 from mkdocs_dsocr.cli import main
-from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload, load_workload
+from mkdocs_dsocr.inputs import (
+    Hardware,
+    InputError,
+    ModelConfig,
+    Workload,
+    load_hardware,
+    load_workload,
+)
 from mkdocs_dsocr.models import (
     Run,
     known_models,
@@ -45,7 +53,7 @@ from mkdocs_dsocr.tracing import StaticAnalyzer, session
 from mkdocs_dsocr.tracing import unlimited as tracing_unlimited
 from mkdocs_dsocr.tracing.unlimited import VERSION
 from mkdocs_dsocr.verification import verify
-from tests.conftest import ROOT, BuildSite
+from tests.conftest import ROOT, TINY_UNLIMITED, BuildSite
 from tests.test_docs import blocks
 
 BOTH = ("deepseek-ocr-v1-base", "unlimited-ocr")
@@ -96,7 +104,7 @@ def narrow(unlimited: StaticAnalyzer) -> dict[int, StaticAnalyzer]:
     return result
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_workload_is_exact(
     narrow: dict[int, StaticAnalyzer], gpu: Hardware, data: st.DataObject
@@ -120,21 +128,19 @@ def test_any_workload_is_exact(
     assert verify([analysis], analyzer.trace(analysis.plan.shapes)).failures == []
 
 
-def test_decode_is_the_sum_of_its_steps(unlimited: StaticAnalyzer, gpu: Hardware) -> None:
-    """A window that fills and slides: closed form, each step's formula, each step traced."""
-    config = unlimited.session.config
-    analysis = Analysis(config, _workload(max_new_tokens=132), gpu)
+def test_decode_is_the_sum_of_its_steps(narrow: dict[int, StaticAnalyzer], gpu: Hardware) -> None:
+    """A window of 7 that fills and slides: the closed form against each step traced."""
+    analyzer = narrow[7]
+    analysis = Analysis(analyzer.session.config, _workload(max_new_tokens=11), gpu)
     planned = analysis.plan
-    assert [(r.steps, r.first.window, r.last.window) for r in planned.runs[-2:]] == [
-        (128, 1, 128),
-        (3, 128, 128),
-    ]
+    loops = [(run.steps, run.first.window, run.last.window) for run in planned.runs[-2:]]
+    assert loops == [(7, 1, 7), (3, 7, 7)]
     steps = [planned.step(number) for number in range(1, planned.steps + 1)]
-    assert [s.kv_len - planned.seq_len for s in steps] == [*range(1, 129), 128, 128, 128]
-    counted = sum(unlimited.count(s).matmul_flops[""] for s in steps)
+    assert [s.kv_len - planned.seq_len for s in steps] == [1, 2, 3, 4, 5, 6, 7, 7, 7, 7]
+    counted = sum(analyzer.count(s).matmul_flops[""] for s in steps)
     assert analysis.nodes["decode"].total.matmul_flops == counted
-    with pytest.raises(LookupError, match="131 steps, not 132"):
-        planned.step(132)
+    with pytest.raises(LookupError, match="10 steps, not 11"):
+        planned.step(11)
 
 
 def test_a_window_bounds_cache_and_steps(whole: ModelConfig, gpu: Hardware) -> None:
@@ -393,6 +399,27 @@ def test_a_saved_report_is_evaluated_by_its_own_model(
     other = report.model.model_copy(update={"architecture": "Other"})
     with pytest.raises(InputError, match="architecture: found 'Other'"):
         as_config(report.model_copy(update={"model": other}), Path("report.json"))
+
+
+def test_it_runs_on_a_real_device(tmp_path: Path) -> None:
+    """Every pass and module timed on the CPU, and shown beside the prediction."""
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/config.json").write_text(TINY_UNLIMITED)
+    tiny = pipeline.Settings(f"{tmp_path}/tiny/", ("dsocr-tiny",))
+    text = pipeline.measure(pipeline.analyse(tiny)[0][0], "cpu", False, 1, lambda _: None)
+    (tmp_path / "m.json").write_text(text)
+    profile = load_hardware("rtx-4090").model_dump(mode="json")
+    profile |= {"hardware_id": "cpu", "device_names": [json.loads(text)["device"]]}
+    (tmp_path / "cpu.yaml").write_text(yaml.safe_dump(profile))
+    shown = dataclasses.replace(
+        tiny, hardware=(f"{tmp_path}/cpu.yaml",), measurements=(f"{tmp_path}/m.json",)
+    )
+    comparison = pipeline.analyse(shown)[0][0].comparison
+    assert comparison is not None
+    assert {row.stage for row in comparison.stages} == {"vision", "projector", "prefill", "decode"}
+    timed = {row.module_id for row in comparison.modules}
+    assert {"decode/lm_head", "decode/model.language_model.layers.0.self_attn"} < timed
+    assert all(row.measured_ms > 0 for row in comparison.modules)
 
 
 TWO = """

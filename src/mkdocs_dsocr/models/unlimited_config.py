@@ -43,6 +43,7 @@ class _Sam(Part):
     hidden_size: Size = 768
     num_hidden_layers: Depth = 12
     num_attention_heads: Size = 12
+    mlp_dim: Size = 3072
     image_size: Size = 1024
     global_attn_indexes: tuple[Annotated[int, Field(ge=0)], ...] = (2, 5, 8, 11)
     downsample_channels: tuple[Size, Size] = (512, 1024)
@@ -50,6 +51,7 @@ class _Sam(Part):
 
 class _Clip(Part):
     hidden_size: Size = 1024
+    intermediate_size: Size = 4096
     num_hidden_layers: Depth = 24
     num_attention_heads: Size = 16
     image_size: Size = 224
@@ -88,6 +90,7 @@ def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
     _check_fixed(path, content)
     file = validate(_File, dict(content), path)
     sam, clip = file.vision_config.sam_config, file.vision_config.encoder_config
+    _check_mlps(path, sam, clip)
     config = ModelConfig(
         architecture=ARCHITECTURE,
         language=_language(path, file.text_config),
@@ -167,15 +170,22 @@ def _check_fixed(path: Path, content: Mapping[str, Any]) -> None:
         found = _at(content, key, allowed)
         if found != allowed:
             raise InputError(path, key, shown(found), f"{allowed!r}, as {ARCHITECTURE} has it")
-    for tower, width, inner, factor in (
-        ("sam_config", 768, "mlp_dim", constants.SAM_MLP_RATIO),
-        ("encoder_config", 1024, "intermediate_size", constants.CLIP_MLP_RATIO),
+
+
+def _check_mlps(path: Path, sam: _Sam, clip: _Clip) -> None:
+    """Refuse MLPs of other widths than the towers' own."""
+    for key, found, factor, width in (
+        ("sam_config.mlp_dim", sam.mlp_dim, constants.SAM_MLP_RATIO, sam.hidden_size),
+        (
+            "encoder_config.intermediate_size",
+            clip.intermediate_size,
+            constants.CLIP_MLP_RATIO,
+            clip.hidden_size,
+        ),
     ):
-        key = f"vision_config.{tower}.{inner}"
-        right = factor * _at(content, f"vision_config.{tower}.hidden_size", width)
-        found = _at(content, key, factor * width)
-        if found != right:
-            raise InputError(path, key, shown(found), f"{factor} × hidden_size = {right}")
+        if found != factor * width:
+            allowed = f"{factor} × hidden_size = {factor * width}"
+            raise InputError(path, f"vision_config.{key}", str(found), allowed)
 
 
 def _at(content: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -21,7 +21,6 @@ from mkdocs_dsocr.inputs.measurement import (
     fingerprint,
 )
 from mkdocs_dsocr.patterns import expand
-from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.reference.decoder import DeepseekV2MoE
 from mkdocs_dsocr.report.measured import Task
 from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
@@ -120,10 +119,9 @@ def _measure_modules(
     """Time each module alone, with the inputs that it had in the pass."""
     for module_id, pattern in task.modules:
         paths = [p for p in expand(pattern) if p]
-        calls = _record_calls(session.model, paths, run)
+        calls = _record_calls(session, paths, run)
         if calls:
-            step = max(1, len(calls) // INSTANCES)
-            chosen = [_replay(*call) for call in calls[::step][:INSTANCES]]
+            chosen = calls[:: max(1, len(calls) // INSTANCES)][:INSTANCES]
             yield MeasuredModule(
                 module_id=module_id,
                 calls=len(calls),
@@ -132,16 +130,16 @@ def _measure_modules(
 
 
 def _record_calls(
-    model: nn.Module, paths: Sequence[str], run: Callable[[], Cache]
-) -> list[tuple[nn.Module, tuple[Any, ...]]]:
-    """Run a pass and return each call of the modules at `paths`, with its arguments."""
-    calls: list[tuple[nn.Module, tuple[Any, ...]]] = []
+    session: Session, paths: Sequence[str], run: Callable[[], Cache]
+) -> list[Callable[[], object]]:
+    """Run a pass and return what calls each module at `paths` again, as often as wanted."""
+    calls: list[Callable[[], object]] = []
 
-    def record(module: nn.Module, args: tuple[Any, ...]) -> None:
-        calls.append((module, tuple(a.copy() if isinstance(a, KVCache) else a for a in args)))
+    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append(_replay(session, module, *_own(session, args, kwargs)))
 
-    modules = dict(model.named_modules())
-    hooks = [modules[path].register_forward_pre_hook(record) for path in paths]
+    modules = dict(session.model.named_modules())
+    hooks = [modules[path].register_forward_pre_hook(record, with_kwargs=True) for path in paths]
     try:
         run()
     finally:
@@ -150,10 +148,21 @@ def _record_calls(
     return calls
 
 
-def _replay(module: nn.Module, args: tuple[Any, ...]) -> Callable[[], object]:
+def _own(
+    session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return arguments with caches of their own, as a call extends the one that it is given."""
+    own = session.own_cache
+    return tuple(map(own, args)), {name: own(value) for name, value in kwargs.items()}
+
+
+def _replay(
+    session: Session, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[], object]:
     @torch.inference_mode()
     def call() -> object:
-        return module(*(a.copy() if isinstance(a, KVCache) else a for a in args))
+        again, named = _own(session, args, kwargs)
+        return module(*again, **named)
 
     return call
 

@@ -116,6 +116,10 @@ class Session(ABC):
     def step_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
         """Return the arguments of the first decode step after it."""
 
+    def own_cache(self, value: Any) -> Any:
+        """Return a cache that can be extended beside the given one; anything else as it is."""
+        return value.copy() if isinstance(value, KVCache) else value
+
     def answering(self) -> AbstractContextManager[object]:
         """Answer meanwhile what the model asks for and ``meta`` does not have."""
         return nullcontext()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -65,6 +66,21 @@ class UnlimitedOcrSession(Session):
         make = transformers.UnlimitedOcrForConditionalGeneration._from_config
         with default_dtype(torch.bfloat16), torch.device(device), torch.no_grad():
             self.model = make(self._config, attn_implementation="sdpa").eval()
+
+    def own_cache(self, value: Any) -> Any:
+        """Return a cache of its own; see the base class."""
+        if not isinstance(value, self._make_cache):
+            return value
+        given: Any = value
+        mine: Any = copy.copy(given)
+        # An update puts new tensors in the place of the old ones.
+        mine.layers = [copy.copy(layer) for layer in given.layers]
+        return mine
+
+    def token_ids(self, batch: int, length: int) -> Tensor:
+        """Return the ids of words ``[batch, length]``: none is an image's."""
+        image = self._config.image_token_id
+        return torch.randint(image, (batch, length), device=self.device)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -257,6 +273,7 @@ def _as_transformers_has_it(transformers: Any, config: ModelConfig) -> Any:
     """Return the configuration with these dimensions."""
     language, sam, clip = config.language, config.sam, config.clip
     return transformers.UnlimitedOcrConfig(
+        image_token_id=language.vocab_size - 1,  # whichever: the weights are random
         text_config={
             **language.model_dump(exclude={"first_k_dense_replace"}),
             "mlp_layer_types": [
