@@ -206,7 +206,7 @@ def test_vision(views: int, size: int) -> None:
         mid_channels=16,
         out_channels=32,
         depth=2,
-        global_layers=(1,),
+        global_blocks=(1,),
         padded=grid % 14 != 0,
         partitioned=grid > 14,
         resize=grid != 20,

@@ -97,7 +97,7 @@ def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child:
                 mid_channels=sam.downsample_channels[0],
                 out_channels=sam.downsample_channels[1],
                 depth=sam.layers,
-                global_layers=sam.global_attn_indexes,
+                global_blocks=sam.global_attn_indexes,
                 padded=grid_chosen % constants.SAM_WINDOW != 0,
                 partitioned=grid_chosen > constants.SAM_WINDOW,
                 resize=grid_chosen != config.sam_table_side,

@@ -6,13 +6,18 @@ from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
-from mkdocs_dsocr.layers.builtin import Embedding, LayerNorm, Linear, ModuleList
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
+from mkdocs_dsocr.layers.builtin import Embedding, LayerNorm, Linear
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
 from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.unlimited.sam_encoder import UnlimitedOcrSamVisionEncoder
+from mkdocs_dsocr.layers.vision.clip import (
+    NoTPAttention,
+    NoTPTransformer,
+    NoTPTransformerBlock,
+)
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
-from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.layers.vision.mlp import NoTPFeedForward
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -52,7 +57,7 @@ class QuickGELUActivation(BaseLayer):
 
 
 @layer
-class UnlimitedOcrMLP(BaseLayer):
+class UnlimitedOcrMLP(NoTPFeedForward):
     """CLIP's feed-forward block: widen, quick-GELU, narrow."""
 
     source = SOURCE
@@ -62,10 +67,6 @@ class UnlimitedOcrMLP(BaseLayer):
         assumed="The widened activations are written and read again around the activation.",
         would_change="A fused epilogue would save passes over N·m elements.",
     )
-
-    rows: Quantity = dim("N", "tokens", "tokens")
-    width: Quantity = dim("d", "width of a token", "elements")
-    hidden: Quantity = dim("m", "width inside the block", "elements")
 
     def forward(self) -> Iterator[Part]:
         x, y = (Tensor(n, self.rows * self.width) for n in ("x", "y"))
@@ -79,7 +80,7 @@ class UnlimitedOcrMLP(BaseLayer):
 
 
 @layer
-class UnlimitedOcrAttention(BaseLayer):
+class UnlimitedOcrAttention(NoTPAttention):
     """CLIP's multi-head attention over all tokens of a view, without a mask."""
 
     source = SOURCE
@@ -90,11 +91,6 @@ class UnlimitedOcrAttention(BaseLayer):
         would_change="One projection to q, k and v, as DeepSeek-OCR's code has it, reads the "
         "input once.",
     )
-
-    views: Quantity = dim("B", "views in the batch", "views")
-    seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
 
     def forward(self) -> Iterator[Part]:
         width, rows = self.heads * self.head_dim, self.views * self.seq_len
@@ -123,38 +119,12 @@ class UnlimitedOcrAttention(BaseLayer):
 
 
 @layer
-class UnlimitedOcrEncoderLayer(BaseLayer):
+class UnlimitedOcrEncoderLayer(NoTPTransformerBlock):
     """CLIP's pre-norm layer: attention and MLP, each with a residual."""
 
     source = SOURCE
-    rationale = Rationale(
-        counted="Both norms, attention, MLP and both residual additions.",
-        not_counted="Fusion of a residual addition with the norm that follows it.",
-        assumed="Every part is called once a layer.",
-        would_change="The number of tokens a view.",
-    )
-
-    views: Quantity = dim("B", "views in the batch", "views")
-    seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
-    mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
-
-    def forward(self) -> Iterator[Part]:
-        width, rows = self.heads * self.head_dim, self.views * self.seq_len
-        attention = UnlimitedOcrAttention(
-            views=self.views, seq_len=self.seq_len, heads=self.heads, head_dim=self.head_dim
-        )
-        names = ("x", "norm1(x)", "attn(norm1(x))", "y", "norm2(y)", "mlp(norm2(y))", "z")
-        x, normed, attended, y, normed_y, mapped, z = (Tensor(n, rows * width) for n in names)
-        norm = LayerNorm(rows=rows, width=width)
-        mlp = UnlimitedOcrMLP(rows=rows, width=width, hidden=self.mlp_hidden)
-        yield Child("layer_norm1", norm, reads=(x,), writes=(normed,))
-        yield Child("self_attn", attention, reads=(normed,), writes=(attended,))
-        yield residual(x, attended, y, "x + attn(norm1(x))")
-        yield Child("layer_norm2", norm, reads=(y,), writes=(normed_y,))
-        yield Child("mlp", mlp, reads=(normed_y,), writes=(mapped,))
-        yield residual(y, mapped, z, "y + mlp(norm2(y))")
+    attention = UnlimitedOcrAttention
+    mlp = UnlimitedOcrMLP
 
 
 @layer
@@ -220,36 +190,11 @@ class UnlimitedOcrVisionEmbeddings(BaseLayer):
 
 
 @layer
-class UnlimitedOcrEncoder(BaseLayer):
+class UnlimitedOcrEncoder(NoTPTransformer):
     """CLIP's stack of equal layers."""
 
     source = SOURCE
-    rationale = Rationale(
-        counted="Every layer, once.",
-        not_counted="Nothing.",
-        assumed="Layers are equal in shape and run in sequence.",
-        would_change="The number of tokens a view.",
-    )
-
-    views: Quantity = dim("B", "views in the batch", "views")
-    seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
-    mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
-    depth: int
-
-    def forward(self) -> Iterator[Part]:
-        one = UnlimitedOcrEncoderLayer(
-            views=self.views,
-            seq_len=self.seq_len,
-            heads=self.heads,
-            head_dim=self.head_dim,
-            mlp_hidden=self.mlp_hidden,
-        )
-        items = (Child(indices(range(self.depth)), one, self.depth, "for"),)
-        elements = self.views * self.seq_len * self.heads * self.head_dim
-        x, y = Tensor("x", elements), Tensor("y", elements)
-        yield Child("layers", ModuleList(items=items), reads=(x,), writes=(y,))
+    block = UnlimitedOcrEncoderLayer
 
 
 @layer

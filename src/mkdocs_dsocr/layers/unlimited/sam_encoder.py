@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
-from mkdocs_dsocr.layers.builtin import Conv2d, ModuleList
-from mkdocs_dsocr.layers.operations import Operation, Tensor
-from mkdocs_dsocr.layers.parts import Child, Parameter, Part
+from mkdocs_dsocr.layers.builtin import Conv2d
+from mkdocs_dsocr.layers.operations import Tensor
+from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.unlimited.sam import (
     GlobalSamLayer,
@@ -16,8 +15,7 @@ from mkdocs_dsocr.layers.unlimited.sam import (
     UnlimitedOcrSamPatchEmbeddings,
     WindowSamLayer,
 )
-from mkdocs_dsocr.layers.vision.interpolation import resize_table
-from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.layers.vision.image_encoder import ImageEncoderViT
 from mkdocs_dsocr.quantities import Quantity, ceil_div
 
 
@@ -97,55 +95,23 @@ class UnlimitedOcrSamVisionProj(BaseLayer):
 
 
 @layer
-class UnlimitedOcrSamVisionEncoder(BaseLayer):
+class UnlimitedOcrSamVisionEncoder(ImageEncoderViT):
     """SAM ViT-B with a neck: a view becomes a map of (g/4)² features."""
 
     source = SOURCE
-    rationale = Rationale(
-        counted="Patch embedding, positions, every layer, neck, both downsampling convolutions.",
-        not_counted="Decoding, resizing and normalising the page's image on the host.",
-        assumed="All views of one call run as one batch; weights are read once a call.",
-        would_change="Position tables are resized only for views that are not of the trained side.",
-    )
+    embedding = UnlimitedOcrSamPatchEmbeddings
+    kinds = (WindowSamLayer, GlobalSamLayer)
+    stack = "layers"
 
-    views: Quantity = dim("B", "views in the batch", "views")
-    grid: Quantity = dim("g", "patches a side", "patches")
-    in_channels: Quantity = dim("C_in", "colour channels")
-    patch: Quantity = dim("p", "side of a patch", "px")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
-    mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
-    window: Quantity = dim("w", "side of an attention window", "tokens")
-    table_side: Quantity = dim("t", "side of the trained position table", "patches")
-    neck_channels: Quantity = dim("C_n", "channels of the neck")
-    mid_channels: Quantity = dim("C_2", "channels after the first downsampling")
-    out_channels: Quantity = dim("C_3", "channels after the second")
-    depth: int
-    global_layers: tuple[int, ...]
-    padded: bool
-    partitioned: bool
-    resize: bool
-    single_view: bool
-
-    def parameters(self) -> Iterator[Parameter]:
-        width = self.heads * self.head_dim
-        yield Parameter("pos_embed", (1, self.table_side, self.table_side, width))
-
-    def forward(self) -> Iterator[Part]:
-        width, pixels = self.heads * self.head_dim, self.views * self.grid**2
-        patches, x, y = (Tensor(n, pixels * width) for n in ("patches", "x", "layers(x)"))
-        narrow = Tensor("neck(y)", pixels * self.neck_channels)
+    def _downsample(self, y: Tensor) -> Iterator[Part]:
+        narrow = Tensor("neck(y)", self.views * self.grid**2 * self.neck_channels)
         side = ceil_div(ceil_div(self.grid, 2), 2)
         features = Tensor("features", self.views * side**2 * self.out_channels)
-        embed = UnlimitedOcrSamPatchEmbeddings(
-            views=self.views,
-            in_channels=self.in_channels,
-            width=width,
-            patch=self.patch,
-            grid=self.grid,
-        )
         neck = UnlimitedOcrSamVisionNeck(
-            views=self.views, grid=self.grid, width=width, channels=self.neck_channels
+            views=self.views,
+            grid=self.grid,
+            width=self.heads * self.head_dim,
+            channels=self.neck_channels,
         )
         proj = UnlimitedOcrSamVisionProj(
             views=self.views,
@@ -154,42 +120,5 @@ class UnlimitedOcrSamVisionEncoder(BaseLayer):
             mid_channels=self.mid_channels,
             out_channels=self.out_channels,
         )
-        seen = Tensor("pixels", self.views * (self.patch * self.grid) ** 2 * self.in_channels)
-        yield Child("patch_embed", embed, reads=(seen,), writes=(patches,))
-        positions = Tensor("pos_embed", self.table_side**2 * width, role="weight")
-        if self.resize:
-            yield from resize_table(self.table_side, self.grid, width, positions, "positions")
-            positions = Tensor("positions", self.grid**2 * width)
-        yield Operation(
-            "patches + positions",
-            "embedding",
-            elementwise_flops=patches.elements,
-            reads=(patches, positions),
-            writes=(x,),
-        )
-        layers = ModuleList(items=tuple(self._layers()))
-        yield Child("layers", layers, reads=(x,), writes=(y,))
         yield Child("neck", neck, reads=(y,), writes=(narrow,))
         yield Child("proj", proj, reads=(narrow,), writes=(features,))
-
-    def _layers(self) -> Iterator[Child]:
-        in_windows = [i for i in range(self.depth) if i not in self.global_layers]
-        common: dict[str, Any] = {
-            "views": self.views,
-            "grid": self.grid,
-            "heads": self.heads,
-            "head_dim": self.head_dim,
-            "mlp_hidden": self.mlp_hidden,
-        }
-        if in_windows:
-            windowed = WindowSamLayer(
-                window=self.window,
-                padded=self.padded,
-                partitioned=self.partitioned,
-                single=self.single_view and not self.partitioned,
-                **common,
-            )
-            yield Child(indices(in_windows), windowed, len(in_windows), "for")
-        if self.global_layers:
-            whole = GlobalSamLayer(table_side=self.table_side, single=self.single_view, **common)
-            yield Child(indices(self.global_layers), whole, len(self.global_layers), "for")

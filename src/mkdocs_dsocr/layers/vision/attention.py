@@ -65,30 +65,8 @@ class Attention(BaseLayer):
                 why="The permutation to [3, B·H, n², d] is made contiguous; for a single square it "
                 "is a view.",
             )
-        for axis in ("h", "w"):
-            yield from self._table(axis)
-            yield from self._relative_scores(axis, q, rows)
+        yield from self._bias(q, rows)
         bias = Tensor("bias", pairs)
-        rel_h, rel_w = (Tensor(f"rel_{axis}", rows * self.side) for axis in ("h", "w"))
-        for product in (rel_h, rel_w):
-            yield Operation(
-                f"{product.name} in the order of the queries",
-                "copy",
-                reads=(Tensor(f"{product.name}, transposed", product.elements),),
-                writes=(product,),
-                kernel="bias",
-                why="The product runs row by row or column by column, so its result lies "
-                "transposed.",
-            )
-        yield Operation(
-            "bias = rel_h + rel_w",
-            "attention",
-            elementwise_flops=pairs,
-            reads=(rel_h, rel_w),
-            writes=(bias,),
-            kernel="bias",
-            why="Broadcast to every pair of tokens: the largest tensor of the layer.",
-        )
         yield Operation(
             "scaled dot-product attention",
             "attention",
@@ -107,7 +85,38 @@ class Attention(BaseLayer):
         )
         proj = Linear(rows=tokens, d_in=width, d_out=width, bias=True)
         yield Child("proj", proj, reads=(attended,), writes=(y,))
-        yield keep(qkv, q, kv, rel_h, rel_w, bias)
+        yield keep(qkv, q, kv, bias, *self._held(rows))
+
+    def _bias(self, q: Tensor, rows: Quantity) -> Iterator[Part]:
+        """Yield what makes the bias of every pair of tokens from `rows` rows of queries."""
+        for axis in ("h", "w"):
+            yield from self._table(axis)
+            yield from self._relative_scores(axis, q, rows)
+        products = self._held(rows)
+        for product in products:
+            yield Operation(
+                f"{product.name} in the order of the queries",
+                "copy",
+                reads=(Tensor(f"{product.name}, transposed", product.elements),),
+                writes=(product,),
+                kernel="bias",
+                why="The product runs row by row or column by column, so its result lies "
+                "transposed.",
+            )
+        pairs = rows * self.side**2
+        yield Operation(
+            "bias = rel_h + rel_w",
+            "attention",
+            elementwise_flops=pairs,
+            reads=products,
+            writes=(Tensor("bias", pairs),),
+            kernel="bias",
+            why="Broadcast to every pair of tokens: the largest tensor of the layer.",
+        )
+
+    def _held(self, rows: Quantity) -> tuple[Tensor, ...]:
+        """Return what the code holds to the end besides the bias and what was attended to."""
+        return tuple(Tensor(f"rel_{axis}", rows * self.side) for axis in ("h", "w"))
 
     def _relative_scores(self, axis: str, q: Tensor, rows: Quantity) -> Iterator[Operation]:
         """Yield the product of the queries with one axis's relative positions."""

@@ -3,42 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
 
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import LayerNorm
-from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, residual
+from mkdocs_dsocr.layers.operations import Tensor, copy, keep, residual
 from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.layers.vision.attention import Attention
 from mkdocs_dsocr.layers.vision.mlp import MLPBlock
 from mkdocs_dsocr.quantities import Quantity, ceil_div
 
-BLOCK = (
-    "SAM's pre-norm transformer block: attention over the whole view or within windows, then an "
-    "MLP, each with a residual."
-)
 
+@layer
+class _Block(BaseLayer):
+    """What both kinds of block share: norms, residuals and the MLP around an attention."""
 
-def _block(block: GlobalBlock | WindowBlock, attend: Iterable[Part]) -> Iterator[Part]:
-    """Yield what both kinds of block share: norms, residuals and the MLP around `attend`."""
-    width, rows = block.heads * block.head_dim, block.views * block.grid**2
-    names = ("x", "norm1(x)", "attn(norm1(x))", "y", "norm2(y)", "mlp(norm2(y))", "z")
-    x, normed, attended, y, normed_y, mapped, z = (Tensor(n, rows * width) for n in names)
-    norm = LayerNorm(rows=rows, width=width)
-    mlp = MLPBlock(rows=rows, width=width, hidden=block.mlp_hidden)
-    yield Child("norm1", norm, reads=(x,), writes=(normed,))
-    yield from attend
-    yield residual(x, attended, y, "x + attn(norm1(x))")
-    yield Child("norm2", norm, reads=(y,), writes=(normed_y,))
-    yield Child("mlp", mlp, reads=(normed_y,), writes=(mapped,))
-    yield residual(y, mapped, z, "y + mlp(norm2(y))")
+    module_class = "Block"
+    definition = (
+        "SAM's pre-norm transformer block: attention over the whole view or within windows, then "
+        "an MLP, each with a residual."
+    )
+
+    attention: ClassVar[type[Attention]] = Attention
+    mlp: ClassVar[type[MLPBlock]] = MLPBlock
+    norms: ClassVar[tuple[str, str]] = ("norm1", "norm2")
+    """Names of the two norms."""
+    holds_norm: ClassVar[bool] = False
+    """Whether the second norm's result has a name of its own, and stays to the end."""
+
+    views: Quantity = dim("B", "views in the batch", "views")
+    grid: Quantity = dim("g", "patches a side", "patches")
+    heads: Quantity = dim("H", "attention heads")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+    mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
+    single: bool = False
+
+    def _attention(self, **sizes: Any) -> Attention:
+        return self.attention(heads=self.heads, head_dim=self.head_dim, single=self.single, **sizes)
+
+    def _around(self, attend: Iterable[Part]) -> Iterator[Part]:
+        width, rows = self.heads * self.head_dim, self.views * self.grid**2
+        names = ("x", "norm1(x)", "attn(norm1(x))", "y", "norm2(y)", "mlp(norm2(y))", "z")
+        x, normed, attended, y, normed_y, mapped, z = (Tensor(n, rows * width) for n in names)
+        norm = LayerNorm(rows=rows, width=width)
+        mlp = self.mlp(rows=rows, width=width, hidden=self.mlp_hidden)
+        yield Child(self.norms[0], norm, reads=(x,), writes=(normed,))
+        yield from attend
+        yield residual(x, attended, y, "x + attn(norm1(x))")
+        yield Child(self.norms[1], norm, reads=(y,), writes=(normed_y,))
+        yield Child("mlp", mlp, reads=(normed_y,), writes=(mapped,))
+        yield residual(y, mapped, z, "y + mlp(norm2(y))")
+        if self.holds_norm:
+            yield keep(normed_y)
 
 
 @layer
-class GlobalBlock(BaseLayer):
+class GlobalBlock(_Block):
     """SAM's pre-norm block that attends over all g² tokens of a view."""
 
-    module_class = "Block"
-    definition = BLOCK
     source = "deepencoder.Block (SAM ViT-B), blocks 2, 5, 8 and 11"
     rationale = Rationale(
         counted="Both norms, attention, MLP and both residual additions.",
@@ -47,41 +69,27 @@ class GlobalBlock(BaseLayer):
         would_change="The view's side: attention falls with its fourth power.",
     )
 
-    views: Quantity = dim("B", "views in the batch", "views")
-    grid: Quantity = dim("g", "patches a side", "patches")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
-    mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
     table_side: Quantity = dim("t", "side that the position tables were trained for", "tokens")
     resize: bool = False
-    single: bool = False
 
     def forward(self) -> Iterator[Part]:
         elements = self.views * self.grid**2 * self.heads * self.head_dim
-        attention = Attention(
-            windows=self.views,
-            side=self.grid,
-            heads=self.heads,
-            head_dim=self.head_dim,
-            table_side=self.table_side,
-            resize=self.resize,
-            single=self.single,
+        attention = self._attention(
+            windows=self.views, side=self.grid, table_side=self.table_side, resize=self.resize
         )
         normed, attended = (Tensor(n, elements) for n in ("norm1(x)", "attn(norm1(x))"))
         attend = Child("attn", attention, reads=(normed,), writes=(attended,))
-        yield from _block(self, (attend,))
+        yield from self._around((attend,))
 
 
 @layer
-class WindowBlock(BaseLayer):
+class WindowBlock(_Block):
     """SAM's pre-norm block that attends within windows of w×w tokens.
 
     The grid is padded with zeros to whole windows; the padding is cut off after
     the attention.
     """
 
-    module_class = "Block"
-    definition = BLOCK
     source = "deepencoder.Block (SAM ViT-B), the blocks that are not global"
     rationale = Rationale(
         counted="Attention over whole windows, padding tokens included; norms, MLP and residual "
@@ -91,35 +99,27 @@ class WindowBlock(BaseLayer):
         would_change="A grid that is a multiple of the window needs no padding.",
     )
 
-    views: Quantity = dim("B", "views in the batch", "views")
-    grid: Quantity = dim("g", "patches a side", "patches")
+    always_pads: ClassVar[bool] = False
+    """Whether the pad is a copy also where there is nothing to add."""
+    holds_windows: ClassVar[bool] = False
+    """Whether the attention's result stays while it is put back into the grid."""
+
     window: Quantity = dim("w", "side of a window", "tokens")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
-    mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
     padded: bool = True
     partitioned: bool = True
-    single: bool = False
 
     def forward(self) -> Iterator[Part]:
-        yield from _block(self, self._in_windows())
+        yield from self._around(self._in_windows())
 
-    def _in_windows(self) -> Iterator[Operation | Child]:
+    def _in_windows(self) -> Iterator[Part]:
         """Yield the attention and the copies before and after it."""
         width = self.heads * self.head_dim
         elements = self.views * self.grid**2 * width
         windows = self.views * ceil_div(self.grid, self.window) ** 2
         inside = windows * self.window**2 * width
-        attention = Attention(
-            windows=windows,
-            side=self.window,
-            heads=self.heads,
-            head_dim=self.head_dim,
-            table_side=self.window,
-            single=self.single,
-        )
+        attention = self._attention(windows=windows, side=self.window, table_side=self.window)
         x, last = Tensor("norm1(x)", elements), Tensor("attn(norm1(x))", elements)
-        if self.padded:
+        if self.padded or self.always_pads:
             x, source = Tensor("padded", inside), x
             yield copy("pad the grid", source, x, "Zeros up to the next multiple of the window.")
         if self.partitioned:
@@ -130,6 +130,8 @@ class WindowBlock(BaseLayer):
         if self.partitioned:
             out, source = (Tensor("grid", inside) if self.padded else last), out
             yield copy("windows back to the grid", source, out)
+            if self.holds_windows:
+                yield keep(source)
         if self.padded:
             # What is cut off is not read.
             yield copy("cut the padding off", Tensor("inside", elements, view_of=out.name), last)

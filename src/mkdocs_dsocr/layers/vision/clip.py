@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
@@ -146,6 +147,9 @@ class NoTPTransformerBlock(BaseLayer):
         would_change="Under autocast the residual stream is float32: twice its bytes.",
     )
 
+    attention: ClassVar[type[NoTPAttention]] = NoTPAttention
+    mlp: ClassVar[type[NoTPFeedForward]] = NoTPFeedForward
+
     views: Quantity = dim("B", "views in the batch", "views")
     seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
     heads: Quantity = dim("H", "attention heads")
@@ -155,13 +159,13 @@ class NoTPTransformerBlock(BaseLayer):
     def forward(self) -> Iterator[Part]:
         width = self.heads * self.head_dim
         rows = self.views * self.seq_len
-        attention = NoTPAttention(
+        attention = self.attention(
             views=self.views, seq_len=self.seq_len, heads=self.heads, head_dim=self.head_dim
         )
         names = ("x", "norm1(x)", "attn(norm1(x))", "y", "norm2(y)", "mlp(norm2(y))", "z")
         x, normed, attended, y, normed_y, mapped, z = (Tensor(n, rows * width) for n in names)
         norm = LayerNorm(rows=rows, width=width)
-        mlp = NoTPFeedForward(rows=rows, width=width, hidden=self.mlp_hidden)
+        mlp = self.mlp(rows=rows, width=width, hidden=self.mlp_hidden)
         yield Child("layer_norm1", norm, reads=(x,), writes=(normed,))
         yield Child("self_attn", attention, reads=(normed,), writes=(attended,))
         yield residual(x, attended, y, "x + attn(norm1(x))")
@@ -182,6 +186,8 @@ class NoTPTransformer(BaseLayer):
         would_change="The number of tokens a view.",
     )
 
+    block: ClassVar[type[NoTPTransformerBlock]] = NoTPTransformerBlock
+
     views: Quantity = dim("B", "views in the batch", "views")
     seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
     heads: Quantity = dim("H", "attention heads")
@@ -190,7 +196,7 @@ class NoTPTransformer(BaseLayer):
     depth: int
 
     def forward(self) -> Iterator[Part]:
-        block = NoTPTransformerBlock(
+        block = self.block(
             views=self.views,
             seq_len=self.seq_len,
             heads=self.heads,

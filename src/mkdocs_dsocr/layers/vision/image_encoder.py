@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d, ModuleList, Sequential
@@ -33,6 +33,11 @@ class ImageEncoderViT(BaseLayer):
         would_change="Position tables are resized only for views that are not of the trained side.",
     )
 
+    embedding: ClassVar[type[PatchEmbed]] = PatchEmbed
+    kinds: ClassVar[tuple[type[WindowBlock], type[GlobalBlock]]] = (WindowBlock, GlobalBlock)
+    stack: ClassVar[str] = "blocks"
+    """Name of the list of blocks."""
+
     views: Quantity = dim("B", "views in the batch", "views")
     grid: Quantity = dim("g", "patches a side", "patches")
     in_channels: Quantity = dim("C_in", "colour channels")
@@ -60,8 +65,8 @@ class ImageEncoderViT(BaseLayer):
         width = self.heads * self.head_dim
         elements = self.views * self.grid**2 * width
         pixels = Tensor("pixels", self.views * (self.patch * self.grid) ** 2 * self.in_channels)
-        patches, x, y = (Tensor(n, elements) for n in ("patches", "x", "blocks(x)"))
-        embed = PatchEmbed(
+        patches, x, y = (Tensor(n, elements) for n in ("patches", "x", f"{self.stack}(x)"))
+        embed = self.embedding(
             views=self.views,
             in_channels=self.in_channels,
             width=width,
@@ -81,7 +86,7 @@ class ImageEncoderViT(BaseLayer):
             writes=(x,),
         )
         blocks = ModuleList(items=tuple(self._blocks()))
-        yield Child("blocks", blocks, reads=(x,), writes=(y,))
+        yield Child(self.stack, blocks, reads=(x,), writes=(y,))
         yield from self._downsample(y)
 
     def _downsample(self, y: Tensor) -> Iterator[Part]:
@@ -102,6 +107,7 @@ class ImageEncoderViT(BaseLayer):
         yield keep(halved)
 
     def _blocks(self) -> Iterator[Child]:
+        windowed, whole = self.kinds
         in_windows = [i for i in range(self.depth) if i not in self.global_blocks]
         common: dict[str, Any] = {
             "views": self.views,
@@ -111,7 +117,7 @@ class ImageEncoderViT(BaseLayer):
             "mlp_hidden": self.mlp_hidden,
         }
         if in_windows:
-            block: BaseLayer = WindowBlock(
+            block: BaseLayer = windowed(
                 window=self.window,
                 padded=self.padded,
                 partitioned=self.partitioned,
@@ -120,7 +126,7 @@ class ImageEncoderViT(BaseLayer):
             )
             yield Child(indices(in_windows), block, len(in_windows), "for")
         if self.global_blocks:
-            block = GlobalBlock(
+            block = whole(
                 table_side=self.table_side, resize=self.resize, single=self.single_view, **common
             )
             yield Child(indices(self.global_blocks), block, len(self.global_blocks), "for")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d
@@ -27,6 +28,9 @@ class PatchEmbed(BaseLayer):
         would_change="The view's side: work grows with its square.",
     )
 
+    convolution: ClassVar[str] = "proj"
+    """Name of the module that is the convolution."""
+
     views: Quantity = dim("B", "views in the batch", "views")
     in_channels: Quantity = dim("C_in", "colour channels")
     width: Quantity = dim("d", "width of a patch's vector", "elements")
@@ -46,4 +50,4 @@ class PatchEmbed(BaseLayer):
         )
         pixels = Tensor("pixels", self.views * (self.patch * self.grid) ** 2 * self.in_channels)
         patches = Tensor("patches", self.views * self.grid**2 * self.width)
-        yield Child("proj", conv, reads=(pixels,), writes=(patches,))
+        yield Child(self.convolution, conv, reads=(pixels,), writes=(patches,))
