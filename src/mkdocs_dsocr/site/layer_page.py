@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 
 from markupsafe import Markup, escape
 
+from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.layers.parts import Child
@@ -238,9 +239,10 @@ class LayerPage:
 
     @cached_property
     def code(self) -> list[Source]:
-        """The source of each form's class."""
+        """The source of each form's class, and of those from which it has its formulas."""
         classes = dict.fromkeys(type(node.visit.layer) for node in self.nodes)
-        return [_source(cls) for cls in classes]  # type: ignore[arg-type]
+        every = dict.fromkeys((*classes, *(base for cls in classes for base in cls.__mro__)))
+        return [_source(cls) for cls in every if cls not in BaseLayer.__mro__]
 
 
 def row_id(form: int, name: str) -> str:
