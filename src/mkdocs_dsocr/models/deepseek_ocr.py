@@ -22,11 +22,10 @@ from mkdocs_dsocr.layers.decoder import DenseDecoderLayer, MoEDecoderLayer
 from mkdocs_dsocr.layers.operations import Tensor
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, VitModel
-from mkdocs_dsocr.models import deepseek_config
+from mkdocs_dsocr.models import deepseek_config, sizes
 from mkdocs_dsocr.models.door import Load, Model
 from mkdocs_dsocr.models.plan import Plan, Run, language_runs, view_runs
-from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
-from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.models.tokens import features_a_side
 from mkdocs_dsocr.trace import PassShape
 
 _EXPERT: Final = re.compile(r"\.experts\.\d+$")
@@ -91,44 +90,13 @@ def _decoder(
 
 
 def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> VisionPart:
-    sam, clip = config.sam, config.clip
-    grid_chosen = patches_a_side(chosen.image_size)
-    side_chosen = features_a_side(chosen.image_size)
-    views = shape.views
-    grid, side = patches_a_side(shape.image_size), features_a_side(shape.image_size)
     return VisionPart(
         hidden_size=config.language.hidden_size,
-        sam=ImageEncoderViT(
-            views=views,
-            grid=grid,
-            in_channels=constants.IMAGE_CHANNELS,
-            patch=constants.SAM_PATCH,
-            heads=sam.heads,
-            head_dim=sam.width // sam.heads,
-            mlp_hidden=constants.SAM_MLP_RATIO * sam.width,
-            window=constants.SAM_WINDOW,
-            table_side=config.sam_table_side,
-            neck_channels=constants.SAM_NECK,
-            mid_channels=sam.downsample_channels[0],
-            out_channels=sam.downsample_channels[1],
-            depth=sam.layers,
-            global_blocks=sam.global_attn_indexes,
-            padded=grid_chosen % constants.SAM_WINDOW != 0,
-            partitioned=grid_chosen > constants.SAM_WINDOW,
-            resize=grid_chosen != config.sam_table_side,
-            single_view=isinstance(chosen.views, int) and chosen.views == 1,
-        ),
+        sam=ImageEncoderViT(**sizes.sam(config, shape, chosen)),
         clip=VitModel(
-            views=views,
-            side=side,
-            heads=clip.heads,
-            head_dim=clip.width // clip.heads,
-            mlp_hidden=constants.CLIP_MLP_RATIO * clip.width,
-            table_side=clip.table_side,
             in_channels=constants.IMAGE_CHANNELS,
-            patch=clip.patch_size,
-            depth=clip.layers,
-            resize=side_chosen != clip.table_side,
+            patch=config.clip.patch_size,
+            **sizes.clip(config, shape, chosen),
         ),
     )
 
@@ -165,32 +133,20 @@ def _language(config: ModelConfig, shape: PassShape, load: Load, chosen: PassSha
         "cached": chosen.kv_len > chosen.q_len,
         "grouped": language.num_key_value_heads < language.num_attention_heads,
     }
-    dense = range(language.first_k_dense_replace)
-    sparse = range(language.first_k_dense_replace, language.num_hidden_layers)
-    kinds: list[tuple[range, BaseLayer]] = [
-        (dense, DenseDecoderLayer(intermediate_size=language.intermediate_size, **common)),
-        (
-            sparse,
-            MoEDecoderLayer(
-                moe_intermediate_size=language.moe_intermediate_size,
-                experts=language.n_routed_experts,
-                top_k=language.num_experts_per_tok,
-                shared_experts=language.n_shared_experts,
-                distinct_experts=load.distinct,
-                largest_load=load.largest,
-                expert_count=language.n_routed_experts,
-                **common,
-            ),
-        ),
-    ]
-    layers = (Child(indices(r), kind, len(r), "for") for r, kind in kinds if r)
+    dense = DenseDecoderLayer(intermediate_size=language.intermediate_size, **common)
+    sparse = MoEDecoderLayer(
+        largest_load=load.largest,
+        expert_count=language.n_routed_experts,
+        **sizes.experts(config, load),
+        **common,
+    )
     return LanguagePart(
         hidden_size=language.hidden_size,
         batch=shape.batch,
         q_len=shape.q_len,
         image_tokens=shape.image_tokens,
         vocab_size=language.vocab_size,
-        decoder_layers=tuple(layers),
+        decoder_layers=sizes.decoder_layers(config, dense, sparse),
         has_images=chosen.image_tokens > 0,
     )
 

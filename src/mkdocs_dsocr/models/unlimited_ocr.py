@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.builtin import Linear
 from mkdocs_dsocr.layers.operations import Tensor
@@ -23,11 +23,10 @@ from mkdocs_dsocr.layers.unlimited import (
     UnlimitedOcrVisionModel,
     UnlimitedVisionPart,
 )
-from mkdocs_dsocr.models import unlimited_config
+from mkdocs_dsocr.models import sizes, unlimited_config
 from mkdocs_dsocr.models.door import Load, Model
 from mkdocs_dsocr.models.plan import Plan, Run, language_runs, view_runs
-from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
-from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.models.tokens import features_a_side
 from mkdocs_dsocr.trace import PassShape
 
 
@@ -77,44 +76,11 @@ class UnlimitedOCR(Model):
 
 
 def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child:
-    sam, clip = config.sam, config.clip
-    grid_chosen = patches_a_side(chosen.image_size)
-    views, grid = shape.views, patches_a_side(shape.image_size)
-    part = UnlimitedVisionPart(
-        hidden_size=config.language.hidden_size,
-        tower=UnlimitedOcrVisionModel(
-            sam=UnlimitedOcrSamVisionEncoder(
-                views=views,
-                grid=grid,
-                in_channels=constants.IMAGE_CHANNELS,
-                patch=constants.SAM_PATCH,
-                heads=sam.heads,
-                head_dim=sam.width // sam.heads,
-                mlp_hidden=constants.SAM_MLP_RATIO * sam.width,
-                window=constants.SAM_WINDOW,
-                table_side=config.sam_table_side,
-                neck_channels=constants.SAM_NECK,
-                mid_channels=sam.downsample_channels[0],
-                out_channels=sam.downsample_channels[1],
-                depth=sam.layers,
-                global_blocks=sam.global_attn_indexes,
-                padded=grid_chosen % constants.SAM_WINDOW != 0,
-                partitioned=grid_chosen > constants.SAM_WINDOW,
-                resize=grid_chosen != config.sam_table_side,
-                single_view=isinstance(chosen.views, int) and chosen.views == 1,
-            ),
-            clip=UnlimitedOcrVisionEncoder(
-                views=views,
-                side=features_a_side(shape.image_size),
-                heads=clip.heads,
-                head_dim=clip.width // clip.heads,
-                mlp_hidden=constants.CLIP_MLP_RATIO * clip.width,
-                table_side=clip.table_side,
-                depth=clip.layers,
-                resize=features_a_side(chosen.image_size) != clip.table_side,
-            ),
-        ),
+    tower = UnlimitedOcrVisionModel(
+        sam=UnlimitedOcrSamVisionEncoder(**sizes.sam(config, shape, chosen)),
+        clip=UnlimitedOcrVisionEncoder(**sizes.clip(config, shape, chosen)),
     )
+    part = UnlimitedVisionPart(hidden_size=config.language.hidden_size, tower=tower)
     pixels, features = part.boundary()
     return Child("model", part, reads=(pixels,), writes=(features,))
 
@@ -172,30 +138,15 @@ def _decoder(
         "head_dim": language.head_dim,
         "decodes": chosen.window > 0,
     }
-    dense = range(language.first_k_dense_replace)
-    sparse = range(language.first_k_dense_replace, language.num_hidden_layers)
-    kinds: list[tuple[range, BaseLayer]] = [
-        (dense, DenseTextLayer(intermediate_size=language.intermediate_size, **common)),
-        (
-            sparse,
-            SparseTextLayer(
-                moe_intermediate_size=language.moe_intermediate_size,
-                experts=language.n_routed_experts,
-                top_k=language.num_experts_per_tok,
-                shared_experts=language.n_shared_experts,
-                distinct_experts=load.distinct,
-                **common,
-            ),
-        ),
-    ]
-    layers = (Child(indices(r), kind, len(r), "for") for r, kind in kinds if r)
+    dense = DenseTextLayer(intermediate_size=language.intermediate_size, **common)
+    sparse = SparseTextLayer(**sizes.experts(config, load), **common)
     return UnlimitedOcrTextModel(
         batch=shape.batch,
         q_len=shape.q_len,
         kv_len=shape.kv_len,
         hidden_size=language.hidden_size,
         head_dim=language.head_dim,
-        decoder_layers=tuple(layers),
+        decoder_layers=sizes.decoder_layers(config, dense, sparse),
     )
 
 

@@ -1,0 +1,72 @@
+"""Dimensions → the fields of the layers that both models have: towers, decoder layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.models.door import Load
+from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
+from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.trace import PassShape
+
+
+def sam(config: ModelConfig, shape: PassShape, chosen: PassShape) -> dict[str, Any]:
+    """Return the fields of the SAM tower on the views of a pass."""
+    tower, grid = config.sam, patches_a_side(chosen.image_size)
+    return {
+        "views": shape.views,
+        "grid": patches_a_side(shape.image_size),
+        "in_channels": constants.IMAGE_CHANNELS,
+        "patch": constants.SAM_PATCH,
+        "heads": tower.heads,
+        "head_dim": tower.width // tower.heads,
+        "mlp_hidden": constants.SAM_MLP_RATIO * tower.width,
+        "window": constants.SAM_WINDOW,
+        "table_side": config.sam_table_side,
+        "neck_channels": constants.SAM_NECK,
+        "mid_channels": tower.downsample_channels[0],
+        "out_channels": tower.downsample_channels[1],
+        "depth": tower.layers,
+        "global_blocks": tower.global_attn_indexes,
+        "padded": grid % constants.SAM_WINDOW != 0,
+        "partitioned": grid > constants.SAM_WINDOW,
+        "resize": grid != config.sam_table_side,
+        "single_view": isinstance(chosen.views, int) and chosen.views == 1,
+    }
+
+
+def clip(config: ModelConfig, shape: PassShape, chosen: PassShape) -> dict[str, Any]:
+    """Return the fields of the CLIP tower on the views of a pass."""
+    tower = config.clip
+    return {
+        "views": shape.views,
+        "side": features_a_side(shape.image_size),
+        "heads": tower.heads,
+        "head_dim": tower.width // tower.heads,
+        "mlp_hidden": constants.CLIP_MLP_RATIO * tower.width,
+        "table_side": tower.table_side,
+        "depth": tower.layers,
+        "resize": features_a_side(chosen.image_size) != tower.table_side,
+    }
+
+
+def experts(config: ModelConfig, load: Load) -> dict[str, Any]:
+    """Return the fields of a mixture of experts."""
+    language = config.language
+    return {
+        "moe_intermediate_size": language.moe_intermediate_size,
+        "experts": language.n_routed_experts,
+        "top_k": language.num_experts_per_tok,
+        "shared_experts": language.n_shared_experts,
+        "distinct_experts": load.distinct,
+    }
+
+
+def decoder_layers(config: ModelConfig, dense: BaseLayer, sparse: BaseLayer) -> tuple[Child, ...]:
+    """Return a decoder's layers: dense ones first, then those with experts."""
+    first, depth = config.language.first_k_dense_replace, config.language.num_hidden_layers
+    kinds = ((range(first), dense), (range(first, depth), sparse))
+    return tuple(Child(indices(r), kind, len(r), "for") for r, kind in kinds if r)
