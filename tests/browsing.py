@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request
 
+WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -41,6 +43,14 @@ def served(folder: Path, port: int = 0) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def barriers(page: Page) -> list[tuple[str, str]]:
+    """Return what breaks WCAG 2.2 AA by axe-core; the theme's sidebar and footer are its own."""
+    options = {"runOnly": {"type": "tag", "values": list(WCAG)}}
+    context = {"exclude": [[".md-sidebar"], [".md-footer"]]}
+    response = Axe().run(page, context=context, options=options).response
+    return [(v["id"], n["html"][:120]) for v in response["violations"] for n in v["nodes"]]
 
 
 class Visitor:

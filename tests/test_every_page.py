@@ -7,15 +7,13 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 from pypdf import PdfReader
 
-from tests.browsing import Visitor, served
+from tests.browsing import Visitor, barriers, served
 from tests.conftest import MINIMAL, BuildSite, BuiltSite
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 CSS = ".md-copyright { color: #ffffffb3; }\n"
 THEMES = {
     "instant": "{name: material, font: false, features: [navigation.instant]}",
@@ -39,19 +37,7 @@ def test_no_page_has_a_barrier(chrome: Browser, address: str, paths: list[str], 
     visitor = Visitor(chrome, address, dark=dark)
     found = []
     for path in paths:
-        page = visitor.open(path, "networkidle")
-        response = (
-            Axe()
-            .run(
-                page,
-                context={"exclude": [[".md-sidebar"], [".md-footer"]]},
-                options={"runOnly": {"type": "tag", "values": list(WCAG)}},
-            )
-            .response
-        )
-        found += [
-            (path, v["id"], n["html"][:120]) for v in response["violations"] for n in v["nodes"]
-        ]
+        found += [(path, *barrier) for barrier in barriers(visitor.open(path, "networkidle"))]
     assert found == []
 
 

@@ -23,6 +23,7 @@ import yaml
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from playwright.sync_api import Browser
 
 from mkdocs_dsocr import pipeline, static
 from mkdocs_dsocr.cli import main
@@ -44,6 +45,7 @@ from mkdocs_dsocr.models import (
 from mkdocs_dsocr.models.deepseek_ocr import DeepSeekOCR
 from mkdocs_dsocr.models.unlimited_ocr import UnlimitedOCR
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.build import class_families
 from mkdocs_dsocr.report.latency import step_times
 from mkdocs_dsocr.report.models import LENGTHS, compare_models
 from mkdocs_dsocr.report.paper import active_parameters
@@ -53,7 +55,8 @@ from mkdocs_dsocr.tracing import StaticAnalyzer, session
 from mkdocs_dsocr.tracing import unlimited as tracing_unlimited
 from mkdocs_dsocr.tracing.unlimited import VERSION
 from mkdocs_dsocr.verification import verify
-from tests.conftest import ROOT, TINY_UNLIMITED, BuildSite
+from tests.browsing import Visitor, barriers, served
+from tests.conftest import ROOT, TINY_UNLIMITED, BuildSite, BuiltSite
 from tests.test_docs import blocks
 
 BOTH = ("deepseek-ocr-v1-base", "unlimited-ocr")
@@ -424,7 +427,7 @@ def test_it_runs_on_a_real_device(tmp_path: Path) -> None:
 
 TWO = """
 site_name: s
-theme: material
+theme: {name: material, font: false}
 plugins:
   - search
   - dsocr: {compared_models: [unlimited-ocr]}
@@ -436,11 +439,36 @@ nav:
 """
 
 
-@pytest.mark.slow
-def test_two_models_in_one_site(build_site: BuildSite, mains: list[Analysis]) -> None:
-    """Two instances of the plugin; a page that compares; neither shows what the other is about."""
+@pytest.fixture(scope="module")
+def two(build_site: BuildSite) -> BuiltSite:
     built = build_site(TWO)
     assert built.returncode == 0, built.output
+    return built
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [360, 1440])
+def test_pages_of_both_models_fit_and_have_no_barrier(
+    chrome: Browser, two: BuiltSite, width: int
+) -> None:
+    with served(two.site) as address:
+        visitor = Visitor(chrome, address, width=width)
+        pages = sorted((two.site / "other").rglob("index.html"))
+        paths = [f"{page.parent.relative_to(two.site)}/" for page in pages]
+        assert len(paths) > 40
+        for path in ("dsocr/models/", *paths):
+            page = visitor.open(path, "networkidle")
+            spill = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(spill) <= 0, path
+            assert width < 1440 or barriers(page) == [], path
+        assert visitor.errors == []
+
+
+@pytest.mark.slow
+def test_two_models_in_one_site(two: BuiltSite) -> None:
+    """Two instances of the plugin; a page that compares; neither shows what the other is about."""
+    built = two
     page = built.read("dsocr/models/index.html")
     assert "the prompt and 128 new tokens" in page
     saved = json.loads(built.read("dsocr/artifacts/dsocr-standard-v1/models.json"))
@@ -464,6 +492,25 @@ def test_two_models_in_one_site(build_site: BuildSite, mains: list[Analysis]) ->
         ("prefill", 1),
         ("decode", 511),
     ]
+
+
+def test_every_class_has_an_operator_family(mains: list[Analysis]) -> None:
+    known = {
+        "Attention": "attention",
+        "DeepseekV2MoE": "linear",
+        "MoEGate": "routing",
+        "PatchEmbed": "conv2d",
+        "CLIPVisionEmbeddings": "embedding",
+        "UnlimitedOcrTextAttention": "attention",
+        "UnlimitedOcrTextExperts": "linear",
+        "UnlimitedOcrTextRotaryEmbedding": "rope",
+        "UnlimitedOcrTextTopkRouter": "routing",
+        "QuickGELUActivation": "activation",
+        "UnlimitedOcrSamLayerNorm": "norm",
+    }
+    found = {k: v for analysis in mains for k, v in class_families(analysis).items()}
+    assert {name: found[name] for name in known} == known
+    assert "other" not in found.values()
 
 
 def test_layers_of_another_package_have_a_place(

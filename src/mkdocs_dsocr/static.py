@@ -22,7 +22,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.checkpoint import remote_code
 from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.build import generated_at
+from mkdocs_dsocr.report.build import class_families, generated_at
 from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.vendor import as_vendor_runs
 
@@ -182,7 +182,7 @@ def trace_model(
         traces[VENDOR] = vendor.to_json()
     early(Static(trace, traces, where.reason, vendor))
     with timed(log, "running torchinfo"):
-        artifacts = tracing.torchinfo_artifacts(analyzer.session, main.plan)
+        artifacts = tracing.torchinfo_artifacts(analyzer.session, main.plan, class_families(main))
     return Static(trace, artifacts | traces, where.reason, vendor)
 
 

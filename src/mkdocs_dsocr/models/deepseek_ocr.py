@@ -37,6 +37,11 @@ class DeepSeekOCR(Model):
     architecture = deepseek_config.ARCHITECTURE
     title = "DeepSeek-OCR"
     vision = "The vision backbone is SAM ViT-B followed by CLIP ViT-L."
+    traced = (
+        "a model of our own in PyTorch with the public checkpoint's module paths, parameter names "
+        "and shapes; the project's tests compare it with an independent implementation and with "
+        "counts made on the vendor's code"
+    )
     session = "mkdocs_dsocr.tracing.session:DeepSeekOCRSession"
     has_sweeps = True
     has_autocast = True

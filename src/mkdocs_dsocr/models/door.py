@@ -43,6 +43,8 @@ class Model(ABC):
         Its name in headings.
     vision
         What its vision backbone is, in a sentence.
+    traced
+        What the modules are that a trace runs, in a sentence.
     max_tiles
         The most local views that its processor cuts a page into.
     session
@@ -61,6 +63,7 @@ class Model(ABC):
     architecture: ClassVar[str]
     title: ClassVar[str]
     vision: ClassVar[str]
+    traced: ClassVar[str]
     session: ClassVar[str]
     max_tiles: ClassVar[int] = MAX_RULE_TILES
     packages: ClassVar[tuple[str, ...]] = ()

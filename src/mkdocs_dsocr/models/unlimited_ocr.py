@@ -36,6 +36,7 @@ class UnlimitedOCR(Model):
     architecture = unlimited_config.ARCHITECTURE
     title = "Unlimited-OCR"
     vision = "The vision backbone is SAM ViT-B followed by CLIP ViT-L."
+    traced = "the implementation that transformers ships, built without weights and run as it is"
     max_tiles = 32
     """transformers 5.23.0, image_processing_unlimited_ocr.py: max_patches."""
     session = "mkdocs_dsocr.tracing.unlimited:UnlimitedOcrSession"

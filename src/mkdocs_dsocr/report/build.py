@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mkdocs_dsocr import resources
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import shown
-from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.layers.categories import AROUND, CATEGORIES, OTHER
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import STAGES, Plan, expected_load, model_of
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
@@ -41,7 +41,7 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
     """Return the report of an analysis."""
     config, workload, resolved = analysis.config, analysis.workload, analysis.plan
     nodes, measured = analysis.nodes, analysis.comparison
-    predicted_ms = analysis.predicted_ms
+    predicted_ms, families = analysis.predicted_ms, class_families(analysis)
     return schema.AnalyticModelReport(
         schema_version=schema.SCHEMA_VERSION,
         report_id=analysis.report_id,
@@ -68,7 +68,7 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
                 category_id=c.category_id,
                 display_name=c.display_name,
                 description=c.description,
-                match_classes=list(c.match_classes),
+                match_classes=[n for n, family in families.items() if family == c.category_id],
             )
             for c in CATEGORIES.values()
         ],
@@ -89,6 +89,20 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
         not_modelled=list(NOT_MODELLED.values()),
         layer_docs_dir="layers",
     )
+
+
+def class_families(analysis: Analysis) -> dict[str, str]:
+    """Return the operator family that the work of each module class mainly belongs to.
+
+    It is that of its own matrix products where it has any, else of most that runs in it.
+    """
+    result = {}
+    for name, nodes in analysis.classes.items():
+        own, whole = merged(n.own for n in nodes), merged(n.total for n in nodes)
+        found = (own if own.matmul_flops else whole).families.items()
+        made_for = [(f.flops, f.io_bytes, key) for key, f in found if key not in AROUND]
+        result[name] = max(made_for)[2] if made_for else OTHER
+    return result
 
 
 def generated_at() -> str | None:

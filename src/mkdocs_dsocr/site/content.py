@@ -14,7 +14,7 @@ from mkdocs_dsocr.checkpoint import CheckpointVerdict
 from mkdocs_dsocr.inputs import Hardware, load_hardware, shipped
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.memory import held_at_peak
-from mkdocs_dsocr.models import model_of
+from mkdocs_dsocr.models import Model, model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes
 from mkdocs_dsocr.report.memory import LIMIT, fitting
@@ -122,9 +122,8 @@ class Site:
     @property
     def titles(self) -> dict[str, str]:
         """The heading of each page of this site."""
-        model = model_of(self.main.config)
         shown = {
-            "planner": model.has_sweeps,
+            "planner": self.model.has_sweeps,
             "vendor": self.vendor is not None,
             "scenarios": self.has_scenarios,
             "sweeps": self.studies is not None,
@@ -134,8 +133,23 @@ class Site:
             "models": self.models is not None,
             "paper": self.main.config.architecture == PAPER_ARCHITECTURE,
         }
-        named = TITLES | {"index": f"{model.title}, analysed"}
+        named = TITLES | {"index": f"{self.model.title}, analysed"}
         return {k: v for k, v in named.items() if shown.get(k, True)}
+
+    @property
+    def model(self) -> Model:
+        """The architecture that the site is about."""
+        return model_of(self.main.config)
+
+    @property
+    def window(self) -> int | None:
+        """New tokens that a decode step sees at most, where that is bounded."""
+        return self.main.config.language.sliding_window
+
+    @property
+    def launches_experts(self) -> bool:
+        """Whether the host launches the kernels of each expert by themselves."""
+        return any(node.visit.child.active is not None for node in self.main.nodes.values())
 
     @property
     def has_scenarios(self) -> bool:

@@ -8,7 +8,7 @@ recorded as what torchinfo says, never used as the truth.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import torchinfo
 from torch import Tensor
 from torchinfo.layer_info import LayerInfo
 
-from mkdocs_dsocr.layers.categories import default_category
+from mkdocs_dsocr.layers.categories import OTHER
 from mkdocs_dsocr.models import Plan
 from mkdocs_dsocr.tracing.session import Session
 
@@ -37,7 +37,9 @@ class _Call:
         return bool(self.info.is_leaf_layer)
 
 
-def torchinfo_artifacts(session: Session, plan: Plan) -> dict[str, str]:
+def torchinfo_artifacts(
+    session: Session, plan: Plan, families: Mapping[str, str]
+) -> dict[str, str]:
     """Return the text of each artifact by its file name.
 
     Parameters
@@ -46,6 +48,8 @@ def torchinfo_artifacts(session: Session, plan: Plan) -> dict[str, str]:
         A built model.
     plan
         The workload whose first page is run: its views, prefill and one decode step.
+    families
+        The operator family of each module class that has an analytic layer.
     """
     statistics = _summary(session, *session.page_inputs(plan))
     calls = _calls(statistics.summary_list)
@@ -76,7 +80,7 @@ def torchinfo_artifacts(session: Session, plan: Plan) -> dict[str, str]:
             }
         ),
         "torchinfo-unique-layers.md": _unique_markdown(unique),
-        "target-operators.json": _json(_target_operators(plan, unique)),
+        "target-operators.json": _json(_target_operators(plan, unique, families)),
     }
 
 
@@ -200,7 +204,9 @@ def _unique_markdown(unique: list[dict[str, Any]]) -> str:
     return "\n".join([f"# {len(unique)} module classes", "", *head, *rows, ""])
 
 
-def _target_operators(plan: Plan, unique: list[dict[str, Any]]) -> dict[str, Any]:
+def _target_operators(
+    plan: Plan, unique: list[dict[str, Any]], families: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "snapshot_id": plan.workload.profile_id,
         "source_artifact_dir": ".",
@@ -214,7 +220,7 @@ def _target_operators(plan: Plan, unique: list[dict[str, Any]]) -> dict[str, Any
                 "is_pytorch_builtin": u["is_torch_builtin"],
                 "is_custom": not u["is_torch_builtin"],
                 "children_classes": u["children"],
-                "default_category_id": default_category(u["class_name"]),
+                "default_category_id": families.get(u["class_name"], OTHER),
             }
             for u in unique
         ],
