@@ -61,7 +61,7 @@ def flavoured(
     if flavour == "zensical":
         return files | {name: _with_assets(name, text).encode() for name, text in texts.items()}
     files = {k: v for k, v in files.items() if not k.startswith("assets/")}
-    texts.pop(NEEDS_SCRIPTS)
+    texts.pop(NEEDS_SCRIPTS, None)
     files |= {_key(name): _square(name).encode() for name in _colours()}
     for name, text in texts.items():
         plain, charts = _plain(name, text, flavour)
