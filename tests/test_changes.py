@@ -108,6 +108,7 @@ def test_the_command_says_the_same(
         load_report(tmp_path / "none.json")
 
 
+@pytest.mark.slow
 def test_a_page_lists_changes_and_layers_are_marked(
     now: AnalyticModelReport, build_site: BuildSite
 ) -> None:

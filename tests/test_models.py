@@ -98,7 +98,7 @@ def narrow(unlimited: StaticAnalyzer) -> dict[int, StaticAnalyzer]:
     return result
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_workload_is_exact(
     narrow: dict[int, StaticAnalyzer], gpu: Hardware, data: st.DataObject

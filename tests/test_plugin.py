@@ -25,6 +25,7 @@ def digest(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_two_builds_are_byte_identical(build_site: BuildSite) -> None:
     first, second = build_site(QUIET), build_site(QUIET)
     assert first.returncode == second.returncode == 0, first.output

@@ -122,6 +122,7 @@ def test_a_saved_report_is_evaluated_by_its_own_model(
         as_config(report.model_copy(update={"model": other}), Path("report.json"))
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_real_device(tmp_path: Path) -> None:
     """Every pass and module timed on the CPU, and shown beside the prediction."""
     (tmp_path / "tiny").mkdir()
@@ -143,7 +144,8 @@ def test_it_runs_on_a_real_device(tmp_path: Path) -> None:
     assert all(row.measured_ms > 0 for row in comparison.modules)
 
 
-@pytest.mark.parametrize("flavour", ["github", "zensical"])
+@pytest.mark.slow
+@pytest.mark.parametrize("flavour", ["github", "myst", "zensical"])
 def test_its_pages_are_exported(tmp_path: Path, flavour: str) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny/config.json").write_text(TINY_UNLIMITED)
