@@ -279,6 +279,15 @@ def test_an_entry_point_that_is_none(
         known_models.cache_clear()
 
 
+def test_a_package_that_is_not_installed(
+    whole: ModelConfig, gpu: Hardware, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(UnlimitedOCR, "packages", ("no-such-distribution",))
+    analyses = ((Analysis(whole, load_workload("dsocr-small"), gpu),),)
+    with pytest.raises(InputError, match="no-such-distribution: found nothing"):
+        static.cache_key(analyses, "meta")
+
+
 def test_a_session_that_is_none(whole: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UnlimitedOCR, "session", "mkdocs_dsocr.tracing.unlimited:Nothing")
     with pytest.raises(InputError, match=r"session: found '.*Nothing'"):

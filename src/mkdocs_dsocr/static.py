@@ -28,7 +28,14 @@ from mkdocs_dsocr.vendor import as_vendor_runs
 
 Log = Callable[[str], None]
 Analyses = tuple[tuple[Analysis, ...], ...]
-CODE: Final = ("reference", "tracing", "trace.py", "layers/costs.py", "inputs/constants.py")
+CODE: Final = (
+    "reference",
+    "tracing",
+    "trace.py",
+    "layers/costs.py",
+    "inputs/constants.py",
+    "models/tokens.py",
+)
 """What a trace is made by."""
 TRACE: Final = "trace.json"
 VENDOR: Final = "vendor-trace.json"
@@ -136,13 +143,21 @@ def cache_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
     package = Path(__file__).parent
     own = model_of(analyses[0][0].config).packages
     packages = dict.fromkeys(("torch", "torchinfo", *own, *(["transformers"] if trust else [])))
-    versions = [metadata.version(name) for name in packages]
+    versions = [_release(name) for name in packages]
     # ``auto`` is what it was as long as there is a driver, or none.
     driver = [Path("/proc/driver/nvidia").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
     code = source_digest(package / part for part in CODE)
     vendor = source_digest(remote_code(analyses[0][0].config.path)) if trust else None
     rest = [__version__, code, vendor, versions, driver, generated_at()]
     return json.dumps([trace_key(analyses, device, trust=trust), *rest])
+
+
+def _release(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError as error:
+        place = f"what a trace runs with: pip install {distribution}"
+        raise InputError("environment", distribution, "nothing of this name", place) from error
 
 
 def trace_model(
