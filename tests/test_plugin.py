@@ -25,6 +25,12 @@ def digest(folder: Path) -> dict[str, str]:
     }
 
 
+def test_two_instances_of_one_path_are_refused(build_site: BuildSite) -> None:
+    built = build_site("site_name: s\nplugins: [dsocr, dsocr: {model: tiny/}]\n")
+    assert built.returncode == 1
+    assert "path: found 'dsocr' twice; allowed: a folder for each instance" in built.output
+
+
 @pytest.mark.slow
 def test_two_builds_are_byte_identical(build_site: BuildSite) -> None:
     first, second = build_site(QUIET), build_site(QUIET)

@@ -30,12 +30,12 @@ from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.results import Results
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
+from mkdocs_dsocr.site.navigation import NAV_TITLE, placed, prefixed
 from mkdocs_dsocr.site.pages import error_pages, nav
 from mkdocs_dsocr.static import timed
 
 log = get_plugin_logger("dsocr")
 
-NAV_TITLE = "Analytic model"
 STYLE, SCRIPT = "assets/dsocr.css", "assets/dsocr.js"
 PACKAGE = Path(__file__).parent
 
@@ -138,6 +138,13 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 f"dsocr: mkdocs.yml: path: found {self.config.path!r}; "
                 "allowed: a folder within the site, such as 'dsocr'"
             )
+        instances = [p for p in config.plugins.values() if isinstance(p, DsocrPlugin)]
+        others = [p.config for p in instances if p is not self and p.config.enabled]
+        if path in [other.path.strip("/") for other in others]:
+            raise PluginError(
+                f"dsocr: mkdocs.yml: path: found {path!r} twice; "
+                "allowed: a folder for each instance"
+            )
         if "i18n" in config.plugins:
             raise PluginError(
                 "dsocr: mkdocs.yml: plugins: found i18n, which drops the pages that other plugins "
@@ -163,7 +170,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Analyse, trace, verify, and add pages and artifacts to the site."""
         path = self.config.path.strip("/")
         if not self.config.enabled:
-            _replace_placeholder(config, path, None)
+            if config.nav is not None:
+                config.nav, _ = placed(config.nav, path, None)
             return files
         try:
             state = self._state(files, config, path)
@@ -343,8 +351,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Put the pages where the navigation asks for them; say so where it does not."""
         if config.nav is None:
             return
-        entries = _prefixed(pages, path)
-        if not _replace_placeholder(config, path, entries) and f"{path}/" not in str(config.nav):
+        config.nav, is_placed = placed(config.nav, path, prefixed(pages, path))
+        if not is_placed and f"{path}/" not in str(config.nav):
             log.warning(
                 "the nav in mkdocs.yml does not name these pages; add the line\n"
                 f"  - {NAV_TITLE}: {path}/"
@@ -354,40 +362,3 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = self._made = None
-
-
-def _prefixed(entries: list[Any], path: str) -> list[Any]:
-    """Return navigation entries with `path` before every page."""
-    result: list[Any] = []
-    for entry in entries:
-        if isinstance(entry, str):
-            result.append(f"{path}/{entry}")
-        else:
-            ((title, target),) = entry.items()
-            inner = f"{path}/{target}" if isinstance(target, str) else _prefixed(target, path)
-            result.append({title: inner})
-    return result
-
-
-def _replace_placeholder(config: MkDocsConfig, path: str, entries: list[Any] | None) -> bool:
-    """Replace ``Title: path/`` anywhere in the navigation; remove it if `entries` is None."""
-    found = False
-
-    def walk(items: list[Any]) -> list[Any]:
-        nonlocal found
-        result: list[Any] = []
-        for item in items:
-            ((title, target),) = item.items() if isinstance(item, dict) else ((None, item),)
-            if isinstance(target, list):
-                result.append({title: walk(target)})
-            elif isinstance(target, str) and target.rstrip("/") == path:
-                found = True
-                if entries is not None:
-                    result.append({title or NAV_TITLE: entries})
-            else:
-                result.append(item)
-        return result
-
-    if config.nav is not None:
-        config.nav = walk(config.nav)
-    return found

@@ -123,6 +123,7 @@ class UnlimitedOcrEncoderLayer(NoTPTransformerBlock):
     """CLIP's pre-norm layer: attention and MLP, each with a residual."""
 
     source = SOURCE
+    rationale = NoTPTransformerBlock.rationale._replace(would_change="The number of tokens a view.")
     attention = UnlimitedOcrAttention
     mlp = UnlimitedOcrMLP
 

@@ -171,6 +171,10 @@ class WindowSamLayer(_SamLayer, WindowBlock):
     add; the padding is cut off after the attention.
     """
 
+    rationale = WindowBlock.rationale._replace(
+        would_change="A grid that is a multiple of the window is copied all the same; nothing is "
+        "cut off after it."
+    )
     always_pads = True
     holds_windows = True
 

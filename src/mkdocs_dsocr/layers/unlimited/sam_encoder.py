@@ -102,6 +102,7 @@ class UnlimitedOcrSamVisionEncoder(ImageEncoderViT):
     embedding = UnlimitedOcrSamPatchEmbeddings
     kinds = (WindowSamLayer, GlobalSamLayer)
     stack = "layers"
+    always_resizes = True
 
     def _downsample(self, y: Tensor) -> Iterator[Part]:
         narrow = Tensor("neck(y)", self.views * self.grid**2 * self.neck_channels)

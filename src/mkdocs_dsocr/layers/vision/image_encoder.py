@@ -37,6 +37,8 @@ class ImageEncoderViT(BaseLayer):
     kinds: ClassVar[tuple[type[WindowBlock], type[GlobalBlock]]] = (WindowBlock, GlobalBlock)
     stack: ClassVar[str] = "blocks"
     """Name of the list of blocks."""
+    always_resizes: ClassVar[bool] = False
+    """Whether relative positions are resized whatever the size is: then it is no choice."""
 
     views: Quantity = dim("B", "views in the batch", "views")
     grid: Quantity = dim("g", "patches a side", "patches")
@@ -127,7 +129,10 @@ class ImageEncoderViT(BaseLayer):
             yield Child(indices(in_windows), block, len(in_windows), "for")
         if self.global_blocks:
             block = whole(
-                table_side=self.table_side, resize=self.resize, single=self.single_view, **common
+                table_side=self.table_side,
+                resize=self.resize and not self.always_resizes,
+                single=self.single_view,
+                **common,
             )
             yield Child(indices(self.global_blocks), block, len(self.global_blocks), "for")
 
