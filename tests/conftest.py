@@ -42,21 +42,24 @@ WORKLOADS = (
 )
 
 
+TINY_DECODER = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "moe_intermediate_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 2,
+    "vocab_size": 100,
+}
+
+
 def _tiny_config() -> str:
     """Return the config of a small model of the same architecture, quick to trace and to run."""
     path = ROOT / "data/models/deepseek-ocr-v1-base/config.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
-    raw["language_config"] |= {
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "moe_intermediate_size": 16,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "n_routed_experts": 8,
-        "num_experts_per_tok": 2,
-        "vocab_size": 100,
-    }
+    raw["language_config"] |= TINY_DECODER
     width = raw["vision_config"]["width"]
     width["clip-l-14-224"] |= {"width": 32, "heads": 4, "layers": 2}
     width["sam_vit_b"] |= {
@@ -75,16 +78,7 @@ def _tiny_unlimited() -> str:
     path = ROOT / "data/models/unlimited-ocr/config.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     text, vision = raw["text_config"], raw["vision_config"]
-    text |= {
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "moe_intermediate_size": 16,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "n_routed_experts": 8,
-        "num_experts_per_tok": 2,
-        "vocab_size": 100,
+    text |= TINY_DECODER | {
         "sliding_window": 4,
         "mlp_layer_types": ["dense", "sparse", "sparse"],
         "layer_types": text["layer_types"][:3],

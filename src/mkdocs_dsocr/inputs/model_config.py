@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -118,10 +119,11 @@ class ModelConfig(Dimensions):
     @staticmethod
     def place(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a config.json and its folder say of a model beside its dimensions."""
-        public = public_name(path)
+        # A snapshot's files are links: the folder is that of the path, not of what it leads to.
+        folder, public = Path(os.path.abspath(path)).parent.name, public_name(path)
         return {
-            "variant": public.rpartition("/")[2] if public else path.absolute().parent.name,
-            "model_id": str(content.get("_name_or_path") or public or path.absolute().parent.name),
+            "variant": public.rpartition("/")[2] if public else folder,
+            "model_id": str(content.get("_name_or_path") or public or folder),
             "path": path,
             "revision": revision(path, content),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -57,8 +56,6 @@ def load_model_config(value: str, base: Path | None = None, source: str = "optio
     path = resolve("models", value, base, source)
     path = path if path.suffix == ".json" else path / "config.json"
     content = read_mapping(path)
-    # A snapshot's files are links: the folder's name is that of the path, not of what it leads to.
-    path = Path(os.path.normpath(path))
     found, known = content.get("architectures"), known_models()
     names = found if isinstance(found, list) else []
     model = next((known[name] for name in names if isinstance(name, str) and name in known), None)

@@ -80,11 +80,6 @@ class ModelsCompared:
             result.setdefault(row.section, []).append(row)
         return result
 
-    @property
-    def grows(self) -> list[Row]:
-        """What depends on how long the output is."""
-        return [row for row in self.rows if row.section in GROWING]
-
     def _rows(self) -> Iterator[Row]:
         for section, figures in (("Model", MODEL), ("Prompt", PROMPT)):
             for name, kind, figure in figures:
@@ -141,10 +136,6 @@ def _longer(analysis: Analysis, length: int) -> Analysis | None:
     except InputError:
         return None
     return longer
-
-
-def _last_step_ms(analysis: Analysis) -> float | None:
-    return step_times(analysis.demand, analysis.hardware).get("last")
 
 
 def _kvcache_bytes(analysis: Analysis) -> int:
@@ -218,7 +209,7 @@ MEMORY: Final[Figures] = (
 )
 GROWING: Final[dict[str, tuple[Kind, Callable[[Analysis], Any]]]] = {
     "Device time of a step": ("ms", lambda a: step_times(a.demand, a.hardware, host=False)["last"]),
-    "Time per output token": ("ms", _last_step_ms),
+    "Time per output token": ("ms", lambda a: step_times(a.demand, a.hardware)["last"]),
     "KV cache": ("bytes", _kvcache_bytes),
 }
 """What is looked at after :data:`LENGTHS` new tokens."""
