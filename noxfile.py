@@ -27,6 +27,10 @@ LOWEST = tuple(
     for name in ("plugin", "cli", "exact", "report", "inputs", "sweep", "reviews", "export")
 )
 """What the lowest versions are tried with: each dependency takes part."""
+TRACED = tuple(
+    f"tests/test_{name}.py" for name in ("exact", "precision", "backward", "models", "measured")
+)
+"""What another torch is tried with: everything that counts or runs."""
 
 
 @nox.session
@@ -65,8 +69,7 @@ def matrix(session: nox.Session, gen_files: str) -> None:
 def lowest(session: nox.Session) -> None:
     """Run under the lowest versions that pyproject.toml allows.
 
-    torch alone stays as pinned: its older releases come with gigabytes of CUDA. The session
-    above has transformers' lowest, too.
+    torch alone stays as pinned: :func:`lowest_torch` has it, and :func:`vendor` transformers'.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     floors = dict(_floor(line) for line in project["dependencies"])
@@ -81,6 +84,19 @@ def lowest(session: nox.Session) -> None:
     constraints.write_text("".join(f"{n}=={v}\n" for n, v in lowest.items()), encoding="utf-8")
     session.install("--constraint", str(constraints), ".[test]")
     session.run("pytest", *LOWEST, "-p", "no:cacheprovider")
+
+
+@nox.session(default=False)
+def lowest_torch(session: nox.Session) -> None:
+    """Run under torch's lowest version, which comes with gigabytes of CUDA."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    floor = dict(_floor(line) for line in project["dependencies"])["torch"]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    constraints = Path(session.create_tmp()) / "constraints.txt"
+    kept = [line for line in lines if not line.startswith("torch==")]
+    constraints.write_text("\n".join((*kept, f"torch=={floor}.0")) + "\n", encoding="utf-8")
+    session.install("--constraint", str(constraints), ".[test]")
+    session.run("pytest", *TRACED, "-p", "no:cacheprovider")
 
 
 def _floor(requirement: str) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from mkdocs_dsocr.inputs import (
 )
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.static import trace_model
+from mkdocs_dsocr.static import Analyses, trace_model
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from tests.browsing import FLAGS, served
@@ -209,6 +209,12 @@ def build_site(tmp_path_factory: pytest.TempPathFactory) -> BuildSite:
         return BuiltSite(folder, folder / "site", done.stdout + done.stderr, done.returncode)
 
     return build
+
+
+def measured_on_cpu(analyses: Analyses) -> str:
+    """Return the measurement file of the main workload, run here."""
+    options = pipeline.MeasureOptions("cpu", repeats=1)
+    return next(text for _, text in pipeline.measure(analyses, options, lambda _: None))
 
 
 MINIMAL = "site_name: s\ntheme: material\nplugins: [search, dsocr]\n"

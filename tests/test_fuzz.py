@@ -32,7 +32,7 @@ from mkdocs_dsocr.report.whatif import evaluated
 from mkdocs_dsocr.site.review import reviewed
 from mkdocs_dsocr.static import load_static
 from mkdocs_dsocr.sweep.spec import load_spec
-from tests.conftest import ROOT, TINY_CONFIG, TINY_UNLIMITED
+from tests.conftest import ROOT, TINY_CONFIG, TINY_UNLIMITED, measured_on_cpu
 from tests.fuzzing import damaged_files, written
 
 pytestmark = pytest.mark.slow
@@ -168,11 +168,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "valid").mkdir()
     (place / "tiny/config.json").write_text(TINY_CONFIG)
     analyses = pipeline.analyse(pipeline.Settings(f"{place}/tiny/", ("dsocr-tiny",)))
-    analysis = analyses[0][0]
     files = {
-        "report.json": report_files(analysis)["report.json"],
+        "report.json": report_files(analyses[0][0])["report.json"],
         "trace.json": trace_model(analyses, "meta", lambda _: None).artifacts["trace.json"],
-        "measurement.json": pipeline.measure(analysis, "cpu", False, 1, lambda _: None),
+        "measurement.json": measured_on_cpu(analyses),
     }
     for name, text in files.items():
         (place / "valid" / name).write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.report import report_files
 from tests.browsing import Visitor, served
-from tests.conftest import ROOT, TINY_CONFIG, BuildSite, BuiltSite
+from tests.conftest import ROOT, TINY_CONFIG, BuildSite, BuiltSite, measured_on_cpu
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -77,12 +77,12 @@ def _write(folder: Path) -> dict[str, str]:
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     settings = pipeline.Settings("./model/", ("w.yaml",), ("h.yaml",), base=folder)
-    analysis = pipeline.analyse(settings)[0][0]
-    measured = json.loads(pipeline.measure(analysis, "cpu", False, 1, lambda _: None))
+    analyses = pipeline.analyse(settings)
+    measured = json.loads(measured_on_cpu(analyses))
     measured |= {"device": SHORT, "measured_at": HOSTILE, "versions": {HOSTILE: HOSTILE}}
     files["m.json"] = json.dumps(measured)
     files["h.yaml"] = json.dumps({**_gpu(HOSTILE), "device_names": [SHORT]})
-    before = json.loads(report_files(analysis)["report.json"])
+    before = json.loads(report_files(analyses[0][0])["report.json"])
     before["hardware"] |= {"name": HOSTILE, "memory_gb": 1}
     before["report_id"] = HOSTILE
     before["layers"][0]["class_name"] = HOSTILE

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.measurement import Measurement, fingerprint
+from mkdocs_dsocr.layers.metrics import kvcache_bytes
+from mkdocs_dsocr.layers.tree import resident
+from mkdocs_dsocr.models import load_model_config, pass_layer
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.measured import tasks
-from tests.conftest import ROOT, TINY_CONFIG, BuildSite
+from mkdocs_dsocr.report.to_measure import Batches, tasks
+from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.tracing.capacity import capacity, search
+from mkdocs_dsocr.tracing.session import build_session
+from tests.conftest import ROOT, TINY_CONFIG, TINY_UNLIMITED, BuildSite
 
 WORKLOAD = """profile_id: w
 base_size: 64
@@ -102,6 +112,8 @@ def test_the_report_and_the_page_show_it(folder: Path, build_site: BuildSite) ->
     page = built.read("dsocr/measured/index.html")
     for words in (run["device"], run["run_id"], "vision", "projector", "prefill", "decode"):
         assert words in page
+    assert page.count("<td><code>decode</code></td>") == 3
+    assert "Not recorded: only a GPU" in page
     assert json.loads(built.read("dsocr/artifacts/w/measurement.json")) == run
 
 
@@ -126,7 +138,7 @@ def _edited(folder: Path, **changes: object) -> str:
         ({"device": "Another GPU"}, "device: found 'Another GPU'; allowed: a device of the hard"),
         ({"extra": 1}, "extra: found an unknown key"),
         ({"passes": []}, "passes: found []"),
-        ({"schema_version": "9"}, "schema_version: found '9'"),
+        ({"schema_version": "1.0"}, "schema_version: found '1.0'"),
     ],
 )
 def test_what_does_not_belong_is_refused_by_name(
@@ -153,23 +165,127 @@ def test_a_second_measurement_and_an_empty_folder_are_refused(folder: Path) -> N
         pipeline.analyse(settings(folder, measurements=("empty",)))
 
 
-def test_a_cuda_graph_needs_cuda(folder: Path, tmp_path: Path) -> None:
-    flags = ["measure", "--device", "cpu", "--cuda-graph", "--output", str(tmp_path / "m.json")]
+@pytest.mark.parametrize("flag", ["--cuda-graph", "--largest-batch"])
+def test_what_needs_cuda_says_so(flag: str, tmp_path: Path) -> None:
+    flags = ["measure", "--device", "cpu", flag, "--output", str(tmp_path / "m.json")]
     done = CliRunner().invoke(main, flags)
     assert done.exit_code == 2
-    assert "--cuda-graph: found the device cpu; allowed: --device cuda" in done.output
+    assert f"{flag}: found the device cpu; allowed: --device cuda" in done.output
     assert not (tmp_path / "m.json").exists()
 
 
-def _measured(analysis: Analysis, factor: float, **achieved: float) -> Analysis:
+def test_formats_that_nothing_runs_in_are_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "fp8.yaml").write_text(WORKLOAD + "weight_dtype: fp8\n")
+    flags = ["measure", "--device", "cpu", "--model", f"{folder}/tiny/"]
+    flags += ["--workload", str(folder / "fp8.yaml"), "--output", str(tmp_path / "m.json")]
+    done = CliRunner().invoke(main, flags)
+    assert done.exit_code == 2
+    assert "fp8.yaml: weight_dtype: found fp8; allowed: bf16 where it is measured" in done.output
+    with pytest.raises(InputError, match=r"m\.json: w: weight_dtype: found fp8"):
+        pipeline.analyse(settings(folder, workloads=("fp8.yaml",)))
+
+
+def test_several_workloads_are_files_in_a_folder(folder: Path, tmp_path: Path) -> None:
+    (folder / "auto.yaml").write_text(
+        WORKLOAD.replace("profile_id: w", "profile_id: auto") + "precision_mode: autocast\n"
+    )
+    flags = ["measure", "--device", "cpu", "--repeats", "1", "--model", f"{folder}/tiny/"]
+    for name in ("w.yaml", "auto.yaml"):
+        flags += ["--workload", str(folder / name)]
+    done = CliRunner().invoke(main, [*flags, "--output", str(tmp_path / "runs")])
+    assert done.exit_code == 0, done.output
+    assert sorted(p.name for p in tmp_path.rglob("*.json")) == ["auto.json", "w.json"]
+    under_autocast = json.loads((tmp_path / "runs/auto.json").read_text())
+    assert all(p["shape"]["autocast"] for p in under_autocast["passes"])
+    # Its casts are operators of their own.
+    plain = json.loads((tmp_path / "runs/w.json").read_text())
+    counts = [sum(p["dispatches"] for p in m["passes"]) for m in (under_autocast, plain)]
+    assert counts[0] > counts[1]
+
+
+@given(border=st.integers(0, 16_384), guess=st.integers(0, 20_000))
+def test_the_largest_batch_is_found(border: int, guess: int) -> None:
+    tried: list[int] = []
+
+    def fits(batch: int) -> bool:
+        tried.append(batch)
+        return batch <= border
+
+    assert search(fits, guess) == border
+    assert len(tried) == len(set(tried)) <= 2 * 15
+    if abs(border - guess) <= guess // 100:
+        assert max(abs(t - guess) for t in tried) <= 3 * (guess // 100 + 1)
+
+
+def test_a_batch_runs_out_of_memory(
+    analyse: Callable[..., Analysis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search as a GPU would see it, whose memory is the model's less a workspace."""
+    analysis = analyse("dsocr-standard-v1", num_pages=3, batch_size=2)
+    memory, workspace = 40 * 10**9, 10**8
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (memory, memory))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 0)
+    needed = analysis.footprints(memory / 1e9)
+
+    def run(shape: PassShape) -> None:
+        if needed[shape.batch - 1] + workspace > memory:
+            raise torch.OutOfMemoryError
+
+    found = capacity(analysis.batches, run)
+    assert found.memory_bytes == memory
+    assert found.predicted_batch == analysis.batches.largest(memory) > 50
+    assert needed[found.largest_batch - 1] + workspace <= memory
+    assert needed[found.largest_batch] + workspace > memory
+
+
+def test_a_batch_runs_whole_at_its_last_step(analyse: Callable[..., Analysis]) -> None:
+    per_page = analyse("dsocr-standard-v1", num_pages=3, batch_size=2).batches
+    prefill, decode = per_page.shapes(5)
+    assert (prefill.pass_id, prefill.batch) == ("prefill", 5)
+    assert (decode.pass_id, decode.batch, decode.kv_len) == ("decode", 5, 512 + 511)
+    batched = analyse("dsocr-standard-v1", batch_size=2, vision_batching="batched").batches
+    vision = {s.pass_id: s.pages for s in batched.shapes(5) if s.part != "language"}
+    assert vision == dict.fromkeys(
+        ("vision.global", "vision.local", "projector.global", "projector.local"), 5
+    )
+    assert isinstance(batched, Batches)
+    assert batched.largest(10**9) == 0
+
+
+@pytest.mark.parametrize("text", [TINY_CONFIG, TINY_UNLIMITED])
+def test_a_run_that_is_made_once_gives_its_cache_up(text: str, tmp_path: Path) -> None:
+    """So its memory is a server's, not that of two caches."""
+    (tmp_path / "config.json").write_text(text)
+    config = load_model_config(f"{tmp_path}/")
+    session = build_session(config, "cpu")
+    window = 3 if text == TINY_UNLIMITED else 0
+    shape = PassShape("decode", "language", batch=2, q_len=1, kv_len=40, logits=1, window=window)
+    seen: list[int] = []
+    session.model.lm_head.register_forward_pre_hook(lambda *_: seen.append(_caches()))
+    kept = session.prepare(shape)
+    before = _caches()
+    kept()
+    del kept
+    session.prepare(shape, once=True)()
+    twice, alone = seen
+    assert twice > alone == before > 0
+
+
+def _caches() -> int:
+    """Return how many tensors of keys or values there are, of several positions."""
+    gc.collect()
+    found = (o for o in gc.get_objects() if type(o) is torch.Tensor and o.dim() == 4)
+    return sum(t.shape[0] == 2 and t.shape[2] > 1 and t.shape[3] == 16 for t in found)
+
+
+def _measured(
+    analysis: Analysis, factor: float, *, device_share: float | None = None, **achieved: float
+) -> Analysis:
     """Return the analysis with a measurement of `factor` times what was predicted."""
-    by_pass = {
-        run.first.pass_id: analysis.nodes[run.first.pass_id].total.time_ms / (run.calls * run.steps)
-        for run in analysis.plan.runs
-    }
     passes = []
     for task in tasks(analysis.plan, analysis.nodes):
-        ms = factor * by_pass[task.shape.pass_id]
+        ms = factor * analysis.demand.work(task.shape).on(analysis.hardware).time_ms
+        work = device_share and {"kernels": 1, "time_ms": device_share * ms}
         time = {"median_ms": ms, "p10_ms": ms, "p90_ms": ms, "repeats": 1}
         passes.append(
             {
@@ -178,6 +294,7 @@ def _measured(analysis: Analysis, factor: float, **achieved: float) -> Analysis:
                 "dispatches": 1000,
                 "synchronisations": 0,
                 "peak_memory_bytes": None,
+                "device_work": work,
             }
         )
     gpu = analysis.hardware
@@ -185,9 +302,10 @@ def _measured(analysis: Analysis, factor: float, **achieved: float) -> Analysis:
         "matmul_tflops": gpu.peak_tflops("bf16"),
         "copy_gb_s": gpu.bandwidth_gb_s,
         "dispatch_us": 0.001,
+        "synchronise_us": 0.001,
     }
     measurement = {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "run_id": "r",
         "measured_at": "now",
         "model_variant": analysis.config.variant,
@@ -198,6 +316,7 @@ def _measured(analysis: Analysis, factor: float, **achieved: float) -> Analysis:
         "mode": "eager",
         "achieved": reached | achieved,
         "weight_bytes": 0,
+        "capacity": None,
         "passes": passes,
     }
     parsed = Measurement.model_validate_json(json.dumps(measurement))
@@ -206,24 +325,62 @@ def _measured(analysis: Analysis, factor: float, **achieved: float) -> Analysis:
 
 def test_ratios_and_explanations(analyse: Callable[..., Analysis]) -> None:
     """Made-up times whose ratio and cause are known."""
-    analysis = analyse("dsocr-standard-v1", num_pages=3)
+    analysis = analyse("dsocr-standard-v1", num_pages=3, traffic="eager")
     alone = analysis.hardware.model_copy(update={"host": None})
     analysis = dataclasses.replace(analysis, hardware=alone)
     equal = _measured(analysis, 1.0)
-    assert equal.report.predicted_vs_measured_ratio == pytest.approx(1.0)
+    # Decode is measured at three steps and summed by trapezoids.
+    assert equal.report.predicted_vs_measured_ratio == pytest.approx(1.0, rel=1e-3)
     assert equal.comparison is not None
     assert [s.stage for s in equal.comparison.stages] == [
         *("vision", "projector", "prefill", "decode")
     ]
     for stage in equal.comparison.stages:
-        assert stage.explanation == f"Bound by {stage.binding} at their achieved ceiling."
+        assert stage.explanation == f"Bound by {stage.ceiling} at their achieved ceiling."
+        assert stage.expected_ms == pytest.approx(stage.measured_ms)
     slow = _measured(analysis, 2.0)
-    assert slow.report.predicted_vs_measured_ratio == pytest.approx(0.5)
+    assert slow.report.predicted_vs_measured_ratio == pytest.approx(0.5, rel=1e-3)
     assert slow.comparison is not None
     assert all("no explanation" in s.explanation for s in slow.comparison.stages)
-    fast = _measured(analysis, 0.5)
+    fast = _measured(analysis, 0.7)
     assert fast.comparison is not None
-    assert all(s.explanation.startswith("Faster than") for s in fast.comparison.stages)
+    assert fast.comparison.stages[0].explanation.startswith("Faster than")
+    impossible = _measured(analysis, 0.01)
+    assert impossible.comparison is not None
+    assert all(s.explanation.startswith("Below the floor") for s in impossible.comparison.stages)
     host = _measured(analysis, 1.0, dispatch_us=1000.0)
     assert host.comparison is not None
     assert all("the host: " in s.explanation for s in host.comparison.stages)
+    both = _measured(analysis, 4.0, device_share=0.5)
+    assert both.comparison is not None
+    for stage in both.comparison.stages:
+        words = "The device works for 50% of the time, 2.00 of what its ceilings say."
+        assert stage.explanation.endswith(words)
+
+
+def test_what_is_expected_is_what_is_launched(analyse: Callable[..., Analysis]) -> None:
+    """A site that shows fused kernels explains a measurement by the eager ones."""
+    fused = _measured(analyse("dsocr-standard-v1"), 1.0)
+    eager = _measured(analyse("dsocr-standard-v1", traffic="eager"), 1.0)
+    assert fused.comparison is not None
+    assert eager.comparison is not None
+    for ours, theirs in zip(fused.comparison.stages, eager.comparison.stages, strict=True):
+        assert ours.expected_device_ms == theirs.expected_device_ms
+    assert fused.comparison.stages[0].estimated_ms < eager.comparison.stages[0].estimated_ms
+
+
+def test_memory_of_each_pass(analyse: Callable[..., Analysis]) -> None:
+    """A pass alone holds the weights, its cache and its activations, and nothing that waits."""
+    analysis = _measured(analyse("dsocr-standard-v1"), 1.0)
+    assert analysis.comparison is not None
+    memories = {p.shape: p.memory_bytes for p in analysis.comparison.passes}
+    for run in analysis.plan.runs:
+        assert (memories[run.first] is None) == (run.first != run.last)
+        layer = pass_layer(analysis.config, run.last, analysis.workload)
+        weights = sum(analysis.root.total.weights.values())
+        assert (
+            memories[run.last]
+            == weights
+            + resident(layer, kvcache_bytes) * (run.last.part == "language")
+            + layer.peak.bytes
+        )

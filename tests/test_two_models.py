@@ -31,7 +31,7 @@ from mkdocs_dsocr.report.models import LENGTHS, compare_models
 from mkdocs_dsocr.report.paper import active_parameters
 from mkdocs_dsocr.report.whatif import as_config, evaluated
 from tests.browsing import Visitor, barriers, served
-from tests.conftest import TINY_UNLIMITED, BuildSite, BuiltSite
+from tests.conftest import TINY_UNLIMITED, BuildSite, BuiltSite, measured_on_cpu
 
 BOTH = ("deepseek-ocr-v1-base", "unlimited-ocr")
 
@@ -128,7 +128,7 @@ def test_it_runs_on_a_real_device(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny/config.json").write_text(TINY_UNLIMITED)
     tiny = pipeline.Settings(f"{tmp_path}/tiny/", ("dsocr-tiny",))
-    text = pipeline.measure(pipeline.analyse(tiny)[0][0], "cpu", False, 1, lambda _: None)
+    text = measured_on_cpu(pipeline.analyse(tiny))
     (tmp_path / "m.json").write_text(text)
     profile = load_hardware("rtx-4090").model_dump(mode="json")
     profile |= {"hardware_id": "cpu", "device_names": [json.loads(text)["device"]]}

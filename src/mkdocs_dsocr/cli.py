@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mkdocs_dsocr import __version__
+from mkdocs_dsocr.cli_measure import measure
 from mkdocs_dsocr.cli_reports import compare, diff, whatif
 from mkdocs_dsocr.cli_review import review
 
@@ -175,34 +176,6 @@ def _analysed(
 
 
 @main.command()
-@_model
-@_workload_option
-@click.option(
-    "--device",
-    type=click.Choice(["cuda", "cpu"]),
-    default="cuda",
-    show_default=True,
-    help="Where the model really runs, with random bfloat16 weights.",
-)
-@click.option("--cuda-graph", is_flag=True, help="Replay decode steps from a CUDA graph.")
-@click.option(
-    "--repeats", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Timed calls."
-)
-@click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="JSON file to write."
-)
-def measure(
-    model: str, workload: str, device: str, cuda_graph: bool, repeats: int, output: Path
-) -> None:
-    """Time every pass and module on a real device, for the plugin's measurements."""
-    from mkdocs_dsocr import pipeline
-
-    analysis = pipeline.analyse(pipeline.Settings(model=model, workloads=(workload,)))[0][0]
-    text = pipeline.measure(analysis, device, cuda_graph, repeats, _say)
-    _write(output.parent, {output.name: text.encode()})
-
-
-@main.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @_model
 @_workload_option
@@ -284,6 +257,7 @@ def clear() -> None:
     click.echo(f"{default_cache().clear()} entries removed")
 
 
+main.add_command(measure)
 main.add_command(review)
 main.add_command(diff)
 main.add_command(whatif)

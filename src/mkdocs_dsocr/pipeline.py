@@ -6,6 +6,7 @@ torch is imported by :mod:`mkdocs_dsocr.static` and :func:`measure` alone, when 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,19 @@ from mkdocs_dsocr.inputs import (
     load_workload,
 )
 from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint, remote_code
-from mkdocs_dsocr.inputs.measurement import Measurement, check_belongs, load_measurements
+from mkdocs_dsocr.inputs.measurement import (
+    Measurement,
+    check_belongs,
+    check_measurable,
+    load_measurements,
+)
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes, load_report
 from mkdocs_dsocr.report.changes import compare as compare_reports
-from mkdocs_dsocr.report.measured import check_covers, tasks
 from mkdocs_dsocr.report.models import ModelsCompared, compare_models
+from mkdocs_dsocr.report.to_measure import check_covers, tasks
 from mkdocs_dsocr.static import Analyses, Log, Static, timed
 from mkdocs_dsocr.vendor import VendorVerdict, compare_vendor
 from mkdocs_dsocr.verification import Verification, verify
@@ -192,31 +198,59 @@ def _measured(analyses: Analyses, measurements: dict[Path, Measurement]) -> Anal
     )
 
 
-def measure(analysis: Analysis, device: str, cuda_graph: bool, repeats: int, log: Log) -> str:
-    """Run a workload on a real device and return the measurement file's text.
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How a device is measured.
+
+    Parameters
+    ----------
+    device
+        ``cuda`` or ``cpu``.
+    cuda_graph
+        Whether decode steps are replayed from a CUDA graph.
+    largest_batch
+        Whether the largest batch that the GPU holds is looked for.
+    repeats
+        Timed calls of each pass and module.
+    """
+
+    device: str = "cuda"
+    cuda_graph: bool = False
+    largest_batch: bool = False
+    repeats: int = 20
+
+
+def measure(analyses: Analyses, options: MeasureOptions, log: Log) -> Iterator[tuple[str, str]]:
+    """Run workloads on a real device; yield each one's id and measurement file when it is done.
 
     Raises
     ------
     InputError
         If the device is not there or cannot do what is asked.
     """
+    mains = [row[0] for row in analyses]
+    for analysis in mains:
+        check_measurable(analysis.workload, analysis.source)
     with timed(log, "importing torch"):
         from mkdocs_dsocr import tracing
 
-    if device == "cuda":
+    if options.device == "cuda":
         tracing.resolve_device("cuda", 0)
-    elif cuda_graph:
-        raise InputError("option", "--cuda-graph", "the device cpu", "--device cuda")
-    measurement = tracing.measure(
-        analysis.config,
-        analysis.workload.profile_id,
-        tasks(analysis.plan, analysis.nodes),
-        device=device,
-        cuda_graph=cuda_graph,
-        repeats=repeats,
-        progress=log,
-    )
-    return measurement.model_dump_json(indent=1) + "\n"
+    else:
+        for flag in ("cuda_graph", "largest_batch"):
+            if getattr(options, flag):
+                name = f"--{flag.replace('_', '-')}"
+                raise InputError("option", name, "the device cpu", "--device cuda")
+    measurer = tracing.Measurer(mains[0].config, options.device, log)
+    for analysis in mains:
+        measurement = measurer.measure(
+            analysis.workload.profile_id,
+            tasks(analysis.plan, analysis.nodes),
+            cuda_graph=options.cuda_graph,
+            repeats=options.repeats,
+            batches=analysis.batches if options.largest_batch else None,
+        )
+        yield analysis.workload.profile_id, measurement.model_dump_json(indent=1) + "\n"
 
 
 def complete(analyses: Analyses, static: Static) -> Result:

@@ -16,7 +16,7 @@ from mkdocs_dsocr.inputs.model_config import ModelConfig
 from mkdocs_dsocr.inputs.workload import Workload
 from mkdocs_dsocr.trace import PassShape
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "1.1"
 Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
@@ -42,13 +42,20 @@ class Timing(Strict):
 class MeasuredModule(Strict):
     """A module (or several equal ones) within one run of a pass.
 
-    `timing` is of one call, taken over up to a few of the equal modules with
-    the inputs that they had in the pass.
+    `timing` is of one call, the mean over a few of the equal modules, one after
+    another, with the inputs that they had in the pass.
     """
 
     module_id: Text
     calls: Annotated[int, Field(ge=1, le=10**9)]
     timing: Timing
+
+
+class DeviceWork(Strict):
+    """What one run puts on the device, without the gaps in which it waits for the host."""
+
+    kernels: Annotated[int, Field(ge=1, le=10**9)]
+    time_ms: Positive = Field(description="their own times, one after another")
 
 
 class MeasuredPass(Strict):
@@ -59,6 +66,7 @@ class MeasuredPass(Strict):
     dispatches: Count = Field(description="operators dispatched that are no views")
     synchronisations: Count = Field(description="values that the host asked the device for")
     peak_memory_bytes: Count | None = Field(description="allocated at most, weights included")
+    device_work: DeviceWork | None = Field(description="None where nothing records it")
     modules: tuple[MeasuredModule, ...] = ()
 
     @model_validator(mode="after")
@@ -80,12 +88,21 @@ class Achieved(Strict):
     matmul_tflops: Positive = Field(description="large bfloat16 product, 1e12 FLOPs a second")
     copy_gb_s: Positive = Field(description="large copy, read and written, 1e9 byte a second")
     dispatch_us: Positive = Field(description="host time of an operator that does nothing")
+    synchronise_us: Positive = Field(description="host time of asking an idle device for a value")
+
+
+class Capacity(Strict):
+    """The largest batch that a device holds, tried out."""
+
+    memory_bytes: Count = Field(description="what an empty process can allocate")
+    predicted_batch: Count = Field(description="the largest that fits by the memory model")
+    largest_batch: Count = Field(description="the largest that ran; one more did not")
 
 
 class Measurement(Strict):
     """Everything that one run of ``dsocr measure`` found."""
 
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.1"]
     run_id: Identifier
     measured_at: Text
     model_variant: Text
@@ -96,6 +113,7 @@ class Measurement(Strict):
     mode: Literal["eager", "cuda_graph"]
     achieved: Achieved
     weight_bytes: Count
+    capacity: Capacity | None = Field(description="None where it was not tried")
     passes: Annotated[tuple[MeasuredPass, ...], Field(min_length=1)]
 
     def find(self, shape: PassShape) -> MeasuredPass:
@@ -137,6 +155,20 @@ def load_measurements(values: tuple[str, ...], base: Path | None = None) -> dict
     return result
 
 
+def check_measurable(workload: Workload, source: str | Path) -> None:
+    """Refuse a workload whose formats no reference runs in: everything is bfloat16.
+
+    Raises
+    ------
+    InputError
+        If it has others.
+    """
+    for key in ("weight_dtype", "activation_dtype", "kv_dtype"):
+        dtype = getattr(workload, key)
+        if dtype != "bf16":
+            raise InputError(source, key, dtype, "bf16 where it is measured: the model runs in it")
+
+
 def check_belongs(
     path: Path,
     measurement: Measurement,
@@ -164,6 +196,8 @@ def check_belongs(
         if same and measurement.mode != workload.host_mode:
             allowed = f"{workload.host_mode}, the host_mode of {workload.profile_id}"
             raise InputError(path, "mode", measurement.mode, allowed)
+        if same:
+            check_measurable(workload, f"{path}: {workload.profile_id}")
         if same and measurement.device in hardware.device_names:
             return workload, hardware
     names: dict[str, Any] = {n: None for _, h in pairs for n in h.device_names}

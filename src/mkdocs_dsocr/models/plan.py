@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, constants
 from mkdocs_dsocr.inputs.workload import MAX_TOKENS
@@ -35,6 +35,13 @@ class Run:
         grown = step - 1 if self.last.kv_len > self.first.kv_len else 0
         window = self.first.window and self.first.window + grown
         return dataclasses.replace(self.first, kv_len=self.first.kv_len + grown, window=window)
+
+    def last_at(self, batch: Any) -> PassShape:
+        """Return the shape of its last step, were `batch` pages (or an array) decoded together."""
+        if not self.follows_batch:
+            return self.last
+        size = {"batch" if self.last.part == "language" else "pages": batch}
+        return dataclasses.replace(self.last, **size)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from mkdocs_dsocr.report.brief import build_summary
 from mkdocs_dsocr.report.build import build_report
 from mkdocs_dsocr.report.demand import Demand, demand
 from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
-from mkdocs_dsocr.report.measured import Comparison, achieved_hardware
+from mkdocs_dsocr.report.measured import Comparison
 from mkdocs_dsocr.report.memory import Array, StageMemory, fitting
 from mkdocs_dsocr.report.serving import serving
 from mkdocs_dsocr.report.tally import Node
+from mkdocs_dsocr.report.to_measure import Batches
 
 READING: Final = (
     "Estimate of a forward run: a kernel takes as long as the ceiling that binds it, "
@@ -162,10 +163,14 @@ class Analysis:
         """The measurement beside the prediction."""
         if self.measurement is None:
             return None
-        achieved = achieved_hardware(self.hardware, self.measurement)
-        achieved_nodes = self.demand.nodes_on(achieved)
-        estimates = {stage: times.time_ms for stage, times in self.stage_times.items()}
-        return Comparison(self.measurement, self.plan, estimates, self.nodes, achieved_nodes)
+        return Comparison(
+            self.measurement, self.demand, self.hardware, self.nodes, self.stage_times
+        )
+
+    @property
+    def batches(self) -> Batches:
+        """Which batches fit a memory, and what they run."""
+        return Batches(self.plan, self.footprints)
 
     @cached_property
     def report(self) -> schema.AnalyticModelReport:

@@ -11,7 +11,13 @@ from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import STAGES, Plan, Routing, build, pass_layer, plan
 from mkdocs_dsocr.report.kernels import Kernels, Times
-from mkdocs_dsocr.report.memory import Array, StageMemory, footprints, stage_memory
+from mkdocs_dsocr.report.memory import (
+    Array,
+    StageMemory,
+    footprints,
+    run_memories,
+    stage_memory,
+)
 from mkdocs_dsocr.report.tally import Node, Tally, merged, tally, timed
 from mkdocs_dsocr.trace import PassShape
 
@@ -64,7 +70,13 @@ class Demand:
         if steps:
             at = {"first": 1, "middle": (steps + 1) // 2, "last": steps}
             shapes |= {name: self.plan.step(number) for name, number in at.items()}
-        return {name: self._pass(shape) for name, shape in shapes.items()}
+        return {name: self.work(shape) for name, shape in shapes.items()}
+
+    @property
+    def run_memories(self) -> list[StageMemory]:
+        """What is in memory in each run of the plan, at its last step."""
+        runs = run_memories(self.config, self.plan, self._weight_bytes)
+        return [memory for _, memory in runs]
 
     @cached_property
     def stage_memory(self) -> dict[str, StageMemory]:
@@ -116,7 +128,8 @@ class Demand:
     def _weight_bytes(self) -> int:
         return sum(next(iter(self.nodes.values())).total.weights.values())
 
-    def _pass(self, shape: PassShape) -> Work:
+    def work(self, shape: PassShape) -> Work:
+        """Return what one run of a pass comes to."""
         visits = list(tree.walk(pass_layer(self.config, shape, self.workload)))
         counts = Tally(
             dispatches=sum(v.dispatches() for v in visits),  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A measurement beside the prediction: the same stages and modules, and what explains the gap."""
+"""A measurement beside the prediction: the same passes, stages and modules, and the gap."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mkdocs_dsocr.inputs import Hardware
-from mkdocs_dsocr.inputs.hardware import Rates
+from mkdocs_dsocr.inputs.hardware import Host, Rates
 from mkdocs_dsocr.inputs.measurement import MeasuredPass, Measurement
-from mkdocs_dsocr.models import STAGES, Plan, Run
-from mkdocs_dsocr.report.tally import Node, Tally, merged
+from mkdocs_dsocr.models import STAGES
+from mkdocs_dsocr.report.demand import Demand, demand
+from mkdocs_dsocr.report.latency import StageTime, stage_time
+from mkdocs_dsocr.report.memory import StageMemory
+from mkdocs_dsocr.report.tally import Node
+from mkdocs_dsocr.report.to_measure import middle, points
 from mkdocs_dsocr.trace import PassShape
 
 CLOSE = 0.2
@@ -18,53 +22,37 @@ CLOSE = 0.2
 
 
 @dataclass(frozen=True)
-class Task:
-    """A pass to be measured, and its modules: ``module_id`` and pattern of paths."""
+class PassRow:
+    """One run of a pass.
 
-    shape: PassShape
-    modules: tuple[tuple[str, str], ...] = ()
-
-
-def tasks(plan: Plan, nodes: Mapping[str, Node]) -> list[Task]:
-    """Return what has to be run: each pass; a loop at its first, middle and last step.
-
-    Modules are timed once a run: in a loop at its middle step.
+    Attributes
+    ----------
+    expected
+        What it should take: every operator that is launched, under the ceilings that the device
+        achieved, and at the host's measured costs.
+    memory
+        What it should have in memory; None where it is not a run's last step.
     """
-    result: dict[PassShape, Task] = {}
-    for run in plan.runs:
-        modules = tuple(
-            (module_id, node.visit.torch_path)
-            for module_id, node in nodes.items()
-            if node.visit.pass_id == run.first.pass_id and node.visit.torch_path
-        )
-        for shape in points(run):
-            inner = modules if shape == middle(run) else ()
-            if inner or shape not in result:
-                result[shape] = Task(shape, inner)
-    return list(result.values())
 
+    measured: MeasuredPass
+    expected: StageTime
+    memory: StageMemory | None
 
-def middle(run: Run) -> PassShape:
-    """Return the shape of the middle step of a loop (of its only one)."""
-    return run.at((run.steps + 1) // 2)
+    @property
+    def shape(self) -> PassShape:
+        return self.measured.pass_shape
 
+    @property
+    def device_ms(self) -> float | None:
+        """The kernels' own time, where it was recorded."""
+        work = self.measured.device_work
+        return work.time_ms if work else None
 
-def points(run: Run) -> tuple[PassShape, PassShape, PassShape]:
-    """Return the shapes at which a run is measured: first, middle and last step."""
-    return run.first, middle(run), run.last
-
-
-def check_covers(plan: Plan, measurement: Measurement) -> None:
-    """Check that everything a workload runs was measured.
-
-    Raises
-    ------
-    LookupError
-        If a pass was not measured at the workload's sizes.
-    """
-    for run in plan.runs:
-        for shape in points(run):
-            measurement.find(shape)
+    @property
+    def memory_bytes(self) -> int | None:
+        """What this pass alone should have in memory."""
+        memory = self.memory
+        return int(memory.total - memory.waiting) if memory else None
 
 
 @dataclass(frozen=True)
@@ -73,42 +61,52 @@ class StageRow:
 
     Attributes
     ----------
-    predicted_ms
-        The estimate, from the profile alone.
-    achieved_ms
-        Device time under the achieved ceilings.
-    host_ms
-        Dispatched operators × the host's cost of one.
-    binding
-        The ceiling that binds most of the prediction.
+    estimated_ms, floor_ms
+        The estimate and the floor, from the profile alone.
+    expected_device_ms, expected_host_ms
+        The operators that are launched under the achieved ceilings, and their launches and
+        waits at the host's measured costs.
+    device_ms
+        The kernels' own measured time, where it was recorded.
+    dispatches
+        Operators that were launched.
+    ceiling
+        What should bind most of the device's time.
     """
 
     stage: str
     measured_ms: float
-    predicted_ms: float
-    achieved_ms: float
-    host_ms: float
+    estimated_ms: float
+    floor_ms: float
+    expected_device_ms: float
+    expected_host_ms: float
+    device_ms: float | None
     dispatches: int
-    binding: str
+    ceiling: str
 
     @property
     def ratio(self) -> float:
-        return self.predicted_ms / self.measured_ms
+        return self.estimated_ms / self.measured_ms
 
     @property
-    def explained_ms(self) -> float:
-        return max(self.achieved_ms, self.host_ms)
+    def expected_ms(self) -> float:
+        return max(self.expected_device_ms, self.expected_host_ms)
 
     @property
     def explanation(self) -> str:
         """Say what the time is made of, or that it is not explained."""
-        host_bound = self.host_ms > self.achieved_ms
+        if self.measured_ms < self.floor_ms:
+            return "Below the floor, which nothing real is: a formula or the profile is wrong."
+        return f"{self._cause()}{self._device()}"
+
+    def _cause(self) -> str:
+        host_bound = self.expected_host_ms > self.expected_device_ms
         cause = (
             f"the host: {self.dispatches:,} operators are launched one by one"
             if host_bound
-            else f"{self.binding} at their achieved ceiling"
+            else f"{self.ceiling} at their achieved ceiling"
         )
-        gap = self.measured_ms - self.explained_ms
+        gap = self.measured_ms - self.expected_ms
         if abs(gap) <= CLOSE * self.measured_ms:
             return f"Bound by {cause}."
         if gap < 0:
@@ -121,6 +119,15 @@ class StageRow:
             "host's time have no explanation in the model."
         )
 
+    def _device(self) -> str:
+        """Say how long the device works, and how that is to the expectation."""
+        if self.device_ms is None:
+            return ""
+        return (
+            f" The device works for {self.device_ms / self.measured_ms:.0%} of the time, "
+            f"{self.device_ms / self.expected_device_ms:.2f} of what its ceilings say."
+        )
+
 
 @dataclass(frozen=True)
 class ModuleRow:
@@ -129,46 +136,66 @@ class ModuleRow:
     module_id: str
     node: Node
     measured_ms: float
-    predicted_ms: float
+    estimate: StageTime
+    expected: StageTime
 
     @property
     def ratio(self) -> float:
-        return self.predicted_ms / self.measured_ms
+        return self.estimate.time_ms / self.measured_ms
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A workload's prediction and measurement.
 
-    Attributes
+    Parameters
     ----------
-    estimates_ms
-        The estimate of each stage.
-    nodes, achieved_nodes
-        The layer tree under the profile's peaks, and under the achieved ceilings.
+    measurement
+        What was measured.
+    demand, hardware
+        The workload, and the GPU by its profile.
+    nodes, stage_times
+        The prediction of each module and stage.
     """
 
     measurement: Measurement
-    plan: Plan
-    estimates_ms: Mapping[str, float]
+    demand: Demand
+    hardware: Hardware
     nodes: Mapping[str, Node]
-    achieved_nodes: Mapping[str, Node]
+    stage_times: Mapping[str, StageTime]
+
+    @cached_property
+    def passes(self) -> tuple[PassRow, ...]:
+        """Every pass that belongs to the workload, in the order of its runs."""
+        memories: dict[PassShape, StageMemory] = {}
+        for run, memory in zip(self.demand.plan.runs, self.demand.run_memories, strict=True):
+            memories[run.last] = memory
+        shapes = dict.fromkeys(s for run in self.demand.plan.runs for s in points(run))
+        return tuple(self._pass(shape, memories.get(shape)) for shape in shapes)
 
     @cached_property
     def stages(self) -> tuple[StageRow, ...]:
-        return tuple(self._stage(s) for s in STAGES if any(r.stage == s for r in self.plan.runs))
+        present = {run.stage for run in self.demand.plan.runs}
+        return tuple(self._stage(stage) for stage in STAGES if stage in present)
 
     @cached_property
     def modules(self) -> tuple[ModuleRow, ...]:
         """Every measured module, the costliest first."""
         measured: dict[str, float] = {}
-        for run in self.plan.runs:
+        for run in self.demand.plan.runs:
             for module in self.measurement.find(middle(run)).modules:
                 once = module.calls * module.timing.median_ms
                 amount = run.calls * run.steps * once
                 measured[module.module_id] = measured.get(module.module_id, 0.0) + amount
+        expected = self._launched.nodes_on(self._achieved)
         rows = [
-            ModuleRow(i, self.nodes[i], ms, self.nodes[i].total.time_ms)
+            ModuleRow(
+                i,
+                self.nodes[i],
+                ms,
+                estimate=stage_time(self.nodes[i].total, self.hardware),
+                expected=stage_time(expected[i].total, self._achieved),
+            )
             for i, ms in measured.items()
             if i in self.nodes
         ]
@@ -183,43 +210,51 @@ class Comparison:
         peaks = [p.peak_memory_bytes for p in self.measurement.passes if p.peak_memory_bytes]
         return max(peaks, default=None)
 
+    @cached_property
+    def _achieved(self) -> Hardware:
+        """The profile with the rates and costs that were measured."""
+        found, source = self.measurement.achieved, f"measured: {self.measurement.run_id}"
+        rates = Rates(
+            tensor_tflops=found.matmul_tflops, bandwidth_gb_s=found.copy_gb_s, source=source
+        )
+        host = Host(
+            dispatch_us=found.dispatch_us, synchronise_us=found.synchronise_us, source=source
+        )
+        return self.hardware.model_copy(update={"achieved": rates, "host": host})
+
+    @cached_property
+    def _launched(self) -> Demand:
+        """The workload as it was measured: nothing is fused."""
+        workload = self.demand.workload.model_copy(update={"traffic": "eager"})
+        return demand(self.demand.config, workload, self.demand.source)
+
+    def _pass(self, shape: PassShape, memory: StageMemory | None) -> PassRow:
+        work = self._launched.work(shape).on(self._achieved)
+        replayed = shape.pass_id == "decode" and self.measurement.mode == "cuda_graph"
+        expected = stage_time(work, self._achieved, int(replayed))
+        return PassRow(self.measurement.find(shape), expected, memory)
+
     def _stage(self, stage: str) -> StageRow:
-        achieved = _stage_tally(self.achieved_nodes, stage)
-        dispatches = self._over(stage, lambda p: p.dispatches)
-        launches = 0.0 if self._replayed(stage) else dispatches
+        rows = {row.shape: row for row in self.passes}
+        runs = [run for run in self.demand.plan.runs if run.stage == stage]
+
+        def over(what: Callable[[PassRow], float]) -> float:
+            """Return the sum over all calls and steps; a loop by the trapezoids of three steps."""
+            total = 0.0
+            for run in runs:
+                first, mid, last = (what(rows[shape]) for shape in points(run))
+                total += run.calls * run.steps * (first + 2 * mid + last) / 4
+            return total
+
+        recorded = all(rows[s].device_ms is not None for run in runs for s in points(run))
         return StageRow(
             stage=stage,
-            measured_ms=self._over(stage, lambda p: p.timing.median_ms),
-            predicted_ms=self.estimates_ms[stage],
-            achieved_ms=achieved.time_ms,
-            host_ms=launches * self.measurement.achieved.dispatch_us / 1000,
-            dispatches=round(dispatches),
-            binding=achieved.binding_ceiling,
+            measured_ms=over(lambda row: row.measured.timing.median_ms),
+            estimated_ms=self.stage_times[stage].time_ms,
+            floor_ms=self.stage_times[stage].floor_ms,
+            expected_device_ms=over(lambda row: row.expected.device_ms),
+            expected_host_ms=over(lambda row: row.expected.host_ms),
+            device_ms=over(lambda row: row.device_ms or 0.0) if recorded else None,
+            dispatches=round(over(lambda row: row.measured.dispatches)),
+            ceiling=self._launched.stages_on(self._achieved)[stage].binding_ceiling,
         )
-
-    def _replayed(self, stage: str) -> bool:
-        """Tell whether a stage was replayed from a CUDA graph."""
-        return stage == "decode" and self.measurement.mode == "cuda_graph"
-
-    def _over(self, stage: str, what: Callable[[MeasuredPass], float]) -> float:
-        """Return the sum over all calls and steps; a loop by the trapezoids of three steps."""
-        total = 0.0
-        for run in self.plan.runs:
-            if run.stage == stage:
-                first, mid, last = (what(self.measurement.find(s)) for s in points(run))
-                total += run.calls * run.steps * (first + 2 * mid + last) / 4
-        return total
-
-
-def achieved_hardware(hardware: Hardware, measurement: Measurement) -> Hardware:
-    """Return the profile with the rates that the device reached."""
-    rates = Rates(
-        tensor_tflops=measurement.achieved.matmul_tflops,
-        bandwidth_gb_s=measurement.achieved.copy_gb_s,
-        source=f"measured: {measurement.run_id}",
-    )
-    return hardware.model_copy(update={"achieved": rates})
-
-
-def _stage_tally(nodes: Mapping[str, Node], stage: str) -> Tally:
-    return merged(n.own for n in nodes.values() if n.stage == stage)

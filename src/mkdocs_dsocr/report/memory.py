@@ -5,7 +5,6 @@ The same formulas, given one batch size or an array of them.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, Final
@@ -132,13 +131,10 @@ def fitting(needed: Array, memory_gb: float) -> int | None:
 def _run_memory(
     config: ModelConfig, plan: Plan, run: Run, weight_bytes: int, batch: Any
 ) -> StageMemory:
-    shape = run.last
+    shape = run.last if batch is None else run.last_at(batch)
     is_language = shape.part == "language"
     if batch is None:
         batch = plan.batch
-    elif run.follows_batch:
-        size: dict[str, Any] = {"batch" if is_language else "pages": batch}
-        shape = dataclasses.replace(shape, **size)
     group = pass_layer(config, shape, plan.workload)
     tokens = Tensor("image tokens", batch * plan.image_tokens * config.language.hidden_size)
     return StageMemory(

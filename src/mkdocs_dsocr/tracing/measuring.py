@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import platform
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.measurement import (
     SCHEMA_VERSION,
     MeasuredModule,
@@ -22,101 +23,166 @@ from mkdocs_dsocr.inputs.measurement import (
 )
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.reference.decoder import DeepseekV2MoE
-from mkdocs_dsocr.report.measured import Task
+from mkdocs_dsocr.report.to_measure import Batches, Task
+from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.tracing.autocast import autocast
+from mkdocs_dsocr.tracing.capacity import capacity
 from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
 from mkdocs_dsocr.tracing.session import Cache, Session, build_session
-from mkdocs_dsocr.tracing.stopwatch import achieved, device_name, synchronise, timing
+from mkdocs_dsocr.tracing.stopwatch import (
+    achieved,
+    device_name,
+    device_work,
+    synchronise,
+    timing,
+)
 
 INPUT_SETS: Final = 3
 """Inputs that a pass rotates over, so that no run finds its own in a cache."""
-INSTANCES: Final = 4
-"""Equal modules that a module's timing rotates over, so that weights are read anew."""
+INSTANCES: Final = 16
+"""Equal modules that are timed one after another: starting the first is no part of the others."""
 
 
-def measure(
-    config: ModelConfig,
-    profile_id: str,
-    tasks: Sequence[Task],
-    *,
-    device: str,
-    cuda_graph: bool = False,
-    repeats: int = 20,
-    progress: Callable[[str], None] = lambda _: None,
-) -> Measurement:
-    """Measure passes and modules of a model with random bfloat16 weights.
+class Measurer:
+    """A model with random bfloat16 weights on a device, and what the device achieves.
 
     Parameters
     ----------
-    config, profile_id
-        The model, and the id of the workload that `tasks` come from.
-    tasks
-        What is run.
+    config
+        Dimensions of the model.
     device
         ``cuda`` or ``cpu``.
-    cuda_graph
-        Replay decode steps from a CUDA graph instead of launching each kernel.
-    repeats
-        Timed calls of each pass and module.
     progress
         Called with a line for each step.
     """
-    progress(f"building the model on {device_name(device)}")
-    session = build_session(config, device)
-    progress("measuring ceilings")
-    ceilings = achieved(device)
-    passes = []
-    for task in tasks:
-        progress(f"measuring {task.shape.pass_id}")
-        graph = cuda_graph and task.shape.pass_id == "decode"
-        passes.append(_measure_pass(session, task, graph, repeats))
-    now = datetime.now(UTC).replace(microsecond=0)
-    name = re.sub(r"[^A-Za-z0-9]+", "-", f"{profile_id}-{device}").strip("-")
-    return Measurement(
-        schema_version=SCHEMA_VERSION,
-        run_id=f"{name[:40]}-{now:%Y%m%dT%H%M%SZ}",
-        measured_at=now.isoformat(),
-        model_variant=config.variant,
-        model_fingerprint=fingerprint(config),
-        profile_id=profile_id,
-        device=device_name(device),
-        versions=_versions(device),
-        mode="cuda_graph" if cuda_graph else "eager",
-        achieved=ceilings,
-        weight_bytes=sum(p.nbytes for p in session.model.parameters()),
-        passes=tuple(passes),
-    )
+
+    def __init__(
+        self, config: ModelConfig, device: str, progress: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._progress = progress
+        progress(f"building the model on {device_name(device)}")
+        self._session = build_session(config, device)
+        progress("measuring ceilings")
+        self._ceilings = achieved(device)
+
+    def measure(
+        self,
+        profile_id: str,
+        tasks: Sequence[Task],
+        *,
+        cuda_graph: bool = False,
+        repeats: int = 20,
+        batches: Batches | None = None,
+    ) -> Measurement:
+        """Measure passes and modules.
+
+        Parameters
+        ----------
+        profile_id
+            The id of the workload that `tasks` come from.
+        tasks
+            What is run.
+        cuda_graph
+            Replay decode steps from a CUDA graph instead of launching each kernel.
+        repeats
+            Timed calls of each pass and module.
+        batches
+            Where it is given, the largest batch that a GPU holds is looked for as well.
+
+        Raises
+        ------
+        InputError
+            If a decode step cannot be captured.
+        """
+        session, passes = self._session, []
+        for task in tasks:
+            self._progress(f"{profile_id}: measuring {task.shape.pass_id}")
+            graph = cuda_graph and task.shape.pass_id == "decode"
+            passes.append(_measure_pass(session, task, graph, repeats))
+        held = None
+        if batches is not None:
+            self._progress(f"{profile_id}: looking for the largest batch")
+            held = capacity(batches, lambda shape: _prepared(session, shape, once=True)())
+        now = datetime.now(UTC).replace(microsecond=0)
+        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{profile_id}-{session.device}").strip("-")
+        return Measurement(
+            schema_version=SCHEMA_VERSION,
+            run_id=f"{name[:40]}-{now:%Y%m%dT%H%M%SZ}",
+            measured_at=now.isoformat(),
+            model_variant=session.config.variant,
+            model_fingerprint=fingerprint(session.config),
+            profile_id=profile_id,
+            device=device_name(session.device),
+            versions=_versions(session.device),
+            mode="cuda_graph" if cuda_graph else "eager",
+            achieved=self._ceilings,
+            weight_bytes=sum(p.nbytes for p in session.model.parameters()),
+            capacity=held,
+            passes=tuple(passes),
+        )
 
 
 def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> MeasuredPass:
-    run = session.prepare(task.shape)
+    run = _prepared(session, task.shape)
     run()
     counts = OperatorCounter(session.model)
     with counts.watching():
         run()
-    on_gpu = session.device == "cuda"
-    if on_gpu:
-        synchronise(session.device)
-        torch.cuda.reset_peak_memory_stats()
-    run()
-    peak = torch.cuda.max_memory_allocated() if on_gpu else None
     modules = tuple(_measure_modules(session, task, run, repeats))
-    timed: list[Callable[[], object]] = [_captured(session, run)] if graph else [run]
-    # Further inputs come after the peak, which is that of one run.
-    timed += [session.prepare(task.shape) for _ in range(0 if graph else INPUT_SETS - 1)]
-    return MeasuredPass(
+    if graph:
+        timed: list[Callable[[], object]] = [_captured(session, run)]
+    else:
+        timed = [run, *(_prepared(session, task.shape) for _ in range(INPUT_SETS - 1))]
+    result = MeasuredPass(
         shape=dataclasses.asdict(task.shape),
         timing=timing(timed, session.device, repeats),
         dispatches=counts.dispatches[EVERYTHING],
         synchronisations=counts.synchronisations,
-        peak_memory_bytes=peak,
+        peak_memory_bytes=None,
+        device_work=device_work(timed[0], session.device),
         modules=modules,
     )
+    # Only now, as all that was prepared above is gone: the peak is that of one run.
+    del run, timed, counts
+    return result.model_copy(update={"peak_memory_bytes": _peak_bytes(session, task.shape)})
+
+
+def _prepared(session: Session, shape: PassShape, *, once: bool = False) -> Callable[[], Cache]:
+    """Return what runs a pass in its precision mode."""
+    run = session.prepare(shape, once=once)
+
+    def call() -> Cache:
+        with autocast(session.device, enabled=shape.autocast):
+            return run()
+
+    return call
+
+
+def _peak_bytes(session: Session, shape: PassShape) -> int | None:
+    """Return what one run has allocated at most, its inputs and the weights included."""
+    if session.device != "cuda":
+        return None
+    run = _prepared(session, shape, once=True)
+    gc.collect()
+    synchronise(session.device)
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return torch.cuda.max_memory_allocated()
 
 
 def _measure_modules(
     session: Session, task: Task, run: Callable[[], Cache], repeats: int
 ) -> Iterable[MeasuredModule]:
     """Time each module alone, with the inputs that it had in the pass."""
+
+    def in_turn(calls: Sequence[Callable[[], object]]) -> Callable[[], None]:
+        def every() -> None:
+            with autocast(session.device, enabled=task.shape.autocast):
+                for call in calls:
+                    call()
+
+        return every
+
     for module_id, pattern in task.modules:
         paths = [p for p in expand(pattern) if p]
         calls = _record_calls(session, paths, run)
@@ -125,7 +191,7 @@ def _measure_modules(
             yield MeasuredModule(
                 module_id=module_id,
                 calls=len(calls),
-                timing=timing(chosen, session.device, repeats),
+                timing=timing([in_turn(chosen)], session.device, repeats, len(chosen)),
             )
 
 
@@ -173,11 +239,16 @@ def _captured(session: Session, run: Callable[[], Cache]) -> Callable[[], object
     hooks = [m.gate.register_forward_hook(_fix_load(m)) for m in mixtures]
     try:
         run()
+    finally:
         for hook in hooks:
             hook.remove()
-        graph = torch.cuda.CUDAGraph()
+    graph = torch.cuda.CUDAGraph()
+    try:
         with torch.cuda.graph(graph):
             run()
+    except RuntimeError as error:
+        found = f"a decode step that cannot be captured: {str(error).partition(chr(10))[0]}"
+        raise InputError("option", "--cuda-graph", found, "to leave it out") from error
     finally:
         for mixture in mixtures:
             mixture.fixed_load = None

@@ -96,7 +96,7 @@ class Session(ABC):
 
     @abstractmethod
     def prepare(
-        self, shape: PassShape, memory: ActivationMemory | None = None
+        self, shape: PassShape, memory: ActivationMemory | None = None, *, once: bool = False
     ) -> Callable[[], Cache]:
         """Make inputs for a pass, and return what runs it on them as often as wanted.
 
@@ -106,6 +106,9 @@ class Session(ABC):
             What the pass is fed.
         memory
             Told which tensors are KV cache.
+        once
+            Run it once at most: the keys and values before it are given up as it replaces
+            them, so that its memory is that of a server.
         """
 
     @abstractmethod
@@ -220,7 +223,7 @@ class DeepSeekOCRSession(Session):
         return [self.token_ids(1, 1)], {"cache": self.cache(1, plan.seq_len), "pages": None}
 
     def prepare(
-        self, shape: PassShape, memory: ActivationMemory | None = None
+        self, shape: PassShape, memory: ActivationMemory | None = None, *, once: bool = False
     ) -> Callable[[], KVCache]:
         """Make inputs for a pass, and return what runs it; see the base class."""
         model = self.model.model
@@ -239,17 +242,23 @@ class DeepSeekOCRSession(Session):
         ]
         ids = self.token_ids(shape.batch, shape.q_len)
         return self._call(
-            lambda cache: self.model(ids, cache, features=features, logits=shape.logits), past
+            lambda cache: self.model(ids, cache, features=features, logits=shape.logits),
+            past,
+            once,
         )
 
     def _call(
-        self, function: Callable[[KVCache], object], past: KVCache | None = None
+        self,
+        function: Callable[[KVCache], object],
+        past: KVCache | None = None,
+        once: bool = False,
     ) -> Callable[[], KVCache]:
-        """Return what calls `function` on a cache of its own that starts as `past`."""
+        """Return what calls `function` on a cache that starts as `past`, or on `past` itself."""
 
         @torch.inference_mode()
         def call() -> KVCache:
-            cache = past.copy() if past is not None else KVCache()
+            before = KVCache() if past is None else past
+            cache = before if once else before.copy()
             function(cache)
             return cache
 

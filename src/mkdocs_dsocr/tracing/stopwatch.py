@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Final
 
 import torch
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
+from torch.profiler import ProfilerActivity, profile
 
-from mkdocs_dsocr.inputs.measurement import Achieved, Timing
+from mkdocs_dsocr.inputs.measurement import Achieved, DeviceWork, Timing
 
 WARM_UP: Final = 3
+FLUSHED_BYTES: Final = 256 * 10**6
+"""Written before each timed call on a GPU: several times its last-level cache."""
 MATMUL_SIDE: Final = {"cuda": 8192, "cpu": 256}
 COPY_BYTES: Final = {"cuda": 2 * 10**9, "cpu": 10**8}
 DISPATCHES: Final = 2000
@@ -34,11 +38,23 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def timing(calls: Sequence[Callable[[], object]], device: str, repeats: int) -> Timing:
-    """Time `calls` in turn, `repeats` times in all, each from an idle device."""
+def timing(
+    calls: Sequence[Callable[[], object]], device: str, repeats: int, parts: int = 1
+) -> Timing:
+    """Time `calls` in turn, `repeats` times in all.
+
+    Each starts on an idle device; nothing that it reads is in a GPU's cache.
+
+    Parameters
+    ----------
+    calls, device, repeats
+        What is timed, where, and how often.
+    parts
+        How many equal parts a call has: the time is that of one.
+    """
     for index in range(max(WARM_UP, len(calls))):
         calls[index % len(calls)]()
-    times = sorted(_once(calls[index % len(calls)], device) for index in range(repeats))
+    times = sorted(_once(calls[index % len(calls)], device) / parts for index in range(repeats))
     tenth = (len(times) - 1) // 10
     return Timing(
         median_ms=statistics.median(times),
@@ -50,8 +66,9 @@ def timing(calls: Sequence[Callable[[], object]], device: str, repeats: int) -> 
 
 def _once(call: Callable[[], object], device: str) -> float:
     """Return the ms of one call: between two events on a GPU, by the clock elsewhere."""
-    synchronise(device)
     if device == "cuda":
+        torch.empty(FLUSHED_BYTES, dtype=torch.int8, device=device).zero_()
+        synchronise(device)
         start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         end = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         start.record()
@@ -64,9 +81,31 @@ def _once(call: Callable[[], object], device: str) -> float:
     return 1000 * (time.perf_counter() - begin)
 
 
+def device_work(call: Callable[[], object], device: str) -> DeviceWork | None:
+    """Return the kernels, copies and fills that a call puts on a GPU, and their own time.
+
+    None where there is no GPU, or where its driver lets nobody record them.
+    """
+    if device != "cuda":
+        return None
+    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
+        call()
+        synchronise(device)
+    events = [e for e in recorded.events() if e.device_type == DeviceType.CUDA]
+    if not events:
+        return None
+    return DeviceWork(
+        kernels=len(events), time_ms=sum(e.self_device_time_total for e in events) / 1000
+    )
+
+
 @torch.inference_mode()
 def achieved(device: str, repeats: int = 20) -> Achieved:
-    """Measure a large product, a large copy, and an operator that does next to nothing."""
+    """Measure a large product, a large copy, and what the host costs.
+
+    The host's costs are those of an operator that does next to nothing, and of
+    asking for a value when the device has nothing else to do.
+    """
     side = MATMUL_SIDE[device]
     a, b = (torch.randn(side, side, dtype=torch.bfloat16, device=device) for _ in range(2))
     product = timing([lambda: a @ b], device, repeats).median_ms
@@ -77,16 +116,17 @@ def achieved(device: str, repeats: int = 20) -> Achieved:
     return Achieved(
         matmul_tflops=2 * side**3 / (product * 1e9),
         copy_gb_s=2 * source.nbytes / (copy * 1e6),
-        dispatch_us=_dispatch_us(one, device),
+        dispatch_us=_host_us(lambda: one.add_(1), device),
+        synchronise_us=_host_us(one.tolist, device),
     )
 
 
-def _dispatch_us(one: torch.Tensor, device: str) -> float:
-    """Return the host's time to dispatch one operator, the device keeping up."""
+def _host_us(call: Callable[[], object], device: str) -> float:
+    """Return the host's time for one of many calls, the device keeping up."""
 
     def many() -> None:
         for _ in range(DISPATCHES):
-            one.add_(1)
+            call()
 
     many()
     synchronise(device)

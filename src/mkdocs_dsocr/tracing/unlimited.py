@@ -94,14 +94,13 @@ class UnlimitedOcrSession(Session):
         self.asked = values.asked
 
     def prepare(
-        self, shape: PassShape, memory: ActivationMemory | None = None
+        self, shape: PassShape, memory: ActivationMemory | None = None, *, once: bool = False
     ) -> Callable[[], Stored]:
         """Make inputs for a pass, and return what runs it; see the base class."""
-        run = {
-            "vision": self._vision,
-            "projector": self._projector,
-            "language": self._language,
-        }[shape.part](shape, memory)
+        if shape.part == "language":
+            run = self._language(shape, memory, once)
+        else:
+            run = self._vision(shape) if shape.part == "vision" else self._projector(shape)
 
         @torch.inference_mode()
         def call() -> Stored:
@@ -110,7 +109,7 @@ class UnlimitedOcrSession(Session):
 
         return call
 
-    def _vision(self, shape: PassShape, _: ActivationMemory | None) -> Callable[[], int]:
+    def _vision(self, shape: PassShape) -> Callable[[], int]:
         views = self.views(shape.views, shape.image_size)
 
         def run() -> int:
@@ -119,7 +118,7 @@ class UnlimitedOcrSession(Session):
 
         return run
 
-    def _projector(self, shape: PassShape, _: ActivationMemory | None) -> Callable[[], int]:
+    def _projector(self, shape: PassShape) -> Callable[[], int]:
         """Return what projects and lays out features of pages: their views are not looked at."""
         whole = self._features(shape.pages, shape.image_size)
         tiles = shape.tiles_w * shape.tiles_h
@@ -141,7 +140,9 @@ class UnlimitedOcrSession(Session):
 
         return run
 
-    def _language(self, shape: PassShape, memory: ActivationMemory | None) -> Callable[[], int]:
+    def _language(
+        self, shape: PassShape, memory: ActivationMemory | None, once: bool
+    ) -> Callable[[], int]:
         ids = self.token_ids(shape.batch, shape.q_len)
         tensors = self._past(shape.batch, shape.kv_len - shape.window, shape.window)
         hidden = self.config.language.hidden_size
@@ -153,6 +154,8 @@ class UnlimitedOcrSession(Session):
 
         def run() -> int:
             cache = self._cache(tensors, shape, memory)
+            if once:
+                tensors.clear()
             self.model(
                 input_ids=ids,
                 past_key_values=cache,

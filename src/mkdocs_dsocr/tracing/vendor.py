@@ -62,7 +62,7 @@ class VendorSession(DeepSeekOCRSession):
             self.model = _build(config.path.parent)
 
     def prepare(
-        self, shape: PassShape, memory: ActivationMemory | None = None
+        self, shape: PassShape, memory: ActivationMemory | None = None, *, once: bool = False
     ) -> Callable[[], KVCache]:
         """Make inputs for a pass, and return what runs it; see the base class."""
         past = self.past(shape, memory)
@@ -74,7 +74,7 @@ class VendorSession(DeepSeekOCRSession):
 
         @torch.inference_mode()
         def call() -> KVCache:
-            grown = past.copy()
+            grown = past if once else past.copy()
             tokens = shape.batch * shape.q_len
             values = MetaValues(tokens * self.config.language.num_experts_per_tok)
             folder = self.config.path.parent

@@ -1,0 +1,74 @@
+"""The command ``dsocr measure``: times of a real device."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--model", default="deepseek-ocr-v1-base", show_default=True, help="Id or path.")
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    default=("dsocr-standard-v1",),
+    show_default=True,
+    help="Id or path; more than once for several.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cuda", "cpu"]),
+    default="cuda",
+    show_default=True,
+    help="Where the model really runs, with random bfloat16 weights.",
+)
+@click.option("--cuda-graph", is_flag=True, help="Replay decode steps from a CUDA graph.")
+@click.option(
+    "--largest-batch", is_flag=True, help="Look for the largest batch that the GPU holds, too."
+)
+@click.option(
+    "--repeats", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Timed calls."
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="JSON file to write; of several workloads a folder.",
+)
+def measure(
+    model: str,
+    workloads: tuple[str, ...],
+    device: str,
+    cuda_graph: bool,
+    largest_batch: bool,
+    repeats: int,
+    output: Path,
+) -> None:
+    """Time every pass and module on a real device, for the plugin's measurements."""
+    from mkdocs_dsocr import pipeline
+
+    several = len(workloads) > 1
+    analyses = pipeline.analyse(pipeline.Settings(model=model, workloads=workloads))
+    options = pipeline.MeasureOptions(device, cuda_graph, largest_batch, repeats)
+    measured = pipeline.measure(analyses, options, lambda line: click.echo(line, err=True))
+    for profile_id, text in measured:
+        # Each as soon as it is done: whatever happens later, it is there.
+        _write(output / f"{profile_id}.json" if several else output, text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    from mkdocs_dsocr.inputs.errors import room_to_write
+
+    part = path.with_name(f".{path.name}.part")
+    with room_to_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    click.echo(f"wrote {path}", err=True)
