@@ -28,9 +28,10 @@ LOWEST = tuple(
 )
 """What the lowest versions are tried with: each dependency takes part."""
 TRACED = tuple(
-    f"tests/test_{name}.py" for name in ("exact", "precision", "backward", "models", "measured")
+    f"tests/test_{name}.py" for name in ("exact", "precision", "backward", "memory", "measured")
 )
-"""What another torch is tried with: everything that counts or runs."""
+TRACED_UNLIMITED = ("tests/test_unlimited.py", "tests/test_models.py")
+"""What another torch is tried with: everything that counts or runs, and Unlimited-OCR's."""
 
 
 @nox.session
@@ -87,16 +88,22 @@ def lowest(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-def lowest_torch(session: nox.Session) -> None:
-    """Run under torch's lowest version, which comes with gigabytes of CUDA."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    floor = dict(_floor(line) for line in project["dependencies"])["torch"]
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+@nox.parametrize(
+    ("torch", "tests"),
+    [
+        ("2.6.0", (*TRACED, "-k", "not unlimited and not independent")),
+        ("2.8.0", (*TRACED, *TRACED_UNLIMITED)),
+    ],
+)
+def lowest_torch(session: nox.Session, torch: str, tests: tuple[str, ...]) -> None:
+    """Run under the lowest torch of each model; old ones come with gigabytes of CUDA."""
     constraints = Path(session.create_tmp()) / "constraints.txt"
-    kept = [line for line in lines if not line.startswith("torch==")]
-    constraints.write_text("\n".join((*kept, f"torch=={floor}.0")) + "\n", encoding="utf-8")
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    # Old releases pin a SymPy of their own.
+    kept = [line for line in lines if not line.startswith(("torch==", "sympy=="))]
+    constraints.write_text("\n".join((*kept, f"torch=={torch}")) + "\n", encoding="utf-8")
     session.install("--constraint", str(constraints), ".[test]")
-    session.run("pytest", *TRACED, "-p", "no:cacheprovider")
+    session.run("pytest", *tests, "-p", "no:cacheprovider")
 
 
 def _floor(requirement: str) -> tuple[str, str]:

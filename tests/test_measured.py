@@ -252,7 +252,9 @@ def test_a_batch_runs_whole_at_its_last_step(analyse: Callable[..., Analysis]) -
     assert batched.largest(10**9) == 0
 
 
-@pytest.mark.parametrize("text", [TINY_CONFIG, TINY_UNLIMITED])
+@pytest.mark.parametrize(
+    "text", [TINY_CONFIG, TINY_UNLIMITED], ids=["deepseek-ocr", "unlimited-ocr"]
+)
 def test_a_run_that_is_made_once_gives_its_cache_up(text: str, tmp_path: Path) -> None:
     """So its memory is a server's, not that of two caches."""
     (tmp_path / "config.json").write_text(text)

@@ -45,7 +45,7 @@ from mkdocs_dsocr.report.latency import step_times
 from mkdocs_dsocr.sweep import rows
 from mkdocs_dsocr.tracing import StaticAnalyzer, session
 from mkdocs_dsocr.tracing import unlimited as tracing_unlimited
-from mkdocs_dsocr.tracing.unlimited import VERSION
+from mkdocs_dsocr.tracing.unlimited import NEEDED
 from mkdocs_dsocr.verification import verify
 from tests.conftest import ROOT
 from tests.test_docs import blocks
@@ -230,10 +230,18 @@ def test_what_it_does_not_model_is_refused(whole: ModelConfig, tmp_path: Path) -
     assert "trust_remote_code: found true" in done.output
 
 
-def test_an_old_transformers_is_named(whole: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = SimpleNamespace(import_module=lambda name: object())
-    monkeypatch.setattr(tracing_unlimited, "importlib", found)
-    with pytest.raises(InputError, match=f"allowed: {VERSION} or newer"):
+@pytest.mark.parametrize(
+    ("package", "module", "old"),
+    [
+        ("transformers", "importlib", SimpleNamespace(import_module=lambda name: object())),
+        ("torch", "torch", SimpleNamespace(ops=SimpleNamespace(aten=object()))),
+    ],
+)
+def test_an_old_release_is_named(
+    package: str, module: str, old: object, whole: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing_unlimited, module, old)
+    with pytest.raises(InputError, match=f"{package} .*; allowed: {NEEDED[package]} or newer"):
         StaticAnalyzer(whole)
 
 

@@ -161,8 +161,12 @@ def _grouped_product(
     return 2 * x[0] * x[1] * weights[-1]
 
 
-FURTHER_PRODUCTS = {torch.ops.aten._grouped_mm: _grouped_product}
-"""Products that PyTorch's counter does not know yet."""
+FURTHER_PRODUCTS = {
+    getattr(torch.ops.aten, name): _grouped_product
+    for name in ("_grouped_mm",)
+    if hasattr(torch.ops.aten, name)
+}
+"""Products that PyTorch's counter does not know yet; old releases do not have them."""
 _ALL_KERNELS = (
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.EFFICIENT_ATTENTION,

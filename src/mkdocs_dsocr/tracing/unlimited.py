@@ -23,8 +23,8 @@ from mkdocs_dsocr.tracing.meta_values import MetaValues
 from mkdocs_dsocr.tracing.session import Session, default_dtype
 from mkdocs_dsocr.tracing.traffic import storage
 
-VERSION: Final = "5.23.0"
-"""The first transformers release that has the model."""
+NEEDED: Final = {"transformers": "5.23.0", "torch": "2.8.0"}
+"""The first releases that have the model, and the grouped products that it calls."""
 TOWER: Final = "model.vision_tower"
 
 
@@ -46,7 +46,7 @@ class UnlimitedOcrSession(Session):
     Raises
     ------
     InputError
-        If the installed transformers does not have the model.
+        If the installed transformers or torch is older than the model.
     """
 
     roots = (TOWER, "model.multi_modal_projector")
@@ -266,9 +266,14 @@ def _storage_bytes(cache: Any) -> int:
 def _transformers() -> Any:
     """Import transformers, whose types differ from release to release."""
     module = importlib.import_module("transformers")
-    if not hasattr(module, "UnlimitedOcrConfig"):
-        found = f"transformers {metadata.version('transformers')}"
-        raise InputError("environment", "transformers", found, f"{VERSION} or newer")
+    has = {
+        "transformers": hasattr(module, "UnlimitedOcrConfig"),
+        "torch": hasattr(torch.ops.aten, "_grouped_mm"),
+    }
+    for package, is_new in has.items():
+        if not is_new:
+            found = f"{package} {metadata.version(package)}"
+            raise InputError("environment", package, found, f"{NEEDED[package]} or newer")
     return module
 
 
