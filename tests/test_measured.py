@@ -356,7 +356,7 @@ def test_ratios_and_explanations(analyse: Callable[..., Analysis]) -> None:
     both = _measured(analysis, 4.0, device_share=0.5)
     assert both.comparison is not None
     for stage in both.comparison.stages:
-        words = "The device works for 50% of the time, 2.00 of what its ceilings say."
+        words = "50% of the time; its kernels take 2.00 times what is expected of them."
         assert stage.explanation.endswith(words)
 
 

@@ -120,12 +120,12 @@ class StageRow:
         )
 
     def _device(self) -> str:
-        """Say how long the device works, and how that is to the expectation."""
+        """Say how long the device works, and what that is of the expectation."""
         if self.device_ms is None:
             return ""
         return (
-            f" The device works for {self.device_ms / self.measured_ms:.0%} of the time, "
-            f"{self.device_ms / self.expected_device_ms:.2f} of what its ceilings say."
+            f" The device works for {self.device_ms / self.measured_ms:.0%} of the time; its kernels "
+            f"take {self.device_ms / self.expected_device_ms:.2f} times what is expected of them."
         )
 
 
