@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.gpu import main as measure_everything
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
@@ -201,6 +202,23 @@ def test_several_workloads_are_files_in_a_folder(folder: Path, tmp_path: Path) -
     plain = json.loads((tmp_path / "runs/w.json").read_text())
     counts = [sum(p["dispatches"] for p in m["passes"]) for m in (under_autocast, plain)]
     assert counts[0] > counts[1]
+
+
+@pytest.mark.slow
+def test_all_that_ships_is_measured_by_one_command(folder: Path, tmp_path: Path) -> None:
+    """As on a GPU, but for what only a GPU has; a site can show the result."""
+    names = ["dsocr-tiny", "dsocr-snapshot-2x2"]
+    assert measure_everything(tmp_path / "runs", names, f"{folder}/tiny/", "cpu", 1) == []
+    ids = [f"{name}{batch}" for name in names for batch in ("", "-batch-8")]
+    assert sorted(p.stem for p in (tmp_path / "runs").glob("*.json")) == sorted(ids)
+    shown = settings(
+        folder,
+        workloads=tuple(f"{tmp_path}/runs/workloads/{name}.yaml" for name in ids),
+        measurements=(f"{tmp_path}/runs",),
+    )
+    for row in pipeline.analyse(shown):
+        assert row[0].comparison is not None
+        assert len(row[0].comparison.stages) == 4
 
 
 @given(border=st.integers(0, 16_384), guess=st.integers(0, 20_000))
