@@ -41,13 +41,13 @@ def main(
 ) -> list[str]:
     """Measure, trace, and return a sentence for each difference between trace and formulas."""
     on_gpu, failures = device == "cuda", []
+    names = names or shipped("workloads")
     for batch in BATCHES:
-        workloads = [variant(n, batch, folder / "workloads") for n in names or shipped("workloads")]
+        workloads = [variant(name, batch, folder / "workloads") for name in names]
         analyses = pipeline.analyse(pipeline.Settings(model, tuple(workloads)))
         # The largest batch is the same, whichever is measured.
-        options = pipeline.MeasureOptions(
-            device, largest_batch=on_gpu and batch == 1, repeats=repeats
-        )
+        search = on_gpu and batch == 1
+        options = pipeline.MeasureOptions(device, largest_batch=search, repeats=repeats)
         for profile_id, text in pipeline.measure(analyses, options, print):
             (folder / f"{profile_id}.json").write_text(text, encoding="utf-8")
         static = trace_model(analyses, "cuda" if on_gpu else "meta", print)

@@ -207,7 +207,7 @@ def test_several_workloads_are_files_in_a_folder(folder: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_all_that_ships_is_measured_by_one_command(folder: Path, tmp_path: Path) -> None:
     """As on a GPU, but for what only a GPU has; a site can show the result."""
-    names = ["dsocr-tiny", "dsocr-snapshot-2x2"]
+    names = ["dsocr-tiny", "dsocr-small"]
     assert measure_everything(tmp_path / "runs", names, f"{folder}/tiny/", "cpu", 1) == []
     ids = [f"{name}{batch}" for name in names for batch in ("", "-batch-8")]
     assert sorted(p.stem for p in (tmp_path / "runs").glob("*.json")) == sorted(ids)

@@ -123,9 +123,10 @@ class StageRow:
         """Say how long the device works, and what that is of the expectation."""
         if self.device_ms is None:
             return ""
+        share, factor = self.device_ms / self.measured_ms, self.device_ms / self.expected_device_ms
         return (
-            f" The device works for {self.device_ms / self.measured_ms:.0%} of the time; its kernels "
-            f"take {self.device_ms / self.expected_device_ms:.2f} times what is expected of them."
+            f" The device works for {share:.0%} of the time; its kernels take {factor:.2f} times "
+            "what is expected of them."
         )
 
 
