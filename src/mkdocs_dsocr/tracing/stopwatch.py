@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 from torch.autograd import DeviceType  # type: ignore[attr-defined]
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, supported_activities
 
 from mkdocs_dsocr.inputs.measurement import Achieved, DeviceWork, Timing
 
@@ -84,9 +84,10 @@ def _once(call: Callable[[], object], device: str) -> float:
 def device_work(call: Callable[[], object], device: str) -> DeviceWork | None:
     """Return the kernels, copies and fills that a call puts on a GPU, and their own time.
 
-    None where there is no GPU, or where its driver lets nobody record them.
+    None where there is no GPU, or where nothing records what runs on it.
     """
-    if device != "cuda":
+    known = supported_activities()  # type: ignore[no-untyped-call]
+    if device != "cuda" or ProfilerActivity.CUDA not in known:
         return None
     with profile(activities=[ProfilerActivity.CUDA]) as recorded:
         call()
