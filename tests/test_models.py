@@ -219,11 +219,11 @@ def test_a_config_that_makes_other_formulas_is_refused(
 
 
 def test_what_it_does_not_model_is_refused(whole: ModelConfig, tmp_path: Path) -> None:
-    """Autocast, a checkpoint's own code, sweeps, and a transformers that lacks the model."""
+    """Autocast, and a checkpoint's own code."""
     with pytest.raises(InputError, match="precision_mode: found autocast"):
         plan(whole, _workload(precision_mode="autocast"))
-    with pytest.raises(InputError, match="DeepseekOCRForCausalLM"):
-        rows(model="unlimited-ocr", batch_size=[1])
+    with pytest.raises(InputError, match="precision_mode: found autocast"):
+        rows(model="unlimited-ocr", precision_mode=["module", "autocast"])
     flags = ["--model", "unlimited-ocr", "--trust-remote-code", "--output", str(tmp_path)]
     done = CliRunner().invoke(main, ["static", *flags])
     assert done.exit_code == 2

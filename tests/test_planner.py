@@ -13,9 +13,10 @@ from playwright.sync_api import Browser
 
 from mkdocs_dsocr import sweep
 from mkdocs_dsocr.inputs import ModelConfig, Workload, load_hardware, load_workload, shipped
+from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.sweep.planner import gpu_rates
+from mkdocs_dsocr.sweep.planner import gpu_rates, text
 from tests.browsing import Visitor
 
 pytestmark = pytest.mark.browser
@@ -60,18 +61,22 @@ def as_workload(row: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "crop_grid": [row["tiles_w"], row["tiles_h"]]}
 
 
+@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
 def test_scenarios_are_the_sweeps_and_the_reports(
-    chrome: Browser, address: str, config: ModelConfig
+    chrome: Browser, address: str, model: str
 ) -> None:
     rows, gpus = drawn()
+    config = load_model_config(model)
     page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    if model == "unlimited-ocr":
+        page.add_script_tag(content=text(config))
     rates = {gpu: gpu_rates(load_hardware(gpu)) for gpu in set(gpus)}
     found = page.evaluate(
         "([rows, rates]) => rows.map((row, i) => dsocrFormulas.batch(row, rates[i]))",
         [[as_workload(r) for r in rows], [rates[g] for g in gpus]],
     )
     columns: dict[str, Any] = {k: numpy.array([row[k] for row in rows]) for k in CHOICES}
-    expected = sweep.rows(hardware=gpus, num_pages=columns["batch_size"], **columns)
+    expected = sweep.rows(model, hardware=gpus, num_pages=columns["batch_size"], **columns)
     compared = 0
     for name, column in expected.items():
         if name not in found[0] or name in CHOICES:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mkdocs_dsocr import sweep
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_hardware
+from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.schema import StageMetrics
@@ -57,15 +58,18 @@ def analysed(config: ModelConfig, row: dict[str, Any]) -> Analysis:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_every_figure_is_the_reports(config: ModelConfig, seed: int) -> None:
+@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
+def test_every_figure_is_the_reports(model: str, seed: int) -> None:
     """Scenarios that differ from each other in every dimension at once."""
-    draw = random.Random(seed)
+    draw, config = random.Random(seed), load_model_config(model)
     drawn = [{name: draw.choice(values) for name, values in CHOICES.items()} for _ in range(4)]
     for row in drawn:
+        if not model_of(config).has_autocast:
+            row["precision_mode"] = "module"
         if row["precision_mode"] == "autocast":
             row["activation_dtype"] = "bf16"
     columns: dict[str, Any] = {name: numpy.array([row[name] for row in drawn]) for name in CHOICES}
-    found = sweep.rows(**columns)
+    found = sweep.rows(model, **columns)
     for index, row in enumerate(drawn):
         check(found, index, analysed(config, row))
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mkdocs_dsocr.cache import Cache, source_digest
 from mkdocs_dsocr.inputs import Hardware, ModelConfig
-from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.pipeline import Result
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
@@ -37,13 +36,8 @@ FORMULAS_CODE: Final = (
 
 
 @lru_cache(maxsize=4)
-def formulas(config: ModelConfig, cache: Cache | None) -> str | None:
-    """Return the formulas of a model as a script, from the cache where that has them.
-
-    None where sweeps do not know the model.
-    """
-    if not model_of(config).has_sweeps:
-        return None
+def formulas(config: ModelConfig, cache: Cache | None) -> str:
+    """Return the formulas of a model as a script, from the cache where that has them."""
     from mkdocs_dsocr.sweep import planner
 
     key = json.dumps(["formulas", _code(), config.model_dump(mode="json")])
@@ -54,10 +48,8 @@ def formulas(config: ModelConfig, cache: Cache | None) -> str | None:
 def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
     """Return the tables of the main analysis, from the cache where that has them.
 
-    None where sweeps do not know the model, or the workload needs more than their 64 bits.
+    None where the workload needs more than their 64 bits.
     """
-    if not model_of(analyses[0][0].config).has_sweeps:
-        return None
     from mkdocs_dsocr.site.content import all_gpus
 
     # What a trace or a measurement adds changes no table.
@@ -179,9 +171,8 @@ def site_files(
     from mkdocs_dsocr.site.content import Site
     from mkdocs_dsocr.site.pages import assets, build_pages
 
-    ready, script = artifacts(result), formulas(result.main.config, cache)
-    if script is not None:
-        ready[FORMULAS] = script
+    ready = artifacts(result)
+    ready[FORMULAS] = formulas(result.main.config, cache)
     folder = f"{result.main.workload.profile_id}/sweeps"
     tables = studies(result.analyses, cache)
     files = tables.files() if tables is not None else {}

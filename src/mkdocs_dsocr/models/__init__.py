@@ -1,5 +1,6 @@
 """Models: what each runs on a workload, as analytic layers. Each is found by its entry point."""
 
+from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
 from mkdocs_dsocr.models.door import STAGES, Load, Model
 from mkdocs_dsocr.models.passes import (
     Routing,
@@ -10,27 +11,27 @@ from mkdocs_dsocr.models.passes import (
     pass_layer,
     rates,
 )
-from mkdocs_dsocr.models.plan import Plan, Run, language_runs, page_rounds, plan, view_runs
+from mkdocs_dsocr.models.plan import Plan, Run, plan
 from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
 
 __all__ = [
     "STAGES",
+    "Batch",
+    "BatchPass",
     "Load",
     "Model",
     "Plan",
     "Routing",
     "Run",
+    "Sizes",
     "build",
     "built_pass",
     "expected_load",
     "expert_shares",
     "known_models",
-    "language_runs",
     "load_model_config",
     "model_of",
-    "page_rounds",
     "pass_layer",
     "plan",
     "rates",
-    "view_runs",
 ]

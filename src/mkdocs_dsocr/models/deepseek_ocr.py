@@ -23,9 +23,11 @@ from mkdocs_dsocr.layers.operations import Tensor
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, VitModel
 from mkdocs_dsocr.models import deepseek_config, sizes
+from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
 from mkdocs_dsocr.models.door import Load, Model
-from mkdocs_dsocr.models.plan import Plan, Run, language_runs, view_runs
+from mkdocs_dsocr.models.sizes import towers_choices
 from mkdocs_dsocr.models.tokens import features_a_side
+from mkdocs_dsocr.quantities import less
 from mkdocs_dsocr.trace import PassShape
 
 _EXPERT: Final = re.compile(r"\.experts\.\d+$")
@@ -43,17 +45,21 @@ class DeepSeekOCR(Model):
         "counts made on the vendor's code"
     )
     session = "mkdocs_dsocr.tracing.session:DeepSeekOCRSession"
-    has_sweeps = True
     has_autocast = True
     runs_remote_code = True
 
     def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:
         return deepseek_config.parse(path, content)
 
-    def runs(self, config: ModelConfig, plan: Plan) -> Iterable[Run]:
-        yield from view_runs(plan, "vision")
-        yield from view_runs(plan, "projector")
-        yield from language_runs(plan)
+    def passes(self, config: ModelConfig, batch: Batch) -> Iterable[BatchPass]:
+        return (*batch.views("vision"), *batch.views("projector"), *batch.language())
+
+    def choices(self, config: ModelConfig, pass_id: str, sizes: Sizes) -> list[Any]:
+        if pass_id.startswith("vision"):
+            return towers_choices(config, sizes)
+        if pass_id.startswith("projector"):
+            return [less(1, sizes["tiles_w"]) * less(1, features_a_side(sizes["image_size"]))]
+        return []
 
     def modules(
         self, config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape

@@ -5,17 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.inputs.constants import MAX_RULE_TILES
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.trace import PassShape
-
-if TYPE_CHECKING:
-    from mkdocs_dsocr.models.plan import Plan, Run
 
 GROUP: Final = "mkdocs_dsocr.models"
 """The group of entry points."""
@@ -52,8 +50,6 @@ class Model(ABC):
         its PyTorch modules: a name, as torch is imported for a trace alone.
     packages
         Distributions, beside torch, that its modules come from: a trace depends on their releases.
-    has_sweeps
-        Whether :mod:`mkdocs_dsocr.sweep` knows its passes.
     has_autocast
         Whether its layers say what ``torch.autocast`` makes of them.
     runs_remote_code
@@ -67,7 +63,6 @@ class Model(ABC):
     session: ClassVar[str]
     max_tiles: ClassVar[int] = MAX_RULE_TILES
     packages: ClassVar[tuple[str, ...]] = ()
-    has_sweeps: ClassVar[bool] = False
     has_autocast: ClassVar[bool] = False
     runs_remote_code: ClassVar[bool] = False
 
@@ -87,16 +82,33 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def runs(self, config: ModelConfig, plan: Plan) -> Iterable[Run]:
-        """List the passes of a workload.
+    def passes(self, config: ModelConfig, batch: Batch) -> Iterable[BatchPass]:
+        """List the passes of a batch of pages, in the order of :data:`STAGES`.
 
         Parameters
         ----------
         config
             The model's dimensions.
-        plan
-            The workload, its views and tokens counted; without runs yet.
+        batch
+            The pages: integers, arrays or symbols. The passes are the same ones for all.
         """
+
+    @abstractmethod
+    def choices(self, config: ModelConfig, pass_id: str, sizes: Sizes) -> list[Any]:
+        """Return the conditions, 1 or 0, that decide which formulas a pass has.
+
+        Parameters
+        ----------
+        config, pass_id
+            The model's dimensions, and the pass.
+        sizes
+            What it is fed: arrays or symbols. Where all conditions are the same,
+            :meth:`modules` makes the same choices.
+        """
+
+    def window(self, config: ModelConfig) -> int:
+        """Return how many new tokens a decode step sees at most; 0 where it sees them all."""
+        return 0
 
     @abstractmethod
     def modules(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, constants
 from mkdocs_dsocr.inputs.workload import MAX_TOKENS
+from mkdocs_dsocr.models.batch import Batch, BatchPass
 from mkdocs_dsocr.models.registry import model_of
-from mkdocs_dsocr.models.tokens import crop_grid, global_tokens, local_tokens
+from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.trace import PassShape
 
 
@@ -50,8 +52,6 @@ class Plan:
 
     workload: Workload
     grid: tuple[int, int]
-    global_view: int
-    image_tokens: int
     text_tokens: int
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
@@ -62,8 +62,21 @@ class Plan:
         return min(self.workload.batch_size, self.workload.pages)
 
     @property
+    def global_view(self) -> int:
+        """The side of the view of a whole page, px."""
+        return int(self.of(1).global_view)
+
+    @property
+    def image_tokens(self) -> int:
+        return int(self.of(1).image_tokens)
+
+    @property
     def seq_len(self) -> int:
         return self.image_tokens + self.text_tokens
+
+    def of(self, pages: int) -> Batch:
+        """Return a batch of this many of its pages."""
+        return _batch(self.workload, self.grid, self.text_tokens, pages)
 
     def step(self, number: int) -> PassShape:
         """Return the shape of a decode step of the first batch, the first of which is 1.
@@ -106,23 +119,55 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
         allowed = f"module: {model.title} is not modelled under autocast"
         raise InputError(source, "precision_mode", "autocast", allowed)
     grid = _grid(workload, model.max_tiles, source)
-    global_view = workload.base_size if workload.crop_mode else workload.image_size
-    has_tiles = grid != (1, 1)
-    image_tokens = global_tokens(global_view)
-    if has_tiles:
-        image_tokens += local_tokens(workload.image_size, *grid)
-    text_tokens = _text_tokens(workload, image_tokens, source)
-    resolved = Plan(workload, grid, global_view, image_tokens, text_tokens, (), ())
+    image_tokens = _batch(workload, grid, 0).image_tokens
+    resolved = Plan(workload, grid, _text_tokens(workload, image_tokens, source), (), ())
     tokens = resolved.seq_len + workload.max_new_tokens
     if tokens > MAX_TOKENS:
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {MAX_TOKENS:,}")
     _check_load(config, workload, source)
-    runs = model.runs(config, resolved)
+    runs = _runs(config, resolved)
     return dataclasses.replace(
         resolved,
         runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
         notes=tuple(_notes(config, resolved)),
     )
+
+
+def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: int = 1) -> Batch:
+    return Batch(
+        pages=pages,
+        is_batched=int(workload.vision_batching == "batched"),
+        is_cut=int(workload.crop_mode),
+        base_size=workload.base_size,
+        image_size=workload.image_size,
+        tiles_w=grid[0],
+        tiles_h=grid[1],
+        text_tokens=text_tokens,
+        max_new_tokens=workload.max_new_tokens,
+        last_logits=int(workload.logits_positions == "last"),
+    )
+
+
+def _runs(config: ModelConfig, plan: Plan) -> Iterator[Run]:
+    """Yield each pass of each round of the batch, equal ones once: the last batch is smaller."""
+    model, workload = model_of(config), plan.workload
+    full, rest = divmod(workload.pages, workload.batch_size)
+    rounds = [(b, n) for b, n in ((workload.batch_size, full), (rest, 1)) if b and n]
+    batches = [model.passes(config, plan.of(pages)) for pages, _ in rounds]
+    for same in zip(*batches, strict=True):
+        calls: dict[Run, int] = {}
+        for found, (_, times) in zip(same, rounds, strict=True):
+            if found.calls:
+                run = _run(found)
+                calls[run] = calls.get(run, 0) + found.calls * times
+        yield from (dataclasses.replace(run, calls=number) for run, number in calls.items())
+
+
+def _run(found: BatchPass) -> Run:
+    """Return a pass as a run, once."""
+    first = PassShape(found.pass_id, found.part, **found.sizes)
+    last = dataclasses.replace(first, **found.last)
+    return Run(found.stage, 1, int(found.steps), first, last, bool(found.follows_batch))
 
 
 def _in_mode(run: Run, autocast: bool) -> Run:
@@ -184,73 +229,6 @@ def _rounds(workload: Workload) -> list[tuple[int, int]]:
     """Return batch sizes and how often each runs: full rounds, then the rest."""
     full, rest = divmod(workload.pages, workload.batch_size)
     return [(b, n) for b, n in ((workload.batch_size, full), (rest, 1)) if b and n]
-
-
-def page_rounds(plan: Plan) -> list[tuple[int, int]]:
-    """Return how many pages are encoded at once, and how often: each page, or a whole batch."""
-    batched = plan.workload.vision_batching == "batched"
-    return _rounds(plan.workload) if batched else [(1, plan.workload.pages)]
-
-
-def view_runs(plan: Plan, part: Literal["vision", "projector"]) -> list[Run]:
-    """Return the runs of a part that runs once a kind of view."""
-    views = [("global", plan.global_view, (1, 1))]
-    if plan.grid != (1, 1):
-        views.append(("local", plan.workload.image_size, plan.grid))
-    shapes = [
-        (PassShape(f"{part}.{kind}", part, size, *grid, pages), calls)
-        for kind, size, grid in views
-        for pages, calls in page_rounds(plan)
-    ]
-    batched = plan.workload.vision_batching == "batched"
-    return [Run(part, calls, 1, shape, shape, batched) for shape, calls in shapes]
-
-
-def language_runs(plan: Plan, window: int | None = None) -> list[Run]:
-    """Return prefill and decode in rounds of the batch, the last one smaller.
-
-    Parameters
-    ----------
-    plan
-        The workload.
-    window
-        New tokens that a step sees at most, beside the prompt: then its context grows up to
-        them and stays. All of them where not given.
-    """
-    workload = plan.workload
-    steps = workload.max_new_tokens - 1
-    prefills, decodes = [], []
-    for batch, count in _rounds(workload):
-        prefill = PassShape(
-            "prefill",
-            "language",
-            batch=batch,
-            q_len=plan.seq_len,
-            kv_len=plan.seq_len,
-            image_tokens=plan.image_tokens,
-            logits=plan.seq_len if workload.logits_positions == "all" else 1,
-        )
-        prefills.append(Run("prefill", count, 1, prefill, prefill, True))
-        grows = min(steps, window or steps)
-        for first, last in ((1, grows), (grows + 1, steps)):
-            if first <= last:
-                low, high = (_step(plan, batch, k, window) for k in (first, last))
-                decodes.append(Run("decode", count, last - first + 1, low, high, True))
-    return prefills + decodes
-
-
-def _step(plan: Plan, batch: int, step: int, window: int | None) -> PassShape:
-    """Return the shape of a decode step, the first of which is 1."""
-    seen = min(step, window or step)
-    return PassShape(
-        "decode",
-        "language",
-        batch=batch,
-        q_len=1,
-        kv_len=plan.seq_len + seen,
-        logits=1,
-        window=seen if window else 0,
-    )
 
 
 def _notes(config: ModelConfig, plan: Plan) -> list[str]:

@@ -7,9 +7,11 @@ from typing import Any
 from mkdocs_dsocr.inputs import ModelConfig, constants
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.models.batch import Sizes
 from mkdocs_dsocr.models.door import Load
 from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
 from mkdocs_dsocr.patterns import indices
+from mkdocs_dsocr.quantities import ceil_div, equal, less
 from mkdocs_dsocr.trace import PassShape
 
 
@@ -51,6 +53,19 @@ def clip(config: ModelConfig, shape: PassShape, chosen: PassShape) -> dict[str, 
         "depth": tower.layers,
         "resize": features_a_side(chosen.image_size) != tower.table_side,
     }
+
+
+def towers_choices(config: ModelConfig, sizes: Sizes) -> list[Any]:
+    """Return the conditions that :func:`sam` and :func:`clip` choose by."""
+    grid, side = patches_a_side(sizes["image_size"]), features_a_side(sizes["image_size"])
+    window = constants.SAM_WINDOW
+    return [
+        1 - equal(ceil_div(grid, window) * window, grid),
+        less(window, grid),
+        1 - equal(grid, config.sam_table_side),
+        1 - equal(side, config.clip.table_side),
+        equal(sizes["pages"] * sizes["tiles_w"] * sizes["tiles_h"], 1),
+    ]
 
 
 def experts(config: ModelConfig, load: Load) -> dict[str, Any]:

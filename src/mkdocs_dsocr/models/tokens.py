@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from mkdocs_dsocr.inputs import constants
 from mkdocs_dsocr.quantities import (
@@ -24,10 +24,6 @@ def grids(max_tiles: int) -> list[tuple[int, int]]:
         for tiles, w, h in sorted((w * h, w, h) for w in sides for h in sides)
         if constants.MIN_TILES <= tiles <= max_tiles
     ]
-
-
-GRIDS: Final = grids(constants.MAX_RULE_TILES)
-"""DeepSeek-OCR's."""
 
 
 def crop_grid(

@@ -24,9 +24,11 @@ from mkdocs_dsocr.layers.unlimited import (
     UnlimitedVisionPart,
 )
 from mkdocs_dsocr.models import sizes, unlimited_config
+from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
 from mkdocs_dsocr.models.door import Load, Model
-from mkdocs_dsocr.models.plan import Plan, Run, language_runs, view_runs
+from mkdocs_dsocr.models.sizes import towers_choices
 from mkdocs_dsocr.models.tokens import features_a_side
+from mkdocs_dsocr.quantities import less, select
 from mkdocs_dsocr.trace import PassShape
 
 
@@ -45,18 +47,40 @@ class UnlimitedOCR(Model):
     def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:
         return unlimited_config.parse(path, content)
 
-    def runs(self, config: ModelConfig, plan: Plan) -> Iterable[Run]:
-        yield from view_runs(plan, "vision")
-        has_tiles = plan.grid != (1, 1)
-        features = PassShape(
+    def passes(self, config: ModelConfig, batch: Batch) -> Iterable[BatchPass]:
+        features = {
+            "image_size": batch.global_view,
+            "tile_size": select(batch.has_tiles, batch.image_size, 0),
+            "tiles_w": batch.tiles_w,
+            "tiles_h": batch.tiles_h,
+            "pages": 1,
+        }
+        yield from batch.views("vision")
+        yield BatchPass(
+            "projector",
             "projector.page",
             "projector",
-            plan.global_view,
-            *plan.grid,
-            tile_size=plan.workload.image_size if has_tiles else 0,
+            features,
+            calls=batch.pages,
+            follows_batch=0,
         )
-        yield Run("projector", plan.workload.pages, 1, features, features)
-        yield from language_runs(plan, config.language.sliding_window)
+        yield from batch.language(self.window(config))
+
+    def window(self, config: ModelConfig) -> int:
+        return config.language.sliding_window or 0
+
+    def choices(self, config: ModelConfig, pass_id: str, sizes: Sizes) -> list[Any]:
+        if pass_id.startswith("vision"):
+            return towers_choices(config, sizes)
+        if pass_id.startswith("projector"):
+            side, tile_side = (features_a_side(sizes[k]) for k in ("image_size", "tile_size"))
+            views = sizes["pages"] * sizes["tiles_w"] * sizes["tiles_h"]
+            return [
+                less(0, tile_side),
+                less(1, sizes["tiles_w"]) * less(1, tile_side),
+                less(side**2, views * tile_side**2),
+            ]
+        return []
 
     def modules(
         self, config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape

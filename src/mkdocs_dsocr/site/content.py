@@ -123,7 +123,6 @@ class Site:
     def titles(self) -> dict[str, str]:
         """The heading of each page of this site."""
         shown = {
-            "planner": self.model.has_sweeps,
             "vendor": self.vendor is not None,
             "scenarios": self.has_scenarios,
             "sweeps": self.studies is not None,
@@ -279,7 +278,9 @@ class Site:
 
     @property
     def modes(self) -> dict[str, tuple[int, int, bool]]:
-        """The model's modes: side of the global view and of local ones, whether there are any."""
+        """The paper's modes: side of the global view and of local ones, whether there are any."""
+        if "paper" not in self.titles:
+            return {}
         return {name: (view, tile or view, tile > 0) for name, view, tile, _ in MODES}
 
     def gpu_rates(self, gpu: Hardware) -> dict[str, Any]:

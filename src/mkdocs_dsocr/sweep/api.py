@@ -16,7 +16,7 @@ from mkdocs_dsocr.inputs import (
     ModelConfig,
     load_workload,
 )
-from mkdocs_dsocr.models import STAGES, Plan, known_models, load_model_config, model_of, plan
+from mkdocs_dsocr.models import STAGES, Plan, load_model_config, plan
 from mkdocs_dsocr.sweep.columns import (
     CHOICES,
     HARDWARE,
@@ -30,7 +30,7 @@ from mkdocs_dsocr.sweep.columns import (
     profiles,
 )
 from mkdocs_dsocr.sweep.passes import COUNTS
-from mkdocs_dsocr.sweep.scenarios import Columns, Work, times, work
+from mkdocs_dsocr.sweep.scenarios import Columns, Passes, Work, times, work
 
 CHUNK: Final = 1 << 16
 """Scenarios that are evaluated at once."""
@@ -100,7 +100,7 @@ def rows(
     ids = np.atleast_1d(np.asarray(hardware))
     names, places = np.unique(ids, return_inverse=True)
     loaded = profiles(names.tolist())
-    config = _known(model)
+    config = load_model_config(model)
     planned = plan(config, load_workload(workload), workload)
     return rows_of(config, planned, loaded, places, **dimensions)
 
@@ -110,6 +110,7 @@ def rows_of(
     planned: Plan,
     gpus: Sequence[Hardware],
     places: Array | None = None,
+    passes: Passes | None = None,
     **dimensions: Any,
 ) -> Sweep:
     """Evaluate scenarios of inputs that are loaded; see :func:`rows`.
@@ -120,6 +121,8 @@ def rows_of(
         The model, and the workload that says what is not swept.
     gpus, places
         GPUs, and which of them each row has; where not given, there is one, or one for each row.
+    passes
+        What runs of a batch of pages; all of the model's passes where not given.
     dimensions
         As for :func:`rows`.
     """
@@ -136,7 +139,7 @@ def rows_of(
     for start in range(0, count, CHUNK):
         part = slice(start, min(start + CHUNK, count))
         cut = {k: v[part] for k, v in full.items()}
-        found = work(config, {k: cut[k] for k in WORKLOAD}, part.stop - start)
+        found = work(config, {k: cut[k] for k in WORKLOAD}, part.stop - start, passes)
         rates = Rates(gpus, places[part], {k: v for k, v in cut.items() if k in HARDWARE})
         shown = {k: cut[k] for k in given} | {"hardware": ids[places[part]]}
         every = np.arange(found.rows)
@@ -237,17 +240,8 @@ def _product(dimensions: Mapping[str, Array], start: int, stop: int) -> Columns:
     return {name: result[name] for name in dimensions}
 
 
-def _known(model: str) -> ModelConfig:
-    """Load a model whose passes sweeps know."""
-    config = load_model_config(model)
-    if not model_of(config).has_sweeps:
-        known = sorted(name for name, known in known_models().items() if known.has_sweeps)
-        raise InputError("sweep", "model", config.architecture, f"a model of {' or '.join(known)}")
-    return config
-
-
 def _model(model: str, workload: str) -> tuple[ModelConfig, Columns]:
-    config = _known(model)
+    config = load_model_config(model)
     return config, _base(plan(config, load_workload(workload), workload))
 
 

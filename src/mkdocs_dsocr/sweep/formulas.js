@@ -74,28 +74,15 @@ function inputs(workload, gpu) {
 function batch(workload, gpu) {
   const x = inputs(workload, gpu);
   const s = sizes(x);
-  const view = (image_size, tiles_w, tiles_h, calls) =>
-    ({ ...x, image_size, tiles_w, tiles_h, pages: s.pages, calls });
-  const page = view(s.global_view, 1, 1, s.calls);
-  const crops = view(x.image_size, x.tiles_w, x.tiles_h, s.calls * s.has_tiles);
-  const prompt = { q_len: s.seq_len, kv_len: s.seq_len, logits: s.logits, calls: 1 };
-  const steps = (kv_len, last_kv_len, count) =>
-    ({ ...x, image_tokens: 0, logits: 1, kv_len, last_kv_len, steps: count, calls: +(count > 0) });
-  const passes = {
-    vision_global: [vision, page],
-    vision_local: [vision, crops],
-    projector_global: [projector, page],
-    projector_local: [projector, crops],
-    prefill: [prefill, { ...x, ...prompt, image_tokens: s.image_tokens }],
-    decode: [decode, steps(s.first_kv_len, s.last_kv_len, s.steps)],
-    first: [decode, steps(s.first_kv_len, s.first_kv_len, 1)],
-    middle: [decode, steps(s.middle_kv_len, s.middle_kv_len, 1)],
-    last: [decode, steps(s.last_kv_len, s.last_kv_len, 1)],
-  };
+  const programs = { vision, projector, prefill, decode };
   const found = { ...x, steps: s.steps, image_tokens: s.image_tokens };
-  for (const [name, [program, inputs]] of Object.entries(passes)) {
+  for (const [name, stage] of Object.entries(PASSES)) {
+    const inputs = { ...x };
+    for (const [key, value] of Object.entries(s)) {
+      if (key.startsWith(`${name}_`)) inputs[key.slice(name.length + 1)] = value;
+    }
     found[`${name}_calls`] = inputs.calls;
-    for (const [key, value] of Object.entries(program(inputs))) found[`${name}_${key}`] = value;
+    for (const [key, value] of Object.entries(programs[stage](inputs))) found[`${name}_${key}`] = value;
   }
   return { ...s, ...totals(found) };
 }

@@ -11,13 +11,12 @@ from typing import Any, Final
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.base import BaseLayer, Group
-from mkdocs_dsocr.layers.core import DeepseekOCRForCausalLM
 from mkdocs_dsocr.layers.formats import Format
 from mkdocs_dsocr.layers.operations import Kernel
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.layers.tree import Visit
-from mkdocs_dsocr.models import Load, built_pass, expected_load
+from mkdocs_dsocr.models import Batch, Load, built_pass, expected_load, model_of
 from mkdocs_dsocr.quantities import (
     Apply,
     Expr,
@@ -80,31 +79,35 @@ class Kind:
     ----------
     like
         A shape of integers that makes the choices.
+    columns
+        The sizes that are columns; the others are as in `like`.
+    grown
+        Of a loop, the sizes that are others in its last step.
     eager
         Whether every operation is a kernel of its own.
     """
 
     like: PassShape
+    columns: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
     eager: bool = False
+
+    @property
+    def first(self) -> PassShape:
+        """What the pass is fed; of a loop, in its first step."""
+        symbols: dict[str, Any] = {name: Symbol(name) for name in self.columns}
+        return dataclasses.replace(self.like, **symbols)
+
+    @property
+    def last(self) -> PassShape:
+        """The same of its last step."""
+        symbols: dict[str, Any] = {name: Symbol(f"last_{name}") for name in self.grown}
+        return dataclasses.replace(self.first, **symbols)
 
     @property
     def precision(self) -> Precision:
         weight, activation, kv = (_SymbolicFormat(n, 16) for n in ("weight", "activation", "kv"))
         return _SymbolicPrecision(weight, activation, kv, self.like.autocast, self.eager)
-
-
-def _shape(like: PassShape, kv_len: str = "kv_len") -> PassShape:
-    """Return the symbols of a pass's sizes."""
-    names = {
-        "language": ("batch", "image_tokens", "logits"),
-        "vision": ("image_size", "tiles_w", "tiles_h", "pages"),
-        "projector": ("image_size", "tiles_w", "tiles_h", "pages"),
-    }[like.part]
-    symbols: dict[str, Any] = {name: Symbol(name) for name in names}
-    if like.part == "language":
-        symbols["kv_len"] = Symbol(kv_len)
-        symbols["q_len"] = 1 if like.q_len == 1 else Symbol("q_len")
-    return dataclasses.replace(like, **symbols)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,13 +158,13 @@ def formulas(config: ModelConfig, kind: Kind, works: Works) -> Formulas:
     works
         Stands for each quantity that a time is made from.
     """
-    first = _group(config, kind, _shape(kind.like))
-    is_loop = kind.like.pass_id == "decode"
-    last = _group(config, kind, _shape(kind.like, "last_kv_len")) if is_loop else first
+    is_loop = bool(kind.grown)
+    first = _group(config, kind, kind.first)
+    last = _group(config, kind, kind.last) if is_loop else first
     steps: Any = Symbol("steps") if is_loop else 1
     child = Child("pass", first, last=last if is_loop else None, steps=steps)
     visits = list(tree.walk(Group(items=(child,))))
-    work = {name: _summed(name, visits, steps) for name in COUNTS}
+    work = {name: _summed(name, visits) for name in COUNTS}
     work["activation_bytes"] = last.peak.bytes
     work["kvcache_bytes"] = tree.resident(last, metrics.kvcache_bytes)
     own: dict[str, list[Quantity]] = {}
@@ -214,16 +217,13 @@ class _NamedWorks(Works):
 
 def weights(config: ModelConfig) -> Quantity:
     """Return the bytes of all parameters, in the symbols of their format."""
-    size = config.trained_image_size
-    # Passes that call every module; their sizes do not matter to weights.
-    shapes = (
-        PassShape("vision.global", "vision", image_size=size, tiles_w=1, tiles_h=1),
-        PassShape("projector.global", "projector", image_size=size, tiles_w=1, tiles_h=1),
-        PassShape("prefill", "language", batch=1, q_len=2, kv_len=2, image_tokens=1, logits=1),
-    )
-    kinds = [Kind(shape) for shape in shapes]
-    items = tuple(Child(k.like.pass_id, _group(config, k, _shape(k.like))) for k in kinds)
-    model = DeepseekOCRForCausalLM(items=items, precision=kinds[0].precision)
+    side = config.trained_image_size
+    # A page that every module is called for; its sizes do not matter to weights.
+    page = Batch(1, 0, 0, side, side, 1, 1, text_tokens=1, max_new_tokens=1, last_logits=0)
+    passes = [p for p in model_of(config).passes(config, page) if p.calls]
+    kinds = [Kind(PassShape(p.pass_id, p.part, **p.sizes)) for p in passes]
+    items = tuple(Child(k.like.pass_id, _group(config, k, k.like)) for k in kinds)
+    model = dataclasses.replace(model_of(config).whole(items), precision=kinds[0].precision)
     return tree.resident(model, metrics.weight_bytes)
 
 
@@ -238,7 +238,7 @@ def _group(config: ModelConfig, kind: Kind, shape: PassShape) -> Group:
     return built_pass(config, shape, load, kind.precision, kind.like)
 
 
-def _summed(name: str, visits: list[Visit], steps: Quantity) -> Quantity:
+def _summed(name: str, visits: list[Visit]) -> Quantity:
     """Return one of :data:`COUNTS` over all layers in one call of the pass, dispatches in all."""
     if name == "dispatches":
         # An expectation is rounded once, over all calls of the pass.
@@ -252,11 +252,19 @@ def _summed(name: str, visits: list[Visit], steps: Quantity) -> Quantity:
         "compulsory_io_bytes": metrics.least_bytes,
         "synchronisations": metrics.synchronisations,
     }[name]
+    series: dict[Quantity, list[Visit]] = {}
+    for visit in visits:
+        series.setdefault(visit.steps, []).append(visit)
+    # Every layer's counts are affine in the step, and so is the sum of those of equal steps.
+    return total(_series(metric, found, steps) for steps, found in series.items())
+
+
+def _series(metric: metrics.MetricOf, visits: list[Visit], steps: Quantity) -> Quantity:
+    """Return a metric over all layers that run in the same steps."""
     first, last = (
         total(v.modules * v.calls * metric(layer(v)) for v in visits)
         for layer in (operator.attrgetter("layer"), operator.attrgetter("last"))
     )
-    # Every layer's counts are affine in the step, and so is their sum.
     return first if steps == 1 else arithmetic_series(first, last, steps)
 
 

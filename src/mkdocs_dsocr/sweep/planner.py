@@ -18,30 +18,25 @@ from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.inputs.workload import MAX_VIEW, VIEW_MULTIPLE
 from mkdocs_dsocr.layers.metrics import largest
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.models.tokens import crop_grid, global_tokens, local_tokens
+from mkdocs_dsocr.models import STAGES, Batch, BatchPass, model_of
+from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.quantities import (
     Quantity,
     Symbol,
-    ceil_div,
     equal,
     less,
-    maximum,
     ratio,
     select,
     total,
 )
 from mkdocs_dsocr.report import timing
 from mkdocs_dsocr.sweep import javascript
-from mkdocs_dsocr.sweep.passes import Works, formulas, weights
+from mkdocs_dsocr.sweep.passes import Kind, Works, formulas, weights
 from mkdocs_dsocr.sweep.program import Program
-from mkdocs_dsocr.sweep.scenarios import FORMAT_NAMES, choices, format_numbers, kind, rated
+from mkdocs_dsocr.sweep.scenarios import FORMAT_NAMES, format_numbers, rated
+from mkdocs_dsocr.trace import PassShape
 
-PASSES: Final = {
-    "vision": ("vision_global", "vision_local"),
-    "projector": ("projector_global", "projector_local"),
-    "prefill": ("prefill",),
-    "decode": ("decode",),
-}
+Stages = Mapping[str, Sequence[BatchPass]]
 """The passes of each stage."""
 STEPS: Final = ("first", "middle", "last")
 """Steps of the decode that are timed alone."""
@@ -51,57 +46,80 @@ CLASS: Final = "class_"
 """What the names of outputs begin with that are the time of a module class."""
 
 
-def stage_program(config: ModelConfig, stage: str) -> Program:
-    """Return the program of one call of a pass of a stage; of decode, of all its steps."""
-    pass_id = stage if stage in ("prefill", "decode") else f"{stage}.local"
-    found = list(_forms(config, pass_id))
+def stage_program(config: ModelConfig, passes: Sequence[BatchPass]) -> Program:
+    """Return the program of one call of a stage's passes; of decode, of all steps of a loop."""
+    found = list(_forms(config, passes))
     names = dict.fromkeys(name for _, outputs in found for name in outputs)
-    code = _code([Symbol("eager"), *choices(config, pass_id, _Symbols())])
+    code = _code(
+        [Symbol("eager"), *model_of(config).choices(config, passes[-1].pass_id, _Symbols())]
+    )
     return Program({name: _selected(code, found, name) for name in names})
 
 
-def _forms(config: ModelConfig, pass_id: str) -> Iterator[tuple[int, dict[str, Quantity]]]:
+def _forms(
+    config: ModelConfig, passes: Sequence[BatchPass]
+) -> Iterator[tuple[int, dict[str, Quantity]]]:
     """Yield the code of each form that any sizes ask for, and its formulas."""
-    sizes = _every_size(q_len=1 if pass_id == "decode" else 2)
-    flags = [np.broadcast_to(f, len(sizes["pages"])) for f in choices(config, pass_id, sizes)]
-    rows = {tuple(bool(f[row]) for f in flags): row for row in range(len(sizes["pages"]))}
-    for is_eager, (chosen, row) in itertools.product((False, True), rows.items()):
-        form = kind(config, pass_id, (False, is_eager, *chosen), sizes, row)
+    of_all, grown = passes[-1], tuple(dict.fromkeys(k for p in passes for k in p.last))
+    given = [list(values) for values in zip(*(p.sizes.values() for p in passes), strict=True)]
+    fixed = {
+        name: values[0]
+        for name, values in zip(of_all.sizes, given, strict=True)
+        if all(isinstance(v, int) and v == values[0] for v in values)
+    }
+    sizes = {**_every_size(), **fixed}
+    rows = len(sizes["image_size"])
+    chosen = model_of(config).choices(config, of_all.pass_id, sizes)
+    flags = [np.broadcast_to(f, rows) for f in chosen]
+    likes = {tuple(bool(f[row]) for f in flags): row for row in range(rows)}
+    for is_eager, (choice, row) in itertools.product((False, True), likes.items()):
+        like: dict[str, Any] = {
+            name: int(np.broadcast_to(sizes[name], rows)[row]) for name in of_all.sizes
+        }
+        form = Kind(
+            PassShape(of_all.pass_id, of_all.part, **like),
+            columns=tuple(name for name in of_all.sizes if name not in fixed),
+            grown=grown,
+            eager=is_eager,
+        )
         found = formulas(config, form, Works())
         by_class = {f"{CLASS}{name}": time for name, time in found.by_class.items()}
-        yield int(_code([int(is_eager), *chosen])), {**found.work, **found.times, **by_class}
+        yield int(_code([int(is_eager), *choice])), {**found.work, **found.times, **by_class}
 
 
-def sizes_program() -> Program:
+def batch_passes(config: ModelConfig) -> dict[str, list[BatchPass]]:
+    """Return the passes of a batch of pages in symbols, by stage."""
+    result: dict[str, list[BatchPass]] = {stage: [] for stage in STAGES}
+    for found in model_of(config).passes(config, _BATCH):
+        result[found.stage].append(found)
+    return result
+
+
+def sizes_program(config: ModelConfig, stages: Stages) -> Program:
     """Return the program that plans a batch of pages: what its passes are fed."""
-    x = _Symbols()
-    has_tiles = x["crop"] * less(1, x["tiles_w"] * x["tiles_h"])
-    view = select(x["crop"], x["base_size"], x["image_size"])
-    local = local_tokens(x["image_size"], x["tiles_w"], x["tiles_h"])
-    image_tokens = global_tokens(view) + select(has_tiles, local, 0)
-    seq_len, steps = image_tokens + x["text_tokens"], x["max_new_tokens"] - 1
-    first = seq_len + 1
-    return Program(
-        {
-            "global_view": view,
-            "has_tiles": has_tiles,
-            "image_tokens": image_tokens,
-            "seq_len": seq_len,
-            "logits": select(x["last_logits"], 1, seq_len),
-            "steps": steps,
-            "pages": select(x["batched"], x["batch"], 1),
-            "calls": select(x["batched"], 1, x["batch"]),
-            "first_kv_len": first,
-            # Half of the way, rounded down.
-            "middle_kv_len": first + ceil_div(maximum(steps - 2, 0), 2),
-            "last_kv_len": seq_len + steps,
-        }
-    )
+    outputs: dict[str, Any] = {
+        name: getattr(_BATCH, name) for name in ("image_tokens", "seq_len", "steps")
+    }
+    for found in (p for passes in stages.values() for p in passes):
+        for name, size in _inputs(found).items():
+            outputs[f"{found.name}_{name}"] = size
+    for name, number in zip(STEPS, (1, _BATCH.middle, _BATCH.steps), strict=True):
+        sizes = _BATCH.step(number, model_of(config).window(config))
+        step = BatchPass(name, "decode", "language", sizes, less(0, _BATCH.steps), last=sizes)
+        for key, size in _inputs(step).items():
+            outputs[f"{name}_{key}"] = size
+    return Program(outputs)
 
 
-def grid_program() -> Program:
+def _inputs(found: BatchPass) -> dict[str, Any]:
+    """Return what the program of a pass takes of its sizes."""
+    last = {f"last_{name}": size for name, size in found.last.items()}
+    return {**found.sizes, **last, "steps": found.steps, "calls": found.calls}
+
+
+def grid_program(config: ModelConfig) -> Program:
     """Return the program of the model's grid rule."""
-    tiles_w, tiles_h = crop_grid(Symbol("width"), Symbol("height"))
+    tiles_w, tiles_h = crop_grid(Symbol("width"), Symbol("height"), model_of(config).max_tiles)
     return Program({"tiles_w": tiles_w, "tiles_h": tiles_h})
 
 
@@ -111,15 +129,15 @@ def rated_program() -> Program:
     return Program(rated(x, x["activation_is_wide"]))
 
 
-def totals_program(config: ModelConfig, stages: Mapping[str, Program]) -> Program:
+def totals_program(config: ModelConfig, stages: Stages, programs: Mapping[str, Program]) -> Program:
     """Return the program that sums up the passes of a batch.
 
     In go ``<pass>_<output>`` of `stages`, how often each pass is called, and rates; out come
     times of stages, module classes and decode steps, what a user waits for, bytes in memory.
     """
     runs, outputs = _Symbols(), dict[str, Any]()
-    for stage, passes in PASSES.items():
-        found = _stage(runs, stage, passes, list(stages[stage].outputs))
+    for stage, passes in stages.items():
+        found = _stage(runs, stage, passes, list(programs[stage].outputs))
         outputs |= {f"{stage}_{name}": value for name, value in found.items()}
     for step in STEPS:
         launches = select(runs["cuda_graph"], 1, runs[f"{step}_dispatches"])
@@ -127,31 +145,36 @@ def totals_program(config: ModelConfig, stages: Mapping[str, Program]) -> Progra
         host = timing.host_ms(launches, waits, runs["dispatch_ms"], runs["wait_ms"])
         outputs[f"{step}_time_ms"] = timing.estimate_ms(runs[f"{step}_device_time_ms"], host)
     size = weights(config)
-    for stage, passes in PASSES.items():
+    for stage, passes in stages.items():
         outputs[f"{stage}_footprint_bytes"] = size + _beside_weights(config, runs, stage, passes)
-    whole = total(outputs[f"{stage}_time_ms"] for stage in PASSES)
+    whole = total(outputs[f"{stage}_time_ms"] for stage in stages)
     before_decode = ("vision", "projector", "prefill")
     return Program(
         outputs
         | {
             "weight_bytes": size,
-            "kvcache_bytes": select(
-                less(0, runs["decode_calls"]),
-                runs["decode_kvcache_bytes"],
-                runs["prefill_kvcache_bytes"],
+            "kvcache_bytes": largest(
+                _where_it_runs(runs, p, runs[f"{p.name}_kvcache_bytes"])
+                for stage in ("prefill", "decode")
+                for p in stages[stage]
             ),
             "time_ms": whole,
-            "floor_time_ms": total(outputs[f"{stage}_floor_time_ms"] for stage in PASSES),
+            "floor_time_ms": total(outputs[f"{stage}_floor_time_ms"] for stage in stages),
             "ttft_ms": total(outputs[f"{stage}_time_ms"] for stage in before_decode),
             "tokens_per_s": ratio(1000 * runs["batch"], outputs["middle_time_ms"]),
             "pages_per_s": ratio(1000 * runs["batch"], whole),
-            "footprint_bytes": largest(outputs[f"{stage}_footprint_bytes"] for stage in PASSES),
+            "footprint_bytes": largest(outputs[f"{stage}_footprint_bytes"] for stage in stages),
         }
     )
 
 
+def _where_it_runs(runs: Mapping[str, Any], found: BatchPass, amount: Any) -> Any:
+    """Return an amount of a pass; 0 where it does not run."""
+    return select(less(0, runs[f"{found.name}_calls"]), amount, 0)
+
+
 def _stage(
-    runs: Mapping[str, Any], stage: str, passes: Sequence[str], names: Sequence[str]
+    runs: Mapping[str, Any], stage: str, passes: Sequence[BatchPass], names: Sequence[str]
 ) -> dict[str, Any]:
     """Return what the passes of a stage come to in one batch."""
     result: dict[str, Any] = {}
@@ -159,9 +182,10 @@ def _stage(
         once = name == "dispatches"  # of all calls already
         result[name] = total(
             # A pass that does not run takes no time, even in a format that the GPU does not know.
-            select(less(0, calls), runs[f"{p}_{name}"] * (1 if once else calls), 0)
+            _where_it_runs(
+                runs, p, runs[f"{p.name}_{name}"] * (1 if once else runs[f"{p.name}_calls"])
+            )
             for p in passes
-            for calls in [runs[f"{p}_calls"]]
         )
     launches, waits = result["dispatches"], result["synchronisations"]
     if stage == "decode":
@@ -177,30 +201,35 @@ def _stage(
 
 
 def _beside_weights(
-    config: ModelConfig, runs: Mapping[str, Any], stage: str, passes: Sequence[str]
+    config: ModelConfig, runs: Mapping[str, Any], stage: str, passes: Sequence[BatchPass]
 ) -> Any:
     """Return the bytes beside the weights when a stage has most; 0 where it does not run."""
     tokens = runs["batch"] * runs["image_tokens"] * config.language.hidden_size
     is_language = stage in ("prefill", "decode")
     waiting: Any = 0 if is_language else Tensor("image tokens", tokens).bytes
-    needed = [total((waiting, *(runs[f"{p}_{k}"] for k in IN_MEMORY))) for p in passes]
     return largest(
-        select(less(0, runs[f"{p}_calls"]), n, 0) for p, n in zip(passes, needed, strict=True)
+        _where_it_runs(runs, p, total((waiting, *(runs[f"{p.name}_{name}"] for name in IN_MEMORY))))
+        for p in passes
     )
 
 
 def text(config: ModelConfig) -> str:
     """Return the formulas of a model as a script, around the functions of ``formulas.js``."""
-    stages = {stage: stage_program(config, stage) for stage in PASSES}
+    stages = batch_passes(config)
+    programs = {stage: stage_program(config, passes) for stage, passes in stages.items()}
     others = {
-        "sizes": sizes_program(),
-        "grid": grid_program(),
+        "sizes": sizes_program(config, stages),
+        "grid": grid_program(config),
         "rated": rated_program(),
-        "totals": totals_program(config, stages),
+        "totals": totals_program(config, stages, programs),
     }
-    formats = {name: format_numbers(name) for name in FORMAT_NAMES}
-    written = [f"const FORMATS = {json.dumps(formats)};\n"]
-    written += [javascript.function(n, p) for n, p in {**stages, **others}.items()]
+    constants = {
+        "FORMATS": {name: format_numbers(name) for name in FORMAT_NAMES},
+        "PASSES": {p.name: stage for stage, passes in stages.items() for p in passes}
+        | dict.fromkeys(STEPS, "decode"),
+    }
+    written = [f"const {name} = {json.dumps(value)};\n" for name, value in constants.items()]
+    written += [javascript.function(n, p) for n, p in {**programs, **others}.items()]
     template = (package_resources.files("mkdocs_dsocr.sweep") / "formulas.js").read_text("utf-8")
     return template.replace("/* FORMULAS */", "\n".join(written))
 
@@ -228,16 +257,30 @@ class _Symbols(dict[str, Any]):
         return Symbol(name)
 
 
-def _every_size(q_len: int) -> dict[str, Any]:
+_BATCH: Final = Batch(
+    pages=Symbol("batch"),
+    is_batched=Symbol("batched"),
+    is_cut=Symbol("crop"),
+    base_size=Symbol("base_size"),
+    image_size=Symbol("image_size"),
+    tiles_w=Symbol("tiles_w"),
+    tiles_h=Symbol("tiles_h"),
+    text_tokens=Symbol("text_tokens"),
+    max_new_tokens=Symbol("max_new_tokens"),
+    last_logits=Symbol("last_logits"),
+)
+"""Any batch of pages."""
+
+
+def _every_size() -> dict[str, Any]:
     """Return columns in which every choice of a pass is made in each way that sizes can make it."""
-    views = np.arange(VIEW_MULTIPLE, MAX_VIEW + 1, VIEW_MULTIPLE)
-    language = {"batch": 2, "q_len": q_len, "kv_len": 2, "image_tokens": q_len - 1, "logits": 1}
-    return {
-        "image_size": np.tile(views, 2),
-        "tiles_w": np.repeat([1, 2], len(views)),
-        **{name: np.full(2 * len(views), n) for name, n in language.items()},
-        **{name: np.ones(2 * len(views), int) for name in ("tiles_h", "pages")},
-    }
+    views = range(VIEW_MULTIPLE, MAX_VIEW + 1, VIEW_MULTIPLE)
+    # No local views, views of one feature, and of more or fewer than the global one has.
+    tiles = (0, VIEW_MULTIPLE, MAX_VIEW // 2, MAX_VIEW)
+    image_size, tile_size, tiles_w = np.array(list(itertools.product(views, tiles, (1, 2)))).T
+    ones = dict.fromkeys(("pages", "tiles_h", "image_tokens", "logits", "window"), 1)
+    twos = dict.fromkeys(("batch", "q_len", "kv_len"), 2)
+    return {"image_size": image_size, "tile_size": tile_size, "tiles_w": tiles_w, **ones, **twos}
 
 
 def _code(flags: list[Any]) -> Any:

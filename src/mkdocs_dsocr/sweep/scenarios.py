@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
-from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.models import STAGES
-from mkdocs_dsocr.models.tokens import (
-    features_a_side,
-    global_tokens,
-    local_tokens,
-    patches_a_side,
-)
-from mkdocs_dsocr.quantities import ceil_div, equal, less, maximum, select
+from mkdocs_dsocr.models import STAGES, Batch, BatchPass, model_of
+from mkdocs_dsocr.quantities import equal, maximum, select
 from mkdocs_dsocr.report import timing
 from mkdocs_dsocr.sweep.columns import Array, Rates, allowed
 from mkdocs_dsocr.sweep.passes import (
@@ -33,6 +27,8 @@ from mkdocs_dsocr.sweep.program import LARGEST
 from mkdocs_dsocr.trace import PassShape
 
 Columns = dict[str, Array]
+Passes = Callable[[ModelConfig, Batch], Iterable[BatchPass]]
+"""Lists what runs of a batch of pages."""
 FORMAT_NAMES: Final = allowed("weight_dtype")
 _KINDS: dict[tuple[Any, ...], Kind] = {}
 
@@ -93,7 +89,7 @@ class Work:
     pages: Array = field(repr=False)
 
 
-def work(config: ModelConfig, dims: Columns, rows: int) -> Work:
+def work(config: ModelConfig, dims: Columns, rows: int, passes: Passes | None = None) -> Work:
     """Return the work and the memory of scenarios.
 
     Parameters
@@ -102,15 +98,23 @@ def work(config: ModelConfig, dims: Columns, rows: int) -> Work:
         The model.
     dims
         Every workload dimension: `rows` numbers or codes each.
+    passes
+        What runs of a batch of pages; all of the model's passes where not given.
 
     Raises
     ------
+    InputError
+        If the model does not know a mode.
     OverflowError
         If an integer does not fit 64 bits.
     """
-    parts = list(_parts(config, dims))
+    model, modes = model_of(config), allowed("precision_mode")
+    if not model.has_autocast and (dims["precision_mode"] == modes.index("autocast")).any():
+        allowed_one = f"module: {model.title} is not modelled under autocast"
+        raise InputError("sweep", "precision_mode", "autocast", allowed_one)
+    parts = list(_parts(config, dims, passes or model.passes))
     counts = {s: {name: np.zeros(rows, np.int64) for name in COUNTS} for s in STAGES}
-    memory = _Memory(config, dims, rows)
+    memory, replays = _Memory(config, dims, rows), np.zeros(rows, np.int64)
     for part in parts:
         found = part.programs.work.run(part.columns, len(part.rows))
         for name in COUNTS:
@@ -118,9 +122,9 @@ def work(config: ModelConfig, dims: Columns, rows: int) -> Work:
             counts[part.stage][name][part.rows] += _times(calls, found[name])
         if part.is_largest:
             memory.add(part, found)
+        if part.stage == "decode":
+            replays[part.rows] += part.calls * part.columns.get("steps", 1)
         part.columns |= {k: found[k] for k in part.programs.kernels}
-    steps = dims["max_new_tokens"] - 1
-    replays = steps * sum(count for _, count, _ in _rounds(dims))
     return Work(
         rows=rows,
         counts=counts,
@@ -217,103 +221,61 @@ def _rounds(dims: Columns) -> Iterator[tuple[Array, Array, bool]]:
     yield rest, (rest > 0).astype(np.int64), False
 
 
-def _parts(config: ModelConfig, dims: Columns) -> Iterator[_Part]:
-    has_tiles = (dims["crop_mode"] == 1) & ((dims["tiles_w"] > 1) | (dims["tiles_h"] > 1))
-    whole = _global_view(dims)
-    ones = np.ones_like(whole)
-    views = (
-        ("global", whole, ones, ones, np.ones(len(whole), bool)),
-        ("local", dims["image_size"], dims["tiles_w"], dims["tiles_h"], has_tiles),
+def _batch(dims: Columns, pages: Array) -> Batch:
+    is_cut = dims["crop_mode"]
+    return Batch(
+        pages=pages,
+        is_batched=dims["vision_batching"] == allowed("vision_batching").index("batched"),
+        is_cut=is_cut,
+        base_size=dims["base_size"],
+        image_size=dims["image_size"],
+        tiles_w=np.where(is_cut, dims["tiles_w"], 1),
+        tiles_h=np.where(is_cut, dims["tiles_h"], 1),
+        text_tokens=dims["text_tokens"],
+        max_new_tokens=dims["max_new_tokens"],
+        last_logits=dims["logits_positions"] == allowed("logits_positions").index("last"),
     )
-    is_batched = dims["vision_batching"] == allowed("vision_batching").index("batched")
-    for kind, size, tiles_w, tiles_h, there in views:
-        sizes = {"image_size": size, "tiles_w": tiles_w, "tiles_h": tiles_h}
-        for batch, count, is_largest in _rounds(dims):
-            alone = ~is_batched & is_largest
-            pages = np.where(is_batched, batch, 1)
-            calls = np.where(is_batched, count, np.where(alone, dims["num_pages"], 0))
-            for stage in ("vision", "projector"):
-                columns = {**sizes, "pages": pages}
-                yield from _split(
-                    config, dims, f"{stage}.{kind}", columns, calls * there, is_largest
-                )
-    seq_len = _image_tokens(dims, has_tiles) + dims["text_tokens"]
-    last_only = dims["logits_positions"] == allowed("logits_positions").index("last")
-    steps = dims["max_new_tokens"] - 1
-    for batch, count, is_largest in _rounds(dims):
-        prefill = {
-            "batch": batch,
-            "q_len": seq_len,
-            "kv_len": seq_len,
-            "image_tokens": _image_tokens(dims, has_tiles),
-            "logits": np.where(last_only, 1, seq_len),
-        }
-        yield from _split(config, dims, "prefill", prefill, count, is_largest)
-        decode = {
-            "batch": batch,
-            "q_len": ones,
-            "kv_len": seq_len + 1,
-            "last_kv_len": seq_len + steps,
-            "image_tokens": 0 * ones,
-            "logits": ones,
-            "steps": steps,
-        }
-        yield from _split(config, dims, "decode", decode, count * (steps > 0), is_largest)
+
+
+def _parts(config: ModelConfig, dims: Columns, passes: Passes) -> Iterator[_Part]:
+    for pages, times, is_largest in _rounds(dims):
+        for found in passes(config, _batch(dims, pages)):
+            yield from _split(config, dims, found, found.calls * times, is_largest)
 
 
 def _split(
-    config: ModelConfig,
-    dims: Columns,
-    pass_id: str,
-    columns: Columns,
-    calls: Array,
-    is_largest: bool,
+    config: ModelConfig, dims: Columns, found: BatchPass, calls: Array, is_largest: bool
 ) -> Iterator[_Part]:
     """Yield the rows of a pass that run at all, those with the same formulas together."""
     running = np.flatnonzero(calls)
     autocast = dims["precision_mode"] == allowed("precision_mode").index("autocast")
     eager = dims["traffic"] == allowed("traffic").index("eager")
-    flags = [f[running] for f in (autocast, eager, *choices(config, pass_id, columns))]
+    chosen = model_of(config).choices(config, found.pass_id, found.sizes)
+    flags = [np.broadcast_to(f, calls.shape)[running] for f in (autocast, eager, *chosen)]
     codes = sum((f.astype(np.int64) << i for i, f in enumerate(flags)), np.zeros_like(running))
+    sizes = {**found.sizes, **{f"last_{name}": size for name, size in found.last.items()}}
+    columns = {k: v for k, v in {**sizes, "steps": found.steps}.items() if np.ndim(v)}
     for code in np.flatnonzero(np.bincount(codes)):
         rows = running[codes == code]
-        chosen = tuple(bool(code >> i & 1) for i in range(len(flags)))
-        form = kind(config, pass_id, chosen, columns, rows[0])
+        form = _kind(config, found, int(code), rows[0])
         numbers = {k: v[rows] for k, v in columns.items()} | _formats(dims, rows)
         numbers["calls"] = calls[rows]
-        stage = pass_id.partition(".")[0]
-        programs = pass_programs(config, form)
-        yield _Part(stage, rows, calls[rows], programs, numbers, is_largest)
+        yield _Part(
+            found.stage, rows, calls[rows], pass_programs(config, form), numbers, is_largest
+        )
 
 
-def choices(config: ModelConfig, pass_id: str, columns: Mapping[str, Any]) -> list[Any]:
-    """Return what decides the formulas of a pass; see :func:`mkdocs_dsocr.models.built_pass`."""
-    if pass_id in ("prefill", "decode"):
-        return []
-    grid, side = patches_a_side(columns["image_size"]), features_a_side(columns["image_size"])
-    if pass_id.startswith("projector"):
-        return [less(1, columns["tiles_w"]) * less(1, side)]
-    return [
-        1 - equal(ceil_div(grid, constants.SAM_WINDOW) * constants.SAM_WINDOW, grid),
-        less(constants.SAM_WINDOW, grid),
-        1 - equal(grid, config.sam_table_side),
-        1 - equal(side, config.clip.table_side),
-        equal(columns["pages"] * columns["tiles_w"] * columns["tiles_h"], 1),
-    ]
-
-
-def kind(
-    config: ModelConfig, pass_id: str, flags: tuple[bool, ...], columns: Columns, row: int
-) -> Kind:
+def _kind(config: ModelConfig, found: BatchPass, code: int, row: int) -> Kind:
     """Return the kind of pass that a row has: the same object for the same choices."""
-    key = (config, pass_id, flags)
+    key = (config, found.name, code)
     if key not in _KINDS:
-        sizes = {k: int(v[row]) for k, v in columns.items() if k in PassShape.__annotations__}
-        stage = pass_id.partition(".")[0]
-        part: Any = stage if stage in ("vision", "projector") else "language"
-        autocast, eager, *_ = flags
-        like = PassShape(pass_id, part, autocast=bool(autocast), **sizes)
-        _KINDS[key] = Kind(like, bool(eager))
+        sizes = {k: int(v[row] if np.ndim(v) else v) for k, v in found.sizes.items()}
+        _KINDS[key] = Kind(
+            PassShape(found.pass_id, found.part, autocast=bool(code & 1), **sizes),
+            columns=tuple(k for k, v in found.sizes.items() if np.ndim(v)),
+            grown=tuple(found.last),
+            eager=bool(code >> 1 & 1),
+        )
     return _KINDS[key]
 
 
@@ -340,16 +302,6 @@ def format_numbers(name: str) -> dict[str, int]:
     }
 
 
-def _global_view(dims: Columns) -> Array:
-    return np.where(dims["crop_mode"] == 1, dims["base_size"], dims["image_size"])
-
-
-def _image_tokens(dims: Columns, has_tiles: Array) -> Array:
-    local = local_tokens(dims["image_size"], dims["tiles_w"], dims["tiles_h"])
-    tokens: Array = global_tokens(_global_view(dims)) + np.where(has_tiles, local, 0)
-    return tokens
-
-
 def _times(calls: Any, amount: Array) -> Array:
     if int(np.max(calls, initial=0)) * int(amount.max(initial=0)) > LARGEST:
         raise OverflowError("an integer of a whole workload: sums of such may need over 64 bits")
@@ -364,9 +316,7 @@ class _Memory:
         formats = _formats(dims, np.arange(rows))
         self.weights = weights_program(config).run(formats, rows)["weight_bytes"]
         batch = np.minimum(dims["batch_size"], dims["num_pages"])
-        tokens = _image_tokens(
-            dims, (dims["crop_mode"] == 1) & (dims["tiles_w"] * dims["tiles_h"] > 1)
-        )
+        tokens = _batch(dims, batch).image_tokens
         elements: Any = batch * tokens * config.language.hidden_size
         self.waiting: Any = Tensor("", elements).bytes
         self.footprint = np.zeros(rows, np.int64)

@@ -5,15 +5,16 @@ One batch of pages each, evaluated as a sweep is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, constants
 from mkdocs_dsocr.inputs.workload import MAX_BATCH
-from mkdocs_dsocr.models import Plan
-from mkdocs_dsocr.models.tokens import GRIDS, global_tokens, local_tokens
+from mkdocs_dsocr.models import Batch, BatchPass, Plan, model_of
+from mkdocs_dsocr.models.tokens import grids
 from mkdocs_dsocr.sweep.api import rows_of
 from mkdocs_dsocr.sweep.columns import Array, defaults
 
@@ -23,7 +24,7 @@ Table = dict[str, Array]
 CROPS: Final = {"crop_mode": True, "base_size": 1024, "image_size": constants.TILE_SIZE}
 """The model's mode with local views, for workloads that have none."""
 SQUARES: Final = range(4, 21)
-"""Sides of the square grids beyond the model's rule: up to 400 tiles."""
+"""Sides of the square grids beyond a model's rule: up to 400 tiles."""
 BEFORE_DECODE: Final = ("vision", "projector", "prefill")
 CONTEXTS: Final = [2**n for n in range(8, 18)]
 BATCHES: Final = [2**n for n in range(0, 15)]
@@ -65,15 +66,10 @@ def latencies(
     own = dimensions | {"num_pages": batch, "batch_size": batch}
     found = rows_of(config, planned, gpus, **own)
     steps = np.asarray(base["max_new_tokens"]) - 1
-    # One step in the middle of the decode is the only step of a longer prompt.
-    one = {
-        "text_tokens": np.asarray(base["text_tokens"]) + np.maximum(steps - 1, 0) // 2,
-        "max_new_tokens": 2,
-    }
-    step = rows_of(config, planned, gpus, **own | one)
+    step = rows_of(config, planned, gpus, passes=_middle_step, **own)
     return {
         **found,
-        "image_tokens": np.broadcast_to(_image_tokens(base), found.rows),
+        "image_tokens": np.broadcast_to(_image_tokens(planned, base), found.rows),
         "ttft_ms": np.add.reduce([found[f"{stage}_time_ms"] for stage in BEFORE_DECODE]),
         "tpot_ms": np.where(steps > 0, step["decode_time_ms"], np.nan),
         "step_io_bytes": step["decode_io_bytes"],
@@ -81,24 +77,31 @@ def latencies(
     }
 
 
-def _image_tokens(base: Mapping[str, Any]) -> Any:
-    crop, tiles_w, tiles_h = (np.asarray(base[k]) for k in ("crop_mode", "tiles_w", "tiles_h"))
-    view = np.where(crop, base["base_size"], base["image_size"])
-    has_tiles = crop & (tiles_w * tiles_h > 1)
-    local = local_tokens(np.asarray(base["image_size"]), tiles_w, tiles_h)
-    return global_tokens(view) + np.where(has_tiles, local, 0)
+def _middle_step(config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
+    """Yield one decode step, in the middle of them; the first where there is none."""
+    sizes = batch.step(batch.middle, model_of(config).window(config))
+    yield BatchPass("middle_step", "decode", "language", sizes, calls=1)
+
+
+def _image_tokens(planned: Plan, base: Mapping[str, Any]) -> Any:
+    names = ("base_size", "image_size", "tiles_w", "tiles_h")
+    views = {name: np.asarray(base[name]) for name in names}
+    is_cut = 1 * np.asarray(base["crop_mode"])
+    return dataclasses.replace(planned.of(1), is_cut=is_cut, **views).image_tokens
 
 
 def by_grid(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     """Return a row for each grid of local views: all of the model's rule, and squares beyond."""
     crops = {} if planned.workload.crop_mode else CROPS
 
-    def evaluated(grids: list[tuple[int, int]]) -> Table:
-        tiles_w, tiles_h = np.array(grids).T
+    def evaluated(chosen: list[tuple[int, int]]) -> Table:
+        tiles_w, tiles_h = np.array(chosen).T
         found = latencies(config, planned, [gpu], tiles_w=tiles_w, tiles_h=tiles_h, **crops)
         return {"tiles": tiles_w * tiles_h, **found}
 
-    return _as_many_as_fit(evaluated, [*GRIDS, *((side, side) for side in SQUARES)])
+    most = model_of(config).max_tiles
+    squares = [(side, side) for side in SQUARES if side**2 > most]
+    return _as_many_as_fit(evaluated, [*grids(most), *squares])
 
 
 def by_context(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
@@ -198,12 +201,6 @@ def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     times = found["pages_per_s"][1:] / found["pages_per_s"][0]
     order = [i for i in np.argsort(-times, kind="stable").tolist() if found["fits"][i + 1]]
     return {"lever": np.array(chosen, object)[order], "times": times[order]}
-
-
-def _changed(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a change with the batch as the number that it is multiplied to."""
-    larger = {k: min(v * base[k], MAX_BATCH) for k, v in change.items() if k == "batch_size"}
-    return {**change, **larger}
 
 
 def _rates(gpu: Hardware) -> dict[str, float]:

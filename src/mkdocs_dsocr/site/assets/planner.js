@@ -193,7 +193,7 @@ globalThis.dsocrPlanner = (form) => {
 
   const modes = JSON.parse(form.dataset.modes);
   const follow = (name) => {
-    if (name === "mode" && modes[field("mode").value]) {
+    if (name === "mode" && modes[field(name).value]) {
       const [base, image, crop] = modes[field("mode").value];
       [field("base_size").value, field("image_size").value, field("crop_mode").checked] = [base, image, crop];
     }
@@ -205,7 +205,7 @@ globalThis.dsocrPlanner = (form) => {
       [field("tiles_w").value, field("tiles_h").value] = [grid.tiles_w, grid.tiles_h];
     }
     if (["tiles_w", "tiles_h"].includes(name)) field("page_w").value = field("page_h").value = "";
-    if (["base_size", "image_size", "crop_mode"].includes(name)) field("mode").value = "";
+    if (["base_size", "image_size", "crop_mode"].includes(name) && field("mode")) field("mode").value = "";
     if (name === "gpu") for (const own of OWN) field(own).value = "";
     const option = field("gpu").selectedOptions[0];
     for (const own of OWN) field(own).placeholder = option.dataset[own] ?? "";

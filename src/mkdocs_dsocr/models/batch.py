@@ -1,0 +1,181 @@
+"""One batch of pages, pass by pass, whatever its sizes are: integers, arrays or symbols.
+
+What a workload runs is written once and read three ways: as the plan of the report, as the
+columns of a sweep, and as the program that a browser runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mkdocs_dsocr.models.tokens import global_tokens, local_tokens
+from mkdocs_dsocr.quantities import ceil_div, less, maximum, select
+from mkdocs_dsocr.trace import Part
+
+Sizes = Mapping[str, Any]
+"""Fields of a :class:`mkdocs_dsocr.trace.PassShape`, by name."""
+
+
+@dataclass(frozen=True)
+class BatchPass:
+    """A pass of one batch of pages.
+
+    Attributes
+    ----------
+    name
+        Tells it from the batch's other passes.
+    pass_id, part, sizes
+        What it is fed; of a loop, in its first step.
+    calls
+        How often it runs; 0 where it does not.
+    steps, last
+        Of a loop: its steps, and the sizes that are others in the last one, up to which they
+        grow in a straight line.
+    follows_batch
+        Whether its pages or samples are as many as are decoded together.
+    """
+
+    name: str
+    pass_id: str
+    part: Part
+    sizes: Sizes
+    calls: Any
+    steps: Any = 1
+    last: Sizes = field(default_factory=dict)
+    follows_batch: Any = 1
+
+    @property
+    def stage(self) -> str:
+        """The stage that it belongs to."""
+        return self.pass_id.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pages that are decoded together. Conditions are 1 or 0.
+
+    Attributes
+    ----------
+    pages
+        How many.
+    is_batched
+        Whether they are encoded at once.
+    is_cut, base_size, image_size, tiles_w, tiles_h
+        Whether each is cut into local views; sides of the global and of a local view (the only
+        one where it is not cut), and local views a row and a column (1 where it is not).
+    text_tokens, max_new_tokens
+        Tokens of a page's prompt beside its image's, and of its answer.
+    last_logits
+        Whether the prefill gives logits of the last position alone.
+    """
+
+    pages: Any
+    is_batched: Any
+    is_cut: Any
+    base_size: Any
+    image_size: Any
+    tiles_w: Any
+    tiles_h: Any
+    text_tokens: Any
+    max_new_tokens: Any
+    last_logits: Any
+
+    @property
+    def global_view(self) -> Any:
+        """The side of the view of a whole page, px."""
+        return select(self.is_cut, self.base_size, self.image_size)
+
+    @property
+    def has_tiles(self) -> Any:
+        """Whether there are local views."""
+        return self.is_cut * less(1, self.tiles_w * self.tiles_h)
+
+    @property
+    def image_tokens(self) -> Any:
+        """Image tokens of a page."""
+        local = local_tokens(self.image_size, self.tiles_w, self.tiles_h)
+        return global_tokens(self.global_view) + select(self.has_tiles, local, 0)
+
+    @property
+    def seq_len(self) -> Any:
+        """Tokens of a page's prompt."""
+        return self.image_tokens + self.text_tokens
+
+    @property
+    def steps(self) -> Any:
+        """Decode steps: the prefill yields the first new token."""
+        return self.max_new_tokens - 1
+
+    @property
+    def middle(self) -> Any:
+        """The number of the middle decode step, the first of which is 1."""
+        return 1 + ceil_div(maximum(self.steps - 2, 0), 2)
+
+    @property
+    def encodings(self) -> Any:
+        """How often pages are encoded."""
+        return select(self.is_batched, 1, self.pages)
+
+    def views(self, part: Part) -> Iterator[BatchPass]:
+        """Yield a part that runs once for each kind of view."""
+        pages = select(self.is_batched, self.pages, 1)
+        whole = {"image_size": self.global_view, "tiles_w": 1, "tiles_h": 1}
+        tiles = {
+            "image_size": self.image_size,
+            "tiles_w": self.tiles_w,
+            "tiles_h": self.tiles_h,
+        }
+        for kind, view, is_there in (("global", whole, 1), ("local", tiles, self.has_tiles)):
+            yield BatchPass(
+                f"{part}_{kind}",
+                f"{part}.{kind}",
+                part,
+                {**view, "pages": pages},
+                calls=is_there * self.encodings,
+                follows_batch=self.is_batched,
+            )
+
+    def language(self, window: int = 0) -> Iterator[BatchPass]:
+        """Yield prefill and decode.
+
+        Parameters
+        ----------
+        window
+            New tokens that a step sees at most, beside the prompt: then its context grows up to
+            them and stays. All of them where it is 0.
+        """
+        prefill = {
+            "batch": self.pages,
+            "q_len": self.seq_len,
+            "kv_len": self.seq_len,
+            "image_tokens": self.image_tokens,
+            "logits": select(self.last_logits, 1, self.seq_len),
+        }
+        yield BatchPass("prefill", "prefill", "language", prefill, calls=1)
+        grows = select(less(window, self.steps), window, self.steps) if window else self.steps
+        yield self._loop("decode", window, 1, grows)
+        if window:
+            yield self._loop("decode_sliding", window, window + 1, self.steps)
+
+    def _loop(self, name: str, window: int, first: Any, last: Any) -> BatchPass:
+        """Return the decode steps from one to another."""
+        start, end = (self.step(number, window) for number in (first, last))
+        return BatchPass(
+            name,
+            "decode",
+            "language",
+            start,
+            calls=less(first - 1, last),
+            steps=last - first + 1,
+            last={name: end[name] for name in ("kv_len", "window") if name in end},
+        )
+
+    def step(self, number: Any, window: int) -> dict[str, Any]:
+        """Return the sizes of a decode step, the first of which is 1."""
+        common = {"batch": self.pages, "q_len": 1, "image_tokens": 0, "logits": 1}
+        if not window:
+            return {**common, "kv_len": self.seq_len + number}
+        seen = select(less(window, number), window, number)
+        return {**common, "kv_len": self.seq_len + seen, "window": seen}
