@@ -213,12 +213,11 @@ def rated(codes: Mapping[str, Any], is_wide: Any) -> dict[str, Any]:
     }
 
 
-def _rounds(dims: Columns) -> Iterator[tuple[Array, Array, bool]]:
-    """Yield batch sizes, how often each runs, and whether it is the largest."""
+def _rounds(dims: Columns) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return the batch and how often it runs, then the smaller one that is left."""
     batch = np.minimum(dims["batch_size"], dims["num_pages"])
     full, rest = np.divmod(dims["num_pages"], batch)
-    yield batch, full, True
-    yield rest, (rest > 0).astype(np.int64), False
+    return (batch, full), (rest, (rest > 0).astype(np.int64))
 
 
 def _batch(dims: Columns, pages: Array) -> Batch:
@@ -238,9 +237,14 @@ def _batch(dims: Columns, pages: Array) -> Batch:
 
 
 def _parts(config: ModelConfig, dims: Columns, passes: Passes) -> Iterator[_Part]:
-    for pages, times, is_largest in _rounds(dims):
-        for found in passes(config, _batch(dims, pages)):
-            yield from _split(config, dims, found, found.calls * times, is_largest)
+    (pages, times), (rest, once) = _rounds(dims)
+    batches = [passes(config, _batch(dims, count)) for count in (pages, rest)]
+    for full, last in zip(*batches, strict=True):
+        calls, others = full.calls * times, last.calls * once
+        # What does not follow the batch is the same in the last, smaller one.
+        is_same = equal(full.follows_batch, 0)
+        yield from _split(config, dims, full, calls + select(is_same, others, 0), True)
+        yield from _split(config, dims, last, select(is_same, 0, others), False)
 
 
 def _split(
