@@ -107,15 +107,19 @@ def workload(fields: dict[str, Any]) -> Workload:
     return Workload.model_validate({"profile_id": "drawn", **fields, **grid}, strict=False)
 
 
-def test_the_grid_is_the_models(chrome: Browser, address: str) -> None:
-    draw = random.Random(3)
+@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
+def test_the_grid_is_the_models(chrome: Browser, address: str, model: str) -> None:
+    config, draw = load_model_config(model), random.Random(3)
+    most = model_of(config).max_tiles
     pages = [(draw.randint(1, 4000), draw.randint(1, 4000)) for _ in range(2000)]
     pages += [(640 * w, 640 * h) for w in range(1, 10) for h in range(1, 10)]
     page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    if model == "unlimited-ocr":
+        page.add_script_tag(content=text(config))
     found = page.evaluate(
         "(pages) => pages.map(([width, height]) => dsocrFormulas.grid({ width, height }))", pages
     )
-    assert [(g["tiles_w"], g["tiles_h"]) for g in found] == [crop_grid(*p) for p in pages]
+    assert [(g["tiles_w"], g["tiles_h"]) for g in found] == [crop_grid(*p, most) for p in pages]
 
 
 def test_choices_stay_in_the_address_and_come_back(
