@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 
 from mkdocs_dsocr import sweep
 from mkdocs_dsocr.inputs import ModelConfig, Workload, load_hardware, load_workload, shipped
-from mkdocs_dsocr.models import load_model_config
+from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.sweep.planner import gpu_rates, text

@@ -155,27 +155,34 @@ class Batch:
         }
         yield BatchPass("prefill", "prefill", "language", prefill, calls=1)
         grows = select(less(window, self.steps), window, self.steps) if window else self.steps
-        yield self._loop("decode", window, 1, grows)
+        yield self.loop("decode", 1, grows, window)
         if window:
-            yield self._loop("decode_sliding", window, window + 1, self.steps)
+            yield self.loop("decode_sliding", window + 1, self.steps, window)
 
-    def _loop(self, name: str, window: int, first: Any, last: Any) -> BatchPass:
-        """Return the decode steps from one to another."""
-        start, end = (self.step(number, window) for number in (first, last))
+    def loop(self, name: str, first: Any, last: Any, window: int) -> BatchPass:
+        """Return the decode steps from one to another; step 1 is the first.
+
+        Parameters
+        ----------
+        name, first, last
+            What they are called, and which they are: none where `last` is below `first`.
+        window
+            As for :meth:`language`.
+        """
+        start, end = self._step(first, window), self._step(last, window)
         return BatchPass(
             name,
             "decode",
             "language",
-            start,
+            {"batch": self.pages, "q_len": 1, "image_tokens": 0, "logits": 1, **start},
             calls=less(first - 1, last),
             steps=last - first + 1,
-            last={name: end[name] for name in ("kv_len", "window") if name in end},
+            last=end,
         )
 
-    def step(self, number: Any, window: int) -> dict[str, Any]:
-        """Return the sizes of a decode step, the first of which is 1."""
-        common = {"batch": self.pages, "q_len": 1, "image_tokens": 0, "logits": 1}
+    def _step(self, number: Any, window: int) -> dict[str, Any]:
+        """Return the context of a decode step."""
         if not window:
-            return {**common, "kv_len": self.seq_len + number}
+            return {"kv_len": self.seq_len + number}
         seen = select(less(window, number), window, number)
-        return {**common, "kv_len": self.seq_len + seen, "window": seen}
+        return {"kv_len": self.seq_len + seen, "window": seen}

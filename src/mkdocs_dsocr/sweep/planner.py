@@ -6,6 +6,7 @@ ask for is selected by the same conditions that a sweep splits its rows by.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,9 +51,8 @@ def stage_program(config: ModelConfig, passes: Sequence[BatchPass]) -> Program:
     """Return the program of one call of a stage's passes; of decode, of all steps of a loop."""
     found = list(_forms(config, passes))
     names = dict.fromkeys(name for _, outputs in found for name in outputs)
-    code = _code(
-        [Symbol("eager"), *model_of(config).choices(config, passes[-1].pass_id, _Symbols())]
-    )
+    chosen = model_of(config).choices(config, passes[-1].pass_id, _Symbols())
+    code = _code([Symbol("eager"), *chosen])
     return Program({name: _selected(code, found, name) for name in names})
 
 
@@ -61,11 +61,10 @@ def _forms(
 ) -> Iterator[tuple[int, dict[str, Quantity]]]:
     """Yield the code of each form that any sizes ask for, and its formulas."""
     of_all, grown = passes[-1], tuple(dict.fromkeys(k for p in passes for k in p.last))
-    given = [list(values) for values in zip(*(p.sizes.values() for p in passes), strict=True)]
     fixed = {
-        name: values[0]
-        for name, values in zip(of_all.sizes, given, strict=True)
-        if all(isinstance(v, int) and v == values[0] for v in values)
+        name: size
+        for name, size in of_all.sizes.items()
+        if isinstance(size, int) and all(p.sizes[name] == size for p in passes)
     }
     sizes = {**_every_size(), **fixed}
     rows = len(sizes["image_size"])
@@ -103,9 +102,10 @@ def sizes_program(config: ModelConfig, stages: Stages) -> Program:
     for found in (p for passes in stages.values() for p in passes):
         for name, size in _inputs(found).items():
             outputs[f"{found.name}_{name}"] = size
+    window = model_of(config).window(config)
     for name, number in zip(STEPS, (1, _BATCH.middle, _BATCH.steps), strict=True):
-        sizes = _BATCH.step(number, model_of(config).window(config))
-        step = BatchPass(name, "decode", "language", sizes, less(0, _BATCH.steps), last=sizes)
+        step = _BATCH.loop(name, number, number, window)
+        step = dataclasses.replace(step, calls=less(0, _BATCH.steps))
         for key, size in _inputs(step).items():
             outputs[f"{name}_{key}"] = size
     return Program(outputs)

@@ -79,8 +79,7 @@ def latencies(
 
 def _middle_step(config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
     """Yield one decode step, in the middle of them; the first where there is none."""
-    sizes = batch.step(batch.middle, model_of(config).window(config))
-    yield BatchPass("middle_step", "decode", "language", sizes, calls=1)
+    yield batch.loop("middle_step", batch.middle, batch.middle, model_of(config).window(config))
 
 
 def _image_tokens(planned: Plan, base: Mapping[str, Any]) -> Any:
