@@ -98,6 +98,12 @@ def test_tables_have_as_many_cells_in_every_row(github: Path) -> None:
     assert rows > 1000
 
 
+def test_numbers_stand_on_the_right(github: Path) -> None:
+    lines = (github / "serving.md").read_text(encoding="utf-8").splitlines()
+    heading = next(i for i, line in enumerate(lines) if line.startswith("| module | class |"))
+    assert lines[heading + 1] == "| --- | --- | ---: |"
+
+
 def test_what_a_user_writes_stays_text(github: Path) -> None:
     page = _pages(github)["workload.md"]
     assert r"\<script\>alert(1)\</script\> a\|b \*c\* \[d\](javascript:e) \`f\` \$g\$" in page

@@ -274,6 +274,16 @@ def _converter(flavour: Flavour) -> Any:
             link: str = super().convert_a(el, text, parent_tags)
             return link
 
+        def convert_tr(self, el: Any, text: str, parent_tags: Any) -> str:
+            row: str = super().convert_tr(el, text, parent_tags)
+            sides = [
+                "---:" if "n" in cell.get("class", ()) else "---"
+                for cell in el.find_all(["th", "td"])
+                for _ in range(int(cell.get("colspan", 1)))
+            ]
+            plain = " | ".join("---" for _ in sides)
+            return row.replace(f"| {plain} |", f"| {' | '.join(sides)} |")
+
         def convert_br(self, el: Any, text: str, parent_tags: Any) -> str:
             return "<br>"
 
