@@ -154,7 +154,7 @@ def test_its_pages_are_exported(tmp_path: Path, flavour: str) -> None:
     assert done.exit_code == 0, done.output
     assert "Unlimited-OCR, analysed" in (tmp_path / "pages/index.md").read_text()
     assert (tmp_path / "pages/layers/UnlimitedOcrTextExperts.md").is_file()
-    assert not (tmp_path / "pages/planner.md").exists()
+    assert (tmp_path / "pages/planner.md").exists() == (flavour == "zensical")
 
 
 TWO = """
@@ -211,9 +211,13 @@ def test_two_models_in_one_site(two: BuiltSite) -> None:
     assert other.count("assets/dsocr.js") == 1
     attention = built.read("other/layers/UnlimitedOcrTextAttention/index.html")
     assert "window" in attention
-    for name in ("planner", "sweeps", "gpus", "paper", "models"):
+    assert "with transformers" in built.read("other/verification/index.html")
+    assert "with transformers" not in built.read("dsocr/verification/index.html")
+    for name in ("paper", "models"):
         assert not (built.site / "other" / name).exists()
         assert (built.site / "dsocr" / name).is_dir()
+    scripts = {built.read(f"{p}/artifacts/static/formulas.js") for p in ("dsocr", "other")}
+    assert len(scripts) == 2
     report = json.loads(built.read("other/artifacts/dsocr-standard-v1/report.json"))
     assert report["model"]["architecture"] == "UnlimitedOcrForConditionalGeneration"
     stages = json.loads(built.read("other/artifacts/static/torchinfo-stages.json"))

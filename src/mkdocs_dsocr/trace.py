@@ -133,12 +133,16 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class Trace:
-    """Everything that one static analysis found."""
+    """Everything that one static analysis found.
+
+    `packages` are the releases of what the modules come from, beside PyTorch.
+    """
 
     device: str
     torch_version: str
     modules: tuple[ModuleRecord, ...]
     passes: tuple[PassRecord, ...]
+    packages: dict[str, str] = field(default_factory=dict)
 
     def find(self, shape: PassShape) -> PassRecord | None:
         """Return the record of a pass of exactly this shape."""

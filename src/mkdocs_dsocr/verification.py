@@ -115,8 +115,8 @@ class Verification:
 
     Attributes
     ----------
-    device, torch_version
-        Where and with what the trace was made.
+    device, traced_by
+        Where and with which releases the trace was made.
     rows, caches
         Every node and every cache compared.
     classes
@@ -128,7 +128,7 @@ class Verification:
     """
 
     device: str
-    torch_version: str
+    traced_by: str
     rows: tuple[Row, ...]
     caches: tuple[CacheRow, ...]
     classes: tuple[ClassVerdict, ...]
@@ -176,6 +176,11 @@ class Verification:
         return json.dumps(data, indent=1) + "\n"
 
 
+def _releases(trace: Trace) -> str:
+    others = " and ".join(f"{name} {version}" for name, version in trace.packages.items())
+    return f"PyTorch {trace.torch_version}" + (f" with {others}" if others else "")
+
+
 def verify(analyses: list[Analysis], trace: Trace) -> Verification:
     """Compare every node of every analysis with the trace.
 
@@ -189,7 +194,7 @@ def verify(analyses: list[Analysis], trace: Trace) -> Verification:
     layers = {name for analysis in analyses for name in analysis.classes}
     return Verification(
         device=trace.device,
-        torch_version=trace.torch_version,
+        traced_by=_releases(trace),
         rows=rows,
         caches=tuple(row for analysis in analyses for row in _caches(analysis, counter)),
         classes=tuple(_verdicts(analyses[0], rows, trace)),

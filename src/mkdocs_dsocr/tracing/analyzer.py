@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Peak, Trace
 from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
@@ -70,6 +72,9 @@ class StaticAnalyzer:
             torch_version=torch.__version__.split("+")[0],
             modules=tuple(self.modules()),
             passes=tuple(passes),
+            packages={
+                name: metadata.version(name) for name in model_of(self.session.config).packages
+            },
         )
 
     def modules(self) -> Iterable[ModuleRecord]:
