@@ -19,6 +19,8 @@ def seconds(
 ) -> float:
     """Return how long a command took."""
     environment = {**os.environ, **(env or {})}
+    # Compiled once, as pip leaves what it installs.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True, cwd=cwd, env=environment)
     return time.perf_counter() - start

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from types import ModuleType
 
 from markupsafe import Markup, escape
 
@@ -252,9 +255,26 @@ def row_id(form: int, name: str) -> str:
 
 @lru_cache(maxsize=128)
 def _source(cls: type) -> Source:
-    lines, start = inspect.getsourcelines(cls)
+    lines, places = _classes(sys.modules[cls.__module__])
+    if cls.__qualname__ in places:
+        start, end = places[cls.__qualname__]
+        lines = lines[start - 1 : end]
+    else:
+        lines, start = inspect.getsourcelines(cls)
     file = f"{cls.__module__.replace('.', '/')}.py"
     return Source(cls.__name__, file, start, escape(textwrap.dedent("".join(lines)).rstrip()))
+
+
+@lru_cache(maxsize=64)
+def _classes(module: ModuleType) -> tuple[list[str], dict[str, tuple[int, int | None]]]:
+    """Return the lines of a module, and the first and last of each class: it is parsed once."""
+    source = inspect.getsource(module)
+    places = {
+        node.name: (min([node.lineno, *(d.lineno for d in node.decorator_list)]), node.end_lineno)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef)
+    }
+    return source.splitlines(keepends=True), places
 
 
 def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
