@@ -25,7 +25,12 @@ class Strict(BaseModel):
     """Base of everything that is read from a file: no coercion, no unknown keys, no NaN."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        defer_build=True,  # of what a command never reads, nothing is built
     )
 
 

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import STAGES, Plan, Routing, build, pass_layer, plan
 from mkdocs_dsocr.report.kernels import Kernels, Times
@@ -116,17 +117,21 @@ class Demand:
         return [node.stage for node in self.nodes.values()]
 
     @cached_property
+    def _model(self) -> BaseLayer:
+        return build(self.config, self.plan, self.routing)
+
+    @cached_property
     def _visits(self) -> list[Visit]:
-        return list(tree.walk(build(self.config, self.plan, self.routing)))
+        return list(tree.walk(self._model))
 
     @cached_property
     def _node_kernels(self) -> Kernels:
         places = {module_id: index for index, module_id in enumerate(self.nodes)}
         return Kernels((places[v.module_id], v) for v in self._visits)
 
-    @property
+    @cached_property
     def _weight_bytes(self) -> int:
-        return sum(next(iter(self.nodes.values())).total.weights.values())
+        return int(tree.resident(self._model, metrics.weight_bytes))  # type: ignore[arg-type]
 
     def work(self, shape: PassShape) -> Work:
         """Return what one run of a pass comes to."""
