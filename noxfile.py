@@ -28,7 +28,8 @@ LOWEST = tuple(
 )
 """What the lowest versions are tried with: each dependency takes part."""
 TRACED = tuple(
-    f"tests/test_{name}.py" for name in ("exact", "precision", "backward", "memory", "measured")
+    f"tests/test_{name}.py"
+    for name in ("exact", "precision", "backward", "memory", "measured", "capacity")
 )
 TRACED_UNLIMITED = ("tests/test_unlimited.py", "tests/test_models.py")
 """What another torch is tried with: everything that counts or runs, and Unlimited-OCR's."""

@@ -56,4 +56,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(main(Path(sys.argv[1]), sys.argv[2:])))
+    sys.exit("\n".join(main(Path(sys.argv[1]), sys.argv[2:])) or None)

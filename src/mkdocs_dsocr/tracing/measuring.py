@@ -8,11 +8,13 @@ import platform
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any, Final
 
 import torch
 from torch import nn
 
+from mkdocs_dsocr import __version__
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.measurement import (
     SCHEMA_VERSION,
@@ -21,6 +23,7 @@ from mkdocs_dsocr.inputs.measurement import (
     Measurement,
     fingerprint,
 )
+from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.reference.decoder import DeepseekV2MoE
 from mkdocs_dsocr.report.to_measure import Batches, Task
@@ -113,7 +116,7 @@ class Measurer:
             model_fingerprint=fingerprint(session.config),
             profile_id=profile_id,
             device=device_name(session.device),
-            versions=_versions(session.device),
+            versions=_versions(session),
             mode="cuda_graph" if cuda_graph else "eager",
             achieved=self._ceilings,
             weight_bytes=sum(p.nbytes for p in session.model.parameters()),
@@ -263,9 +266,14 @@ def _fix_load(moe: DeepseekV2MoE) -> Callable[..., None]:
     return hook
 
 
-def _versions(device: str) -> dict[str, str]:
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    if device == "cuda":
+def _versions(session: Session) -> dict[str, str]:
+    versions = {
+        "mkdocs-dsocr": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **{name: metadata.version(name) for name in model_of(session.config).packages},
+    }
+    if session.device == "cuda":
         versions["cuda"] = str(torch.version.cuda)
         versions["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
     return versions
