@@ -11,7 +11,7 @@ from mkdocs_dsocr.models.passes import (
     pass_layer,
     rates,
 )
-from mkdocs_dsocr.models.plan import Plan, Run, plan
+from mkdocs_dsocr.models.plan import Plan, Run, check_autocast, plan
 from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Sizes",
     "build",
     "built_pass",
+    "check_autocast",
     "expected_load",
     "expert_shares",
     "known_models",

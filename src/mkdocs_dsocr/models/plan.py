@@ -115,9 +115,8 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
         does not speak for the crop size.
     """
     model = model_of(config)
-    if workload.precision_mode == "autocast" and not model.has_autocast:
-        allowed = f"module: {model.title} is not modelled under autocast"
-        raise InputError(source, "precision_mode", "autocast", allowed)
+    if workload.precision_mode == "autocast":
+        check_autocast(config, source)
     grid = _grid(workload, model.max_tiles, source)
     image_tokens = _batch(workload, grid, 0).image_tokens
     resolved = Plan(workload, grid, _text_tokens(workload, image_tokens, source), (), ())
@@ -131,6 +130,20 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
         runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
         notes=tuple(_notes(config, resolved)),
     )
+
+
+def check_autocast(config: ModelConfig, source: str | Path) -> None:
+    """Refuse ``precision_mode: autocast`` for a model whose layers do not know it.
+
+    Raises
+    ------
+    InputError
+        If this is one.
+    """
+    model = model_of(config)
+    if not model.has_autocast:
+        allowed = f"module: {model.title} is not modelled under autocast"
+        raise InputError(source, "precision_mode", "autocast", allowed)
 
 
 def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: int = 1) -> Batch:

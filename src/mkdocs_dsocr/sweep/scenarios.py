@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from mkdocs_dsocr.inputs import InputError, ModelConfig
+from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.models import STAGES, Batch, BatchPass, model_of
+from mkdocs_dsocr.models import STAGES, Batch, BatchPass, check_autocast, model_of
 from mkdocs_dsocr.quantities import equal, maximum, select
 from mkdocs_dsocr.report import timing
 from mkdocs_dsocr.sweep.columns import Array, Rates, allowed
@@ -108,11 +108,9 @@ def work(config: ModelConfig, dims: Columns, rows: int, passes: Passes | None = 
     OverflowError
         If an integer does not fit 64 bits.
     """
-    model, modes = model_of(config), allowed("precision_mode")
-    if not model.has_autocast and (dims["precision_mode"] == modes.index("autocast")).any():
-        allowed_one = f"module: {model.title} is not modelled under autocast"
-        raise InputError("sweep", "precision_mode", "autocast", allowed_one)
-    parts = list(_parts(config, dims, passes or model.passes))
+    if (dims["precision_mode"] == allowed("precision_mode").index("autocast")).any():
+        check_autocast(config, "sweep")
+    parts = list(_parts(config, dims, passes or model_of(config).passes))
     counts = {s: {name: np.zeros(rows, np.int64) for name in COUNTS} for s in STAGES}
     memory, replays = _Memory(config, dims, rows), np.zeros(rows, np.int64)
     for part in parts:
