@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from mkdocs_dsocr import pipeline
@@ -29,6 +30,10 @@ from mkdocs_dsocr.static import Analyses, trace_model
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from tests.browsing import FLAGS, served
+
+# Formulas are checked, not how long a busy machine takes to.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 WORKLOADS = (
