@@ -18,6 +18,7 @@ from mkdocs_dsocr import __version__
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.measurement import (
     SCHEMA_VERSION,
+    Capacity,
     MeasuredModule,
     MeasuredPass,
     Measurement,
@@ -77,7 +78,7 @@ class Measurer:
         repeats: int = 20,
         batches: Batches | None = None,
     ) -> Measurement:
-        """Measure passes and modules.
+        """Return the times of passes and modules.
 
         Parameters
         ----------
@@ -105,7 +106,7 @@ class Measurer:
         held = None
         if batches is not None:
             self._progress(f"{profile_id}: looking for the largest batch")
-            held = capacity(batches, lambda shape: _prepared(session, shape, once=True)())
+            held = self.largest_batch(batches)
         now = datetime.now(UTC).replace(microsecond=0)
         name = re.sub(r"[^A-Za-z0-9]+", "-", f"{profile_id}-{session.device}").strip("-")
         return Measurement(
@@ -123,6 +124,15 @@ class Measurer:
             capacity=held,
             passes=tuple(passes),
         )
+
+
+    def largest_batch(self, batches: Batches) -> Capacity:
+        """Return the largest batch that runs on the GPU; one more does not."""
+        return capacity(batches, lambda shape: _prepared(self._session, shape, once=True)())
+
+    def pass_call(self, shape: PassShape) -> Callable[[], object]:
+        """Return what runs a pass in its precision mode, as often as wanted."""
+        return _prepared(self._session, shape)
 
 
 def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> MeasuredPass:
