@@ -6,14 +6,18 @@ Writes each file as soon as its step is done, so that a run that is cut off stil
     launch costs, and kernel times of single operators at the model's shapes
 ``passes/ID.json``
     every kernel of every pass, as the profiler records it
+``engine.json``
+    a decode step as a serving engine schedules it
+``trace/``
+    what PyTorch counted on the GPU
 ``ID.json``
     a measurement file of each workload (batch 1 and 8, eager and with CUDA graphs);
     a site shows them with ``measurements: [FOLDER]``
 ``workloads/ID.yaml``
     the workloads that were measured
 
-The command then traces each workload on the GPU and looks for the largest batch. It fails where a
-step failed, or where the trace differs from the formulas.
+Last it looks for the largest batch. It fails where a step failed, or where the trace differs from
+the formulas.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ from mkdocs_dsocr.static import trace_model
 from mkdocs_dsocr.tracing import Measurer
 
 BATCHES: Final = (1, 8)
+RECORDED_BATCHES: Final = (1, 8, 64)
+"""Batches whose kernels are recorded."""
 PUBLISHED: Final = Path(__file__).parent / "workloads/dsocr-grid-2x3-autocast.yaml"
 """A workload whose kernels somebody else published; only its passes are recorded."""
 DECODE_STEPS: Final = 8
@@ -136,6 +142,7 @@ def main(
     repeats: int = 20,
 ) -> list[str]:
     """Measure, trace, and return a sentence for each step or comparison that failed."""
+    from benchmarks.engine_step import engine_steps
     from benchmarks.kernels import main as kernels
 
     on_gpu, run = device == "cuda", Run()
@@ -146,10 +153,14 @@ def main(
         run.step("kernel times", partial(kernels, folder / "kernels.json", device))
     measurer = Measurer(eager[0].config, device, print)
     if on_gpu:
+        run.step("trace", lambda: run.failures.extend(_trace(eager, "cuda", folder / "trace")))
         published = analyses([str(PUBLISHED)], (1,), "eager", model, folder)
-        for analysis in (*published, *eager):
+        for analysis in (*published, *analyses(names, RECORDED_BATCHES, "eager", model, folder)):
             file = folder / "passes" / _file(analysis)
             run.step(f"kernels of {file.stem}", partial(_passes, measurer, analysis, file))
+        run.step(
+            "engine", lambda: save(folder / "engine.json", list(engine_steps(eager[0].config)))
+        )
     for analysis in eager:
         file = folder / _file(analysis)
         run.step(file.stem, partial(_eager, measurer, analysis, file, repeats))
@@ -157,7 +168,8 @@ def main(
     for before, after in zip(eager, graphs, strict=False):
         file = folder / _file(after)
         run.step(file.stem, partial(_graph, measurer, after, folder / _file(before), file, repeats))
-    run.step("trace", lambda: run.failures.extend(_trace(eager, "cuda" if on_gpu else "meta")))
+    if not on_gpu:
+        run.step("trace", lambda: run.failures.extend(_trace(eager, "meta", folder / "trace")))
     for analysis in eager if on_gpu else ():
         if analysis.plan.batch == 1:
             file = folder / _file(analysis)
@@ -189,9 +201,16 @@ def _eager(measurer: Measurer, analysis: Analysis, file: Path, repeats: int) -> 
     save(file, found.model_dump(mode="json"))
 
 
-def _trace(eager: Sequence[Analysis], device: str) -> list[str]:
+def _trace(eager: Sequence[Analysis], device: str, folder: Path) -> list[str]:
+    """Trace on a device, keep what was counted, and compare it with the formulas."""
     rows = tuple((analysis,) for analysis in eager)
-    return pipeline.complete(rows, trace_model(rows, device, print)).failures
+    static = trace_model(rows, device, print)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in static.artifacts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    verification = pipeline.complete(rows, static).verification
+    (folder / "verification.json").write_text(verification.to_json(), encoding="utf-8")
+    return verification.failures
 
 
 def _capacity(measurer: Measurer, analysis: Analysis, file: Path) -> None:

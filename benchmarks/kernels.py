@@ -120,10 +120,11 @@ def _loop_us(calls: Sequence[Callable[[], object]], device: str, rounds: int = 6
         for index in range(rounds):
             calls[index % len(calls)]()
 
-    return round(1000 * _elapsed_ms(loop, device) / rounds, 3)
+    return round(1000 * elapsed_ms(loop, device) / rounds, 3)
 
 
-def _elapsed_ms(call: Callable[[], object], device: str) -> float:
+def elapsed_ms(call: Callable[[], object], device: str) -> float:
+    """Return the time of a call in ms: between two events on a GPU."""
     if device != "cuda":
         begin = time.perf_counter()
         call()
@@ -186,7 +187,7 @@ def _graph_gaps(one: torch.Tensor, number: int) -> dict[str, float]:
         for _ in range(number):
             one.add_(1)
     graph.replay()
-    taken = min(_elapsed_ms(graph.replay, "cuda") for _ in range(5))
+    taken = min(elapsed_ms(graph.replay, "cuda") for _ in range(5))
     return {"kernel in a CUDA graph": round(1000 * taken / number, 3)}
 
 

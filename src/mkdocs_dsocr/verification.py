@@ -216,6 +216,7 @@ class _Counter:
     """Looks FLOPs up in a trace by pass and path pattern."""
 
     def __init__(self, trace: Trace) -> None:
+        self.device = trace.device
         self._records = {record.shape: record for record in trace.passes}
         self._sums: dict[tuple[PassShape, str, str], int] = {}
         self.children: dict[str, list[str]] = {}
@@ -272,19 +273,24 @@ class _Counter:
 
 
 def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
-    """Yield a row for each node, the formulas given the routing of the trace."""
+    """Yield a row for each node, the formulas given the routing of the trace.
+
+    On a real device the routing differs from step to step, so each loop is compared at the two
+    steps that were traced. On ``meta`` it is balanced in every step, and the sums are compared.
+    """
     model = model_of(analysis.config)
     routing = {
         shape: model.traced_load(analysis.config, counter.record(shape).matmul_flops)
         for shape in analysis.plan.shapes
         if shape.part == "language"
     }
-    routed = dataclasses.replace(analysis, routing=routing)
+    is_real = counter.device != "meta"
+    routed = dataclasses.replace(analysis, routing=routing, only_ends=is_real)
     for module_id, node in routed.nodes.items():
         if node.class_name == "Group":
             continue
         pattern, pass_id, total = node.visit.torch_path, node.visit.pass_id, node.total
-        runs = [r for r in analysis.plan.runs if pass_id in (r.first.pass_id, "model")]
+        runs = [r for r in routed.plan.runs if pass_id in (r.first.pass_id, "model")]
         formulas = {
             "matmul_flops": total.matmul_flops,
             "elementwise_flops": total.flops - total.matmul_flops,

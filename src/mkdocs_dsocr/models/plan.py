@@ -94,6 +94,15 @@ class Plan:
                 done += run.steps
         raise LookupError(f"decode has {done} steps, not {number}")
 
+    def with_ends_of_loops(self) -> Plan:
+        """Return the plan with each loop as two runs of one step: its first and its last."""
+        ends = (
+            dataclasses.replace(run, steps=1, first=shape, last=shape)
+            for run in self.runs
+            for shape in dict.fromkeys((run.first, run.last))
+        )
+        return dataclasses.replace(self, runs=tuple(ends))
+
     @property
     def steps(self) -> int:
         """Decode steps of each batch: the prefill yields the first new token."""
@@ -236,12 +245,6 @@ def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> i
             f"{image_tokens + workload.text_tokens}",
         )
     return text
-
-
-def _rounds(workload: Workload) -> list[tuple[int, int]]:
-    """Return batch sizes and how often each runs: full rounds, then the rest."""
-    full, rest = divmod(workload.pages, workload.batch_size)
-    return [(b, n) for b, n in ((workload.batch_size, full), (rest, 1)) if b and n]
 
 
 def _notes(config: ModelConfig, plan: Plan) -> list[str]:

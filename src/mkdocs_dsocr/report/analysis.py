@@ -43,6 +43,8 @@ class Analysis:
         What was measured of this workload on this GPU, if anything was.
     routing
         The routing of a trace, where formulas are compared with it.
+    only_ends
+        Whether each loop is counted at its first and last step only.
     """
 
     config: ModelConfig
@@ -52,12 +54,13 @@ class Analysis:
     traced: frozenset[str] | None = None
     measurement: Measurement | None = None
     routing: Routing | None = None
+    only_ends: bool = False
 
     @cached_property
     def demand(self) -> Demand:
         """What the workload asks of any GPU; analyses of the same workload share it."""
         if self.routing is not None:
-            return Demand(self.config, self.workload, self.source, self.routing)
+            return Demand(self.config, self.workload, self.source, self.routing, self.only_ends)
         return demand(self.config, self.workload, self.source)
 
     @property

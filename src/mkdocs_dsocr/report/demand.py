@@ -47,16 +47,20 @@ class Demand:
         Where the workload was read, for messages.
     routing
         The routing of a trace, where formulas are compared with it.
+    only_ends
+        Whether each loop is counted at its first and last step only.
     """
 
     config: ModelConfig
     workload: Workload
     source: str
     routing: Routing | None = None
+    only_ends: bool = False
 
     @cached_property
     def plan(self) -> Plan:
-        return plan(self.config, self.workload, self.source)
+        found = plan(self.config, self.workload, self.source)
+        return found.with_ends_of_loops() if self.only_ends else found
 
     @cached_property
     def nodes(self) -> dict[str, Node]:
