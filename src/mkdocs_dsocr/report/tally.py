@@ -118,7 +118,10 @@ class Tally:
 
 @dataclass
 class Node:
-    """A node of the tree: where it stands, what it is, what it comes to."""
+    """A node of the tree: where it stands, what it is, what it comes to.
+
+    `visit` is the one, of those with its ``module_id``, whose activations take most memory.
+    """
 
     visit: Visit
     calls: int = 0
@@ -151,6 +154,8 @@ def tally(visits: Iterable[Visit]) -> dict[str, Node]:
     nodes: dict[str, Node] = {}
     for visit in visits:
         node = nodes.setdefault(visit.module_id, Node(visit))
+        if visit is not node.visit and _bytes_at_peak(visit) > _bytes_at_peak(node.visit):
+            node.visit = visit
         own, calls = _own(visit)
         node.own.add(own)
         node.calls += calls
@@ -159,11 +164,15 @@ def tally(visits: Iterable[Visit]) -> dict[str, Node]:
             parent.children.append(visit.module_id)
     for node in reversed(nodes.values()):
         node.total.add(node.own)
-        peak = _integer(node.visit.peak.bytes)
+        peak = _bytes_at_peak(node.visit)
         node.total.activation_bytes = max(node.total.activation_bytes, peak)
         if node.visit.parent_id is not None:
             nodes[node.visit.parent_id].total.add(node.total)
     return nodes
+
+
+def _bytes_at_peak(visit: Visit) -> int:
+    return _integer(visit.peak.bytes)
 
 
 def timed(counted: dict[str, Node], kernels: Kernels, hardware: Hardware) -> dict[str, Node]:

@@ -125,7 +125,6 @@ class Measurer:
             passes=tuple(passes),
         )
 
-
     def largest_batch(self, batches: Batches) -> Capacity:
         """Return the largest batch that runs on the GPU; one more does not."""
         return capacity(batches, lambda shape: _prepared(self._session, shape, once=True)())
