@@ -69,7 +69,7 @@ def test_which_tensors_are_quantised(analyse: Callable[..., Analysis]) -> None:
     plain, small = analyse("dsocr-tiny"), analyse("dsocr-tiny", weight_dtype="int4")
     weights = {
         name: tuple(
-            sum(sum(n.own.weights.values()) for n in a.classes[name] if n.visit.parent_id)
+            sum(n.own.weight_bytes for n in a.classes[name] if n.visit.parent_id)
             for a in (plain, small)
         )
         for name in plain.classes

@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 
 from mkdocs_dsocr import sweep
 from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.cost.passes import COUNTS
+from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_hardware
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.schema import StageMetrics
-from mkdocs_dsocr.report.timing import series_of_maximum as scalar_series
-from mkdocs_dsocr.sweep.passes import COUNTS
-from mkdocs_dsocr.sweep.program import Program, series_of_maximum
 
 SIZES = (64, 128, 192, 448, 512, 640, 1024, 1280)
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -81,7 +80,7 @@ def check(found: sweep.Sweep, index: int, analysis: Analysis) -> None:
             assert found[f"{stage}_{name}"][index] == value, (stage, name)
     total = analysis.root.total
     assert found["matmul_flops"][index] == total.matmul_flops
-    assert found["weight_bytes"][index] == sum(total.weights.values())
+    assert found["weight_bytes"][index] == total.weight_bytes
     assert found["footprint_bytes"][index] == max(m.total for m in report_memory.values())
     assert found["activation_bytes"][index] == max(m.activations for m in report_memory.values())
     for stage, times in analysis.stage_times.items():
@@ -158,20 +157,6 @@ def test_what_needs_more_than_64_bits_is_refused() -> None:
         program.run({"x": numpy.array([1, 2**32])}, 2)
     with pytest.raises(OverflowError, match="64 bits"):
         sweep.rows(max_new_tokens=10**6, batch_size=10**6)
-
-
-lines = st.tuples(*(st.floats(0, 1e6) for _ in range(3)))
-
-
-@given(lines, lines, st.integers(1, 3000))
-def test_sums_of_maxima_are_the_scalar_ones(
-    first: tuple[float, float, float], last: tuple[float, float, float], steps: int
-) -> None:
-    if steps == 1:
-        last = first
-    expected = sum(scalar_series(first, last, steps))
-    found = series_of_maximum(*first, *last, numpy.array([steps]))
-    assert found[0] == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_layers_that_route_apart_count_as_their_mean(analyse: Callable[..., Anal
         routing = {run.first: load, run.last: load}
         nodes = dataclasses.replace(analysis, routing=routing).nodes
         own = nodes["decode/model.layers.[1-11].mlp.experts.[0-63].gate_proj"].own
-        return own.eager_bytes, own.dispatches
+        return own.eager_io_bytes, own.dispatches
 
     six, seven, mixed = expert(6), expert(7), expert(Fraction(70, 11))
     assert mixed == tuple((7 * a + 4 * b) // 11 for a, b in zip(six, seven, strict=True))

@@ -310,5 +310,5 @@ def auto_device(settings: Settings) -> str:
     """Return in words which device ``auto`` takes here."""
     from mkdocs_dsocr.tracing import resolve_device
 
-    weights = analyse(settings)[0][0].root.total.weights
-    return resolve_device("auto", sum(weights.values())).reason
+    weight_bytes = analyse(settings)[0][0].root.total.weight_bytes
+    return resolve_device("auto", weight_bytes).reason

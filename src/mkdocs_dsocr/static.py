@@ -181,7 +181,7 @@ def trace_model(
         from mkdocs_dsocr import tracing
 
     main = analyses[0][0]
-    where = tracing.resolve_device(device, sum(main.root.total.weights.values()))
+    where = tracing.resolve_device(device, main.root.total.weight_bytes)
     vendor = trace_vendor(analyses, log) if trust else None
     log(f"static analysis on {where.reason}")
     with timed(log, "building the model"):

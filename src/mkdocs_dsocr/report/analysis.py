@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Final
 
+from mkdocs_dsocr.cost.memory import Array, StageMemory, fitting
+from mkdocs_dsocr.cost.totals import Node, Totals
+from mkdocs_dsocr.cost.workload import StageTime, Timed, WorkloadCost, workload_cost
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.layers.formats import FORMATS
@@ -13,12 +17,9 @@ from mkdocs_dsocr.models import Plan, Routing, rates
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.brief import build_summary
 from mkdocs_dsocr.report.build import build_report
-from mkdocs_dsocr.report.demand import Demand, demand
-from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
+from mkdocs_dsocr.report.latency import latency
 from mkdocs_dsocr.report.measured import Comparison
-from mkdocs_dsocr.report.memory import Array, StageMemory, fitting
 from mkdocs_dsocr.report.serving import serving
-from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.report.to_measure import Batches
 
 READING: Final = (
@@ -57,15 +58,17 @@ class Analysis:
     only_ends: bool = False
 
     @cached_property
-    def demand(self) -> Demand:
-        """What the workload asks of any GPU; analyses of the same workload share it."""
+    def cost(self) -> WorkloadCost:
+        """The workload, counted; analyses of the same workload share it."""
         if self.routing is not None:
-            return Demand(self.config, self.workload, self.source, self.routing, self.only_ends)
-        return demand(self.config, self.workload, self.source)
+            return WorkloadCost(
+                self.config, self.workload, self.source, self.routing, self.only_ends
+            )
+        return workload_cost(self.config, self.workload, self.source)
 
     @property
     def plan(self) -> Plan:
-        return self.demand.plan
+        return self.cost.plan
 
     def check_formats(self) -> None:
         """Refuse a format for which the GPU has no tensor cores.
@@ -95,9 +98,13 @@ class Analysis:
         return " ".join((READING, *self.plan.notes))
 
     @cached_property
-    def nodes(self) -> dict[str, Node]:
+    def _timed(self) -> Timed:
+        return self.cost.on(self.hardware)
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
         """Every node of the layer tree, by ``module_id``, parents first."""
-        return self.demand.nodes_on(self.hardware)
+        return self._timed.nodes
 
     @cached_property
     def root(self) -> Node:
@@ -112,13 +119,15 @@ class Analysis:
                 result.setdefault(node.class_name, []).append(node)
         return result
 
-    @cached_property
-    def stage_times(self) -> dict[str, StageTime]:
-        """Estimate and floor of each stage."""
-        return {
-            stage: stage_time(work, self.hardware, replays(self.plan, stage))
-            for stage, work in self.demand.stages_on(self.hardware).items()
-        }
+    @property
+    def stage_times(self) -> Mapping[str, StageTime]:
+        """Estimate and minimum time of each stage."""
+        return self._timed.stages
+
+    @property
+    def stage_totals(self) -> Mapping[str, Totals]:
+        """The figures of each stage."""
+        return self._timed.totals
 
     @cached_property
     def predicted_ms(self) -> float:
@@ -132,7 +141,7 @@ class Analysis:
 
     @cached_property
     def latency(self) -> schema.Latency:
-        return latency(self.demand, self.hardware, self.stage_times)
+        return latency(self.cost, self.hardware, self.stage_times)
 
     @cached_property
     def serving(self) -> schema.Serving | None:
@@ -140,16 +149,16 @@ class Analysis:
         if not any(run.stage == "decode" for run in self.plan.runs):
             return None
         needed = self.footprints(self.hardware.memory_gb)
-        return serving(self.config, self.plan, self.hardware, needed)
+        return serving(self.cost, self.hardware, needed)
 
     @property
     def stage_memory(self) -> dict[str, StageMemory]:
         """What is in memory in each stage, when it has most."""
-        return self.demand.stage_memory
+        return self.cost.stage_memory
 
     def footprints(self, memory_gb: float) -> Array:
         """Return the bytes of the stage that needs most, up to the last batch that may fit."""
-        return self.demand.footprints(memory_gb)
+        return self.cost.footprints(memory_gb)
 
     @property
     def footprint_bytes(self) -> int:
@@ -166,9 +175,7 @@ class Analysis:
         """The measurement beside the prediction."""
         if self.measurement is None:
             return None
-        return Comparison(
-            self.measurement, self.demand, self.hardware, self.nodes, self.stage_times
-        )
+        return Comparison(self.measurement, self.cost, self.hardware, self.nodes, self.stage_times)
 
     @property
     def batches(self) -> Batches:

@@ -15,7 +15,7 @@ TOP: Final = 10
 
 def build_summary(analysis: Analysis) -> schema.DeepSeekOCRAnalyticReportSummary:
     """Return the report in short; the whole of it is not made for it."""
-    measured, model_ms = analysis.comparison, analysis.root.total.time_ms
+    measured = analysis.comparison
     predicted_ms = analysis.predicted_ms
     top = sorted(analysis.nodes.items(), key=lambda item: (-item[1].own.time_ms, item[0]))[:TOP]
     return schema.DeepSeekOCRAnalyticReportSummary(
@@ -45,7 +45,7 @@ def build_summary(analysis: Analysis) -> schema.DeepSeekOCRAnalyticReportSummary
                 module_id=module_id,
                 name=node.visit.child.name,
                 stage=node.stage,  # type: ignore[arg-type]
-                share_of_model_time=min(1.0, node.total.time_ms / model_ms) if model_ms else 0.0,
+                share_of_model_time=node.total.time_ms / predicted_ms if predicted_ms else 0.0,
                 total_time_ms=node.total.time_ms,
                 total_flops_tflops=node.total.flops / TFLOP,
                 memory_activations_gb=node.total.activation_bytes / GIGABYTE,

@@ -7,9 +7,9 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
+from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.layers.base import Group
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
-from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import units
 
 BOX: Final = (158, 38)

@@ -11,13 +11,15 @@ from typing import Any
 from markupsafe import Markup
 
 from mkdocs_dsocr.checkpoint import CheckpointVerdict
+from mkdocs_dsocr.cost.browser import gpu_rates
+from mkdocs_dsocr.cost.memory import LIMIT, fitting
+from mkdocs_dsocr.cost.totals import Node, Totals, merged
 from mkdocs_dsocr.inputs import Hardware, load_hardware, shipped
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.memory import held_at_peak
 from mkdocs_dsocr.models import Model, model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes
-from mkdocs_dsocr.report.memory import LIMIT, fitting
 from mkdocs_dsocr.report.models import ModelsCompared
 from mkdocs_dsocr.report.paper import (
     MODES,
@@ -26,7 +28,6 @@ from mkdocs_dsocr.report.paper import (
     compare_with_paper,
     is_the_papers_model,
 )
-from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.call_graph import call_graph, edges
 from mkdocs_dsocr.site.charts import Bar, bars, stacked, stacked_rows, strip
@@ -35,7 +36,6 @@ from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.review import Reviewed
 from mkdocs_dsocr.site.roofline import Point, points, roofline, shares
 from mkdocs_dsocr.site.studies import Row, Studies
-from mkdocs_dsocr.sweep.planner import gpu_rates
 from mkdocs_dsocr.vendor import VendorVerdict
 from mkdocs_dsocr.verification import Verification
 
@@ -177,10 +177,10 @@ class Site:
         return layer_pages(self.main)
 
     @property
-    def stages(self) -> dict[str, Tally]:
+    def stages(self) -> dict[str, Totals]:
         return {s: self.stage(self.main, s) for s in ("vision", "projector", "prefill", "decode")}
 
-    def stage(self, analysis: Analysis, stage: str) -> Tally:
+    def stage(self, analysis: Analysis, stage: str) -> Totals:
         return merged(n.own for n in analysis.nodes.values() if n.stage == stage)
 
     @property
@@ -199,18 +199,18 @@ class Site:
     @property
     def family_chart(self) -> Markup:
         """Device time of each stage by operator family."""
-        families = sorted(self.main.root.total.families.items(), key=lambda f: -f[1].time_ms)
-        named = [name for name, family in families if family.time_ms][:COLOURS]
+        families = sorted(self.main.root.total.families.items(), key=lambda f: -f[1].device_time_ms)
+        named = [name for name, family in families if family.device_time_ms][:COLOURS]
         kinds = [CATEGORIES[name].display_name for name in named]
         rows = []
         for stage, tally in self.stages.items():
-            times = {k: tally.families[k].time_ms for k in named if k in tally.families}
+            times = {k: tally.families[k].device_time_ms for k in named if k in tally.families}
             parts = [
                 Bar(CATEGORIES[k].display_name, ms, units.milliseconds(ms))
                 for k, ms in times.items()
                 if ms
             ]
-            if rest := max(0.0, tally.time_ms - sum(times.values())):
+            if rest := max(0.0, tally.device_time_ms - sum(times.values())):
                 parts.append(Bar(REST, rest, units.milliseconds(rest)))
             rows.append((stage, parts))
         kinds.append(REST)
@@ -318,7 +318,7 @@ class Site:
     def cache_classes(self) -> list[str]:
         """The classes that have a KV cache of their own."""
         classes = self.main.classes.items()
-        return [name for name, nodes in classes if any(any(n.own.kvcache.values()) for n in nodes)]
+        return [name for name, nodes in classes if any(n.own.kvcache_bytes for n in nodes)]
 
     @cached_property
     def paper(self) -> PaperComparison | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from mkdocs_dsocr.report.tally import Node, Tally
+from mkdocs_dsocr.cost.totals import Node, Totals
 from mkdocs_dsocr.site import units
 
 WIDTH: Final = 1000
@@ -24,15 +24,15 @@ class Measure:
     """What the boxes are as wide as."""
 
     name: str
-    of: Callable[[Tally], float]
+    of: Callable[[Totals], float]
     write: Callable[[float], str]
 
 
 MEASURES: Final = (
-    Measure("device time", lambda t: t.time_ms, units.milliseconds),
+    Measure("device time", lambda t: t.device_time_ms, units.milliseconds),
     Measure("FLOPs", lambda t: t.flops, units.flops),
     Measure("bytes moved", lambda t: t.io_bytes, units.bytes_),
-    Measure("weights", lambda t: sum(t.weights.values()), units.bytes_),
+    Measure("weights", lambda t: t.weight_bytes, units.bytes_),
 )
 STAGE_COLOURS: Final = {"vision": 0, "projector": 1, "prefill": 2, "decode": 3}
 

@@ -15,13 +15,13 @@ from types import ModuleType
 
 from markupsafe import Markup, escape
 
+from mkdocs_dsocr.cost.totals import Node, Totals, merged
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.site import notation, units
 from mkdocs_dsocr.site.charts import Bar, bars
 from mkdocs_dsocr.site.dataflow import dataflow
@@ -79,7 +79,7 @@ class LayerPage:
         return forms(self.nodes)
 
     @cached_property
-    def total(self) -> Tally:
+    def total(self) -> Totals:
         """All nodes of the class, children included (no class contains itself)."""
         return merged(n.total for n in self.nodes)
 
@@ -206,11 +206,11 @@ class LayerPage:
     @property
     def by_family(self) -> Markup:
         """The class's time by operator family, children included, as bars."""
-        families = sorted(self.total.families.items(), key=lambda f: -f[1].time_ms)
+        families = sorted(self.total.families.items(), key=lambda f: -f[1].device_time_ms)
         items = [
-            Bar(CATEGORIES[k].display_name, f.time_ms, units.milliseconds(f.time_ms))
+            Bar(CATEGORIES[k].display_name, f.device_time_ms, units.milliseconds(f.device_time_ms))
             for k, f in families
-            if f.time_ms
+            if f.device_time_ms
         ]
         title = f"Predicted time of {self.class_name} by operator family"
         return bars(title, "; ".join(f"{b.label}: {b.value}" for b in items), items)

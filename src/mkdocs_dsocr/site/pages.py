@@ -13,12 +13,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from mkdocs_dsocr.cost.memory import LIMIT
+from mkdocs_dsocr.cost.time import CEILINGS
 from mkdocs_dsocr.inputs.constants import TILE_SIZE
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.memory import LIMIT
-from mkdocs_dsocr.report.timing import CEILINGS
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.changes import amount, moved
 from mkdocs_dsocr.site.content import TITLES, Site

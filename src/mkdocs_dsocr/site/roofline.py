@@ -9,9 +9,9 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
+from mkdocs_dsocr.cost.totals import Totals, merged
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.tally import Tally, merged
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.icicle import STAGE_COLOURS
 from mkdocs_dsocr.site.plots import HEIGHT, RIGHT, WIDTH, Axis, Frame, text
@@ -29,7 +29,7 @@ class Point:
 
     class_name: str
     stage: str
-    own: Tally
+    own: Totals
     share: float
 
     @property
@@ -38,22 +38,23 @@ class Point:
 
     @property
     def flops_per_s(self) -> float:
-        return 1000 * self.own.flops / self.own.time_ms
+        return 1000 * self.own.flops / self.own.device_time_ms
 
 
 def shares(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
     """Return the classes that run in some stages, those that take longest first."""
-    own: dict[tuple[str, str], list[Tally]] = {}
+    own: dict[tuple[str, str], list[Totals]] = {}
     for name, nodes in analysis.classes.items():
         for node in nodes:
             if node.stage in stages:
                 own.setdefault((name, node.stage), []).append(node.own)
     tallies = {key: merged(parts) for key, parts in own.items()}
-    whole = sum(t.time_ms for t in tallies.values()) or 1.0
+    whole = sum(t.device_time_ms for t in tallies.values()) or 1.0
     found = [
-        Point(name, stage, tally, tally.time_ms / whole) for (name, stage), tally in tallies.items()
+        Point(name, stage, tally, tally.device_time_ms / whole)
+        for (name, stage), tally in tallies.items()
     ]
-    return sorted(found, key=lambda p: -p.own.time_ms)
+    return sorted(found, key=lambda p: -p.own.device_time_ms)
 
 
 def points(analysis: Analysis, stages: Sequence[str]) -> list[Point]:

@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 from markupsafe import Markup
 
+from mkdocs_dsocr.cost.memory import fitting
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.memory import fitting
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.plots import Axis, Series, plot
 from mkdocs_dsocr.sweep import studies

@@ -13,6 +13,7 @@ from mkdocs_dsocr.inputs import Hardware, InputError, Workload, load_hardware
 from mkdocs_dsocr.inputs.errors import shown
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.inputs.workload import MAX_BATCH, MAX_TILES, MAX_TOKENS, MAX_VIEW, VIEW_MULTIPLE
+from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import Plan
 
 Array = np.ndarray
@@ -154,8 +155,6 @@ class Rates:
         Arrays of :data:`RATES`, an entry each, in place of the profiles'.
     """
 
-    FORMATS: Final = allowed("weight_dtype")
-
     def __init__(
         self, gpus: Sequence[Hardware], places: Array, overrides: Mapping[str, Array]
     ) -> None:
@@ -181,7 +180,7 @@ class Rates:
         """Return rates by GPU and format; NaN where its tensor cores do not know one."""
         return np.array(
             [
-                [1e9 * rate(gpu, f) if gpu.peak(f) is not None else np.nan for f in self.FORMATS]
+                [1e9 * rate(gpu, f) if gpu.peak(f) is not None else np.nan for f in FORMATS]
                 for gpu in gpus
             ]
         )
