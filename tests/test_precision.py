@@ -162,9 +162,9 @@ def test_fused_moves_no_more_than_eager_in_any_precision(
 ) -> None:
     weight, activation, cache = (FORMATS[f] for f in formats)
     if part == "vision":
-        shape = PassShape("v", "vision", image_size=896, tiles_w=2, tiles_h=1)
+        shape = PassShape("vision.local", "vision", image_size=896, tiles_w=2, tiles_h=1)
     else:
-        shape = PassShape("p", "language", batch=2, q_len=9, kv_len=30, logits=9)
+        shape = PassShape("prefill", "language", batch=2, q_len=9, kv_len=30, logits=9)
     precision = Precision(weight, activation, cache, autocast=autocasts)
     group = base.Group(items=pass_layer(config, shape).items, precision=precision)
     for visit in tree.walk(group):

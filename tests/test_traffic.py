@@ -27,9 +27,8 @@ def shapes() -> st.SearchStrategy[PassShape]:
     """Return any pass: views of any size, projections, prefills, decode steps."""
     return st.one_of(
         st.builds(
-            PassShape,
-            pass_id=st.just("views"),
-            part=st.sampled_from(["vision", "projector"]),
+            lambda part, **sizes: PassShape(f"{part}.local", part, **sizes),
+            st.sampled_from(["vision", "projector"]),
             image_size=st.integers(1, 40).map(lambda n: 64 * n),
             tiles_w=st.integers(1, 9),
             tiles_h=st.integers(1, 9),

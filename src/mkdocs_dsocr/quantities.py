@@ -177,6 +177,8 @@ def minimum(a: Any, b: Any) -> Any:
 
 def less(a: Quantity, b: Quantity) -> Any:
     """Return 1 where `a` is below `b`, else 0. ``*`` joins conditions, :func:`maximum` either."""
+    if isinstance(a, Symbol) and a == b:
+        return 0
     return apply("less", a, b) if _is_symbolic(a, b) else (a < b) * 1  # type: ignore[operator]
 
 

@@ -69,7 +69,11 @@ def stage_program(config: ModelConfig, passes: Sequence[BatchPass]) -> Program:
         for name, size in of_all.sizes.items()
     }
     any_pass = dataclasses.replace(of_all, sizes=sizes, last=dict.fromkeys(grown))
-    choices = model_of(config).choices(config, of_all.pass_id, sizes)
+    # Sizes that are the same expression have one symbol, so that a condition on both is decided.
+    fed = {name: tuple(p.sizes[name] for p in passes) for name in sizes}
+    one = {fed[name]: s for name, s in reversed(sizes.items()) if isinstance(s, Symbol)}
+    same = {name: one.get(fed[name], size) for name, size in sizes.items()}
+    choices = model_of(config).choices(config, of_all.pass_id, same)
     found = {}
     for is_eager, chosen in itertools.product((False, True), reachable(choices)):
         form = form_of(any_pass, chosen, eager=is_eager)

@@ -60,7 +60,11 @@ class DeepSeekOCR(Model):
         if pass_id.startswith("projector"):
             features = features_a_side(sizes["image_size"])
             return {"tiled": less(1, sizes["tiles_w"]) * less(1, features)}
-        return {"has_images": less(0, sizes["image_tokens"])}
+        return {
+            "has_images": less(0, sizes["image_tokens"]),
+            # A decode step always extends a prompt.
+            "cached": 1 if pass_id == "decode" else less(sizes["q_len"], sizes["kv_len"]),
+        }
 
     def modules(
         self, config: ModelConfig, shape: PassShape, load: Load, chosen: Choices
@@ -139,7 +143,7 @@ def _language(config: ModelConfig, shape: PassShape, load: Load, chosen: Choices
         "heads": language.num_attention_heads,
         "kv_heads": language.num_key_value_heads,
         "head_dim": language.head_dim,
-        "cached": shape.pass_id == "decode",
+        "cached": chosen["cached"],
         "grouped": language.num_key_value_heads < language.num_attention_heads,
     }
     dense = DenseDecoderLayer(intermediate_size=language.intermediate_size, **common)
