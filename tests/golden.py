@@ -42,6 +42,8 @@ RENAMED: Final[dict[str, str]] = {
 ``"stages.dispatches": "stages.launches"`` of those where it follows that section.
 """
 CHANGED: Final[dict[str, str]] = {
+    "serving.points.*": "launches and bytes of a step are whole numbers, as in the latency",
+    "serving.critical_batches*": "the same",
     "module_metrics.share_of_model_time": "a share of the predicted total, no longer of the "
     "device time: the nodes' own times add up to that total",
 }

@@ -82,7 +82,7 @@ def complete(given: Mapping[str, Array], base: Mapping[str, Array], rows: int) -
     Where the batch is given and the pages are not, there are enough for a batch.
     """
     dims = {k: np.broadcast_to(v, rows) for k, v in {**base, **given}.items()}
-    if "num_pages" not in given:
+    if "batch_size" in given and "num_pages" not in given:
         dims["num_pages"] = np.maximum(dims["num_pages"], dims["batch_size"])
     return dims
 
