@@ -11,7 +11,7 @@ import numpy
 import pytest
 from playwright.sync_api import Browser, Error
 
-from mkdocs_dsocr.cost import browser
+from mkdocs_dsocr.cost import browser, forms
 from mkdocs_dsocr.cost.passes import COUNTS
 from mkdocs_dsocr.inputs import ModelConfig, Workload, load_hardware, load_workload, shipped
 from mkdocs_dsocr.layers.figures import FIGURES
@@ -27,7 +27,7 @@ from mkdocs_dsocr.models import (
 )
 from mkdocs_dsocr.quantities import Symbol, less
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.schema import Integers
+from mkdocs_dsocr.report.fields import Integers
 from mkdocs_dsocr.sweep import api, studies
 from mkdocs_dsocr.trace import PassShape
 
@@ -171,7 +171,7 @@ def test_every_combination_of_choices_that_sizes_allow_has_a_form() -> None:
         "long": less(7, tokens),
         "on": 1,
     }
-    found = browser.reachable(choices)
+    found = forms.reachable(choices)
     assert found == [
         {"large": large, "never": False, "long": long, "on": True}
         for large in (False, True)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mkdocs_dsocr import resources
 from mkdocs_dsocr.cost.memory import StageMemory
@@ -18,10 +18,9 @@ from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import STAGES, Plan, expected_load, model_of
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
+from mkdocs_dsocr.report.analysed import Analysed
+from mkdocs_dsocr.report.fields import Integers
 from mkdocs_dsocr.trace import PassShape
-
-if TYPE_CHECKING:
-    from mkdocs_dsocr.report.analysis import Analysis
 
 NOT_MODELLED: Final = {
     "preprocessing": "Reading, decoding, resizing and normalising the page's image on the host.",
@@ -37,7 +36,7 @@ NOT_MODELLED: Final = {
 """What estimates leave out, by the name under which it is reviewed."""
 
 
-def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
+def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
     """Return the report of an analysis."""
     config, workload, resolved = analysis.config, analysis.workload, analysis.plan
     nodes, measured = analysis.nodes, analysis.comparison
@@ -91,7 +90,7 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
     )
 
 
-def class_families(analysis: Analysis) -> dict[str, str]:
+def class_families(analysis: Analysed) -> dict[str, str]:
     """Return the operator family that the work of each module class mainly belongs to.
 
     It is that of its own matrix products where it has any, else of most that runs in it.
@@ -196,7 +195,7 @@ def _distinct(
     )
 
 
-def _stage(analysis: Analysis, stage: str) -> schema.StageMetrics:
+def _stage(analysis: Analysed, stage: str) -> schema.StageMetrics:
     total = analysis.stage_totals[stage]
     times = analysis.stage_times[stage]
     memory = analysis.stage_memory.get(stage)
@@ -304,7 +303,7 @@ def _metrics(
         device_time_ms=total.device_time_ms,
         host_time_ms=total.host_time_ms,
         device_time_by_ceiling_ms=total.device_time_by_ceiling_ms,
-        self=schema.Integers(**node.own.figures()),
+        self=Integers(**node.own.figures()),
         self_total_time_ms=node.own.time_ms,
         self_device_time_ms=node.own.device_time_ms,
         self_host_time_ms=node.own.host_time_ms,
@@ -322,7 +321,7 @@ def _metrics(
     )
 
 
-def _coverage(analysis: Analysis) -> schema.OperatorCoverage | None:
+def _coverage(analysis: Analysed) -> schema.OperatorCoverage | None:
     if analysis.traced is None:
         return None
     other = sorted(analysis.traced - set(analysis.classes))

@@ -12,8 +12,9 @@ import yaml
 from pydantic import BaseModel
 
 from mkdocs_dsocr.report.analysis import Analysis
+from mkdocs_dsocr.report.fields import Integers
 from mkdocs_dsocr.report.json_schema import json_schema
-from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers
+from mkdocs_dsocr.report.schema import AnalyticModelReport
 
 SUMMARY: Final = "summary.json"
 TIMES: Final = ("total_time_ms", "device_time_ms", "host_time_ms")

@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
+from mkdocs_dsocr.cost.time import MsPer
 from mkdocs_dsocr.inputs import Hardware, InputError, Workload, load_hardware
 from mkdocs_dsocr.inputs.errors import shown
 from mkdocs_dsocr.inputs.references import resolve
@@ -168,13 +169,26 @@ class Rates:
             scale = overrides["tensor_tflops"] / np.array(own)[places]
         self.tensor = scale[:, None] * self._table(gpus, Hardware.tensor_tflops)[places]
         self.peak = scale[:, None] * self._table(gpus, Hardware.peak_tflops)[places]
-        self.cuda = 1e9 * column("cuda_tflops", lambda g: g.cuda_fp32.tflops)
-        self.memory = 1e6 * column("bandwidth_gb_s", lambda g: g.memory_gb_s)
-        self.bandwidth = 1e6 * column("bandwidth_gb_s", lambda g: g.bandwidth_gb_s)
         self.capacity = 1e9 * column("memory_gb", lambda g: g.memory_gb)
-        self.dispatch = column("dispatch_us", lambda g: g.host.dispatch_us if g.host else 0.0) / 1e3
-        waits = column("synchronise_us", lambda g: g.host.synchronise_us if g.host else 0.0)
-        self.wait = waits / 1e3
+        self._ms = {
+            "cuda": 1e-9 / column("cuda_tflops", lambda g: g.cuda_fp32.tflops),
+            "memory": 1e-6 / column("bandwidth_gb_s", lambda g: g.memory_gb_s),
+            "bandwidth": 1e-6 / column("bandwidth_gb_s", lambda g: g.bandwidth_gb_s),
+            "dispatch": column("dispatch_us", lambda g: g.host.dispatch_us if g.host else 0.0)
+            / 1e3,
+            "sync": column("synchronise_us", lambda g: g.host.synchronise_us if g.host else 0.0)
+            / 1e3,
+        }
+
+    def per(self, gpu: Any) -> MsPer:
+        """Return the times of one or several GPUs, those of formats left out.
+
+        Parameters
+        ----------
+        gpu
+            An index, or an array of indices.
+        """
+        return MsPer(tensor={}, tensor_peak={}, **{k: v[gpu] for k, v in self._ms.items()})
 
     def _table(self, gpus: Sequence[Hardware], rate: Callable[[Hardware, str], float]) -> Array:
         """Return rates by GPU and format; NaN where its tensor cores do not know one."""

@@ -22,7 +22,7 @@ from mkdocs_dsocr.cost.passes import (
     weights_program,
 )
 from mkdocs_dsocr.cost.program import LARGEST
-from mkdocs_dsocr.cost.time import MsPer, stage_ms
+from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import ModelConfig, Workload
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import (
@@ -171,15 +171,7 @@ def times(found: Work, rates: Rates, gpu: Any) -> dict[str, Columns]:
         result = part.programs.time.run(columns, len(part.rows))
         for name in names:
             sums[part.stage][name][part.rows] += part.calls * result[name]
-    per = MsPer(
-        tensor={},
-        tensor_peak={},
-        cuda=1 / rates.cuda[gpu],
-        memory=1 / rates.memory[gpu],
-        bandwidth=1 / rates.bandwidth[gpu],
-        dispatch=rates.dispatch[gpu],
-        sync=rates.wait[gpu],
-    )
+    per = rates.per(gpu)
     return {
         stage: stage_ms(
             found.counts[stage],
@@ -195,7 +187,8 @@ def times(found: Work, rates: Rates, gpu: Any) -> dict[str, Columns]:
 
 def _rates(found: Work, rates: Rates, gpu: Any, part: _Part) -> dict[str, Any]:
     """Return the ms of one FLOP or byte in a part's rows, by the symbols of its formulas."""
-    result: dict[str, Any] = {"cuda_ms": 1 / rates.cuda[gpu], "memory_ms": 1 / rates.memory[gpu]}
+    per = rates.per(gpu)
+    result: dict[str, Any] = {"cuda_ms": per.cuda, "memory_ms": per.memory}
     for name in OPERANDS:
         for symbol, table in ((f"{name}_ms", rates.tensor), (f"{name}_peak_ms", rates.peak)):
             if symbol in part.programs.time.inputs:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mkdocs_dsocr.quantities import GIGABYTE, TFLOP
 from mkdocs_dsocr.report import schema
-
-if TYPE_CHECKING:
-    from mkdocs_dsocr.report.analysis import Analysis
+from mkdocs_dsocr.report.analysed import Analysed
 
 TOP: Final = 10
 
 
-def build_summary(analysis: Analysis) -> schema.DeepSeekOCRAnalyticReportSummary:
+def build_summary(analysis: Analysed) -> schema.DeepSeekOCRAnalyticReportSummary:
     """Return the report in short; the whole of it is not made for it."""
     measured = analysis.comparison
     predicted_ms = analysis.predicted_ms
