@@ -194,7 +194,7 @@ class Site:
             )
             for stage, t in self.main.stage_times.items()
         ]
-        return stacked("Predicted time by stage", _described(items), items)
+        return stacked("Predicted time by stage", items)
 
     @property
     def family_chart(self) -> Markup:
@@ -214,8 +214,7 @@ class Site:
                 parts.append(Bar(REST, rest, units.milliseconds(rest)))
             rows.append((stage, parts))
         kinds.append(REST)
-        words = "; ".join(f"{stage}: {_described(bars)}" for stage, bars in rows)
-        return stacked_rows("Device time by stage and operator family", words, rows, kinds)
+        return stacked_rows("Device time by stage and operator family", rows, kinds)
 
     def icicles(self, layer_link: Callable[[str], str]) -> list[tuple[str, Markup]]:
         """Return the module tree, by each measure."""
@@ -255,7 +254,7 @@ class Site:
                 ("activations", stage.activation_bytes),
             )
         ]
-        return bars("Memory", _described(items), items)
+        return bars("Memory", items)
 
     @cached_property
     def compared_gpus(self) -> list[Row]:
@@ -312,7 +311,7 @@ class Site:
             Bar(f"{p.batch:,} at once", p.tokens_per_s, units.significant(p.tokens_per_s))
             for p in (serving.points if serving else ())
         ]
-        return bars("Tokens a second by sequences at once", _described(items), items, kinds=False)
+        return bars("Tokens a second by sequences at once", items, kinds=False)
 
     @property
     def cache_classes(self) -> list[str]:
@@ -365,7 +364,3 @@ def all_gpus(analyses: tuple[tuple[Analysis, ...], ...]) -> list[Hardware]:
     ids = {gpu.hardware_id for gpu in own}
     others = [load_hardware(i) for i in shipped("hardware") if i not in ids]
     return [*own, *sorted(others, key=lambda h: (h.memory_gb, h.hardware_id))]
-
-
-def _described(items: list[Bar]) -> str:
-    return "; ".join(f"{b.label}: {b.value}" for b in items)

@@ -210,7 +210,7 @@ class LayerPage:
             time_ms = sum(n.total.time_ms for n in self.outermost if n.stage == stage)
             items.append(Bar(stage, time_ms, units.milliseconds(time_ms)))
         title = f"Predicted time of {self.class_name} by stage"
-        return bars(title, "; ".join(f"{b.label}: {b.value}" for b in items), items)
+        return bars(title, items)
 
     @property
     def by_family(self) -> Markup:
@@ -222,7 +222,7 @@ class LayerPage:
             if f.time_ms
         ]
         title = f"Predicted time of {self.class_name} by operator family"
-        return bars(title, "; ".join(f"{b.label}: {b.value}" for b in items), items)
+        return bars(title, items)
 
     @property
     def parents(self) -> list[str]:

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from mkdocs_dsocr.report.models import GROWING, LENGTHS, Kind, ModelsCompared, Value
 from mkdocs_dsocr.site import units
-from mkdocs_dsocr.site.plots import Axis, Series, plot
+from mkdocs_dsocr.site.frame import Axis
+from mkdocs_dsocr.site.plots import Series, plot
 
 _WRITERS: Final[dict[Kind, Callable[[Any], str]]] = {
     "text": str,

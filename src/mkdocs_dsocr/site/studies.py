@@ -17,7 +17,8 @@ from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.memory import fitting
 from mkdocs_dsocr.site import units
-from mkdocs_dsocr.site.plots import Axis, Series, plot
+from mkdocs_dsocr.site.frame import Axis
+from mkdocs_dsocr.site.plots import Series, plot
 from mkdocs_dsocr.sweep import studies
 from mkdocs_dsocr.sweep.studies import Table
 

@@ -35,11 +35,12 @@ _CHART_LINK: Final = re.compile(r'xlink:href="([^"#]+\.md)"')
 _OF_CHARTS: Final = re.compile(
     r"\.dsocr-(chart|plot|roof|roofline|icicle|graph|flow|grid|wall|box|edge|call|[cs]\d)\b"
 )
-_COLOURS: Final = (
-    "svg { --dsocr-line: rgba(127, 127, 127, .3); --dsocr-soft: #5a5d63; "
-    "--dsocr-fill: rgba(127, 127, 127, .1); color: #1f2328; font-family: sans-serif; }\n"
-    "@media (prefers-color-scheme: dark) { svg { --dsocr-soft: #b3b7c0; color: #e6edf3; } }\n"
+_VARIABLE: Final = re.compile(r"^  --dsocr-.*;$", re.MULTILINE)
+_PAGE: Final = (
+    "svg {{ {variables} color: #1f2328; font-family: sans-serif; }}\n"
+    "@media (prefers-color-scheme: dark) {{ svg {{ --dsocr-soft: #b3b7c0; color: #e6edf3; }} }}\n"
 )
+"""What a chart takes from the page around it."""
 
 
 def flavoured(
@@ -144,14 +145,17 @@ def _standalone(svg: str) -> str:
     fixed = f' width="{size[1]}" height="{size[2]}"' if size else ""
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return svg.replace("<svg", f"<svg {names}{fixed}", 1).replace(
-        ">", f"><style>{_COLOURS}{_chart_rules()}</style>", 1
+        ">", f"><style>{_chart_rules()}</style>", 1
     )
 
 
 @lru_cache(maxsize=1)
 def _chart_rules() -> str:
+    """Return the part of the style sheet that a chart needs when it stands alone."""
     sheet = assets()["dsocr.css"].decode()
-    return "\n".join(line for line in sheet.splitlines() if _OF_CHARTS.search(line))
+    variables = " ".join(line.strip() for line in _VARIABLE.findall(sheet))
+    rules = (line for line in sheet.splitlines() if _OF_CHARTS.search(line))
+    return _PAGE.format(variables=variables) + "\n".join(rules)
 
 
 def _colours() -> list[str]:
