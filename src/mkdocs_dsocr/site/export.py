@@ -97,12 +97,12 @@ def _split(text: str) -> tuple[str, str]:
 def _with_assets(name: str, text: str) -> str:
     def served(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[1]))
-        return f'xlink:href="{Links("directory").to(name, target)}"'
+        return f'xlink:href="{Links("directory", name).to(target)}"'
 
     # Links within charts are not resolved.
     front, body = _split(_CHART_LINK.sub(served, text))
-    links = Links("markdown")
-    style, script = (links.to(name, f"assets/dsocr.{kind}") for kind in ("css", "js"))
+    links = Links("markdown", name)
+    style, script = (links.to(f"assets/dsocr.{kind}") for kind in ("css", "js"))
     head = f'<link rel="stylesheet" href="{style}"><script defer src="{script}"></script>'
     return f"{front}{body.rstrip()}\n\n<div>{head}</div>\n"
 
