@@ -336,13 +336,12 @@ def test_layers_of_another_package_have_a_place(
 ) -> None:
     """A layer outside of this package stands under a heading of its own."""
     from mkdocs_dsocr.layers.unlimited import UnlimitedOcrTextModel
-    from mkdocs_dsocr.site import pages
     from mkdocs_dsocr.site.layer_page import layer_pages
+    from mkdocs_dsocr.site.views.layers import layer_folders
 
     monkeypatch.setattr(UnlimitedOcrTextModel, "__module__", "my_ocr.layers")
     analysis = Analysis(whole, load_workload("dsocr-small"), gpu)
-    site: Any = type("Site", (), {"layer_pages": layer_pages(analysis)})
-    folders = pages._layer_folders(site)
+    folders = layer_folders(layer_pages(analysis))
     assert [p.class_name for p in folders["model"]] == ["UnlimitedOcrTextModel"]
     assert list(folders)[-1] == "builtin"
 

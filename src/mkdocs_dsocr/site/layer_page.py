@@ -8,7 +8,7 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import ModuleType
@@ -79,9 +79,18 @@ class LayerPage:
         return forms(self.nodes)
 
     @cached_property
+    def outermost(self) -> list[Node]:
+        """The nodes of the class that are inside no other node of the class."""
+        return [
+            node
+            for node in self.nodes
+            if all(above.class_name != self.class_name for above in self._ancestors(node))
+        ]
+
+    @cached_property
     def total(self) -> Totals:
-        """All nodes of the class, children included (no class contains itself)."""
-        return merged(n.total for n in self.nodes)
+        """All nodes of the class, children included, each child counted once."""
+        return merged(n.total for n in self.outermost)
 
     @property
     def uri(self) -> str:
@@ -198,10 +207,10 @@ class LayerPage:
         """The class's time in each stage, as bars."""
         items = []
         for stage in self.stages:
-            time_ms = sum(n.total.time_ms for n in self.nodes if n.stage == stage)
+            time_ms = sum(n.total.time_ms for n in self.outermost if n.stage == stage)
             items.append(Bar(stage, time_ms, units.milliseconds(time_ms)))
         title = f"Predicted time of {self.class_name} by stage"
-        return bars(title, "; ".join(f"{b.label}: {b.value}" for b in items), items)
+        return bars(title, items)
 
     @property
     def by_family(self) -> Markup:
@@ -213,19 +222,20 @@ class LayerPage:
             if f.device_time_ms
         ]
         title = f"Predicted time of {self.class_name} by operator family"
-        return bars(title, "; ".join(f"{b.label}: {b.value}" for b in items), items)
+        return bars(title, items)
 
     @property
     def parents(self) -> list[str]:
-        """Classes that call this one; groups of passes are passed over."""
-        found = []
-        for node in self.nodes:
-            parent = self.analysis.nodes.get(node.visit.parent_id or "")
-            while parent is not None and parent.class_name == "Group":
-                parent = self.analysis.nodes.get(parent.visit.parent_id or "")
-            if parent is not None:
-                found.append(parent.class_name)
-        return sorted(set(found))
+        """Classes that call this one; groups of passes are skipped."""
+        above = ((a.class_name for a in self._ancestors(node)) for node in self.nodes)
+        callers = (next((name for name in names if name != "Group"), "") for names in above)
+        return sorted({name for name in callers if name})
+
+    def _ancestors(self, node: Node) -> Iterator[Node]:
+        """Yield the nodes that contain a node, the innermost first."""
+        while (parent := self.analysis.nodes.get(node.visit.parent_id or "")) is not None:
+            yield parent
+            node = parent
 
     @property
     def children(self) -> list[str]:
@@ -289,7 +299,7 @@ def _layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
 
 
 def _share(part: float, whole: float) -> float:
-    return min(1.0, part / whole) if whole else 0.0
+    return part / whole if whole else 0.0
 
 
 def _shape(node: Node) -> Markup:
