@@ -127,6 +127,13 @@ class Analysed:
         """The figures of each stage."""
         return self._timed.totals
 
+    def binding(self, node: Node) -> str:
+        """Return what binds most of a node's time: the host, or a ceiling of the device."""
+        stage = self.stage_times.get(node.stage)
+        if stage is not None and stage.is_host_bound:
+            return "host"
+        return node.total.binding_ceiling
+
     @cached_property
     def predicted_ms(self) -> float:
         """The estimate of the whole workload."""
