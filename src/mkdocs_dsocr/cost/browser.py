@@ -19,7 +19,7 @@ from mkdocs_dsocr.cost.passes import (
     weights,
 )
 from mkdocs_dsocr.cost.program import Program
-from mkdocs_dsocr.cost.time import stage_ms
+from mkdocs_dsocr.cost.time import ms_per, stage_ms
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers.metrics import largest
 from mkdocs_dsocr.models import STAGES, Batch, BatchPass, expected_load, model_of
@@ -214,18 +214,20 @@ def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[st
 
 
 def gpu_rates(gpu: Hardware) -> dict[str, Any]:
-    """Return what the script's ``batch`` takes of a GPU: FLOPs and bytes a millisecond."""
-    host = gpu.host
-    known = [name for name in FORMAT_NAMES if gpu.peak(name) is not None]
+    """Return what the script's ``batch`` takes of a GPU.
+
+    ``ms``: times by the symbols of :data:`mkdocs_dsocr.cost.passes.SYMBOLIC_MS`; ``peak_ms``: for
+    a FLOP at the dense peak, by format; ``capacity``: bytes of memory.
+    """
+    per = ms_per(gpu)
+    one = {name: getattr(per, name) for name in ("cuda", "bandwidth", "dispatch", "sync")}
     return {
-        "tensor": {name: gpu.tensor_tflops(name) * 1e9 for name in known},
-        "peak": {name: gpu.peak_tflops(name) * 1e9 for name in known},
-        "cuda": gpu.cuda_fp32.tflops * 1e9,
-        "memory": gpu.memory_gb_s * 1e6,
-        "bandwidth": gpu.bandwidth_gb_s * 1e6,
+        "ms": {f"{name}_ms": value for name, value in one.items()}
+        | {f"{kind}_tensor_factor": factor for kind, factor in per.tensor_factor.items()}
+        | {f"{kind}_memory_ms": ms for kind, ms in per.memory.items()}
+        | {f"{kind}_start_ms": ms for kind, ms in per.start.items()},
+        "peak_ms": dict(per.tensor_peak),
         "capacity": gpu.memory_gb * 1e9,
-        "dispatch_ms": host.dispatch_us / 1000 if host else 0.0,
-        "wait_ms": host.synchronise_us / 1000 if host else 0.0,
     }
 
 

@@ -48,11 +48,7 @@ function inputs(workload, gpu) {
     last_logits: +(workload.logits_positions === "last"),
     cuda_graph: +(workload.host_mode === "cuda_graph"),
     eager: +(workload.traffic === "eager"),
-    cuda_ms: 1 / gpu.cuda,
-    memory_ms: 1 / gpu.memory,
-    bandwidth_ms: 1 / gpu.bandwidth,
-    dispatch_ms: gpu.dispatch_ms,
-    sync_ms: gpu.wait_ms,
+    ...gpu.ms,
   };
   const names = Object.keys(FORMATS);
   const codes = {};
@@ -63,8 +59,7 @@ function inputs(workload, gpu) {
   }
   const wide = +(FORMATS[workload.activation_dtype].bytes === 2);
   for (const [operand, code] of Object.entries(rated({ ...codes, activation_is_wide: wide }))) {
-    x[`${operand}_ms`] = 1 / (gpu.tensor[names[code]] ?? NaN);
-    x[`${operand}_peak_ms`] = 1 / (gpu.peak[names[code]] ?? NaN);
+    x[`${operand}_peak_ms`] = gpu.peak_ms[names[code]] ?? NaN;
   }
   return x;
 }

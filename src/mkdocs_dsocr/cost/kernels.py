@@ -13,8 +13,11 @@ from mkdocs_dsocr.cost.time import (
     causal_products,
     ceilings_ms,
     kernel_work,
+    kind_of,
+    launches_of,
     mean,
 )
+from mkdocs_dsocr.layers.operations import Kernel
 from mkdocs_dsocr.layers.tree import Visit
 
 Array = Any
@@ -62,12 +65,13 @@ class Kernels:
         self._nodes = max((index for index, _ in visits), default=-1) + 1
         self._node = np.array([index for index, *_ in rows], int)
         self._family = np.array([self.families.index(low.category) for _, _, low, _ in rows], int)
-        self._dtype = [low.rate for _, _, low, _ in rows]
+        self._rated = [(kind_of(low), low.rate) for _, _, low, _ in rows]
         self._times = np.array([visit.modules * visit.calls for _, visit, _, _ in rows])
         self._steps = np.array([visit.steps for _, visit, _, _ in rows])
         # As floats: a count may need more than 64 bits.
         self._first = np.array([kernel_work(low) for _, _, low, _ in rows], float).reshape(-1, 3)
         self._last = np.array([kernel_work(high) for *_, high in rows], float).reshape(-1, 3)
+        self._starts = np.array([_starts(visit, low, high) for _, visit, low, high in rows], float)
         self._causal = [
             (index, dtype, visit.modules * visit.calls * visit.steps * mean(flops, last[dtype]))
             for index, visit in visits
@@ -79,10 +83,12 @@ class Kernels:
         """Return how long each node's own kernels take on a GPU."""
         import numpy as np
 
-        ones = {dtype: ceilings_ms((1.0, 1.0, 1.0), dtype, per) for dtype in set(self._dtype)}
-        each = np.array([ones[dtype] for dtype in self._dtype], float).reshape(-1, 3)
+        ones = {rated: ceilings_ms((1.0, 1.0, 1.0), *rated, per) for rated in set(self._rated)}
+        each = np.array([ones[rated] for rated in self._rated], float).reshape(-1, 3)
         first, last = (self._first * each).T, (self._last * each).T
-        spent = self._times[:, None] * by_ceiling(first, last, self._steps).T
+        longest = self._times[:, None] * by_ceiling(first, last, self._steps).T
+        start = np.array([per.start[kind] for kind, _ in self._rated], float)
+        spent = np.column_stack((longest, self._starts * start))
         result = KernelTimes(
             np.zeros((self._nodes, len(CEILINGS))),
             np.zeros((self._nodes, len(self.families))),
@@ -93,3 +99,9 @@ class Kernels:
         for index, dtype, flops in self._causal:
             result.causal[index] += flops * per.tensor_peak[dtype]
         return result
+
+
+def _starts(visit: Visit, low: Kernel, high: Kernel) -> float:
+    """Return how often a kernel starts over all calls of a node: an expectation for experts."""
+    first, last = visit.active * launches_of(low), visit.last_active * launches_of(high)
+    return float(visit.modules * visit.calls * visit.steps * mean(first, last))

@@ -8,10 +8,13 @@ from typing import Any, Final
 
 from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.cost.time import (
+    KINDS,
     MsPer,
     causal_products,
     ceilings_ms,
     kernel_work,
+    kind_of,
+    launches_of,
     longest_ms,
     mean,
 )
@@ -46,13 +49,16 @@ COUNTS: Final = tuple(
 """Figures that add up over the runs of a workload, and that a sweep has."""
 OPERANDS: Final = ("weight", "activation", "kv", "bf16")
 """Products by the operand whose format decides: a linear's, activations, the cache's, none."""
+KIND_MS: Final = ("tensor_factor", "memory_ms", "start_ms")
+"""What each kind of kernel has, as ends of symbols."""
 LOAD: Final = ("distinct_experts", "busiest_tokens")
 """Symbols of the load of the experts."""
 SYMBOLIC_MS: Final = MsPer(
-    tensor={name: Symbol(f"{name}_ms") for name in OPERANDS},
     tensor_peak={name: Symbol(f"{name}_peak_ms") for name in OPERANDS},
+    tensor_factor={kind: Symbol(f"{kind}_tensor_factor") for kind in KINDS},
+    memory={kind: Symbol(f"{kind}_memory_ms") for kind in KINDS},
+    start={kind: Symbol(f"{kind}_start_ms") for kind in KINDS},
     cuda=Symbol("cuda_ms"),
-    memory=Symbol("memory_ms"),
     bandwidth=Symbol("bandwidth_ms"),
     dispatch=Symbol("dispatch_ms"),
     sync=Symbol("sync_ms"),
@@ -242,11 +248,12 @@ def pass_programs(config: ModelConfig, form: Form) -> PassPrograms:
     """Return the programs of one pass; of decode, of all its steps."""
     works = _NamedWorks()
     found = formulas(config, form, works)
-    rates = [f"{name}_{what}" for name in OPERANDS for what in ("ms", "peak_ms")]
+    rates = [f"{name}_peak_ms" for name in OPERANDS]
+    rates += [f"{kind}_{what}" for kind in KINDS for what in KIND_MS]
     kernels = {k: apply("float", q) for k, q in works.quantities.items()}
     return PassPrograms(
         Program({**found.work, **kernels}, floats=LOAD[:1]),
-        Program(found.times, floats=(*kernels, *rates, "cuda_ms", "memory_ms")),
+        Program(found.times, floats=(*kernels, *rates, "cuda_ms")),
         tuple(kernels),
     )
 
@@ -302,16 +309,26 @@ def _series(metric: metrics.MetricOf, visits: list[Visit], steps: Quantity) -> Q
 
 def _device_ms(visit: Visit, works: Works) -> Quantity:
     """Return the time of a layer's own kernels over all calls, in ms."""
-    return total(
+    kernels = list(zip(visit.layer.kernels(), visit.last.kernels(), strict=True))
+    longest = total(
         visit.modules * visit.calls * longest_ms(_ms(low, works), _ms(high, works), visit.steps)
-        for low, high in zip(visit.layer.kernels(), visit.last.kernels(), strict=True)
+        for low, high in kernels
     )
+    return total((longest, *(_start_ms(visit, low, high, works) for low, high in kernels)))
+
+
+def _start_ms(visit: Visit, low: Kernel, high: Kernel, works: Works) -> Quantity:
+    first = works.symbol(visit.active * launches_of(low))
+    last = works.symbol(visit.last_active * launches_of(high))
+    starts = first if visit.last is visit.layer else visit.steps * mean(first, last)
+    ms: Quantity = visit.modules * visit.calls * starts * SYMBOLIC_MS.start[kind_of(low)]
+    return ms
 
 
 def _ms(kernel: Kernel, works: Works) -> tuple[Any, Any, Any]:
     tensor, cuda, moved = kernel_work(kernel)
     named = (works.symbol(tensor), works.symbol(cuda), works.symbol(_rounded(moved)))
-    return ceilings_ms(named, kernel.rate, SYMBOLIC_MS)
+    return ceilings_ms(named, kind_of(kernel), kernel.rate, SYMBOLIC_MS)
 
 
 def _causal_ms(visit: Visit, works: Works) -> Quantity:

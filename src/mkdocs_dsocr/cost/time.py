@@ -19,69 +19,94 @@ from mkdocs_dsocr.quantities import Expr, Quantity, apply, is_zero, maximum, rat
 
 Array = Any
 """A NumPy array."""
-CEILINGS: Final = ("tensor cores", "CUDA cores", "memory")
+CEILINGS: Final = ("tensor cores", "CUDA cores", "memory", "kernel start")
+"""What a kernel's time consists of: the longest of the first three, and its start."""
+KINDS: Final = ("product", "attention", "other")
+"""Kinds of kernels, which have constants of their own."""
 
 
 @dataclass(frozen=True)
 class MsPer:
-    """Milliseconds that a GPU needs for one FLOP or one byte.
+    """Milliseconds that a GPU needs for one FLOP, one byte or one kernel.
 
     Attributes
     ----------
-    tensor, tensor_peak
-        For a FLOP on tensor cores, by format: at the achieved rate, and at the dense peak.
-    cuda, memory
-        For a FLOP on CUDA cores, and for a byte of DRAM traffic.
-    bandwidth
-        For a byte at the peak bandwidth.
+    tensor_peak
+        For a FLOP on tensor cores at the dense peak, by format.
+    tensor_factor
+        The peak over the achieved rate of tensor cores, by kind of kernel.
+    memory, start
+        For a byte of DRAM traffic, and for the start of a kernel, by kind of kernel.
+    cuda, bandwidth
+        For a FLOP on CUDA cores, and for a byte at the peak bandwidth.
     dispatch, sync
         On the host, for one launch and for one wait.
     """
 
-    tensor: Mapping[str, Any]
     tensor_peak: Mapping[str, Any]
+    tensor_factor: Mapping[str, Any]
+    memory: Mapping[str, Any]
+    start: Mapping[str, Any]
     cuda: Any
-    memory: Any
     bandwidth: Any
     dispatch: Any
     sync: Any
 
 
 def ms_per(hardware: Hardware) -> MsPer:
-    """Return the times of one GPU. Achieved rates are used where its profile has them."""
+    """Return the times of one GPU."""
     known = [name for name in FORMATS if hardware.peak(name) is not None]
-    host = hardware.host
+    host, bandwidth = hardware.host, 1e-6 / hardware.bandwidth_gb_s
+    rates = {kind: hardware.kernel_rates(kind) for kind in KINDS}
     return MsPer(
-        tensor={name: 1e-9 / hardware.tensor_tflops(name) for name in known},
         tensor_peak={name: 1e-9 / hardware.peak_tflops(name) for name in known},
+        tensor_factor={kind: 1 / r.tensor_share for kind, r in rates.items()},
+        memory={kind: bandwidth / r.bandwidth_share for kind, r in rates.items()},
+        start={kind: r.start_us / 1000 for kind, r in rates.items()},
         cuda=1e-9 / hardware.cuda_fp32.tflops,
-        memory=1e-6 / hardware.memory_gb_s,
-        bandwidth=1e-6 / hardware.bandwidth_gb_s,
+        bandwidth=bandwidth,
         dispatch=host.dispatch_us / 1000 if host else 0.0,
         sync=host.synchronise_us / 1000 if host else 0.0,
     )
 
 
+def kind_of(kernel: Kernel) -> str:
+    """Return which of :data:`KINDS` a kernel is."""
+    if not any(operation.products for operation in kernel.operations):
+        return "other"
+    return "attention" if kernel.category == "attention" else "product"
+
+
+def launches_of(kernel: Kernel) -> Quantity:
+    """Return how often a kernel starts in one call of its layer."""
+    return largest(operation.launches for operation in kernel.operations)
+
+
 def kernel_work(kernel: Kernel) -> tuple[Quantity, Quantity, Quantity]:
-    """Return what a kernel asks of each of :data:`CEILINGS`: FLOPs, FLOPs, bytes."""
+    """Return what a kernel asks of tensor cores, CUDA cores and memory: FLOPs, FLOPs, bytes."""
     return kernel.tensor_core_flops, kernel.cuda_core_flops, kernel.io_bytes
 
 
 def ceilings_ms(
-    work: Sequence[Quantity], compute_dtype: str | None, per: MsPer
+    work: Sequence[Quantity], kind: str, compute_dtype: str | None, per: MsPer
 ) -> tuple[Any, Any, Any]:
-    """Return the time of a kernel's work under each of :data:`CEILINGS`, in ms.
+    """Return the time of a kernel's work on tensor cores, CUDA cores and memory, in ms.
 
     Parameters
     ----------
     work
         FLOPs on tensor cores, FLOPs on CUDA cores, bytes.
+    kind
+        One of :data:`KINDS`.
     compute_dtype
         The format of its products on tensor cores; None where it has none.
     per
         The GPU.
     """
-    rates = (0 if compute_dtype is None else per.tensor[compute_dtype], per.cuda, per.memory)
+    tensor_ms = 0
+    if compute_dtype is not None:
+        tensor_ms = per.tensor_peak[compute_dtype] * per.tensor_factor[kind]
+    rates = (tensor_ms, per.cuda, per.memory[kind])
     tensor, cuda, moved = (
         0 if is_zero(amount) or is_zero(rate) else amount * rate
         for amount, rate in zip(work, rates, strict=True)
@@ -140,7 +165,8 @@ def by_ceiling(first: Array, last: Array, steps: Array) -> Array:
     Parameters
     ----------
     first, last
-        ``[3, kernels]``: times under each of :data:`CEILINGS` in the first and the last step.
+        ``[3, kernels]``: times on tensor cores, CUDA cores and memory in the first and the last
+        step.
     steps
         ``[kernels]``: the number of steps.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,8 @@ TOLERANCE = 0.01
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Positive = Annotated[float, Field(gt=0, le=1e9)]
+NonNegative = Annotated[float, Field(ge=0, le=1e9)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -59,6 +61,36 @@ class Cache(Strict):
     source: Text
 
 
+class KernelRates(Strict):
+    """How kernels of one kind run: a start time, and shares of the peaks."""
+
+    start_us: NonNegative = Field(description="time of a kernel that does next to nothing")
+    tensor_share: Share = Field(description="achieved share of the dense tensor peak")
+    bandwidth_share: Share = Field(description="achieved share of the peak bandwidth")
+
+
+class Kernels(Strict):
+    """How kernels run on the device, by kind."""
+
+    product: KernelRates = Field(description="matrix products and convolutions")
+    attention: KernelRates = Field(description="fused attention")
+    other: KernelRates = Field(description="elementwise operations, copies, norms, reductions")
+    kind: Literal["measured", "inherited", "assumed"] = Field(
+        description="measured on this GPU, taken from one of the same architecture, or assumed"
+    )
+    source: Text
+
+
+ASSUMED_KERNELS: Final = Kernels(
+    product=KernelRates(start_us=3.0, tensor_share=0.7, bandwidth_share=0.8),
+    attention=KernelRates(start_us=4.0, tensor_share=0.4, bandwidth_share=0.8),
+    other=KernelRates(start_us=1.5, tensor_share=1.0, bandwidth_share=0.8),
+    kind="assumed",
+    source="assumption: the order of what an H100, an H200 and an RTX 5090 were measured at",
+)
+"""For profiles that do not say how kernels run."""
+
+
 class Rates(Strict):
     """What the device reaches in practice, for the estimate; peaks where it is not given."""
 
@@ -87,6 +119,9 @@ class Hardware(Strict):
     memory_source: Text
     l2: Cache | None = Field(None, description="last-level cache in front of the memory")
     host: Host | None = Field(None, description="host costs; without them the host takes no time")
+    kernels: Kernels = Field(
+        ASSUMED_KERNELS, description="how kernels run: assumed where the profile does not say"
+    )
     achieved: Rates | None = None
 
     def peak(self, dtype: str) -> Peak | None:
@@ -113,23 +148,27 @@ class Hardware(Strict):
             raise LookupError(f"{self.name} has no tensor cores for {dtype}")
         return peak.tflops
 
-    def tensor_tflops(self, dtype: str) -> float:
-        """Return the rate that the estimate uses: the achieved share of the format's peak."""
-        peak = self.peak_tflops(dtype)
-        if self.achieved is None or self.tensor_bf16 is None:
-            return peak
-        return peak * self.achieved.tensor_tflops / self.tensor_bf16.tflops
+    def kernel_rates(self, kind: str) -> KernelRates:
+        """Return how kernels of a kind run; `achieved` rates limit its shares."""
+        rates: KernelRates = getattr(self.kernels, kind)
+        if self.achieved is None:
+            return rates
+        peak = self.tensor_bf16 or self.tensor_fp16
+        assert peak is not None  # the profile's own validation
+        tensor = self.achieved.tensor_tflops / peak.tflops
+        memory = self.achieved.bandwidth_gb_s / self.bandwidth_gb_s
+        return rates.model_copy(
+            update={
+                "tensor_share": min(rates.tensor_share, tensor),
+                "bandwidth_share": min(rates.bandwidth_share, memory),
+            }
+        )
 
     @model_validator(mode="after")
     def _has_a_peak(self) -> Self:
         if self.tensor_bf16 is None and self.tensor_fp16 is None:
             raise ContradictionError("tensor_bf16", "nothing", "tensor_bf16, tensor_fp16 or both")
         return self
-
-    @property
-    def memory_gb_s(self) -> float:
-        """Rate of the memory that the estimate uses."""
-        return self.achieved.bandwidth_gb_s if self.achieved else self.bandwidth_gb_s
 
 
 def load_hardware(value: str, base: Path | None = None, source: str = "option") -> Hardware:

@@ -9,7 +9,17 @@ import dataclasses
 from typing import Any
 
 from mkdocs_dsocr.cost.memory import LIMIT, Array, fitting
-from mkdocs_dsocr.cost.time import MsPer, by_ceiling, ceilings_ms, host_ms, kernel_work, ms_per
+from mkdocs_dsocr.cost.time import (
+    CEILINGS,
+    MsPer,
+    by_ceiling,
+    ceilings_ms,
+    host_ms,
+    kernel_work,
+    kind_of,
+    launches_of,
+    ms_per,
+)
 from mkdocs_dsocr.cost.workload import WorkloadCost
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers import metrics, tree
@@ -77,14 +87,17 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
 
 
 def _times(visit: Visit, per: MsPer, batches: Array) -> Array:
-    """Return ``[3, batch sizes]``: a module's own kernels by the ceiling that binds each."""
+    """Return ``[ceilings, batch sizes]``: a module's own kernels by the ceiling that binds each."""
     import numpy
 
-    result = numpy.zeros((3, len(batches)))
+    result = numpy.zeros((len(CEILINGS), len(batches)))
     for kernel in visit.layer.kernels():
-        times: Any = ceilings_ms(kernel_work(kernel), kernel.rate, per)
+        times: Any = ceilings_ms(kernel_work(kernel), kind_of(kernel), kernel.rate, per)
         one = numpy.array([numpy.broadcast_to(t, batches.shape) for t in times], float)
-        result += visit.modules * visit.calls * by_ceiling(one, one, numpy.ones(len(batches)))
+        starts = visit.active * launches_of(kernel) * per.start[kind_of(kernel)]
+        ones = numpy.ones(len(batches))
+        spent = numpy.vstack((by_ceiling(one, one, ones), ones * starts))
+        result += visit.modules * visit.calls * spent
     return result
 
 

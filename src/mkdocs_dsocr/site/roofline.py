@@ -97,9 +97,9 @@ def roofline(
     """
     if not shown:
         return Markup("")
-    bandwidth = gpu.memory_gb_s * 1e9
+    bandwidth = gpu.bandwidth_gb_s * 1e9
     ceilings = {
-        f"tensor cores, {dtype}": gpu.tensor_tflops(dtype) * 1e12,
+        f"tensor cores, {dtype}": gpu.peak_tflops(dtype) * 1e12,
         "CUDA cores, float32": gpu.cuda_fp32.tflops * 1e12,
     }
     # All points and the corners of all ceilings are inside the frame.

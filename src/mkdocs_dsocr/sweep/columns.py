@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from mkdocs_dsocr.cost.time import MsPer
+from mkdocs_dsocr.cost.time import KINDS, MsPer
 from mkdocs_dsocr.inputs import Hardware, InputError, Workload, load_hardware
 from mkdocs_dsocr.inputs.errors import shown
 from mkdocs_dsocr.inputs.references import resolve
@@ -167,12 +167,11 @@ class Rates:
         if "tensor_tflops" in overrides:
             own = [g.tensor_bf16.tflops if g.tensor_bf16 else np.nan for g in gpus]
             scale = overrides["tensor_tflops"] / np.array(own)[places]
-        self.tensor = scale[:, None] * self._table(gpus, Hardware.tensor_tflops)[places]
-        self.peak = scale[:, None] * self._table(gpus, Hardware.peak_tflops)[places]
+        self.peak = scale[:, None] * self._peaks(gpus)[places]
         self.capacity = 1e9 * column("memory_gb", lambda g: g.memory_gb)
+        self._kinds = {kind: _kernel_rates(gpus, kind)[places] for kind in KINDS}
         self._ms = {
             "cuda": 1e-9 / column("cuda_tflops", lambda g: g.cuda_fp32.tflops),
-            "memory": 1e-6 / column("bandwidth_gb_s", lambda g: g.memory_gb_s),
             "bandwidth": 1e-6 / column("bandwidth_gb_s", lambda g: g.bandwidth_gb_s),
             "dispatch": column("dispatch_us", lambda g: g.host.dispatch_us if g.host else 0.0)
             / 1e3,
@@ -188,13 +187,27 @@ class Rates:
         gpu
             An index, or an array of indices.
         """
-        return MsPer(tensor={}, tensor_peak={}, **{k: v[gpu] for k, v in self._ms.items()})
+        ms = {name: column[gpu] for name, column in self._ms.items()}
+        shares = {kind: columns[gpu] for kind, columns in self._kinds.items()}
+        return MsPer(
+            tensor_peak={},
+            tensor_factor={kind: 1 / row[..., 0] for kind, row in shares.items()},
+            memory={kind: ms["bandwidth"] / row[..., 1] for kind, row in shares.items()},
+            start={kind: row[..., 2] / 1000 for kind, row in shares.items()},
+            **ms,
+        )
 
-    def _table(self, gpus: Sequence[Hardware], rate: Callable[[Hardware, str], float]) -> Array:
-        """Return rates by GPU and format; NaN where its tensor cores do not know one."""
+    def _peaks(self, gpus: Sequence[Hardware]) -> Array:
+        """Return peaks by GPU and format; NaN where its tensor cores do not know one."""
         return np.array(
             [
-                [1e9 * rate(gpu, f) if gpu.peak(f) is not None else np.nan for f in FORMATS]
+                [1e9 * gpu.peak_tflops(f) if gpu.peak(f) is not None else np.nan for f in FORMATS]
                 for gpu in gpus
             ]
         )
+
+
+def _kernel_rates(gpus: Sequence[Hardware], kind: str) -> Array:
+    """Return ``[GPUs, 3]``: shares of tensor peak and bandwidth, and the start in µs."""
+    rates = [gpu.kernel_rates(kind) for gpu in gpus]
+    return np.array([(r.tensor_share, r.bandwidth_share, r.start_us) for r in rates])
