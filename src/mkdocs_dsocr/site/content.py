@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.checkpoint import CheckpointVerdict
 from mkdocs_dsocr.inputs import Hardware, load_hardware, shipped
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.memory import held_at_peak
@@ -36,8 +35,9 @@ from mkdocs_dsocr.site.review import Reviewed
 from mkdocs_dsocr.site.roofline import Point, points, roofline, shares
 from mkdocs_dsocr.site.studies import Row, Studies
 from mkdocs_dsocr.sweep.planner import gpu_rates
-from mkdocs_dsocr.vendor import VendorVerdict
-from mkdocs_dsocr.verification import Verification
+from mkdocs_dsocr.verify.checkpoint import CheckpointVerdict
+from mkdocs_dsocr.verify.formulas import Verification
+from mkdocs_dsocr.verify.vendor import VendorVerdict
 
 TITLES = {
     "index": "The model, analysed",

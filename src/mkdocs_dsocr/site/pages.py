@@ -26,7 +26,7 @@ from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
 from mkdocs_dsocr.site.models import model_plots, written
 from mkdocs_dsocr.sweep import studies
-from mkdocs_dsocr.verification import METRICS
+from mkdocs_dsocr.verify.formulas import METRICS
 
 JOINERS = "\u200c\u200d"
 """Without a shape of their own, but some scripts and pictures are written with them."""

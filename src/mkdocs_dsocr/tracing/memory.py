@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.trace import Peak
+from mkdocs_dsocr.tracing.reference import KVCache
 from mkdocs_dsocr.tracing.traffic import storage, touched
 
 
