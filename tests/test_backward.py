@@ -21,7 +21,7 @@ from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
-from mkdocs_dsocr.tracing.analyzer import FURTHER_PRODUCTS
+from mkdocs_dsocr.tracing.operators import FURTHER_PRODUCTS
 from mkdocs_dsocr.tracing.reference import KVCache
 
 OF_PIXELS = (
