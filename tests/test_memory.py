@@ -19,7 +19,7 @@ from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import Peak
-from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
 
 
 class _Module(nn.Module):

@@ -15,10 +15,10 @@ from torch import Tensor
 from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
 from mkdocs_dsocr.inputs.errors import shown
 from mkdocs_dsocr.models import Plan, model_of
-from mkdocs_dsocr.reference import KVCache, Page
-from mkdocs_dsocr.reference.model import DeepseekOCRForCausalLM
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.memory import ActivationMemory, WatchedCache
+from mkdocs_dsocr.tracing.reference import KVCache, Page
+from mkdocs_dsocr.tracing.reference.model import DeepseekOCRForCausalLM
 
 DeviceName = Literal["auto", "cuda", "meta"]
 ACTIVATION_RESERVE: Final = 4 * 10**9
