@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
-from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
 
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 20
@@ -67,7 +67,7 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
         raise InputError(path, "", f"a byte that is no UTF-8 at {error.start}", "text") from error
     content = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
     if not isinstance(content, dict) or not content:
-        found = "nothing" if content is None or content == {} else shown(content)
+        found = "nothing" if content is None or content == {} else repr_short(content)
         raise InputError(path, "", found, "a mapping of keys to values")
     _check_depth(path, content)
     return content
@@ -112,7 +112,7 @@ def _check_depth(path: Path, node: Any, depth: int = 0, key: str = "") -> None:
     if isinstance(node, dict):
         for name, value in node.items():
             if not isinstance(name, str):
-                raise InputError(path, key, f"the key {shown(name)}", "keys that are text")
+                raise InputError(path, key, f"the key {repr_short(name)}", "keys that are text")
             _check_depth(path, value, depth + 1, f"{key}.{name}" if key else name)
     elif isinstance(node, list):
         for value in node:
@@ -138,4 +138,4 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
             key = ".".join(k for k in (key, cause.key) if k)
             raise InputError(path, key, cause.found, cause.allowed) from None
         message = first["msg"].removeprefix("Value error, ")
-        raise InputError(path, key, shown(first["input"]), message) from None
+        raise InputError(path, key, repr_short(first["input"]), message) from None

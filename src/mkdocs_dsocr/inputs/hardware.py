@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
 from mkdocs_dsocr.inputs.files import Strict, read_mapping, stamps, validate
 from mkdocs_dsocr.inputs.references import resolve
 
@@ -143,7 +143,9 @@ def load_hardware(value: str, base: Path | None = None, source: str = "option") 
     path = resolve("hardware", value, base, source)
     hardware = _read(path, stamps([path]))
     if path.parent.name == "hardware" and path.stem != hardware.hardware_id and "/" not in value:
-        raise InputError(path, "hardware_id", shown(hardware.hardware_id), shown(path.stem))
+        raise InputError(
+            path, "hardware_id", repr_short(hardware.hardware_id), repr_short(path.stem)
+        )
     return hardware
 
 

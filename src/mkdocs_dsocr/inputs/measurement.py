@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
 from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
 from mkdocs_dsocr.inputs.hardware import Hardware, Identifier, Positive, Text
 from mkdocs_dsocr.inputs.model_config import ModelConfig
@@ -190,7 +190,9 @@ def check_belongs(
         )
     workloads = list(dict.fromkeys(w.profile_id for w, _ in pairs))
     if measurement.profile_id not in workloads:
-        raise InputError(path, "profile_id", shown(measurement.profile_id), ", ".join(workloads))
+        raise InputError(
+            path, "profile_id", repr_short(measurement.profile_id), ", ".join(workloads)
+        )
     for workload, hardware in pairs:
         same = workload.profile_id == measurement.profile_id
         if same and measurement.mode != workload.host_mode:
@@ -202,4 +204,4 @@ def check_belongs(
             return workload, hardware
     names: dict[str, Any] = {n: None for _, h in pairs for n in h.device_names}
     allowed = "a device of the hardware shown: " + (", ".join(names) or "none names its devices")
-    raise InputError(path, "device", shown(measurement.device), allowed)
+    raise InputError(path, "device", repr_short(measurement.device), allowed)

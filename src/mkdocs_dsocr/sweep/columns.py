@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from mkdocs_dsocr.inputs import Hardware, InputError, Workload, load_hardware
-from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.inputs.workload import MAX_BATCH, MAX_TILES, MAX_TOKENS, MAX_VIEW, VIEW_MULTIPLE
 from mkdocs_dsocr.layers.formats import FORMATS
@@ -110,7 +110,7 @@ def checked(name: str, values: Any, source: str | Path = "sweep") -> Array:
         distinct, places = np.unique(found, return_inverse=True)
         for value in distinct.tolist():
             if value not in known:
-                raise InputError(source, name, shown(value), ", ".join(map(str, known)))
+                raise InputError(source, name, repr_short(value), ", ".join(map(str, known)))
         return np.array([known[v] for v in distinct.tolist()], np.int64)[places]
     if name in RATES:
         numbers = np.atleast_1d(np.asarray(values, np.float64))
