@@ -30,7 +30,7 @@ from mkdocs_dsocr.cost.passes import (
 from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.inputs.workload import MAX_VIEW, VIEW_MULTIPLE
+from mkdocs_dsocr.inputs.workload import VIEW
 from mkdocs_dsocr.layers.metrics import largest
 from mkdocs_dsocr.models import STAGES, Batch, BatchPass, Choices, expected_load, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
@@ -292,7 +292,6 @@ def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[st
 
 def gpu_rates(gpu: Hardware) -> dict[str, Any]:
     """Return what the script's ``batch`` takes of a GPU: FLOPs and bytes a millisecond."""
-    host = gpu.host
     known = [name for name in FORMAT_NAMES if gpu.peak(name) is not None]
     return {
         "tensor": {name: gpu.tensor_tflops(name) * 1e9 for name in known},
@@ -301,8 +300,8 @@ def gpu_rates(gpu: Hardware) -> dict[str, Any]:
         "memory": gpu.memory_gb_s * 1e6,
         "bandwidth": gpu.bandwidth_gb_s * 1e6,
         "capacity": gpu.memory_gb * 1e9,
-        "dispatch_ms": host.dispatch_us / 1000 if host else 0.0,
-        "wait_ms": host.synchronise_us / 1000 if host else 0.0,
+        "dispatch_ms": gpu.dispatch_us / 1000,
+        "wait_ms": gpu.synchronise_us / 1000,
     }
 
 
@@ -334,9 +333,9 @@ VIEW_SIZES: Final = ("image_size", "tile_size", "tiles_w", "tiles_h", "pages")
 
 def _view_sizes() -> dict[str, Any]:
     """Return columns in which conditions on views are met in every way that sizes allow."""
-    views = range(VIEW_MULTIPLE, MAX_VIEW + 1, VIEW_MULTIPLE)
+    views = range(VIEW.least, VIEW.most + 1, VIEW.least)
     # No local views, views of one feature, and of more or fewer than the global one has.
-    tiles = (0, VIEW_MULTIPLE, MAX_VIEW // 2, MAX_VIEW)
+    tiles = (0, VIEW.least, VIEW.most // 2, VIEW.most)
     image_size, tile_size, tiles_w = np.array(list(itertools.product(views, tiles, (1, 2)))).T
     ones = dict.fromkeys(("pages", "tiles_h"), 1)
     return {"image_size": image_size, "tile_size": tile_size, "tiles_w": tiles_w, **ones}
