@@ -215,7 +215,6 @@ def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[st
 
 def gpu_rates(gpu: Hardware) -> dict[str, Any]:
     """Return what the script's ``batch`` takes of a GPU: FLOPs and bytes a millisecond."""
-    host = gpu.host
     known = [name for name in FORMAT_NAMES if gpu.peak(name) is not None]
     return {
         "tensor": {name: gpu.tensor_tflops(name) * 1e9 for name in known},
@@ -224,8 +223,8 @@ def gpu_rates(gpu: Hardware) -> dict[str, Any]:
         "memory": gpu.memory_gb_s * 1e6,
         "bandwidth": gpu.bandwidth_gb_s * 1e6,
         "capacity": gpu.memory_gb * 1e9,
-        "dispatch_ms": host.dispatch_us / 1000 if host else 0.0,
-        "wait_ms": host.synchronise_us / 1000 if host else 0.0,
+        "dispatch_ms": gpu.dispatch_us / 1000,
+        "wait_ms": gpu.synchronise_us / 1000,
     }
 
 

@@ -50,15 +50,14 @@ class MsPer:
 def ms_per(hardware: Hardware) -> MsPer:
     """Return the times of one GPU. Achieved rates are used where its profile has them."""
     known = [name for name in FORMATS if hardware.peak(name) is not None]
-    host = hardware.host
     return MsPer(
         tensor={name: 1e-9 / hardware.tensor_tflops(name) for name in known},
         tensor_peak={name: 1e-9 / hardware.peak_tflops(name) for name in known},
         cuda=1e-9 / hardware.cuda_fp32.tflops,
         memory=1e-6 / hardware.memory_gb_s,
         bandwidth=1e-6 / hardware.bandwidth_gb_s,
-        dispatch=host.dispatch_us / 1000 if host else 0.0,
-        sync=host.synchronise_us / 1000 if host else 0.0,
+        dispatch=hardware.dispatch_us / 1000,
+        sync=hardware.synchronise_us / 1000,
     )
 
 
