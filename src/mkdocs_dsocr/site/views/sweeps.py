@@ -1,12 +1,13 @@
-"""The main workload with one thing changed at a time, as plots and tables."""
+"""The pages of plots: the main workload with one thing changed at a time, models compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from markupsafe import Markup
 
+from mkdocs_dsocr.report.models import GROWING, LENGTHS, ModelsCompared
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.frame import Axis
@@ -104,3 +105,20 @@ def _sensitivity(table: Table) -> list[tuple[str, float, list[float]]]:
         for name, value, *shares in zip(inputs, values, *columns.values(), strict=True)
     ]
     return sorted(rows, key=lambda row: -max(map(abs, row[2])))
+
+
+def models(site: Site, links: Links) -> dict[str, Any]:
+    """Return the plots over the length of the output."""
+    assert site.models is not None  # the site has no such page otherwise
+    return {"plots": list(_growing(site.models))}
+
+
+def _growing(compared: ModelsCompared) -> Iterator[Markup]:
+    axis = Axis("new tokens", units.scaled_count)
+    for section, (kind, _) in GROWING.items():
+        rows = [row for row in compared.sections[section] if None not in row.values]
+        lines = [
+            Series(title, [row.values[i] for row in rows])  # type: ignore[misc]
+            for i, title in enumerate(compared.titles)
+        ]
+        yield plot(section, axis, Axis(section, units.WRITERS[kind]), LENGTHS[: len(rows)], lines)
