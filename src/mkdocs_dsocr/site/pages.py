@@ -87,7 +87,7 @@ def error_pages(message: str) -> dict[str, str]:
 
 def _rendered(template: str, links: Links, **context: Any) -> str:
     found = environment().get_template(template)
-    return found.render(context, link=links.to, layer_link=links.layer)
+    return found.render(context, link=links.to, layer_link=links.layer, to_layer=links.named)
 
 
 def titles(site: Site) -> dict[str, str]:
