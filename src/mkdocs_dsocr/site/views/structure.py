@@ -8,9 +8,9 @@ from typing import Any, Final
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.tally import Node
+from mkdocs_dsocr.site import svg
 from mkdocs_dsocr.site.call_graph import call_graph, edges
 from mkdocs_dsocr.site.content import Site
-from mkdocs_dsocr.site.frame import legend
 from mkdocs_dsocr.site.layer_page import LayerPage
 from mkdocs_dsocr.site.links import Links
 from mkdocs_dsocr.site.roofline import points, roofline
@@ -78,6 +78,6 @@ def rooflines(site: Site, links: Links) -> dict[str, Any]:
         if shown := points(main, stages):
             title, dtype = f"Roofline: {', '.join(stages)}", main.workload.activation_dtype
             chart = roofline(title, shown, main.hardware, dtype, links.layer)
-            keys = legend(stages) if len(stages) > 1 else ""
+            keys = svg.legend(stages) if len(stages) > 1 else ""
             sections.append((heading, chart, keys, shown))
     return {"sections": sections}

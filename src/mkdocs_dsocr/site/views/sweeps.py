@@ -8,9 +8,8 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from mkdocs_dsocr.report.models import GROWING, LENGTHS, ModelsCompared
-from mkdocs_dsocr.site import units
+from mkdocs_dsocr.site import svg, units
 from mkdocs_dsocr.site.content import Site
-from mkdocs_dsocr.site.frame import Axis
 from mkdocs_dsocr.site.links import Links
 from mkdocs_dsocr.site.plots import Series, Wall, plot
 from mkdocs_dsocr.sweep import studies
@@ -82,12 +81,12 @@ def sweeps(site: Site, links: Links) -> dict[str, Any]:
 def _plots(
     table: Table, x: str, label: str, plotted: tuple[Plotted, ...], wall: Wall | None = None
 ) -> list[Markup]:
-    axis, xs = Axis(label, units.scaled_count), [float(v) for v in table[x]]
+    axis, xs = svg.Axis(label, units.scaled_count), [float(v) for v in table[x]]
     return [
         plot(
             f"{name} by {label}",
             axis,
-            Axis(name, write),
+            svg.Axis(name, write),
             xs,
             [Series(LINES[c], [float(v) for v in table[c]]) for c in columns],
             wall,
@@ -114,11 +113,13 @@ def models(site: Site, links: Links) -> dict[str, Any]:
 
 
 def _growing(compared: ModelsCompared) -> Iterator[Markup]:
-    axis = Axis("new tokens", units.scaled_count)
+    axis = svg.Axis("new tokens", units.scaled_count)
     for section, (kind, _) in GROWING.items():
         rows = [row for row in compared.sections[section] if None not in row.values]
         lines = [
             Series(title, [row.values[i] for row in rows])  # type: ignore[misc]
             for i, title in enumerate(compared.titles)
         ]
-        yield plot(section, axis, Axis(section, units.WRITERS[kind]), LENGTHS[: len(rows)], lines)
+        yield plot(
+            section, axis, svg.Axis(section, units.WRITERS[kind]), LENGTHS[: len(rows)], lines
+        )

@@ -13,10 +13,9 @@ from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.memory import LIMIT, fitting
 from mkdocs_dsocr.report.paper import MODES, PAPER_ARCHITECTURE
-from mkdocs_dsocr.site import units
+from mkdocs_dsocr.site import svg, units
 from mkdocs_dsocr.site.charts import Bar, bars, strip
 from mkdocs_dsocr.site.content import Site
-from mkdocs_dsocr.site.frame import key
 from mkdocs_dsocr.site.links import Links
 from mkdocs_dsocr.sweep.planner import gpu_rates
 
@@ -24,7 +23,7 @@ from mkdocs_dsocr.sweep.planner import gpu_rates
 def scenarios(site: Site, links: Links) -> dict[str, Any]:
     """Return a row for each analysis, with its stages as a strip."""
     rows = [row for analyses in site.analyses for row in _rows(analyses)]
-    keys = [(key(index), stage) for index, stage in enumerate(STAGES)]
+    keys = [(svg.key(index), stage) for index, stage in enumerate(STAGES)]
     return {"rows": rows, "keys": keys, "fit_limit": LIMIT}
 
 
