@@ -17,10 +17,10 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site.call_graph import call_graph
 from mkdocs_dsocr.site.charts import Bar, bars, stacked, stacked_rows, strip
 from mkdocs_dsocr.site.dataflow import dataflow
-from mkdocs_dsocr.site.frame import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, legend
 from mkdocs_dsocr.site.icicle import MEASURES, icicle
 from mkdocs_dsocr.site.plots import Series, plot
 from mkdocs_dsocr.site.roofline import points, roofline
+from mkdocs_dsocr.site.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, legend
 
 HOSTILE = '"><script>alert(1)</script>&'
 MODELS = ("deepseek-ocr-v1-base", "unlimited-ocr")

@@ -337,7 +337,7 @@ def test_layers_of_another_package_have_a_place(
     """A layer outside of this package stands under a heading of its own."""
     from mkdocs_dsocr.layers.unlimited import UnlimitedOcrTextModel
     from mkdocs_dsocr.site.layer_page import layer_pages
-    from mkdocs_dsocr.site.views.layers import layer_folders
+    from mkdocs_dsocr.site.views.structure import layer_folders
 
     monkeypatch.setattr(UnlimitedOcrTextModel, "__module__", "my_ocr.layers")
     analysis = Analysis(whole, load_workload("dsocr-small"), gpu)

@@ -40,6 +40,7 @@ def environment() -> Environment:
         "amount": amount,
         "moved": moved,
         "prose": prose,
+        "numbers": lambda names: [f"#{name}" for name in names],
         "dirname": posixpath.dirname,
         "basename": posixpath.basename,
     }

@@ -1,15 +1,15 @@
-"""The main workload with one thing changed at a time, as plots and tables."""
+"""The pages of plots: the main workload with one thing changed at a time, models compared."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.site import units
+from mkdocs_dsocr.report.models import GROWING, LENGTHS, ModelsCompared
+from mkdocs_dsocr.site import svg, units
 from mkdocs_dsocr.site.content import Site
-from mkdocs_dsocr.site.frame import Axis
 from mkdocs_dsocr.site.links import Links
 from mkdocs_dsocr.site.plots import Series, Wall, plot
 from mkdocs_dsocr.sweep import studies
@@ -81,12 +81,12 @@ def sweeps(site: Site, links: Links) -> dict[str, Any]:
 def _plots(
     table: Table, x: str, label: str, plotted: tuple[Plotted, ...], wall: Wall | None = None
 ) -> list[Markup]:
-    axis, xs = Axis(label, units.scaled_count), [float(v) for v in table[x]]
+    axis, xs = svg.Axis(label, units.scaled_count), [float(v) for v in table[x]]
     return [
         plot(
             f"{name} by {label}",
             axis,
-            Axis(name, write),
+            svg.Axis(name, write),
             xs,
             [Series(LINES[c], [float(v) for v in table[c]]) for c in columns],
             wall,
@@ -104,3 +104,22 @@ def _sensitivity(table: Table) -> list[tuple[str, float, list[float]]]:
         for name, value, *shares in zip(inputs, values, *columns.values(), strict=True)
     ]
     return sorted(rows, key=lambda row: -max(map(abs, row[2])))
+
+
+def models(site: Site, links: Links) -> dict[str, Any]:
+    """Return the plots over the length of the output."""
+    assert site.models is not None  # the site has no such page otherwise
+    return {"plots": list(_growing(site.models))}
+
+
+def _growing(compared: ModelsCompared) -> Iterator[Markup]:
+    axis = svg.Axis("new tokens", units.scaled_count)
+    for section, (kind, _) in GROWING.items():
+        rows = [row for row in compared.sections[section] if None not in row.values]
+        lines = [
+            Series(title, [row.values[i] for row in rows])  # type: ignore[misc]
+            for i, title in enumerate(compared.titles)
+        ]
+        yield plot(
+            section, axis, svg.Axis(section, units.WRITERS[kind]), LENGTHS[: len(rows)], lines
+        )
