@@ -10,7 +10,6 @@ from typing import Final
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Totals, merged
-from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import svg, units
 
@@ -69,7 +68,7 @@ def points(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
 
 
 def roofline(
-    title: str, shown: Sequence[Point], gpu: Hardware, dtype: str, layer_link: Callable[[str], str]
+    title: str, shown: Sequence[Point], analysis: Analysis, layer_link: Callable[[str], str]
 ) -> Markup:
     """Return points under the ceilings of a GPU; nothing if there is no point.
 
@@ -79,13 +78,14 @@ def roofline(
         What the chart shows.
     shown
         The points.
-    gpu, dtype
-        The GPU, and the format of its tensor cores whose ceiling is drawn.
+    analysis
+        Gives the GPU, and the format of its tensor cores whose ceiling is drawn.
     layer_link
         Returns the link to the page of a module class.
     """
     if not shown:
         return Markup("")
+    gpu, dtype = analysis.hardware, analysis.workload.activation_dtype
     bandwidth = gpu.memory_gb_s * 1e9
     ceilings = {
         f"tensor cores, {dtype}": gpu.tensor_tflops(dtype) * 1e12,
