@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.quantities import Symbol, ceil_div, maximum
-from mkdocs_dsocr.site.flavours import _latex
+from mkdocs_dsocr.site.export import _latex
 from mkdocs_dsocr.site.notation import text
 from tests.conftest import ROOT, TINY_CONFIG
 

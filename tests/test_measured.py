@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from benchmarks.gpu import main as measure_everything
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.cost.time import ms_per
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.measurement import Measurement, fingerprint
 from mkdocs_dsocr.layers.metrics import kvcache_bytes
@@ -221,7 +222,7 @@ def _measured(
     """Return the analysis with a measurement of `factor` times what was predicted."""
     passes = []
     for task in tasks(analysis.plan, analysis.nodes):
-        ms = factor * analysis.demand.work(task.shape).on(analysis.hardware).time_ms
+        ms = factor * analysis.cost.pass_cost(task.shape).on(ms_per(analysis.hardware)).device_ms
         work = device_share and {"kernels": 1, "time_ms": device_share * ms}
         time = {"median_ms": ms, "p10_ms": ms, "p90_ms": ms, "repeats": 1}
         passes.append(
@@ -314,7 +315,7 @@ def test_memory_of_each_pass(analyse: Callable[..., Analysis]) -> None:
     for run in analysis.plan.runs:
         assert (memories[run.first] is None) == (run.first != run.last)
         layer = pass_layer(analysis.config, run.last, analysis.workload)
-        weights = sum(analysis.root.total.weights.values())
+        weights = analysis.root.total.weight_bytes
         assert (
             memories[run.last]
             == weights

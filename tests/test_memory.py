@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mkdocs_dsocr.cost.memory import fitting
 from mkdocs_dsocr.inputs import load_hardware
 from mkdocs_dsocr.layers.base import BaseLayer, dim, layer
 from mkdocs_dsocr.layers.memory import held_at_peak
@@ -17,9 +18,8 @@ from mkdocs_dsocr.layers.operations import Tensor as T
 from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.memory import fitting
 from mkdocs_dsocr.trace import Peak
-from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
 
 
 class _Module(nn.Module):

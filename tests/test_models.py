@@ -44,9 +44,9 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.latency import step_times
 from mkdocs_dsocr.sweep import rows
 from mkdocs_dsocr.tracing import StaticAnalyzer, session
-from mkdocs_dsocr.tracing import unlimited as tracing_unlimited
-from mkdocs_dsocr.tracing.unlimited import NEEDED
-from mkdocs_dsocr.verification import verify
+from mkdocs_dsocr.tracing import unlimited_ocr as tracing_unlimited
+from mkdocs_dsocr.tracing.unlimited_ocr import NEEDED
+from mkdocs_dsocr.verify.formulas import verify
 from tests.conftest import ROOT
 from tests.test_docs import blocks
 
@@ -85,7 +85,7 @@ def test_the_whole_model_is_exact(whole: ModelConfig, gpu: Hardware) -> None:
     assert verdict.failures == []
     assert verdict.other == ()
     assert len(verdict.rows) == 181 + 129
-    assert sum(analyses[0].root.total.parameters.values()) == 3_335_504_128
+    assert analyses[0].root.total.num_parameters == 3_335_504_128
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_a_window_bounds_cache_and_steps(whole: ModelConfig, gpu: Hardware) -> N
     ]
     caches = {max(m.kvcache for m in a.stage_memory.values()) for a in results}
     assert caches == {2 * 2 * 12 * 1280 * (results[0].plan.seq_len + 128)}
-    times = [step_times(a.demand, gpu)["last"] for a in results]
+    times = [step_times(a.cost, gpu)["last"] for a in results]
     assert len(set(times)) == 1
 
 
@@ -297,7 +297,7 @@ def test_a_package_that_is_not_installed(
 
 
 def test_a_session_that_is_none(whole: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UnlimitedOCR, "session", "mkdocs_dsocr.tracing.unlimited:Nothing")
+    monkeypatch.setattr(UnlimitedOCR, "session", "mkdocs_dsocr.tracing.unlimited_ocr:Nothing")
     with pytest.raises(InputError, match=r"session: found '.*Nothing'"):
         session.build_session(whole, "meta")
 
@@ -336,13 +336,12 @@ def test_layers_of_another_package_have_a_place(
 ) -> None:
     """A layer outside of this package stands under a heading of its own."""
     from mkdocs_dsocr.layers.unlimited import UnlimitedOcrTextModel
-    from mkdocs_dsocr.site import pages
     from mkdocs_dsocr.site.layer_page import layer_pages
+    from mkdocs_dsocr.site.views.structure import layer_folders
 
     monkeypatch.setattr(UnlimitedOcrTextModel, "__module__", "my_ocr.layers")
     analysis = Analysis(whole, load_workload("dsocr-small"), gpu)
-    site: Any = type("Site", (), {"layer_pages": layer_pages(analysis)})
-    folders = pages._layer_folders(site)
+    folders = layer_folders(layer_pages(analysis))
     assert [p.class_name for p in folders["model"]] == ["UnlimitedOcrTextModel"]
     assert list(folders)[-1] == "builtin"
 
@@ -355,7 +354,8 @@ def test_arrays_of_batches_are_each_batch_by_itself(whole: ModelConfig) -> None:
 
         def peak(size: Any, run: Run = run, name: str = name) -> Any:
             shape = dataclasses.replace(run.last, **{name: size})
-            return pass_layer(whole, shape, planned.workload).peak.bytes
+            like = dataclasses.replace(run.last, **{name: 2})  # type: ignore[arg-type]
+            return pass_layer(whole, shape, planned.workload, like=like).peak.bytes
 
         if run.follows_batch:
             assert peak(np.array([2, 3, 7])).tolist() == [peak(n) for n in (2, 3, 7)]

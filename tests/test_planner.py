@@ -12,11 +12,11 @@ import pytest
 from playwright.sync_api import Browser
 
 from mkdocs_dsocr import sweep
+from mkdocs_dsocr.cost.browser import gpu_rates, text
 from mkdocs_dsocr.inputs import ModelConfig, Workload, load_hardware, load_workload, shipped
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.sweep.planner import gpu_rates, text
 from tests.browsing import Visitor
 
 pytestmark = pytest.mark.browser

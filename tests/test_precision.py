@@ -24,7 +24,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.tracing.autocast import autocast
-from mkdocs_dsocr.verification import verify
+from mkdocs_dsocr.verify.formulas import verify
 
 PLAIN = {"weight_dtype": "bf16", "activation_dtype": "bf16", "kv_dtype": "bf16"}
 
@@ -69,7 +69,7 @@ def test_which_tensors_are_quantised(analyse: Callable[..., Analysis]) -> None:
     plain, small = analyse("dsocr-tiny"), analyse("dsocr-tiny", weight_dtype="int4")
     weights = {
         name: tuple(
-            sum(sum(n.own.weights.values()) for n in a.classes[name] if n.visit.parent_id)
+            sum(n.own.weight_bytes for n in a.classes[name] if n.visit.parent_id)
             for a in (plain, small)
         )
         for name in plain.classes
@@ -162,9 +162,9 @@ def test_fused_moves_no_more_than_eager_in_any_precision(
 ) -> None:
     weight, activation, cache = (FORMATS[f] for f in formats)
     if part == "vision":
-        shape = PassShape("v", "vision", image_size=896, tiles_w=2, tiles_h=1)
+        shape = PassShape("vision.local", "vision", image_size=896, tiles_w=2, tiles_h=1)
     else:
-        shape = PassShape("p", "language", batch=2, q_len=9, kv_len=30, logits=9)
+        shape = PassShape("prefill", "language", batch=2, q_len=9, kv_len=30, logits=9)
     precision = Precision(weight, activation, cache, autocast=autocasts)
     group = base.Group(items=pass_layer(config, shape).items, precision=precision)
     for visit in tree.walk(group):

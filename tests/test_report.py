@@ -9,19 +9,20 @@ from io import StringIO
 from typing import Any
 
 import jsonschema
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.cost.time import by_ceiling, series_of_maximum
 from mkdocs_dsocr.inputs import InputError, shipped
 from mkdocs_dsocr.layers.operations import fuse
 from mkdocs_dsocr.layers.tree import walk
 from mkdocs_dsocr.models import build
 from mkdocs_dsocr.patterns import expand, indices
 from mkdocs_dsocr.report import Analysis, report_files
-from mkdocs_dsocr.report.timing import series_of_maximum
 from tests.conftest import WORKLOADS
 
 INTEGERS = (
@@ -103,8 +104,8 @@ def test_sums(report: Any) -> None:
         inside = max((metrics[c]["activation_bytes"] for c in module["children"]), default=0)
         # A caller's own tensors lie beside those of its children.
         assert mine["activation_bytes"] >= max(mine["self"]["activation_bytes"], inside)
-        breakdown = sum(o["time_ms"] for o in mine["operator_breakdown"])
-        assert breakdown == pytest.approx(mine["total_time_ms"])
+        breakdown = sum(o["device_time_ms"] for o in mine["operator_breakdown"])
+        assert breakdown == pytest.approx(mine["device_time_ms"])
     for key in ADDITIVE:
         root = metrics["model"][key]
         assert sum(s[key] for s in report["stages"].values()) == root
@@ -117,7 +118,7 @@ def test_sums(report: Any) -> None:
 def test_weights_are_there_once(report: Any) -> None:
     metrics = {m["module_id"]: m for m in report["module_metrics"]}
     assert metrics["model"]["weight_bytes"] == 2 * 3_336_106_240
-    assert sum(layer["parameters"] for layer in report["layers"]) == 3_336_106_240
+    assert sum(layer["num_parameters"] for layer in report["layers"]) == 3_336_106_240
     assert metrics["vision"]["weight_bytes"] == metrics["vision.global"]["weight_bytes"]
 
 
@@ -212,7 +213,9 @@ def test_a_series_of_maxima_is_the_sum_of_each_steps_maximum(
         return [a + (b - a) * step / (steps - 1) for a, b in zip(first, last, strict=True)]
 
     expected = sum(max(at(step)) for step in range(steps))
-    assert sum(series_of_maximum(first, last, steps)) == pytest.approx(expected, abs=1e-6)
+    lines = numpy.array(first)[:, None], numpy.array(last)[:, None], numpy.array([steps])
+    assert by_ceiling(*lines).sum() == pytest.approx(expected, abs=1e-6)
+    assert series_of_maximum(*(*first, *last, steps)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_every_shipped_gpu_is_derivable() -> None:

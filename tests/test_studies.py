@@ -65,7 +65,7 @@ def test_batches_and_contexts_are_analyses(main: Analysis, analyse: Analyse) -> 
         assert batches["tokens_per_s"][i] == pytest.approx(other.latency.tokens_per_s, rel=1e-9)
         assert batches["ttft_ms"][i] == pytest.approx(other.latency.ttft_ms, rel=1e-9)
         assert batches["fits"][i] == (batch <= (other.largest_batch or 0))
-        step = other.demand.steps["middle"].counts.dispatches
+        step = other.cost.steps["middle"].dispatches
         assert batches["tpot_needs_dispatch_us"][i] == pytest.approx(50_000 / step, rel=1e-9)
     contexts = studies.by_context(*given(main))
     text = int(contexts["context"][-1]) - 1 - main.plan.image_tokens

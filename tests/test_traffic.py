@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import flop_registry
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import tree
@@ -20,16 +21,16 @@ from mkdocs_dsocr.models import Load, expert_shares, pass_layer
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
-from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.operators import OPERATORS, Operator, find_operator, registry
 
 
 def shapes() -> st.SearchStrategy[PassShape]:
     """Return any pass: views of any size, projections, prefills, decode steps."""
     return st.one_of(
         st.builds(
-            PassShape,
-            pass_id=st.just("views"),
-            part=st.sampled_from(["vision", "projector"]),
+            lambda part, **sizes: PassShape(f"{part}.local", part, **sizes),
+            st.sampled_from(["vision", "projector"]),
             image_size=st.integers(1, 40).map(lambda n: 64 * n),
             tiles_w=st.integers(1, 9),
             tiles_h=st.integers(1, 9),
@@ -93,7 +94,7 @@ def test_layers_that_route_apart_count_as_their_mean(analyse: Callable[..., Anal
         routing = {run.first: load, run.last: load}
         nodes = dataclasses.replace(analysis, routing=routing).nodes
         own = nodes["decode/model.layers.[1-11].mlp.experts.[0-63].gate_proj"].own
-        return own.eager_bytes, own.dispatches
+        return own.eager_io_bytes, own.dispatches
 
     six, seven, mixed = expert(6), expert(7), expert(Fraction(70, 11))
     assert mixed == tuple((7 * a + 4 * b) // 11 for a, b in zip(six, seven, strict=True))
@@ -197,3 +198,16 @@ def test_an_even_load_is_the_default(analyse: Callable[..., Analysis]) -> None:
     even = analyse("dsocr-tiny", max_new_tokens=9, expert_load=(3.0,) * 64).report
     assert even.stages["decode"].io_bytes == plain.stages["decode"].io_bytes
     assert even.memory == plain.memory
+
+
+def test_the_registry_has_each_operator_once() -> None:
+    with pytest.raises(ValueError, match="operator add: registered twice"):
+        registry((Operator("add", "arithmetic"), Operator("mul", "view"), Operator("add", "move")))
+
+
+def test_the_registry_agrees_with_pytorch() -> None:
+    """Each name is an operator; only products have FLOPs by PyTorch's own counter."""
+    assert all(hasattr(torch.ops.aten, name) for name in OPERATORS if name != "_grouped_mm")
+    counted = {packet.__name__ for packet in flop_registry}
+    assert {o.kind for o in OPERATORS.values() if o.name in counted} == {"product"}
+    assert find_operator("no_such_operator").kind == "unknown"

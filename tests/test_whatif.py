@@ -135,7 +135,7 @@ def test_a_report_of_an_older_version_is_read(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["whatif", str(path)])
     assert done.exit_code == 2
     assert "model.dimensions: found nothing" in done.output
-    content["schema_version"] = "2.0"
+    content["schema_version"] = "3.0"
     path.write_text(json.dumps(content))
     done = CliRunner().invoke(main, ["whatif", str(path)])
-    assert "schema_version: found '2.0'" in done.output
+    assert "schema_version: found '3.0'" in done.output

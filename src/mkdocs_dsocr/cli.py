@@ -19,7 +19,7 @@ from mkdocs_dsocr.cli_review import review
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.report import Analysis
-    from mkdocs_dsocr.site.flavours import Flavour
+    from mkdocs_dsocr.site.export import Flavour
 
 DEFAULT_OUTPUT: Final = "tmp/profile-output/{run_id}/static_analysis/analytic_model"
 PACKAGES: Final = ("torch", "torchinfo", "transformers", "mkdocs", "mkdocs-material", "pydantic")
@@ -201,7 +201,7 @@ def export(
 ) -> None:
     """Write the pages as Markdown to DIRECTORY, for any generator."""
     from mkdocs_dsocr import outputs, pipeline
-    from mkdocs_dsocr.site.flavours import STYLES, flavoured
+    from mkdocs_dsocr.site.export import STYLES, flavoured
     from mkdocs_dsocr.static import trace_model
 
     settings = pipeline.Settings(

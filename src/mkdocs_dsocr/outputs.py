@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mkdocs_dsocr.cache import Cache, source_digest
-from mkdocs_dsocr.inputs import Hardware, ModelConfig
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.pipeline import Result
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
@@ -27,7 +27,8 @@ FORMULAS_CODE: Final = (
     "layers",
     "models",
     "sweep",
-    "sweep/formulas.js",
+    "cost",
+    "cost/formulas.js",
     "quantities.py",
     "report",
     "inputs",
@@ -35,13 +36,19 @@ FORMULAS_CODE: Final = (
 """What the formulas' script is made by."""
 
 
-@lru_cache(maxsize=4)
-def formulas(config: ModelConfig, cache: Cache | None) -> str:
+def formulas(analyses: Analyses, cache: Cache | None) -> str:
     """Return the formulas of a model as a script, from the cache where that has them."""
-    from mkdocs_dsocr.sweep import planner
+    workloads = tuple(row[0].workload for row in analyses if row[0].workload.expert_load)
+    return _formulas(analyses[0][0].config, workloads, cache)
 
-    key = json.dumps(["formulas", _code(), config.model_dump(mode="json")])
-    script: str = _kept(key, cache, lambda: planner.text(config))
+
+@lru_cache(maxsize=4)
+def _formulas(config: ModelConfig, workloads: tuple[Workload, ...], cache: Cache | None) -> str:
+    from mkdocs_dsocr.cost import browser
+
+    loads = [workload.expert_load for workload in workloads]
+    key = json.dumps(["formulas", _code(), config.model_dump(mode="json"), loads])
+    script: str = _kept(key, cache, lambda: browser.text(config, workloads))
     return script
 
 
@@ -172,7 +179,7 @@ def site_files(
     from mkdocs_dsocr.site.pages import assets, build_pages
 
     ready = artifacts(result)
-    ready[FORMULAS] = formulas(result.main.config, cache)
+    ready[FORMULAS] = formulas(result.analyses, cache)
     folder = f"{result.main.workload.profile_id}/sweeps"
     tables = studies(result.analyses, cache)
     files = tables.files() if tables is not None else {}

@@ -26,28 +26,28 @@ class Expr:
     __slots__ = ()
 
     def __add__(self, other: Quantity) -> Expr:
-        return _apply("add", self, other)
+        return apply("add", self, other)
 
     def __radd__(self, other: Quantity) -> Expr:
-        return _apply("add", other, self)
+        return apply("add", other, self)
 
     def __sub__(self, other: Quantity) -> Expr:
-        return _apply("sub", self, other)
+        return apply("sub", self, other)
 
     def __rsub__(self, other: Quantity) -> Expr:
-        return _apply("sub", other, self)
+        return apply("sub", other, self)
 
     def __mul__(self, other: Quantity) -> Expr:
-        return _apply("mul", self, other)
+        return apply("mul", self, other)
 
     def __rmul__(self, other: Quantity) -> Expr:
-        return _apply("mul", other, self)
+        return apply("mul", other, self)
 
     def __pow__(self, other: Quantity) -> Expr:
-        return _apply("pow", self, other)
+        return apply("pow", self, other)
 
     def __rpow__(self, other: Quantity) -> Expr:
-        return _apply("pow", other, self)
+        return apply("pow", other, self)
 
 
 class Number(Expr):
@@ -121,7 +121,8 @@ def _interned(name: str, arguments: tuple[Expr, ...]) -> Apply:
 _literal = lru_cache(maxsize=1 << 12, typed=True)(Number)
 
 
-def _apply(name: str, *arguments: Quantity) -> Expr:
+def apply(name: str, *arguments: Quantity) -> Expr:
+    """Return an operator applied to quantities, of which at least one is symbolic."""
     return _interned(name, tuple([a if isinstance(a, Expr) else _literal(a) for a in arguments]))
 
 
@@ -131,7 +132,7 @@ def _is_symbolic(*arguments: object) -> bool:
 
 def ceil_div(a: Quantity, b: Quantity) -> Any:
     """Return ``⌈a / b⌉`` without leaving the integers."""
-    return _apply("ceil_div", a, b) if _is_symbolic(a, b) else -(-a // b)  # type: ignore[operator]
+    return apply("ceil_div", a, b) if _is_symbolic(a, b) else -(-a // b)  # type: ignore[operator]
 
 
 def exact_div(a: Quantity, b: Quantity) -> Any:
@@ -143,7 +144,7 @@ def exact_div(a: Quantity, b: Quantity) -> Any:
         If `b` does not divide `a`.
     """
     if _is_symbolic(a, b):
-        return _apply("exact_div", a, b)
+        return apply("exact_div", a, b)
     if isinstance(a, float | Fraction) or getattr(getattr(a, "dtype", None), "kind", "") == "f":
         return a / b  # type: ignore[operator]
     whole: Any = a // b  # type: ignore[operator]
@@ -155,13 +156,13 @@ def exact_div(a: Quantity, b: Quantity) -> Any:
 
 def ratio(a: Quantity, b: Quantity) -> Any:
     """Return ``a / b`` as a float: for expectations and intensities, never for FLOPs."""
-    return _apply("ratio", a, b) if _is_symbolic(a, b) else a / b  # type: ignore[operator]
+    return apply("ratio", a, b) if _is_symbolic(a, b) else a / b  # type: ignore[operator]
 
 
 def maximum(a: Quantity, b: Quantity) -> Any:
     """Return the larger of two quantities (elementwise for arrays)."""
     if _is_symbolic(a, b):
-        return _apply("maximum", a, b)
+        return apply("maximum", a, b)
     if hasattr(a, "shape") or hasattr(b, "shape"):
         import numpy
 
@@ -169,14 +170,21 @@ def maximum(a: Quantity, b: Quantity) -> Any:
     return max(a, b)  # type: ignore[type-var]
 
 
+def minimum(a: Any, b: Any) -> Any:
+    """Return the smaller of two quantities (elementwise for arrays)."""
+    return select(less(b, a), b, a)
+
+
 def less(a: Quantity, b: Quantity) -> Any:
     """Return 1 where `a` is below `b`, else 0. ``*`` joins conditions, :func:`maximum` either."""
-    return _apply("less", a, b) if _is_symbolic(a, b) else (a < b) * 1  # type: ignore[operator]
+    if isinstance(a, Symbol) and a == b:
+        return 0
+    return apply("less", a, b) if _is_symbolic(a, b) else (a < b) * 1  # type: ignore[operator]
 
 
 def equal(a: Quantity, b: Quantity) -> Any:
     """Return 1 where two quantities are the same, else 0."""
-    return _apply("equal", a, b) if _is_symbolic(a, b) else (a == b) * 1
+    return apply("equal", a, b) if _is_symbolic(a, b) else (a == b) * 1
 
 
 def select(condition: Quantity, a: Quantity, b: Quantity) -> Any:
@@ -185,7 +193,7 @@ def select(condition: Quantity, a: Quantity, b: Quantity) -> Any:
     For plans only: inside a layer's formulas a choice is another layer.
     """
     if _is_symbolic(condition, a, b):
-        return _apply("select", condition, a, b)
+        return apply("select", condition, a, b)
     if any(hasattr(x, "shape") for x in (condition, a, b)):
         import numpy
 
@@ -255,6 +263,15 @@ def evaluate(quantity: Quantity, values: Mapping[str, Any]) -> Any:
     if isinstance(quantity, Apply):
         return OPERATORS[quantity.operator](*(evaluate(a, values) for a in quantity.arguments))
     return quantity
+
+
+def symbols(quantity: Quantity) -> set[str]:
+    """Return the names of the symbols in a quantity."""
+    if isinstance(quantity, Symbol):
+        return {quantity.name}
+    if isinstance(quantity, Apply):
+        return set().union(*map(symbols, quantity.arguments))
+    return set()
 
 
 def arithmetic_series(first: Quantity, last: Quantity, steps: Quantity) -> Any:

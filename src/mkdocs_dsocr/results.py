@@ -72,7 +72,7 @@ class Results:
             assert self._files is not None
             prepare(analyses[0][0])
             cache = default_cache() if uses_cache else None
-            outputs.formulas(analyses[0][0].config, cache)
+            outputs.formulas(analyses, cache)
             outputs.studies(analyses, cache)
             try:
                 static = self._files.static()

@@ -24,12 +24,11 @@ from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.build import class_families, generated_at
 from mkdocs_dsocr.trace import PassShape, Trace
-from mkdocs_dsocr.vendor import as_vendor_runs
+from mkdocs_dsocr.verify.vendor import as_vendor_runs
 
 Log = Callable[[str], None]
 Analyses = tuple[tuple[Analysis, ...], ...]
 CODE: Final = (
-    "reference",
     "tracing",
     "trace.py",
     "layers/costs.py",
@@ -181,7 +180,7 @@ def trace_model(
         from mkdocs_dsocr import tracing
 
     main = analyses[0][0]
-    where = tracing.resolve_device(device, sum(main.root.total.weights.values()))
+    where = tracing.resolve_device(device, main.root.total.weight_bytes)
     vendor = trace_vendor(analyses, log) if trust else None
     log(f"static analysis on {where.reason}")
     with timed(log, "building the model"):

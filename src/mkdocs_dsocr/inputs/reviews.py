@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mkdocs_dsocr.inputs.errors import InputError
-from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
+from mkdocs_dsocr.inputs.fields import Strict
+from mkdocs_dsocr.inputs.files import read_mapping, validate
 
 Status = Literal["approved", "questioned"]
 DATE: Final = r"^\d{4}-\d{2}-\d{2}$"

@@ -319,8 +319,12 @@ def _kernel(key: str, group: list[Operation], readers: dict[str, set[str]]) -> K
 
 
 def whole(quantity: Quantity) -> Quantity:
-    """Round an expectation half-even; leave integers, arrays and expressions alone."""
-    return round(quantity) if isinstance(quantity, float) else quantity
+    """Round an expectation half-even; leave integers and expressions alone."""
+    if isinstance(quantity, float):
+        return round(quantity)
+    if getattr(getattr(quantity, "dtype", None), "kind", "") == "f":
+        return quantity.round()  # type: ignore[union-attr,no-any-return]
+    return quantity
 
 
 def _bytes(tensors: Iterable[Tensor]) -> Quantity:

@@ -1,7 +1,7 @@
 """Models: what each runs on a workload, as analytic layers. Each is found by its entry point."""
 
-from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
-from mkdocs_dsocr.models.door import STAGES, Load, Model
+from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes, rounds
+from mkdocs_dsocr.models.door import STAGES, Choices, Load, Model
 from mkdocs_dsocr.models.passes import (
     Routing,
     build,
@@ -18,6 +18,7 @@ __all__ = [
     "STAGES",
     "Batch",
     "BatchPass",
+    "Choices",
     "Load",
     "Model",
     "Plan",
@@ -35,4 +36,5 @@ __all__ = [
     "pass_layer",
     "plan",
     "rates",
+    "rounds",
 ]

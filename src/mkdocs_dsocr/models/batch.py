@@ -11,11 +11,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mkdocs_dsocr.models.tokens import global_tokens, local_tokens
-from mkdocs_dsocr.quantities import ceil_div, less, maximum, select
+from mkdocs_dsocr.quantities import ceil_div, less, maximum, minimum, select
 from mkdocs_dsocr.trace import Part
 
 Sizes = Mapping[str, Any]
 """Fields of a :class:`mkdocs_dsocr.trace.PassShape`, by name."""
+
+
+def rounds(pages: Any, batch_size: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Return the batches that `pages` pages are decoded in: integers or arrays.
+
+    Returns
+    -------
+    Pages of a full batch and how many of these there are, then pages of the last, smaller one
+    and whether there is one (1 or 0).
+    """
+    batch = minimum(batch_size, pages)
+    full, rest = pages // batch, pages % batch
+    return (batch, full), (rest, less(0, rest))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, VitModel
 from mkdocs_dsocr.models import deepseek_config, sizes
 from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
-from mkdocs_dsocr.models.door import Load, Model
+from mkdocs_dsocr.models.door import Choices, Load, Model
 from mkdocs_dsocr.models.sizes import towers_choices
 from mkdocs_dsocr.models.tokens import features_a_side
 from mkdocs_dsocr.quantities import less
@@ -54,15 +54,20 @@ class DeepSeekOCR(Model):
     def passes(self, config: ModelConfig, batch: Batch) -> Iterable[BatchPass]:
         return (*batch.views("vision"), *batch.views("projector"), *batch.language())
 
-    def choices(self, config: ModelConfig, pass_id: str, sizes: Sizes) -> list[Any]:
+    def choices(self, config: ModelConfig, pass_id: str, sizes: Sizes) -> Choices:
         if pass_id.startswith("vision"):
             return towers_choices(config, sizes)
         if pass_id.startswith("projector"):
-            return [less(1, sizes["tiles_w"]) * less(1, features_a_side(sizes["image_size"]))]
-        return []
+            features = features_a_side(sizes["image_size"])
+            return {"tiled": less(1, sizes["tiles_w"]) * less(1, features)}
+        return {
+            "has_images": less(0, sizes["image_tokens"]),
+            # A decode step always extends a prompt.
+            "cached": 1 if pass_id == "decode" else less(sizes["q_len"], sizes["kv_len"]),
+        }
 
     def modules(
-        self, config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+        self, config: ModelConfig, shape: PassShape, load: Load, chosen: Choices
     ) -> Iterator[Child]:
         if shape.part == "vision":
             yield Child("model", _vision(config, shape, chosen))
@@ -87,9 +92,7 @@ class DeepSeekOCR(Model):
         return Load(Fraction(len(loads), max(1, layers)), max(loads, default=0))
 
 
-def _decoder(
-    config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
-) -> Iterator[Child]:
+def _decoder(config: ModelConfig, shape: PassShape, load: Load, chosen: Choices) -> Iterator[Child]:
     language = config.language
     rows, width = shape.batch * shape.logits, language.hidden_size
     part = _language(config, shape, load, chosen)
@@ -100,7 +103,7 @@ def _decoder(
     yield Child("lm_head", head, reads=(asked_for,), writes=tuple(head.boundary()))
 
 
-def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> VisionPart:
+def _vision(config: ModelConfig, shape: PassShape, chosen: Choices) -> VisionPart:
     return VisionPart(
         hidden_size=config.language.hidden_size,
         sam=ImageEncoderViT(**sizes.sam(config, shape, chosen)),
@@ -112,8 +115,7 @@ def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> VisionP
     )
 
 
-def _projector(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child:
-    features = features_a_side(chosen.image_size)
+def _projector(config: ModelConfig, shape: PassShape, chosen: Choices) -> Child:
     part = ProjectorPart(
         hidden_size=config.language.hidden_size,
         pages=shape.pages,
@@ -122,7 +124,7 @@ def _projector(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Chil
         side=features_a_side(shape.image_size),
         clip_width=config.clip.width,
         sam_width=config.sam.downsample_channels[1],
-        tiled=chosen.tiles_w > 1 and features > 1,
+        tiled=chosen["tiled"],
     )
     clip, sam, tokens = part.boundary()
     if shape.autocast:
@@ -131,7 +133,7 @@ def _projector(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Chil
     return Child("model", part, reads=(clip, sam), writes=(tokens,))
 
 
-def _language(config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape) -> LanguagePart:
+def _language(config: ModelConfig, shape: PassShape, load: Load, chosen: Choices) -> LanguagePart:
     language = config.language
     common: dict[str, Any] = {
         "batch": shape.batch,
@@ -141,7 +143,7 @@ def _language(config: ModelConfig, shape: PassShape, load: Load, chosen: PassSha
         "heads": language.num_attention_heads,
         "kv_heads": language.num_key_value_heads,
         "head_dim": language.head_dim,
-        "cached": chosen.kv_len > chosen.q_len,
+        "cached": chosen["cached"],
         "grouped": language.num_key_value_heads < language.num_attention_heads,
     }
     dense = DenseDecoderLayer(intermediate_size=language.intermediate_size, **common)
@@ -158,7 +160,7 @@ def _language(config: ModelConfig, shape: PassShape, load: Load, chosen: PassSha
         image_tokens=shape.image_tokens,
         vocab_size=language.vocab_size,
         decoder_layers=sizes.decoder_layers(config, dense, sparse),
-        has_images=chosen.image_tokens > 0,
+        has_images=chosen["has_images"],
     )
 
 

@@ -15,6 +15,9 @@ from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.trace import PassShape
 
+Choices = Mapping[str, Any]
+"""Conditions by name: 1 or 0, or an array or a symbol that is."""
+
 GROUP: Final = "mkdocs_dsocr.models"
 """The group of entry points."""
 STAGES: Final = ("vision", "projector", "prefill", "decode")
@@ -94,16 +97,18 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def choices(self, config: ModelConfig, pass_id: str, sizes: Sizes) -> list[Any]:
-        """Return the conditions, 1 or 0, that decide which formulas a pass has.
+    def choices(self, config: ModelConfig, pass_id: str, sizes: Sizes) -> Choices:
+        """Return the conditions that decide which formulas a pass has.
+
+        They are evaluated wherever the formulas are: :meth:`modules` is given their values and
+        must not ask the sizes itself.
 
         Parameters
         ----------
         config, pass_id
             The model's dimensions, and the pass.
         sizes
-            What it is fed: arrays or symbols. Where all conditions are the same,
-            :meth:`modules` makes the same choices.
+            What it is fed: integers, arrays or symbols.
         """
 
     def window(self, config: ModelConfig) -> int:
@@ -112,7 +117,7 @@ class Model(ABC):
 
     @abstractmethod
     def modules(
-        self, config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+        self, config: ModelConfig, shape: PassShape, load: Load, chosen: Choices
     ) -> Iterator[Child]:
         """Yield the modules that one run of a pass calls, as analytic layers.
 
@@ -123,8 +128,7 @@ class Model(ABC):
         load
             The load of the experts.
         chosen
-            A shape of integers that makes the choices (padded windows, a resized table): `shape`
-            itself, unless that is made of arrays or symbols.
+            The conditions of :meth:`choices` (padded windows, a resized table), each true or false.
         """
 
     @abstractmethod

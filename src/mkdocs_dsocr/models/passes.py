@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from mkdocs_dsocr.inputs import ModelConfig, Workload
 from mkdocs_dsocr.layers.base import BaseLayer, Group
@@ -12,10 +13,10 @@ from mkdocs_dsocr.layers.decoder import expected_distinct
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.precision import Precision
-from mkdocs_dsocr.models.door import STAGES, Load
+from mkdocs_dsocr.models.door import STAGES, Choices, Load
 from mkdocs_dsocr.models.plan import Plan, Run
 from mkdocs_dsocr.models.registry import model_of
-from mkdocs_dsocr.quantities import ceil_div
+from mkdocs_dsocr.quantities import ceil_div, total
 from mkdocs_dsocr.trace import PassShape
 
 Routing = Mapping[PassShape, Load]
@@ -55,6 +56,7 @@ def pass_layer(
     shape: PassShape,
     workload: Workload | None = None,
     load: Load | None = None,
+    like: PassShape | None = None,
 ) -> Group:
     """Return one run of a pass: the modules that it calls.
 
@@ -67,18 +69,25 @@ def pass_layer(
         checkpoint's formats and an even load.
     load
         The load of the experts; where not given, :func:`expected_load`.
+    like
+        A shape of integers for which the choices are made, where `shape` has arrays.
     """
     # Tables of one build ask for the same passes; arrays of sizes have no hash.
     is_one_size = isinstance(shape.batch, int) and isinstance(shape.pages, int)
     make = _shared_pass if is_one_size else _workload_pass
-    return make(config, shape, workload, load)
+    return make(config, shape, workload, load, like)
 
 
 def _workload_pass(
-    config: ModelConfig, shape: PassShape, workload: Workload | None, load: Load | None
+    config: ModelConfig,
+    shape: PassShape,
+    workload: Workload | None,
+    load: Load | None,
+    like: PassShape | None,
 ) -> Group:
-    load = load or expected_load(config, shape, workload)
-    return built_pass(config, shape, load, _precision(shape, workload))
+    load = load or expected_load(config, shape.batch * shape.q_len, workload)
+    chosen = choices_of(config, like or shape)
+    return built_pass(config, shape, load, chosen, _precision(shape, workload))
 
 
 _shared_pass = lru_cache(maxsize=64)(_workload_pass)
@@ -88,21 +97,27 @@ def built_pass(
     config: ModelConfig,
     shape: PassShape,
     load: Load,
+    chosen: Choices,
     precision: Precision | None = None,
-    like: PassShape | None = None,
 ) -> Group:
-    """Return one run of a pass, whatever its sizes are: integers, arrays or symbols.
+    """Return one run of a pass with integers, arrays or symbols as its sizes.
 
     Parameters
     ----------
     config, shape, load, precision
         As for :func:`pass_layer`.
-    like
-        A shape of integers that makes the choices (padded windows, a resized table), where
-        `shape` has none.
+    chosen
+        The model's choices, each true or false.
     """
-    items = model_of(config).modules(config, shape, load, like or shape)
+    items = model_of(config).modules(config, shape, load, chosen)
     return Group(items=tuple(items), precision=precision)
+
+
+def choices_of(config: ModelConfig, shape: PassShape) -> dict[str, bool]:
+    """Return the model's choices for a shape of integers."""
+    sizes = {f.name: getattr(shape, f.name) for f in dataclasses.fields(shape)}
+    found = model_of(config).choices(config, shape.pass_id, sizes)
+    return {name: bool(condition) for name, condition in found.items()}
 
 
 def _precision(shape: PassShape, workload: Workload | None) -> Precision | None:
@@ -126,20 +141,26 @@ def rates(workload: Workload) -> set[str]:
     return _formats(workload).rates
 
 
-def expected_load(config: ModelConfig, shape: PassShape, workload: Workload | None = None) -> Load:
-    """Return how many experts a pass is expected to touch, and the tokens of the busiest.
+def expected_load(config: ModelConfig, tokens: Any, workload: Workload | None = None) -> Load:
+    """Return how many experts `tokens` tokens are expected to touch, and the busiest one's tokens.
 
-    The load is even unless the workload says how skewed it is.
+    Parameters
+    ----------
+    config
+        The model's dimensions.
+    tokens
+        Tokens of a pass: an integer, an array or a symbol.
+    workload
+        Says how skewed the load is; where not given, it is even.
     """
     language = config.language
     experts, top_k = language.n_routed_experts, language.num_experts_per_tok
-    tokens = shape.batch * shape.q_len
     if workload is None or workload.expert_load is None:
         return Load(expected_distinct(experts, top_k, tokens), ceil_div(tokens * top_k, experts))
     shares = expert_shares(workload.expert_load, top_k)
     # Of a billion tokens, so that the count stays an integer.
     largest = ceil_div(tokens * round(max(shares) * 10**9), 10**9)
-    return Load(sum(1 - (1 - share) ** tokens for share in shares), largest)
+    return Load(total(1 - (1 - share) ** tokens for share in shares), largest)
 
 
 def expert_shares(load: Sequence[float], top_k: int) -> list[float]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, constants
-from mkdocs_dsocr.inputs.workload import MAX_TOKENS
-from mkdocs_dsocr.models.batch import Batch, BatchPass
+from mkdocs_dsocr.inputs.workload import TOKENS
+from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
 from mkdocs_dsocr.models.registry import model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.trace import PassShape
@@ -130,8 +130,8 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
     image_tokens = _batch(workload, grid, 0).image_tokens
     resolved = Plan(workload, grid, _text_tokens(workload, image_tokens, source), (), ())
     tokens = resolved.seq_len + workload.max_new_tokens
-    if tokens > MAX_TOKENS:
-        raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {MAX_TOKENS:,}")
+    if not TOKENS.allows(tokens):
+        raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
     _check_load(config, workload, source)
     runs = _runs(config, resolved)
     return dataclasses.replace(
@@ -173,12 +173,11 @@ def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: i
 def _runs(config: ModelConfig, plan: Plan) -> Iterator[Run]:
     """Yield each pass of each round of the batch, equal ones once: the last batch is smaller."""
     model, workload = model_of(config), plan.workload
-    full, rest = divmod(workload.pages, workload.batch_size)
-    rounds = [(b, n) for b, n in ((workload.batch_size, full), (rest, 1)) if b and n]
-    batches = [model.passes(config, plan.of(pages)) for pages, _ in rounds]
-    for same in zip(*batches, strict=True):
+    batches = [b for b in rounds(workload.pages, workload.batch_size) if b[1]]
+    passes = [model.passes(config, plan.of(pages)) for pages, _ in batches]
+    for same in zip(*passes, strict=True):
         calls: dict[Run, int] = {}
-        for found, (_, times) in zip(same, rounds, strict=True):
+        for found, (_, times) in zip(same, batches, strict=True):
             if found.calls:
                 run = _run(found)
                 calls[run] = calls.get(run, 0) + found.calls * times

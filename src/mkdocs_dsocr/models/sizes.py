@@ -8,16 +8,16 @@ from mkdocs_dsocr.inputs import ModelConfig, constants
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.models.batch import Sizes
-from mkdocs_dsocr.models.door import Load
+from mkdocs_dsocr.models.door import Choices, Load
 from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side
 from mkdocs_dsocr.patterns import indices
 from mkdocs_dsocr.quantities import ceil_div, equal, less
 from mkdocs_dsocr.trace import PassShape
 
 
-def sam(config: ModelConfig, shape: PassShape, chosen: PassShape) -> dict[str, Any]:
+def sam(config: ModelConfig, shape: PassShape, chosen: Choices) -> dict[str, Any]:
     """Return the fields of the SAM tower on the views of a pass."""
-    tower, grid = config.sam, patches_a_side(chosen.image_size)
+    tower = config.sam
     return {
         "views": shape.views,
         "grid": patches_a_side(shape.image_size),
@@ -33,14 +33,11 @@ def sam(config: ModelConfig, shape: PassShape, chosen: PassShape) -> dict[str, A
         "out_channels": tower.downsample_channels[1],
         "depth": tower.layers,
         "global_blocks": tower.global_attn_indexes,
-        "padded": grid % constants.SAM_WINDOW != 0,
-        "partitioned": grid > constants.SAM_WINDOW,
-        "resize": grid != config.sam_table_side,
-        "single_view": isinstance(chosen.views, int) and chosen.views == 1,
+        **{name: chosen[name] for name in ("padded", "partitioned", "resize", "single_view")},
     }
 
 
-def clip(config: ModelConfig, shape: PassShape, chosen: PassShape) -> dict[str, Any]:
+def clip(config: ModelConfig, shape: PassShape, chosen: Choices) -> dict[str, Any]:
     """Return the fields of the CLIP tower on the views of a pass."""
     tower = config.clip
     return {
@@ -51,21 +48,21 @@ def clip(config: ModelConfig, shape: PassShape, chosen: PassShape) -> dict[str, 
         "mlp_hidden": constants.CLIP_MLP_RATIO * tower.width,
         "table_side": tower.table_side,
         "depth": tower.layers,
-        "resize": features_a_side(chosen.image_size) != tower.table_side,
+        "resize": chosen["clip_resize"],
     }
 
 
-def towers_choices(config: ModelConfig, sizes: Sizes) -> list[Any]:
+def towers_choices(config: ModelConfig, sizes: Sizes) -> dict[str, Any]:
     """Return the conditions that :func:`sam` and :func:`clip` choose by."""
     grid, side = patches_a_side(sizes["image_size"]), features_a_side(sizes["image_size"])
     window = constants.SAM_WINDOW
-    return [
-        1 - equal(ceil_div(grid, window) * window, grid),
-        less(window, grid),
-        1 - equal(grid, config.sam_table_side),
-        1 - equal(side, config.clip.table_side),
-        equal(sizes["pages"] * sizes["tiles_w"] * sizes["tiles_h"], 1),
-    ]
+    return {
+        "padded": 1 - equal(ceil_div(grid, window) * window, grid),
+        "partitioned": less(window, grid),
+        "resize": 1 - equal(grid, config.sam_table_side),
+        "clip_resize": 1 - equal(side, config.clip.table_side),
+        "single_view": equal(sizes["pages"] * sizes["tiles_w"] * sizes["tiles_h"], 1),
+    }
 
 
 def experts(config: ModelConfig, load: Load) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from mkdocs_dsocr.layers.unlimited import (
 )
 from mkdocs_dsocr.models import sizes, unlimited_config
 from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
-from mkdocs_dsocr.models.door import Load, Model
+from mkdocs_dsocr.models.door import Choices, Load, Model
 from mkdocs_dsocr.models.sizes import towers_choices
 from mkdocs_dsocr.models.tokens import features_a_side
 from mkdocs_dsocr.quantities import less, select
@@ -41,7 +41,7 @@ class UnlimitedOCR(Model):
     traced = "the implementation that transformers ships, built without weights and run as it is"
     max_tiles = 32
     """transformers 5.23.0, image_processing_unlimited_ocr.py: max_patches."""
-    session = "mkdocs_dsocr.tracing.unlimited:UnlimitedOcrSession"
+    session = "mkdocs_dsocr.tracing.unlimited_ocr:UnlimitedOcrSession"
     packages = ("transformers",)
 
     def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:
@@ -69,21 +69,21 @@ class UnlimitedOCR(Model):
     def window(self, config: ModelConfig) -> int:
         return config.language.sliding_window or 0
 
-    def choices(self, config: ModelConfig, pass_id: str, sizes: Sizes) -> list[Any]:
+    def choices(self, config: ModelConfig, pass_id: str, sizes: Sizes) -> Choices:
         if pass_id.startswith("vision"):
             return towers_choices(config, sizes)
         if pass_id.startswith("projector"):
             side, tile_side = (features_a_side(sizes[k]) for k in ("image_size", "tile_size"))
             views = sizes["pages"] * sizes["tiles_w"] * sizes["tiles_h"]
-            return [
-                less(0, tile_side),
-                less(1, sizes["tiles_w"]) * less(1, tile_side),
-                less(side**2, views * tile_side**2),
-            ]
-        return []
+            return {
+                "has_tiles": less(0, tile_side),
+                "interleaved": less(1, sizes["tiles_w"]) * less(1, tile_side),
+                "mostly_tiles": less(side**2, views * tile_side**2),
+            }
+        return {"has_images": less(0, sizes["image_tokens"])}
 
     def modules(
-        self, config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+        self, config: ModelConfig, shape: PassShape, load: Load, chosen: Choices
     ) -> Iterator[Child]:
         if shape.part == "vision":
             yield _vision(config, shape, chosen)
@@ -100,7 +100,7 @@ class UnlimitedOCR(Model):
         return Load(config.language.n_routed_experts, 0)
 
 
-def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child:
+def _vision(config: ModelConfig, shape: PassShape, chosen: Choices) -> Child:
     tower = UnlimitedOcrVisionModel(
         sam=UnlimitedOcrSamVisionEncoder(**sizes.sam(config, shape, chosen)),
         clip=UnlimitedOcrVisionEncoder(**sizes.clip(config, shape, chosen)),
@@ -110,8 +110,7 @@ def _vision(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child:
     return Child("model", part, reads=(pixels,), writes=(features,))
 
 
-def _features(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child:
-    tile_side = features_a_side(chosen.tile_size)
+def _features(config: ModelConfig, shape: PassShape, chosen: Choices) -> Child:
     part = UnlimitedFeaturesPart(
         hidden_size=config.language.hidden_size,
         side=features_a_side(shape.image_size),
@@ -119,16 +118,14 @@ def _features(config: ModelConfig, shape: PassShape, chosen: PassShape) -> Child
         tiles_w=shape.tiles_w,
         tiles_h=shape.tiles_h,
         width=config.clip.width + config.sam.downsample_channels[-1],
-        has_tiles=chosen.tile_size > 0,
-        interleaved=chosen.tiles_w > 1 and tile_side > 1,
-        mostly_tiles=chosen.views * tile_side**2 > features_a_side(chosen.image_size) ** 2,
+        **chosen,
     )
     *features, tokens = part.boundary()
     return Child("model", part, reads=tuple(features), writes=(tokens,))
 
 
 def _language(
-    config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
+    config: ModelConfig, shape: PassShape, load: Load, chosen: Choices
 ) -> Iterator[Child]:
     language = config.language
     rows, width = shape.batch * shape.logits, language.hidden_size
@@ -138,8 +135,8 @@ def _language(
         q_len=shape.q_len,
         image_tokens=shape.image_tokens,
         vocab_size=language.vocab_size,
-        decoder=_decoder(config, shape, load, chosen),
-        has_images=chosen.image_tokens > 0,
+        decoder=_decoder(config, shape, load),
+        has_images=chosen["has_images"],
     )
     head = Linear(rows=rows, d_in=width, d_out=language.vocab_size)
     hidden = Tensor("hidden states", shape.batch * shape.q_len * width)
@@ -149,9 +146,7 @@ def _language(
     yield Child("lm_head", head, reads=(asked_for,), writes=(logits,))
 
 
-def _decoder(
-    config: ModelConfig, shape: PassShape, load: Load, chosen: PassShape
-) -> UnlimitedOcrTextModel:
+def _decoder(config: ModelConfig, shape: PassShape, load: Load) -> UnlimitedOcrTextModel:
     language = config.language
     common: dict[str, Any] = {
         "batch": shape.batch,
@@ -161,7 +156,7 @@ def _decoder(
         "hidden_size": language.hidden_size,
         "heads": language.num_attention_heads,
         "head_dim": language.head_dim,
-        "decodes": chosen.window > 0,
+        "decodes": shape.pass_id == "decode",
     }
     dense = DenseTextLayer(intermediate_size=language.intermediate_size, **common)
     sparse = SparseTextLayer(**sizes.experts(config, load), **common)

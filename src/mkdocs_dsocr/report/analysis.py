@@ -1,184 +1,26 @@
-"""Config, workload and hardware, analysed: the layer tree and what is read from it."""
+"""An analysis and its report."""
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
-from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
-from mkdocs_dsocr.inputs.measurement import Measurement
-from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.models import Plan, Routing, rates
 from mkdocs_dsocr.report import schema
-from mkdocs_dsocr.report.brief import build_summary
+from mkdocs_dsocr.report.analysed import Analysed
 from mkdocs_dsocr.report.build import build_report
-from mkdocs_dsocr.report.demand import Demand, demand
-from mkdocs_dsocr.report.latency import StageTime, latency, replays, stage_time
-from mkdocs_dsocr.report.measured import Comparison
-from mkdocs_dsocr.report.memory import Array, StageMemory, fitting
-from mkdocs_dsocr.report.serving import serving
-from mkdocs_dsocr.report.tally import Node
-from mkdocs_dsocr.report.to_measure import Batches
-
-READING: Final = (
-    "Estimate of a forward run: a kernel takes as long as the ceiling that binds it, "
-    "a stage as long as its kernels or as the host that launches them."
-)
+from mkdocs_dsocr.report.summary import build_summary
 
 
-@dataclasses.dataclass(frozen=True)
-class Analysis:
-    """A model, a workload and a GPU, analysed: the layer tree behind the report.
-
-    Parameters
-    ----------
-    config, workload, hardware
-        The inputs.
-    source
-        Where the workload was read, for messages.
-    traced
-        The module classes in the trace, where there was one.
-    measurement
-        What was measured of this workload on this GPU, if anything was.
-    routing
-        The routing of a trace, where formulas are compared with it.
-    only_ends
-        Whether each loop is counted at its first and last step only.
-    """
-
-    config: ModelConfig
-    workload: Workload
-    hardware: Hardware
-    source: str = "workload"
-    traced: frozenset[str] | None = None
-    measurement: Measurement | None = None
-    routing: Routing | None = None
-    only_ends: bool = False
-
-    @cached_property
-    def demand(self) -> Demand:
-        """What the workload asks of any GPU; analyses of the same workload share it."""
-        if self.routing is not None:
-            return Demand(self.config, self.workload, self.source, self.routing, self.only_ends)
-        return demand(self.config, self.workload, self.source)
-
-    @property
-    def plan(self) -> Plan:
-        return self.demand.plan
-
-    def check_formats(self) -> None:
-        """Refuse a format for which the GPU has no tensor cores.
-
-        Raises
-        ------
-        InputError
-            If there is one.
-        """
-        for dtype in sorted(rates(self.workload)):
-            if self.hardware.peak(dtype) is None:
-                known = ", ".join(d for d in FORMATS if self.hardware.peak(d) is not None)
-                raise InputError(
-                    self.source,
-                    "activation_dtype",
-                    f"{self.workload.activation_dtype}: products in {dtype}",
-                    f"what the tensor cores of {self.hardware.hardware_id} know: {known}",
-                )
-
-    @property
-    def report_id(self) -> str:
-        return "--".join((self.config.variant, self.workload.profile_id, self.hardware.hardware_id))
-
-    @property
-    def notes(self) -> str:
-        """How to read the estimate, and what the plan has to say."""
-        return " ".join((READING, *self.plan.notes))
-
-    @cached_property
-    def nodes(self) -> dict[str, Node]:
-        """Every node of the layer tree, by ``module_id``, parents first."""
-        return self.demand.nodes_on(self.hardware)
-
-    @cached_property
-    def root(self) -> Node:
-        return next(iter(self.nodes.values()))
-
-    @cached_property
-    def classes(self) -> dict[str, list[Node]]:
-        """The nodes of each module class (LMHead apart), in order of first appearance."""
-        result: dict[str, list[Node]] = {}
-        for node in self.nodes.values():
-            if node.class_name != "Group":
-                result.setdefault(node.class_name, []).append(node)
-        return result
-
-    @cached_property
-    def stage_times(self) -> dict[str, StageTime]:
-        """Estimate and floor of each stage."""
-        return {
-            stage: stage_time(work, self.hardware, replays(self.plan, stage))
-            for stage, work in self.demand.stages_on(self.hardware).items()
-        }
-
-    @cached_property
-    def predicted_ms(self) -> float:
-        """The estimate of the whole workload."""
-        return sum(s.time_ms for s in self.stage_times.values())
-
-    @cached_property
-    def floor_ms(self) -> float:
-        """The time that no implementation of the model is faster than."""
-        return sum(s.floor_ms for s in self.stage_times.values())
-
-    @cached_property
-    def latency(self) -> schema.Latency:
-        return latency(self.demand, self.hardware, self.stage_times)
-
-    @cached_property
-    def serving(self) -> schema.Serving | None:
-        """Decode with many sequences at once."""
-        if not any(run.stage == "decode" for run in self.plan.runs):
-            return None
-        needed = self.footprints(self.hardware.memory_gb)
-        return serving(self.config, self.plan, self.hardware, needed)
-
-    @property
-    def stage_memory(self) -> dict[str, StageMemory]:
-        """What is in memory in each stage, when it has most."""
-        return self.demand.stage_memory
-
-    def footprints(self, memory_gb: float) -> Array:
-        """Return the bytes of the stage that needs most, up to the last batch that may fit."""
-        return self.demand.footprints(memory_gb)
-
-    @property
-    def footprint_bytes(self) -> int:
-        """Bytes of the stage that needs most memory."""
-        return int(max(m.total for m in self.stage_memory.values()))
-
-    @cached_property
-    def largest_batch(self) -> int | None:
-        """The largest batch that fits the GPU, None where none does."""
-        return fitting(self.footprints(self.hardware.memory_gb), self.hardware.memory_gb)
-
-    @cached_property
-    def comparison(self) -> Comparison | None:
-        """The measurement beside the prediction."""
-        if self.measurement is None:
-            return None
-        return Comparison(
-            self.measurement, self.demand, self.hardware, self.nodes, self.stage_times
-        )
-
-    @property
-    def batches(self) -> Batches:
-        """Which batches fit a memory, and what they run."""
-        return Batches(self.plan, self.footprints)
+@dataclass(frozen=True)
+class Analysis(Analysed):
+    """A model, a workload and a GPU, analysed, with its report; see :class:`Analysed`."""
 
     @cached_property
     def report(self) -> schema.AnalyticModelReport:
+        """The whole report."""
         return build_report(self)
 
     @cached_property
     def summary(self) -> schema.DeepSeekOCRAnalyticReportSummary:
+        """The report in short."""
         return build_summary(self)

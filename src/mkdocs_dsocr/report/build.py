@@ -6,22 +6,21 @@ import dataclasses
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mkdocs_dsocr import resources
+from mkdocs_dsocr.cost.memory import StageMemory
+from mkdocs_dsocr.cost.totals import Node, Totals, merged
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
-from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.layers.categories import AROUND, CATEGORIES, OTHER
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import STAGES, Plan, expected_load, model_of
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
-from mkdocs_dsocr.report.memory import StageMemory
-from mkdocs_dsocr.report.tally import Node, Tally, merged
+from mkdocs_dsocr.report.analysed import Analysed
+from mkdocs_dsocr.report.fields import Integers
 from mkdocs_dsocr.trace import PassShape
-
-if TYPE_CHECKING:
-    from mkdocs_dsocr.report.analysis import Analysis
 
 NOT_MODELLED: Final = {
     "preprocessing": "Reading, decoding, resizing and normalising the page's image on the host.",
@@ -37,7 +36,7 @@ NOT_MODELLED: Final = {
 """What estimates leave out, by the name under which it is reviewed."""
 
 
-def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
+def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
     """Return the report of an analysis."""
     config, workload, resolved = analysis.config, analysis.workload, analysis.plan
     nodes, measured = analysis.nodes, analysis.comparison
@@ -73,7 +72,7 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
             for c in CATEGORIES.values()
         ],
         module_metrics=[
-            _metrics(module_id, node, workload.profile_id, analysis.root.total.time_ms)
+            _metrics(module_id, node, workload.profile_id, predicted_ms)
             for module_id, node in nodes.items()
         ],
         operator_coverage=_coverage(analysis),
@@ -91,7 +90,7 @@ def build_report(analysis: Analysis) -> schema.AnalyticModelReport:
     )
 
 
-def class_families(analysis: Analysis) -> dict[str, str]:
+def class_families(analysis: Analysed) -> dict[str, str]:
     """Return the operator family that the work of each module class mainly belongs to.
 
     It is that of its own matrix products where it has any, else of most that runs in it.
@@ -120,11 +119,11 @@ def generated_at() -> str | None:
         return datetime.fromtimestamp(int(epoch), UTC).isoformat()
     except (ValueError, OverflowError, OSError) as error:
         raise InputError(
-            "environment", "SOURCE_DATE_EPOCH", shown(epoch), "seconds since 1970"
+            "environment", "SOURCE_DATE_EPOCH", repr_short(epoch), "seconds since 1970"
         ) from error
 
 
-def _model(config: ModelConfig, total: Tally) -> schema.DeepSeekOCRModelSpec:
+def _model(config: ModelConfig, total: Totals) -> schema.DeepSeekOCRModelSpec:
     language = config.language
     return schema.DeepSeekOCRModelSpec(
         model_id=config.model_id,
@@ -137,7 +136,7 @@ def _model(config: ModelConfig, total: Tally) -> schema.DeepSeekOCRModelSpec:
         num_attention_heads=language.num_attention_heads,
         vision_backbone="other",
         uses_moe=language.first_k_dense_replace < language.num_hidden_layers,
-        num_parameters=sum(total.parameters.values()),
+        num_parameters=total.num_parameters,
         notes=model_of(config).vision,
         architecture=config.architecture,
         dimensions=config.dimensions,
@@ -190,24 +189,24 @@ def _distinct(
         return None
     choices = shape.batch * shape.q_len * language.num_experts_per_tok
     return schema.DistinctExperts(
-        expected=float(expected_load(config, shape, workload).distinct),  # type: ignore[arg-type]
+        expected=float(expected_load(config, shape.batch * shape.q_len, workload).distinct),  # type: ignore[arg-type]
         fewest=language.num_experts_per_tok,
         most=min(language.n_routed_experts, choices),
     )
 
 
-def _stage(analysis: Analysis, stage: str) -> schema.StageMetrics:
-    total = merged(n.own for n in analysis.nodes.values() if n.stage == stage)
+def _stage(analysis: Analysed, stage: str) -> schema.StageMetrics:
+    total = analysis.stage_totals[stage]
     times = analysis.stage_times[stage]
     memory = analysis.stage_memory.get(stage)
     peak = {"activation_bytes": memory.activations if memory else 0}
     return schema.StageMetrics(
-        **(total.integers() | peak),
+        **(total.figures() | peak),
         time_ms=times.time_ms,
         device_time_ms=times.device_ms,
         host_time_ms=times.host_ms,
         floor_time_ms=times.floor_ms,
-        time_by_ceiling_ms=total.time_by_ceiling_ms,
+        device_time_by_ceiling_ms=total.device_time_by_ceiling_ms,
         binding_ceiling=times.binding,
     )
 
@@ -238,13 +237,15 @@ def _layer(class_name: str, nodes: Iterable[Node]) -> schema.LayerMetrics:
     instances = {n.visit.torch_path: n.visit.instances for n in group}
     peak = {"activation_bytes": max(n.total.activation_bytes for n in group)}
     return schema.LayerMetrics(
-        **(total.integers() | peak),
+        **(total.figures() | peak),
         class_name=class_name,
         instances=sum(instances.values()),
-        parameters=sum(total.parameters.values()),
+        num_parameters=total.num_parameters,
         calls=sum(n.calls for n in group),
-        time_ms=total.time_ms,
-        time_by_ceiling_ms=total.time_by_ceiling_ms,
+        total_time_ms=total.time_ms,
+        device_time_ms=total.device_time_ms,
+        host_time_ms=total.host_time_ms,
+        device_time_by_ceiling_ms=total.device_time_by_ceiling_ms,
     )
 
 
@@ -285,7 +286,7 @@ def _metrics(
     module_id: str, node: Node, profile_id: str, model_time_ms: float
 ) -> schema.ModuleMetricsSnapshot:
     total = node.total
-    integers = total.integers()
+    integers = total.figures()
     return schema.ModuleMetricsSnapshot(
         **integers,
         module_id=module_id,
@@ -298,17 +299,21 @@ def _metrics(
         memory_activations_gb=total.activation_bytes / GIGABYTE,
         memory_kvcache_gb=integers["kvcache_bytes"] / GIGABYTE,
         peak_at=node.peak_at,
-        share_of_model_time=min(1.0, total.time_ms / model_time_ms) if model_time_ms else 0.0,
-        time_by_ceiling_ms=total.time_by_ceiling_ms,
-        self=schema.Integers(**node.own.integers()),
-        self_time_ms=node.own.time_ms,
+        share_of_model_time=total.time_ms / model_time_ms if model_time_ms else 0.0,
+        device_time_ms=total.device_time_ms,
+        host_time_ms=total.host_time_ms,
+        device_time_by_ceiling_ms=total.device_time_by_ceiling_ms,
+        self=Integers(**node.own.figures()),
+        self_total_time_ms=node.own.time_ms,
+        self_device_time_ms=node.own.device_time_ms,
+        self_host_time_ms=node.own.host_time_ms,
         operator_breakdown=[
             schema.OperatorMetrics(
                 category_id=name,
                 calls=family.calls,
                 flops_tflops=family.flops / TFLOP,
                 io_tb=BITS_PER_BYTE * family.io_bytes / TERABIT,
-                time_ms=family.time_ms,
+                device_time_ms=family.device_time_ms,
                 share_of_module_flops=family.flops / total.flops if total.flops else 0.0,
             )
             for name, family in sorted(total.families.items())
@@ -316,7 +321,7 @@ def _metrics(
     )
 
 
-def _coverage(analysis: Analysis) -> schema.OperatorCoverage | None:
+def _coverage(analysis: Analysed) -> schema.OperatorCoverage | None:
     if analysis.traced is None:
         return None
     other = sorted(analysis.traced - set(analysis.classes))

@@ -14,11 +14,12 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
+from mkdocs_dsocr.cost.totals import Node, merged
+from mkdocs_dsocr.cost.workload import workload_cost
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.files import read_mapping, validate
-from mkdocs_dsocr.report.demand import demand
+from mkdocs_dsocr.report.migration import migrated
 from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
-from mkdocs_dsocr.report.tally import Node, merged
 from mkdocs_dsocr.report.whatif import as_config, as_workload
 
 Cause = Literal["formula", "input", "hardware", "model"]
@@ -109,7 +110,7 @@ def load_report(path: Path) -> AnalyticModelReport:
     InputError
         If it is none.
     """
-    return validate(AnalyticModelReport, read_mapping(path, LARGEST), path)
+    return validate(AnalyticModelReport, migrated(read_mapping(path, LARGEST)), path)
 
 
 def compare(
@@ -191,11 +192,11 @@ def _of_class(
             mine = explained.causes(name, figure, a or 0, b or 0) if explained else ("formula",)
         causes |= dict.fromkeys(mine)
         yield Change(name, figure, a, b, mine)
-    a, b = (c.time_ms if c is not None else None for c in (old, new))
+    a, b = (c.total_time_ms if c is not None else None for c in (old, new))
     if _differs(a, b):
         if "hardware" in moved:
             causes["hardware"] = None
-        yield Change(name, "time_ms", a, b, tuple(causes) or ("formula",))
+        yield Change(name, "total_time_ms", a, b, tuple(causes) or ("formula",))
 
 
 def _differs(old: float | None, new: float | None) -> bool:
@@ -230,11 +231,11 @@ class _Explained:
 def _counts(config: ModelConfig, profile: OCRWorkloadProfile) -> dict[str, dict[str, int]]:
     """Return the counts of each class for the workload of a report."""
     found: dict[str, list[Node]] = {}
-    for node in demand(config, as_workload(profile), "baseline").nodes.values():
+    for node in workload_cost(config, as_workload(profile), "baseline").nodes.values():
         if node.class_name != "Group":
             found.setdefault(node.class_name, []).append(node)
     return {
-        name: merged(n.own for n in nodes).integers()
+        name: merged(n.own for n in nodes).figures()
         | {"activation_bytes": max(n.total.activation_bytes for n in nodes)}
         for name, nodes in found.items()
     }

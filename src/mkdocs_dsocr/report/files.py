@@ -12,10 +12,12 @@ import yaml
 from pydantic import BaseModel
 
 from mkdocs_dsocr.report.analysis import Analysis
+from mkdocs_dsocr.report.fields import Integers
 from mkdocs_dsocr.report.json_schema import json_schema
-from mkdocs_dsocr.report.schema import AnalyticModelReport, Integers
+from mkdocs_dsocr.report.schema import AnalyticModelReport
 
 SUMMARY: Final = "summary.json"
+TIMES: Final = ("total_time_ms", "device_time_ms", "host_time_ms")
 REPORT_FILES: Final = (
     "report.json",
     "report.yaml",
@@ -55,7 +57,7 @@ def modules_csv(report: AnalyticModelReport) -> str:
     head = ["module_id", "class_name", "stage", "parent_id", "instances", "calls"]
     own = [f"self_{name}" for name in integers]
     writer.writerow(
-        [*head, *integers, "total_time_ms", "share_of_model_time", *own, "self_time_ms"]
+        [*head, *integers, *TIMES, "share_of_model_time", *own, *(f"self_{t}" for t in TIMES)]
     )
     for module, metrics in zip(report.modules, report.module_metrics, strict=True):
         writer.writerow(
@@ -67,10 +69,10 @@ def modules_csv(report: AnalyticModelReport) -> str:
                 module.instances,
                 metrics.calls,
                 *(getattr(metrics, name) for name in integers),
-                metrics.total_time_ms,
+                *(getattr(metrics, name) for name in TIMES),
                 metrics.share_of_model_time,
                 *(getattr(metrics.self_, name) for name in integers),
-                metrics.self_time_ms,
+                *(getattr(metrics, f"self_{name}") for name in TIMES),
             ]
         )
     return out.getvalue()

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from mkdocs_dsocr.report import schema as report
-from mkdocs_dsocr.report.schema import Record
+from mkdocs_dsocr.report.fields import Record
 
 
 class OperatorSpec(Record):

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from mkdocs_dsocr.cost.memory import StageMemory
+from mkdocs_dsocr.cost.time import MsPer, ms_per
+from mkdocs_dsocr.cost.totals import Node
+from mkdocs_dsocr.cost.workload import StageTime, Timed, WorkloadCost, stage_time, workload_cost
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.inputs.hardware import Host, Rates
 from mkdocs_dsocr.inputs.measurement import MeasuredPass, Measurement
 from mkdocs_dsocr.models import STAGES
-from mkdocs_dsocr.report.demand import Demand, demand
-from mkdocs_dsocr.report.latency import StageTime, stage_time
-from mkdocs_dsocr.report.memory import StageMemory
-from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.report.to_measure import middle, points
 from mkdocs_dsocr.trace import PassShape
 
@@ -153,14 +153,14 @@ class Comparison:
     ----------
     measurement
         What was measured.
-    demand, hardware
+    cost, hardware
         The workload, and the GPU by its profile.
     nodes, stage_times
         The prediction of each module and stage.
     """
 
     measurement: Measurement
-    demand: Demand
+    cost: WorkloadCost
     hardware: Hardware
     nodes: Mapping[str, Node]
     stage_times: Mapping[str, StageTime]
@@ -169,32 +169,32 @@ class Comparison:
     def passes(self) -> tuple[PassRow, ...]:
         """Every pass that belongs to the workload, in the order of its runs."""
         memories: dict[PassShape, StageMemory] = {}
-        for run, memory in zip(self.demand.plan.runs, self.demand.run_memories, strict=True):
+        for run, memory in zip(self.cost.plan.runs, self.cost.run_memories, strict=True):
             memories[run.last] = memory
-        shapes = dict.fromkeys(s for run in self.demand.plan.runs for s in points(run))
+        shapes = dict.fromkeys(s for run in self.cost.plan.runs for s in points(run))
         return tuple(self._pass(shape, memories.get(shape)) for shape in shapes)
 
     @cached_property
     def stages(self) -> tuple[StageRow, ...]:
-        present = {run.stage for run in self.demand.plan.runs}
+        present = {run.stage for run in self.cost.plan.runs}
         return tuple(self._stage(stage) for stage in STAGES if stage in present)
 
     @cached_property
     def modules(self) -> tuple[ModuleRow, ...]:
         """Every measured module, the costliest first."""
         measured: dict[str, float] = {}
-        for run in self.demand.plan.runs:
+        for run in self.cost.plan.runs:
             for module in self.measurement.find(middle(run)).modules:
                 once = module.calls * module.timing.median_ms
                 amount = run.calls * run.steps * once
                 measured[module.module_id] = measured.get(module.module_id, 0.0) + amount
-        expected = self._launched.nodes_on(self._achieved)
+        expected = self._launched_on.nodes
         rows = [
             ModuleRow(
                 i,
                 self.nodes[i],
                 ms,
-                estimate=stage_time(self.nodes[i].total, self.hardware),
+                estimate=stage_time(self.nodes[i].total, ms_per(self.hardware)),
                 expected=stage_time(expected[i].total, self._achieved),
             )
             for i, ms in measured.items()
@@ -212,7 +212,15 @@ class Comparison:
         return max(peaks, default=None)
 
     @cached_property
-    def _achieved(self) -> Hardware:
+    def _launched_on(self) -> Timed:
+        return self._launched.on(self._achieved_hardware)
+
+    @property
+    def _achieved(self) -> MsPer:
+        return ms_per(self._achieved_hardware)
+
+    @cached_property
+    def _achieved_hardware(self) -> Hardware:
         """The profile with the rates and costs that were measured."""
         found, source = self.measurement.achieved, f"measured: {self.measurement.run_id}"
         rates = Rates(
@@ -224,20 +232,19 @@ class Comparison:
         return self.hardware.model_copy(update={"achieved": rates, "host": host})
 
     @cached_property
-    def _launched(self) -> Demand:
+    def _launched(self) -> WorkloadCost:
         """The workload as it was measured: nothing is fused."""
-        workload = self.demand.workload.model_copy(update={"traffic": "eager"})
-        return demand(self.demand.config, workload, self.demand.source)
+        workload = self.cost.workload.model_copy(update={"traffic": "eager"})
+        return workload_cost(self.cost.config, workload, self.cost.source)
 
     def _pass(self, shape: PassShape, memory: StageMemory | None) -> PassRow:
-        work = self._launched.work(shape).on(self._achieved)
         replayed = shape.pass_id == "decode" and self.measurement.mode == "cuda_graph"
-        expected = stage_time(work, self._achieved, int(replayed))
+        expected = self._launched.pass_cost(shape).on(self._achieved, int(replayed))
         return PassRow(self.measurement.find(shape), expected, memory)
 
     def _stage(self, stage: str) -> StageRow:
         rows = {row.shape: row for row in self.passes}
-        runs = [run for run in self.demand.plan.runs if run.stage == stage]
+        runs = [run for run in self.cost.plan.runs if run.stage == stage]
 
         def over(what: Callable[[PassRow], float]) -> float:
             """Return the sum over all calls and steps; a loop by the trapezoids of three steps."""
@@ -257,5 +264,5 @@ class Comparison:
             expected_host_ms=over(lambda row: row.expected.host_ms),
             device_ms=over(lambda row: row.device_ms or 0.0) if recorded else None,
             dispatches=round(over(lambda row: row.measured.dispatches)),
-            ceiling=self._launched.stages_on(self._achieved)[stage].binding_ceiling,
+            ceiling=self._launched_on.totals[stage].binding_ceiling,
         )

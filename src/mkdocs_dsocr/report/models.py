@@ -14,7 +14,6 @@ from mkdocs_dsocr.models import STAGES, model_of
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.latency import step_times
 from mkdocs_dsocr.report.paper import active_parameters
-from mkdocs_dsocr.report.tally import merged
 
 Kind = Literal["text", "integer", "flops", "bytes", "ms", "number"]
 Value: TypeAlias = int | float | str | None
@@ -145,7 +144,7 @@ def _kvcache_bytes(analysis: Analysis) -> int:
 
 def _of_stage(name: str) -> Callable[[Analysis, str], Any]:
     def figure(analysis: Analysis, stage: str) -> Any:
-        return getattr(merged(n.own for n in analysis.nodes.values() if n.stage == stage), name)
+        return getattr(analysis.stage_totals[stage], name)
 
     return figure
 
@@ -168,7 +167,7 @@ def _grid(analysis: Analysis) -> str:
 Figures: TypeAlias = tuple[tuple[str, Kind, Callable[[Analysis], Any]], ...]
 MODEL: Final[Figures] = (
     ("architecture", "text", lambda a: a.config.architecture),
-    ("parameters", "integer", lambda a: sum(a.root.total.parameters.values())),
+    ("parameters", "integer", lambda a: a.root.total.num_parameters),
     ("active a token", "integer", lambda a: active_parameters(a.config)),
     ("hidden size", "integer", lambda a: a.config.language.hidden_size),
     ("decoder layers", "integer", lambda a: a.config.language.num_hidden_layers),
@@ -185,7 +184,7 @@ STAGE: Final[tuple[tuple[str, Kind, Callable[[Analysis, str], Any]], ...]] = (
     ("matmul FLOPs", "flops", _of_stage("matmul_flops")),
     ("FLOPs", "flops", _of_stage("flops")),
     ("bytes, fused", "bytes", _of_stage("io_bytes")),
-    ("bytes, eager", "bytes", _of_stage("eager_bytes")),
+    ("bytes, eager", "bytes", _of_stage("eager_io_bytes")),
     ("operators", "integer", _of_stage("dispatches")),
     ("device time", "ms", lambda a, s: a.stage_times[s].device_ms),
     ("estimate", "ms", lambda a, s: a.stage_times[s].time_ms),
@@ -202,14 +201,14 @@ SERVED: Final[Figures] = (
     ("floor, all stages", "ms", lambda a: a.floor_ms),
 )
 MEMORY: Final[Figures] = (
-    ("weights", "bytes", lambda a: sum(a.root.total.weights.values())),
+    ("weights", "bytes", lambda a: a.root.total.weight_bytes),
     ("KV cache at its largest", "bytes", _kvcache_bytes),
     ("needed in all", "bytes", lambda a: a.footprint_bytes),
     ("pages at once that fit", "integer", lambda a: a.largest_batch or 0),
 )
 GROWING: Final[dict[str, tuple[Kind, Callable[[Analysis], Any]]]] = {
-    "Device time of a step": ("ms", lambda a: step_times(a.demand, a.hardware, host=False)["last"]),
-    "Time per output token": ("ms", lambda a: step_times(a.demand, a.hardware)["last"]),
+    "Device time of a step": ("ms", lambda a: step_times(a.cost, a.hardware, host=False)["last"]),
+    "Time per output token": ("ms", lambda a: step_times(a.cost, a.hardware)["last"]),
     "KV cache": ("bytes", _kvcache_bytes),
 }
 """What is looked at after :data:`LENGTHS` new tokens."""

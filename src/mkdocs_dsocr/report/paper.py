@@ -102,7 +102,7 @@ def compare_with_paper(config: ModelConfig) -> PaperComparison:
         modes=tuple(_modes()),
         stated_active_parameters=ACTIVE_PARAMETERS,
         active_parameters=active_parameters(config),
-        parameters=sum(analysis.root.total.parameters.values()),
+        parameters=analysis.root.total.num_parameters,
         gpu=gpu,
         workload=workload,
         ceilings=(

@@ -6,62 +6,26 @@ multiply-add = 2 FLOPs. Paths are relative POSIX paths.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mkdocs_dsocr.inputs.hardware import Hardware
 from mkdocs_dsocr.inputs.model_config import Dimensions
+from mkdocs_dsocr.inputs.workload import (
+    DocKind,
+    HostMode,
+    LogitsPositions,
+    PrecisionMode,
+    Traffic,
+    VisionBatching,
+)
+from mkdocs_dsocr.report.fields import Amount, Count, Integers, Record, Share, Stage
 
-SCHEMA_VERSION: Final = "1.2"
-"""1.1 added ``model.dimensions``, 1.2 ``model.architecture``. Older files are read, too."""
-
-Count = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Stage = Literal["vision", "projector", "prefill", "decode", "other"]
-
-
-class Record(BaseModel):
-    """What a file for machines is made of: nothing unknown, no NaN."""
-
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
-    )
-
-
-class Integers(Record):
-    """Exact counts. Sums over all calls in the workload, except where said."""
-
-    matmul_flops: Count = Field(
-        description="FLOPs of matrix products, convolutions and attention products, as PyTorch's "
-        "FlopCounterMode counts them: 2 per multiply-add, attention in full (no causal halving)"
-    )
-    tensor_core_flops: Count = Field(description="FLOPs on tensor cores")
-    cuda_core_flops: Count = Field(description="FLOPs on CUDA cores: elementwise, float32 products")
-    io_bytes: Count = Field(
-        description="bytes that cross the borders of the kernels that are timed"
-    )
-    eager_io_bytes: Count = Field(
-        description="bytes that every dispatched operator touches: its inputs and outputs once"
-    )
-    compulsory_io_bytes: Count = Field(
-        description="weights, KV cache, inputs and outputs of a pass once each: a floor of traffic"
-    )
-    causal_tensor_core_flops: Count = Field(
-        description="tensor_core_flops without the pairs that a causal mask throws away"
-    )
-    padded_tensor_core_flops: Count = Field(
-        description="tensor_core_flops with every product padded to whole 16 × 8 × 16 tiles"
-    )
-    dispatches: Count = Field(description="operators dispatched one by one, views left out")
-    synchronisations: Count = Field(description="values that the host waits for")
-    weight_bytes: Count = Field(description="resident parameters; a module counts once")
-    activation_bytes: Count = Field(
-        description="activations at their peak in one call, inputs included: no sum; in ``self``, "
-        "while one of the module's own operations runs"
-    )
-    kvcache_bytes: Count = Field(description="KV cache at its largest: resident, no sum")
+SCHEMA_VERSION: Final = "2.0"
+"""1.1 added ``model.dimensions``, 1.2 ``model.architecture``. 2.0 gives every module
+its device, host and predicted time. Older files are read, too: see
+:mod:`mkdocs_dsocr.report.migration`."""
 
 
 class StageTimes(Record):
@@ -81,7 +45,7 @@ class StageTimes(Record):
 class StageMetrics(Integers, StageTimes):
     """Integers of a stage, the sum of ``self`` over its modules, and its times."""
 
-    time_by_ceiling_ms: dict[str, Amount] = Field(
+    device_time_by_ceiling_ms: dict[str, Amount] = Field(
         description="device time, by the ceiling that binds each kernel"
     )
 
@@ -102,7 +66,7 @@ class OperatorMetrics(Record):
     calls: Count = Field(description="kernels launched")
     flops_tflops: Amount = Field(description="1e12 FLOPs")
     io_tb: Amount = Field(description="terabits, 1e12 bit")
-    time_ms: Amount
+    device_time_ms: Amount
     share_of_module_flops: Share
 
 
@@ -131,7 +95,12 @@ class ModuleMetricsSnapshot(Integers):
     module_id: str
     profile_id: str
     calls: Count = Field(description="calls of the module in the workload (expected, for experts)")
-    total_time_ms: Amount = Field(description="predicted forward time")
+    total_time_ms: Amount = Field(
+        description="predicted forward time: in a host-bound stage its host time, otherwise its "
+        "device time; ``self`` times of all modules add up to predicted_total_time_ms"
+    )
+    device_time_ms: Amount = Field(description="the sum of its kernels")
+    host_time_ms: Amount = Field(description="launches and waits × their cost")
     total_flops_tflops: Amount = Field(description="1e12 FLOPs, tensor and CUDA cores")
     total_io_tb: Amount = Field(description="terabits, 1e12 bit")
     memory_weights_gb: Amount = Field(description="1e9 byte")
@@ -139,9 +108,11 @@ class ModuleMetricsSnapshot(Integers):
     memory_kvcache_gb: Amount = Field(description="1e9 byte")
     peak_at: str = Field(description="module and operation at which activations are most")
     share_of_model_time: Share
-    time_by_ceiling_ms: dict[str, Amount]
+    device_time_by_ceiling_ms: dict[str, Amount]
     self_: Integers = Field(alias="self", description="the same integers without children")
-    self_time_ms: Amount
+    self_total_time_ms: Amount
+    self_device_time_ms: Amount
+    self_host_time_ms: Amount
     operator_breakdown: list[OperatorMetrics]
 
 
@@ -150,10 +121,12 @@ class LayerMetrics(Integers):
 
     class_name: str
     instances: Count
-    parameters: Count
+    num_parameters: Count
     calls: Count
-    time_ms: Amount
-    time_by_ceiling_ms: dict[str, Amount]
+    total_time_ms: Amount = Field(description="as of a module, without children")
+    device_time_ms: Amount
+    host_time_ms: Amount
+    device_time_by_ceiling_ms: dict[str, Amount]
 
 
 class DeepSeekOCRModelSpec(Record):
@@ -189,21 +162,21 @@ class OCRWorkloadProfile(Record):
     image_size: Count = Field(description="px")
     crop_mode: bool
     max_new_tokens: Count
-    doc_kind: Literal["text_heavy", "mixed_layout", "image_rich", "synthetic"]
+    doc_kind: DocKind
     num_pages: Count
     page_size: list[int] | None = Field(description="width, height in px")
     crop_grid: list[int] = Field(description="local views a row, a column; [1, 1] for none")
     image_tokens: Count
     text_tokens: Count
     batch_size: Count
-    logits_positions: Literal["all", "last"]
-    host_mode: Literal["eager", "cuda_graph"]
-    vision_batching: Literal["per_page", "batched"]
-    precision_mode: Literal["module", "autocast"]
+    logits_positions: LogitsPositions
+    host_mode: HostMode
+    vision_batching: VisionBatching
+    precision_mode: PrecisionMode
     weight_dtype: str
     activation_dtype: str
     kv_dtype: str
-    traffic: Literal["fused", "eager"]
+    traffic: Traffic
     expert_load: list[float] | None
 
 
@@ -297,7 +270,7 @@ class OperatorCoverage(Record):
 class AnalyticModelReport(Record):
     """The whole report."""
 
-    schema_version: Literal["1.0", "1.1", "1.2"]
+    schema_version: Literal["2.0"]
     report_id: str = Field(description="<variant>--<workload>--<hardware>")
     generated_at: str | None = Field(description="SOURCE_DATE_EPOCH in ISO 8601, or null")
     model: DeepSeekOCRModelSpec

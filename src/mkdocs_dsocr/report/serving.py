@@ -6,55 +6,53 @@ The same formulas, given an array of batch sizes in place of one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import Any
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig
+from mkdocs_dsocr.cost.memory import LIMIT, Array, fitting
+from mkdocs_dsocr.cost.time import MsPer, by_ceiling, ceilings_ms, host_ms, kernel_work, ms_per
+from mkdocs_dsocr.cost.workload import WorkloadCost
+from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.tree import Visit
-from mkdocs_dsocr.models import Plan, pass_layer
+from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.report import schema
-from mkdocs_dsocr.report.memory import LIMIT, Array, fitting
-from mkdocs_dsocr.report.timing import CEILINGS, rates_per_ms
-from mkdocs_dsocr.trace import PassShape
 
 
-@dataclass
-class _Module:
-    """A module's own kernels: time by ceiling, and whether any is a matrix product."""
-
-    times_ms: list[Array] = field(default_factory=lambda: [0.0] * len(CEILINGS))
-    has_products: bool = False
-
-
-def serving(
-    config: ModelConfig, plan: Plan, hardware: Hardware, needed: Array
-) -> schema.Serving | None:
+def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Serving | None:
     """Return rates and memory of a decode step for every batch size that fits the GPU.
 
     Parameters
     ----------
-    config, plan, hardware
-        Model, workload and GPU; the context is the workload's middle step.
+    cost, hardware
+        Workload and GPU; the context is the workload's middle step.
     needed
-        Bytes of the stage that needs most memory, for each batch size.
+        ``[batch sizes]``: bytes of the stage that needs most memory.
 
     Returns
     -------
     None where the workload decodes nothing.
     """
+    plan = cost.plan
     if not plan.steps:
         return None
-    shape = plan.step((plan.steps + 1) // 2)
     import numpy
 
+    shape = plan.step((plan.steps + 1) // 2)
     batches = numpy.arange(1, LIMIT + 1)
-    visits = list(_visits(config, plan, shape, batches))
-    modules = _modules(visits, hardware)
-    device: Array = sum(sum(m.times_ms) for m in modules.values())
-    host = _host_ms(visits, hardware, plan.workload.host_mode)
-    largest = fitting(needed, hardware.memory_gb)
+    any_batch: Any = batches
+    group = pass_layer(
+        cost.config, dataclasses.replace(shape, batch=any_batch), plan.workload, like=shape
+    )
+    visits, per = list(tree.walk(group, "decode")), ms_per(hardware)
+    modules: dict[str, Array] = {}
+    for visit in visits:
+        modules[visit.module_id] = modules.get(visit.module_id, 0) + _times(visit, per, batches)
+    device = sum(times.sum(axis=0) for times in modules.values())
+    host = numpy.broadcast_to(
+        _host_ms(visits, per, plan.workload.host_mode == "cuda_graph"), device.shape
+    )
     step = numpy.maximum(device, host)
+    largest = fitting(needed, hardware.memory_gb)
     return schema.Serving(
         context=shape.kv_len,
         limit=LIMIT,
@@ -64,56 +62,38 @@ def serving(
                 batch=b,
                 tpot_ms=float(step[b - 1]),
                 device_time_ms=float(device[b - 1]),
-                host_time_ms=float(numpy.broadcast_to(host, step.shape)[b - 1]),
+                host_time_ms=float(host[b - 1]),
                 tokens_per_s=1000 * b / float(step[b - 1]),
                 memory_bytes=int(needed[b - 1]),
             )
             for b in _shown(largest or 0)
         ],
         critical_batches={
-            module_id: _critical(module.times_ms)
-            for module_id, module in modules.items()
-            if module.has_products
+            visit.module_id: _critical(modules[visit.module_id])
+            for visit in visits
+            if any(kernel.rate is not None for kernel in visit.layer.kernels())
         },
     )
 
 
-def _visits(config: ModelConfig, plan: Plan, shape: PassShape, batches: Array) -> Iterator[Visit]:
-    shape = dataclasses.replace(shape, batch=batches)
-    yield from tree.walk(pass_layer(config, shape, plan.workload), "decode")
-
-
-def _modules(visits: list[Visit], hardware: Hardware) -> dict[str, _Module]:
-    """Return the time of each module's own kernels by the ceiling that binds them."""
+def _times(visit: Visit, per: MsPer, batches: Array) -> Array:
+    """Return ``[3, batch sizes]``: a module's own kernels by the ceiling that binds each."""
     import numpy
 
-    modules: dict[str, _Module] = {}
-    for visit in visits:
-        module = modules.setdefault(visit.module_id, _Module())
-        for kernel in visit.layer.kernels():
-            work = (kernel.tensor_core_flops, kernel.cuda_core_flops, kernel.io_bytes)
-            times: list[Array] = [
-                visit.modules * visit.calls * w / rate  # type: ignore[operator]
-                for w, rate in zip(work, rates_per_ms(kernel.rate, hardware), strict=True)
-            ]
-            longest = numpy.maximum(numpy.maximum(times[0], times[1]), times[2])
-            module.times_ms = [
-                total + numpy.where(t == longest, longest, 0.0)
-                for total, t in zip(module.times_ms, times, strict=True)
-            ]
-            module.has_products |= not isinstance(kernel.tensor_core_flops, int)
-    return modules
+    result = numpy.zeros((3, len(batches)))
+    for kernel in visit.layer.kernels():
+        times: Any = ceilings_ms(kernel_work(kernel), kernel.rate, per)
+        one = numpy.array([numpy.broadcast_to(t, batches.shape) for t in times], float)
+        result += visit.modules * visit.calls * by_ceiling(one, one, numpy.ones(len(batches)))
+    return result
 
 
-def _host_ms(visits: list[Visit], hardware: Hardware, mode: str) -> Array:
-    host = hardware.host
-    if host is None:
-        return 0.0
-    if mode == "cuda_graph":
-        return host.dispatch_us / 1000
+def _host_ms(visits: list[Visit], per: MsPer, is_graph: bool) -> Array:
+    if is_graph:
+        return host_ms(1, 0, per)
     launches: Array = sum(v.dispatches() for v in visits)
     waits: Array = sum(v.summed(metrics.synchronisations) for v in visits)
-    return (launches * host.dispatch_us + waits * host.synchronise_us) / 1000
+    return host_ms(launches, waits, per)
 
 
 def _shown(fitting: int) -> list[int]:
@@ -122,7 +102,7 @@ def _shown(fitting: int) -> list[int]:
     return powers if not fitting or powers[-1] == fitting else [*powers, fitting]
 
 
-def _critical(times_ms: list[Array]) -> int | None:
+def _critical(times_ms: Array) -> int | None:
     """Return the first batch at which compute takes as long as memory, if any does."""
     compute = times_ms[0] + times_ms[1] >= times_ms[2]
     return int(compute.argmax()) + 1 if compute.any() else None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mkdocs_dsocr.cost.memory import Array, fitting
+from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.models import Plan, Run
-from mkdocs_dsocr.report.memory import Array, fitting
-from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.trace import PassShape
 
 

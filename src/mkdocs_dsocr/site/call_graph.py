@@ -1,16 +1,16 @@
-"""Which module class calls which, and how often, as a picture."""
+"""Which module class calls which, and how often."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.layers.base import Group
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
-from mkdocs_dsocr.report.tally import Node
-from mkdocs_dsocr.site import units
+from mkdocs_dsocr.site import svg, units
 
 BOX: Final = (158, 38)
 GAP: Final = (22, 8)
@@ -38,36 +38,43 @@ def edges(nodes: Mapping[str, Node]) -> dict[tuple[str, str], int]:
     return found
 
 
-def call_graph(found: Edges, link: Callable[[str], str]) -> Markup:
+def call_graph(found: Edges, layer_link: Callable[[str], str]) -> Markup:
     """Return boxes in columns, each right of all its callers, and a line for each edge."""
     columns = _columns(found)
     height = max(map(len, columns))
     places = {
-        name: (x * (BOX[0] + GAP[0]), (y + (height - len(column)) / 2) * (BOX[1] + GAP[1]))
+        name: (x * (BOX[0] + GAP[0]), (y + (height - len(column)) / 2) * (BOX[1] + GAP[1]) + 2)
         for x, column in enumerate(columns)
         for y, name in enumerate(column)
     }
-    parts = [_line(places[a], places[b], a, b, count) for (a, b), count in found.items()]
-    for name, (x, y) in places.items():
-        calls = sum(count for (_, callee), count in found.items() if callee == name)
-        often = f"× {units.scaled_count(calls)}" if calls else ""
-        middle = x + BOX[0] / 2
-        parts.append(
-            f'<a xlink:href="{escape(link(name))}"><rect class="dsocr-box" x="{x}" y="{y:.1f}" '
-            f'width="{BOX[0]}" height="{BOX[1]}" rx="4"/>'
-            f'<text x="{middle}" y="{y + 16:.1f}">{escape(name)}</text>'
-            f'<text class="dsocr-count" x="{middle}" y="{y + 31:.1f}">{often}</text></a>'
-        )
+    words = {
+        (a, b): f"{a} calls {b} {units.integer(count)} times" for (a, b), count in found.items()
+    }
+    calls = {
+        name: sum(count for (_, callee), count in found.items() if callee == name)
+        for name in places
+    }
     width = len(columns) * (BOX[0] + GAP[0]) - GAP[0]
-    title = "Which module class calls which"
-    words = "; ".join(
-        f"{a} calls {b} {units.integer(count)} times" for (a, b), count in found.items()
+    return svg.chart(
+        "dsocr-graph",
+        "Which module class calls which",
+        "; ".join(words.values()),
+        (width, height * (BOX[1] + GAP[1])),
+        *(_line(places[a], places[b], words[a, b]) for a, b in found),
+        *(_box(name, calls[name], place, layer_link(name)) for name, place in places.items()),
+        role="group",
+        style=f"min-width:{width * 0.72:.0f}px",
     )
-    tall = height * (BOX[1] + GAP[1]) + 4
-    return Markup(
-        f'<svg class="dsocr-graph" role="group" viewBox="0 -2 {width} {tall}" '
-        f'style="min-width:{width * 0.72:.0f}px" aria-label="{title}"><title>{title}</title>'
-        f"<desc>{escape(words)}</desc>{''.join(parts)}</svg>"
+
+
+def _box(name: str, calls: int, place: tuple[float, float], target: str) -> Markup:
+    (x, y), middle = place, place[0] + BOX[0] / 2
+    often = f"× {units.scaled_count(calls)}" if calls else ""
+    return svg.link(
+        target,
+        svg.rect(x, y, *BOX, "dsocr-box", rx=4),
+        svg.text(middle, y + 16, name),
+        svg.text(middle, y + 31, often, class_="dsocr-count"),
     )
 
 
@@ -91,15 +98,8 @@ def _columns(found: Edges) -> list[list[str]]:
     return columns
 
 
-def _line(
-    start: tuple[float, float], end: tuple[float, float], caller: str, callee: str, count: int
-) -> str:
+def _line(start: tuple[float, float], end: tuple[float, float], words: str) -> Markup:
     x1, y1 = start[0] + BOX[0], start[1] + BOX[1] / 2
-    x2, y2 = end[0], end[1] + BOX[1] / 2
-    bend = GAP[0] / 2
-    words = f"{caller} calls {callee} {units.integer(count)} times"
-    return (
-        f'<g><path class="dsocr-edge" d="M{x1},{y1:.1f} C{x1 + bend},{y1:.1f} {x2 - bend},{y2:.1f} '
-        f'{x2},{y2:.1f}"/>'
-        f"<title>{escape(words)}</title></g>"
-    )
+    x2, y2, bend = end[0], end[1] + BOX[1] / 2, GAP[0] / 2
+    path = f"M{x1},{y1:.1f} C{x1 + bend},{y1:.1f} {x2 - bend},{y2:.1f} {x2},{y2:.1f}"
+    return svg.element("g", svg.element("path", class_="dsocr-edge", d=path), svg.tooltip(words))

@@ -1,12 +1,14 @@
-"""Pictures made in the build: inline SVG without scripts, coloured by the page's style."""
+"""Bar charts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from mkdocs_dsocr.site import svg
 
 WIDTH: Final = 520
 ROW: Final = 26
@@ -16,106 +18,96 @@ VALUE: Final = 90
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: its label, its length as a share of the longest, what it says at its end."""
+    """A bar or a part of one: its label, its amount, and the amount in words."""
 
     label: str
     amount: float
     value: str
 
 
-def bars(title: str, description: str, items: Sequence[Bar], kinds: bool = True) -> Markup:
-    """Return horizontal bars, one below the other; a colour each where they are `kinds`."""
-    longest = max((b.amount for b in items), default=0) or 1
-    room = WIDTH - LABEL - VALUE
-    parts = []
+def bars(title: str, items: Sequence[Bar], kinds: bool = True) -> Markup:
+    """Return horizontal bars in rows; `kinds` gives each its own colour."""
+    scale = (WIDTH - LABEL - VALUE) / (max((b.amount for b in items), default=0) or 1)
+    marks: list[Markup] = []
     for index, bar in enumerate(items):
-        y, width = index * ROW, max(1.0, room * bar.amount / longest)
-        colour = index % 8 if kinds else 0
-        parts.append(
-            f'<text x="{LABEL - 10}" y="{y + 17}" text-anchor="end">{escape(bar.label)}</text>'
-            f'<rect class="dsocr-c{colour}" x="{LABEL}" y="{y + 4}" width="{width:.1f}" '
-            f'height="{ROW - 8}" rx="2"/>'
-            f'<text x="{LABEL + width + 8:.1f}" y="{y + 17}">{escape(bar.value)}</text>'
-        )
-    return _svg(title, description, ROW * len(items), parts)
+        y, width = index * ROW, max(1.0, bar.amount * scale)
+        marks += [
+            _row_label(bar.label, y),
+            svg.rect(LABEL, y + 4, width, ROW - 8, svg.colour(index if kinds else 0), rx=2),
+            svg.text(LABEL + width + 8, y + 17, bar.value),
+        ]
+    return svg.chart("dsocr-chart", title, _described(items), (WIDTH, ROW * len(items)), *marks)
 
 
-def stacked(title: str, description: str, items: Sequence[Bar]) -> Markup:
-    """Return one bar that is made of parts, with a legend below."""
-    total = sum(b.amount for b in items) or 1
-    parts, x = [], 0.0
-    for index, bar in enumerate(items):
-        width = WIDTH * bar.amount / total
-        parts.append(
-            f'<rect class="dsocr-c{index % 8}" x="{x:.1f}" y="0" width="{width:.1f}" height="34">'
-            f"<title>{escape(bar.label)}: {escape(bar.value)}</title></rect>"
-        )
-        x += width
-    for index, bar in enumerate(items):
-        column, row = index % 2, index // 2
-        left, y = column * WIDTH / 2, 50 + row * 24
-        parts.append(
-            f'<rect class="dsocr-c{index % 8}" x="{left:.0f}" y="{y}" '
-            f'width="14" height="14" rx="2"/><text x="{left + 22:.0f}" y="{y + 12}">'
-            f"{escape(bar.label)}: {escape(bar.value)}</text>"
-        )
-    return _svg(title, description, 50 + 24 * ((len(items) + 1) // 2), parts)
+def stacked(title: str, items: Sequence[Bar]) -> Markup:
+    """Return one bar of parts, and its legend."""
+    scale = WIDTH / (sum(b.amount for b in items) or 1)
+    marks = _parts(items, range(len(items)), scale, height=34)
+    drawn = svg.chart("dsocr-chart", title, _described(items), (WIDTH, 34), *marks)
+    return drawn + svg.legend(f"{bar.label}: {bar.value}" for bar in items)
 
 
 def stacked_rows(
-    title: str, description: str, rows: Sequence[tuple[str, Sequence[Bar]]], kinds: Sequence[str]
+    title: str, rows: Sequence[tuple[str, Sequence[Bar]]], kinds: Sequence[str]
 ) -> Markup:
-    """Return a bar of parts for each row, as long as its sum, with a legend of `kinds` below.
+    """Return a bar of parts for each row, as long as its sum, and the legend.
 
-    A part's colour is its label's place in `kinds`.
+    Parameters
+    ----------
+    title
+        What the chart shows.
+    rows
+        Label and parts of each row.
+    kinds
+        Labels of the parts, in the order of their colours.
     """
     longest = max((sum(b.amount for b in parts) for _, parts in rows), default=0) or 1
-    room = 2 * WIDTH - LABEL - VALUE
-    drawn = []
+    scale = (2 * WIDTH - LABEL - VALUE) / longest
+    marks: list[Markup] = []
     for index, (label, parts) in enumerate(rows):
-        y, x = index * ROW, float(LABEL)
-        drawn.append(
-            f'<text x="{LABEL - 10}" y="{y + 17}" text-anchor="end">{escape(label)}</text>'
-        )
-        for part in parts:
-            width = room * part.amount / longest
-            drawn.append(
-                f'<rect class="dsocr-c{kinds.index(part.label) % 8}" x="{x:.1f}" y="{y + 3}" '
-                f'width="{width:.1f}" height="{ROW - 6}"><title>{escape(label)}, '
-                f"{escape(part.label)}: {escape(part.value)}</title></rect>"
-            )
-            x += width
-    keys = "".join(
-        f'<span><span class="dsocr-key dsocr-c{i % 8}"></span> {escape(kind)}</span> '
-        for i, kind in enumerate(kinds)
-    )
-    svg = _svg(title, description, ROW * len(rows), drawn, 2 * WIDTH)
-    legend = f'<p class="dsocr-note dsocr-legend">{keys}</p>'
+        y = index * ROW
+        colours = [kinds.index(part.label) for part in parts]
+        marks.append(_row_label(label, y))
+        marks += _parts(parts, colours, scale, LABEL, y + 3, ROW - 6, f"{label}, ")
+    words = "; ".join(f"{label}: {_described(parts)}" for label, parts in rows)
+    size = (2 * WIDTH, ROW * len(rows))
     return Markup(
-        '<div class="dsocr-wide" tabindex="0" role="region" aria-label="{}">{}</div>'
-    ).format(title, svg) + Markup(legend)
+        '<div class="dsocr-wide" tabindex="0" role="region" aria-label="{}">{}</div>{}'
+    ).format(
+        title,
+        svg.chart("dsocr-chart dsocr-long", title, words, size, *marks),
+        svg.legend(kinds),
+    )
 
 
 def strip(description: str, amounts: Sequence[float], whole: float) -> Markup:
-    """Return parts side by side without words, as long together as their share of `whole`."""
-    parts, x = [], 0.0
-    for index, amount in enumerate(amounts):
-        width = 100 * amount / (whole or 1)
-        shape = f'x="{x:.1f}" width="{width:.1f}" height="9"'
-        parts.append(f'<rect class="dsocr-c{index % 8}" {shape}/>')
+    """Return a bar of parts without words, as long as its share of `whole`."""
+    parts = [Bar("", amount, "") for amount in amounts]
+    marks = _parts(parts, range(len(parts)), 100 / (whole or 1), height=9)
+    more = {"viewBox": "0 0 100 9", "preserveAspectRatio": "none", "aria_label": description}
+    return svg.element("svg", *marks, class_="dsocr-strip", role="img", **more)
+
+
+def _parts(
+    parts: Sequence[Bar],
+    colours: Sequence[int],
+    scale: float,
+    x: float = 0,
+    y: float = 0,
+    height: float = 0,
+    owner: str = "",
+) -> Iterator[Markup]:
+    """Yield parts next to each other, `scale` units wide for each unit of their amount."""
+    for part, number in zip(parts, colours, strict=True):
+        width = part.amount * scale
+        words = [svg.tooltip(f"{owner}{part.label}: {part.value}")] if part.label else []
+        yield svg.rect(x, y, width, height, svg.colour(number), *words)
         x += width
-    return Markup(
-        '<svg class="dsocr-strip" role="img" viewBox="0 0 100 9" preserveAspectRatio="none" '
-        f'aria-label="{escape(description)}">{"".join(parts)}</svg>'
-    )
 
 
-def _svg(
-    title: str, description: str, height: int, parts: Sequence[str], width: int = WIDTH
-) -> Markup:
-    kind = "dsocr-chart" if width == WIDTH else "dsocr-chart dsocr-long"
-    return Markup(
-        f'<svg class="{kind}" role="img" viewBox="0 0 {width} {height}" '
-        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
-        f"<desc>{escape(description)}</desc>{''.join(parts)}</svg>"
-    )
+def _row_label(label: str, y: float) -> Markup:
+    return svg.text(LABEL - 10, y + 17, label, "end")
+
+
+def _described(items: Sequence[Bar]) -> str:
+    return "; ".join(f"{b.label}: {b.value}" for b in items)

@@ -1,4 +1,4 @@
-"""The flow of tensors through a layer's operations, as a small picture."""
+"""The flow of tensors through a layer's operations."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.operations import Keep, Operation
 from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.site import svg
 
 BOX: Final = (300, 24)
 STEP: Final = 40
 LANE: Final = 12
-"""Room for an arrow that passes by a box."""
-SIDE: Final = 90
+"""Room for an arrow that passes a box."""
+SIDE: Final = 104
 LETTERS: Final = 44
 
 Running = Operation | Child
@@ -42,9 +43,9 @@ def dataflow(layer: BaseLayer, title: str, target: Callable[[Running], str]) -> 
     Parameters
     ----------
     layer, title
-        The layer, and what the picture is called.
+        The layer, and what the chart shows.
     target
-        Gives the link of a part.
+        Returns the link of a part.
 
     Returns
     -------
@@ -58,22 +59,23 @@ def dataflow(layer: BaseLayer, title: str, target: Callable[[Running], str]) -> 
     left = LANE * (max(lanes.values(), default=-1) + 2)
     inputs = dict.fromkeys(a.storage for a in arrows if a.start < 0)
     outputs = [tensor.name for tensor in parts[-1].writes]
-    drawn = [
+    whence = ["outside", *(p.name for p in parts)]
+    described = "; ".join(
+        f"{a.tensor} from {whence[a.start + 1]} to {parts[a.end].name}" for a in arrows if a.passes
+    )
+    width, height = left + BOX[0] + SIDE, STEP * (len(parts) + 1) + 16
+    return svg.chart(
+        "dsocr-flow",
+        title,
+        described or "one after another",
+        (width, height),
         *_kernels(layer, parts, left),
         *(_line(a, left, lanes.get(a)) for a in arrows),
         *(_box(part, left, STEP * (i + 1), target(part)) for i, part in enumerate(parts)),
         _words(left, 16, ", ".join(inputs)),
         _words(left, STEP * (len(parts) + 1) + 8, ", ".join(outputs)),
-    ]
-    whence = ["outside", *(p.name for p in parts)]
-    described = (
-        f"{a.tensor} from {whence[a.start + 1]} to {parts[a.end].name}" for a in arrows if a.passes
-    )
-    width, height = left + BOX[0] + SIDE, STEP * (len(parts) + 1) + 16
-    return Markup(
-        f'<svg class="dsocr-flow" role="group" viewBox="0 0 {width} {height}" '
-        f'style="max-width:{width}px" aria-label="{escape(title)}"><title>{escape(title)}</title>'
-        f"<desc>{escape('; '.join(described) or 'one after another')}</desc>{''.join(drawn)}</svg>"
+        role="group",
+        style=f"max-width:{width}px",
     )
 
 
@@ -90,7 +92,7 @@ def _arrows(parts: Sequence[Running]) -> Iterator[_Arrow]:
 
 
 def _lanes(arrows: Sequence[_Arrow]) -> dict[_Arrow, int]:
-    """Return a lane beside the boxes for each arrow that passes some: no two at once in one."""
+    """Return a lane next to the boxes for each arrow that passes some; lanes do not overlap."""
     lanes: dict[_Arrow, int] = {}
     for arrow in sorted(arrows, key=lambda a: a.end - a.start):
         taken = {
@@ -100,37 +102,31 @@ def _lanes(arrows: Sequence[_Arrow]) -> dict[_Arrow, int]:
     return lanes
 
 
-def _box(part: Running, left: int, y: int, link: str) -> str:
-    kind = ' class="dsocr-call"' if isinstance(part, Child) else ""
-    return (
-        f'<a xlink:href="{escape(link)}"><rect{kind} x="{left}" y="{y}" width="{BOX[0]}" '
-        f'height="{BOX[1]}" rx="4"/>{_words(left, y + 17, part.name)}</a>'
-    )
+def _box(part: Running, left: int, y: int, target: str) -> Markup:
+    kind = "dsocr-call" if isinstance(part, Child) else None
+    return svg.link(target, svg.rect(left, y, *BOX, kind, rx=4), _words(left, y + 17, part.name))
 
 
-def _words(left: int, y: int, words: str) -> str:
+def _words(left: int, y: int, words: str) -> Markup:
     short = words if len(words) <= LETTERS else f"{words[: LETTERS - 1]}…"
-    return f'<text x="{left + BOX[0] // 2}" y="{y}">{escape(short)}</text>'
+    return svg.text(left + BOX[0] // 2, y, short)
 
 
-def _line(arrow: _Arrow, left: int, lane: int | None) -> str:
+def _line(arrow: _Arrow, left: int, lane: int | None) -> Markup:
     top, bottom, half = STEP * (arrow.start + 1), STEP * (arrow.end + 1), BOX[1] // 2
     if lane is None:
         path = f"M{left + BOX[0] // 2},{top + BOX[1]} V{bottom}"
     else:
         path = f"M{left},{top + half} H{left - LANE * (lane + 1)} V{bottom + half} H{left}"
-    return f'<g><path d="{path}"/><title>{escape(arrow.tensor)}</title></g>'
+    return svg.element("g", svg.element("path", d=path), svg.tooltip(arrow.tensor))
 
 
-def _kernels(layer: BaseLayer, parts: Sequence[Running], left: int) -> Iterator[str]:
-    """Yield a bracket beside the operations of each fused kernel."""
+def _kernels(layer: BaseLayer, parts: Sequence[Running], left: int) -> Iterator[Markup]:
+    """Yield a bracket next to the operations of each fused kernel."""
     places = {id(part): index for index, part in enumerate(parts)}
     for kernel in layer.kernels():
         found = [places[id(o)] for o in kernel.operations if id(o) in places]
-        if len(found) < 2:
-            continue
-        x, y1, y2 = left + BOX[0] + 8, STEP * (min(found) + 1), STEP * (max(found) + 1) + BOX[1]
-        yield (
-            f'<path d="M{x},{y1} h6 V{y2} h-6"/><text class="dsocr-side" x="{x + 12}" '
-            f'y="{(y1 + y2) // 2 + 4}">one kernel</text>'
-        )
+        if len(found) > 1:
+            x, y1, y2 = left + BOX[0] + 8, STEP * (min(found) + 1), STEP * (max(found) + 1) + BOX[1]
+            yield svg.element("path", d=f"M{x},{y1} h6 V{y2} h-6")
+            yield svg.text(x + 12, (y1 + y2) // 2 + 4, "one kernel", class_="dsocr-side")

@@ -15,6 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.layers import backward, metrics, tree
 from mkdocs_dsocr.layers.base import BaseLayer, Group, Rationale
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
@@ -23,7 +24,6 @@ from mkdocs_dsocr.layers.operations import Keep, Operation, whole
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero, total
-from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.site import notation, units
 from mkdocs_dsocr.site.rows import (
     AliveRow,

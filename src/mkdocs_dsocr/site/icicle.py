@@ -6,65 +6,65 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from mkdocs_dsocr.report.tally import Node, Tally
-from mkdocs_dsocr.site import units
+from mkdocs_dsocr.cost.totals import Node, Totals
+from mkdocs_dsocr.site import svg, units
 
 WIDTH: Final = 1000
 ROW: Final = 24
 LETTER: Final = 7.5
-"""Width of a letter, for what fits a box."""
+"""Width of a letter."""
 LEAST: Final = 2.0
-"""Boxes narrower than this are left out."""
+"""Boxes narrower than this are omitted."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What the boxes are as wide as."""
+    """The figure that gives the width of the boxes."""
 
     name: str
-    of: Callable[[Tally], float]
+    of: Callable[[Totals], float]
     write: Callable[[float], str]
 
 
 MEASURES: Final = (
-    Measure("device time", lambda t: t.time_ms, units.milliseconds),
+    Measure("device time", lambda t: t.device_time_ms, units.milliseconds),
     Measure("FLOPs", lambda t: t.flops, units.flops),
     Measure("bytes moved", lambda t: t.io_bytes, units.bytes_),
-    Measure("weights", lambda t: sum(t.weights.values()), units.bytes_),
+    Measure("weights", lambda t: t.weight_bytes, units.bytes_),
 )
-STAGE_COLOURS: Final = {"vision": 0, "projector": 1, "prefill": 2, "decode": 3}
 
 
-def icicle(nodes: Mapping[str, Node], measure: Measure, link: Callable[[str], str]) -> Markup:
-    """Return the tree of `nodes` (parents first) as a picture.
+def icicle(nodes: Mapping[str, Node], measure: Measure, layer_link: Callable[[str], str]) -> Markup:
+    """Return the tree of `nodes` as a chart.
 
     Parameters
     ----------
     nodes
-        By ``module_id``; the first is the root.
+        By ``module_id``, parents first; the first is the root.
     measure
-        What a box is as wide as.
-    link
-        Gives the page of a module class.
+        The figure that gives the width of a box.
+    layer_link
+        Returns the link to the page of a module class.
     """
     root = next(iter(nodes))
     whole = measure.of(nodes[root].total)
     if not whole:
         return Markup("")
     boxes = list(_boxes(nodes, measure, root, 0, 0.0, WIDTH / whole))
-    depth = max(b.depth for b in boxes) + 1
-    parts = [_drawn(box, nodes[box.module_id], measure, whole, link) for box in boxes]
-    top = sorted((b for b in boxes if b.depth), key=lambda b: -b.amount)[:6]
-    words = "; ".join(
-        f"{b.module_id}: {measure.write(b.amount)}, {units.percent(b.amount / whole)}" for b in top
-    )
-    title = f"The module tree by {measure.name}"
-    return Markup(
-        f'<svg class="dsocr-icicle" role="group" viewBox="0 0 {WIDTH} {ROW * depth}" '
-        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
-        f"<desc>{escape(words)}</desc>{''.join(parts)}</svg>"
+    largest = sorted((b for b in boxes if b.depth), key=lambda b: -b.amount)[:6]
+    words = {
+        b.module_id: f"{b.module_id}: {measure.write(b.amount)}, {units.percent(b.amount / whole)}"
+        for b in boxes
+    }
+    return svg.chart(
+        "dsocr-icicle",
+        f"The module tree by {measure.name}",
+        "; ".join(words[b.module_id] for b in largest),
+        (WIDTH, ROW * (max(b.depth for b in boxes) + 1)),
+        *(_drawn(b, nodes[b.module_id], words[b.module_id], whole, layer_link) for b in boxes),
+        role="group",
     )
 
 
@@ -84,7 +84,8 @@ def _boxes(
     if amount * scale < LEAST:
         return
     yield _Box(name, depth, x, amount * scale, amount)
-    # A module that runs in several passes has its weights once: what stands in a box stays in it.
+    # A module that runs in several passes has its weights once, so children may exceed their
+    # parent: they are scaled to stay inside its box.
     inside = sum(measure.of(nodes[child].total) for child in nodes[name].children)
     scale = min(scale, amount * scale / inside) if inside else scale
     for child in nodes[name].children:
@@ -93,22 +94,17 @@ def _boxes(
 
 
 def _drawn(
-    box: _Box, node: Node, measure: Measure, whole: float, link: Callable[[str], str]
-) -> str:
-    name = node.visit.child.name
-    share = units.percent(box.amount / whole)
-    colour = STAGE_COLOURS.get(node.stage, 7)
-    y = box.depth * ROW
-    words = f"{box.module_id}: {measure.write(box.amount)}, {share}"
-    label = f"{name} {share}"
-    if len(label) * LETTER > box.width - 6:
-        label = name if len(name) * LETTER <= box.width - 6 else ""
-    drawn = (
-        f'<rect class="dsocr-c{colour}" x="{box.x:.1f}" y="{y}" width="{box.width:.1f}" '
-        f'height="{ROW - 1}" fill-opacity="{1 - 0.09 * (box.depth % 4):.2f}"/>'
-        + (f'<text x="{box.x + 4:.1f}" y="{y + 16}">{escape(label)}</text>' if label else "")
-        + f"<title>{escape(words)}</title>"
+    box: _Box, node: Node, words: str, whole: float, layer_link: Callable[[str], str]
+) -> Markup:
+    name, y = node.visit.child.name, box.depth * ROW
+    labels = (f"{name} {units.percent(box.amount / whole)}", name)
+    fitting = [label for label in labels if len(label) * LETTER <= box.width - 6]
+    opacity = f"{1 - 0.09 * (box.depth % 4):.2f}"
+    marks = (
+        svg.rect(box.x, y, box.width, ROW - 1, svg.stage_colour(node.stage), fill_opacity=opacity),
+        *(svg.text(box.x + 4, y + 16, label) for label in fitting[:1]),
+        svg.tooltip(words),
     )
     if node.class_name == "Group":
-        return f"<g>{drawn}</g>"
-    return f'<a xlink:href="{escape(link(node.class_name))}" tabindex="-1">{drawn}</a>'
+        return svg.element("g", *marks)
+    return svg.link(layer_link(node.class_name), *marks, tabindex=-1)

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import re
-import sys
-import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from types import ModuleType
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from mkdocs_dsocr.cost.totals import Node, Totals, merged
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.tally import Node, Tally, merged
 from mkdocs_dsocr.site import notation, units
 from mkdocs_dsocr.site.charts import Bar, bars
 from mkdocs_dsocr.site.dataflow import dataflow
 from mkdocs_dsocr.site.forms import Form, form_key, forms
 from mkdocs_dsocr.site.roofline import points, roofline
 from mkdocs_dsocr.site.rows import Table
+from mkdocs_dsocr.site.source import Source, source_of
 
 LONG = 400
 """Characters of markup from which a formula is not written again for another row."""
@@ -35,9 +31,8 @@ LONG = 400
 
 @dataclass(frozen=True)
 class Call:
-    """A node of the class: where it runs and what it comes to, children included."""
+    """A node of the class: its shape, its share of the time with children, and its form."""
 
-    module_id: str
     node: Node
     shape: Markup
     share: float
@@ -47,16 +42,6 @@ class Call:
     def flops_per_byte(self) -> float:
         total = self.node.total
         return total.flops / total.io_bytes if total.io_bytes else 0.0
-
-
-@dataclass(frozen=True)
-class Source:
-    """The Python that makes a form's numbers."""
-
-    name: str
-    file: str
-    line: int
-    code: Markup
 
 
 class LayerPage:
@@ -79,9 +64,18 @@ class LayerPage:
         return forms(self.nodes)
 
     @cached_property
-    def total(self) -> Tally:
-        """All nodes of the class, children included (no class contains itself)."""
-        return merged(n.total for n in self.nodes)
+    def outermost(self) -> list[Node]:
+        """The nodes of the class that are inside no other node of the class."""
+        return [
+            node
+            for node in self.nodes
+            if all(above.class_name != self.class_name for above in self._ancestors(node))
+        ]
+
+    @cached_property
+    def total(self) -> Totals:
+        """All nodes of the class, children included, each child counted once."""
+        return merged(n.total for n in self.outermost)
 
     @property
     def uri(self) -> str:
@@ -99,31 +93,35 @@ class LayerPage:
 
         Nothing where a form before this one has the same.
         """
-        number = self.forms.index(form)
-        if any(f.flow == form.flow for f in self.forms[:number]):
+        if any(f.flow == form.flow for f in self._before(form)):
             return Markup("")
 
         def target(part: Operation | Child) -> str:
             if isinstance(part, Operation):
-                return f"#{row_id(number, part.name)}"
+                return f"#{self.row_id(form, part.name)}"
             return layer_link(part.layer.class_name()) if part.layer.is_module else "#what-it-costs"
 
         return dataflow(form.example.layer, f"Dataflow of {form.name}", target)
 
     def row_id(self, form: Form, name: str) -> str:
         """Return the id of an operation's row."""
-        return row_id(self.forms.index(form), name)
+        return self._id(form, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "row")
 
     def table_id(self, form: Form, table: Table) -> str:
         """Return the id of a form's table; of its operations where it has no such table."""
-        return f"form-{self.forms.index(form) + 1}-{table if form.has(table) else 'operations'}"
+        return self._id(form, table if form.has(table) else "operations")
+
+    def _id(self, form: Form, part: str) -> str:
+        return f"form-{self.forms.index(form) + 1}-{part}"
+
+    def _before(self, form: Form) -> list[Form]:
+        return self.forms[: self.forms.index(form)]
 
     def writer(self, form: Form, tensor: str) -> str:
         """Return the name of the operation of a form that writes a tensor, or nothing."""
-        for operation in form.example.largest.operations():
-            if any(t.name == tensor for t in operation.writes):
-                return operation.name
-        return ""
+        operations = form.example.largest.operations()
+        writers = (o.name for o in operations if tensor in [t.name for t in o.writes])
+        return next(writers, "")
 
     def roofline(self, layer_link: Callable[[str], str]) -> Markup:
         """Return the class's place on the roofline, a point for each stage."""
@@ -139,8 +137,7 @@ class LayerPage:
         alone = ((k.operations, k.formula.symbols) for k in form.kernels)
         if kind == "eager" and ((name,), symbols) in alone:
             return "above"
-        before = self.forms[: self.forms.index(form)]
-        if any((kind, name, symbols) in f.written for f in before):
+        if any((kind, name, symbols) in f.written for f in self._before(form)):
             return "above"
         first = next(n for k, n, s in form.written if (k, s) == (kind, symbols))
         return first if first != name and len(symbols) > LONG else ""
@@ -182,99 +179,64 @@ class LayerPage:
 
     @cached_property
     def call_groups(self) -> list[Call]:
+        """The nodes of the class, each with its form."""
         time_ms = self.analysis.root.total.time_ms
-        ids = {id(node): module_id for module_id, node in self.analysis.nodes.items()}
+        known = {form_key(form.example): form for form in self.forms}
         return [
-            Call(ids[id(n)], n, _shape(n), _share(n.total.time_ms, time_ms), self._form(n))
+            Call(n, _shape(n), _share(n.total.time_ms, time_ms), known[form_key(n.visit)])
             for n in self.nodes
         ]
-
-    def _form(self, node: Node) -> Form:
-        """Return the form that a node has."""
-        return next(f for f in self.forms if form_key(f.example) == form_key(node.visit))
 
     @property
     def by_stage(self) -> Markup:
         """The class's time in each stage, as bars."""
-        items = []
-        for stage in self.stages:
-            time_ms = sum(n.total.time_ms for n in self.nodes if n.stage == stage)
-            items.append(Bar(stage, time_ms, units.milliseconds(time_ms)))
-        title = f"Predicted time of {self.class_name} by stage"
-        return bars(title, "; ".join(f"{b.label}: {b.value}" for b in items), items)
+        times = dict.fromkeys(self.stages, 0.0)
+        for node in self.outermost:
+            if node.stage in times:
+                times[node.stage] += node.total.time_ms
+        return self._bars("stage", times)
 
     @property
     def by_family(self) -> Markup:
         """The class's time by operator family, children included, as bars."""
-        families = sorted(self.total.families.items(), key=lambda f: -f[1].time_ms)
-        items = [
-            Bar(CATEGORIES[k].display_name, f.time_ms, units.milliseconds(f.time_ms))
-            for k, f in families
-            if f.time_ms
-        ]
-        title = f"Predicted time of {self.class_name} by operator family"
-        return bars(title, "; ".join(f"{b.label}: {b.value}" for b in items), items)
+        families = sorted(self.total.families.items(), key=lambda f: -f[1].device_time_ms)
+        times = {
+            CATEGORIES[k].display_name: f.device_time_ms for k, f in families if f.device_time_ms
+        }
+        return self._bars("operator family", times)
+
+    def _bars(self, what: str, times: dict[str, float]) -> Markup:
+        items = [Bar(label, ms, units.milliseconds(ms)) for label, ms in times.items()]
+        return bars(f"Predicted time of {self.class_name} by {what}", items)
 
     @property
     def parents(self) -> list[str]:
-        """Classes that call this one; groups of passes are passed over."""
-        found = []
-        for node in self.nodes:
-            parent = self.analysis.nodes.get(node.visit.parent_id or "")
-            while parent is not None and parent.class_name == "Group":
-                parent = self.analysis.nodes.get(parent.visit.parent_id or "")
-            if parent is not None:
-                found.append(parent.class_name)
-        return sorted(set(found))
+        """Classes that call this one."""
+        return sorted({self._caller(node) for node in self.nodes} - {""})
 
     @property
     def children(self) -> list[str]:
-        return sorted(set(self._below(self.nodes)))
+        """Classes that this one calls."""
+        nodes = (n for names in self.analysis.classes.values() for n in names)
+        return sorted({n.class_name for n in nodes if self._caller(n) == self.class_name})
 
-    def _below(self, nodes: Iterable[Node]) -> Iterable[str]:
-        for node in nodes:
-            for child_id in node.children:
-                child = self.analysis.nodes[child_id]
-                if child.class_name == "Group":
-                    yield from self._below([child])
-                else:
-                    yield child.class_name
+    def _caller(self, node: Node) -> str:
+        """Return the class that calls a node, or nothing; groups of passes are skipped."""
+        classes = (above.class_name for above in self._ancestors(node))
+        return next((name for name in classes if name != "Group"), "")
+
+    def _ancestors(self, node: Node) -> Iterator[Node]:
+        """Yield the nodes that contain a node, the innermost first."""
+        while (parent := self.analysis.nodes.get(node.visit.parent_id or "")) is not None:
+            yield parent
+            node = parent
 
     @cached_property
     def code(self) -> list[Source]:
         """The source of each form's class, and of those from which it has its formulas."""
         classes = dict.fromkeys(type(node.visit.layer) for node in self.nodes)
         every = dict.fromkeys((*classes, *(base for cls in classes for base in cls.__mro__)))
-        return [_source(cls) for cls in every if cls not in BaseLayer.__mro__]
-
-
-def row_id(form: int, name: str) -> str:
-    """Return the id of the row of an operation in the form of that number."""
-    return f"form-{form + 1}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'row'}"
-
-
-@lru_cache(maxsize=128)
-def _source(cls: type) -> Source:
-    lines, places = _classes(sys.modules[cls.__module__])
-    if cls.__qualname__ in places:
-        start, end = places[cls.__qualname__]
-        lines = lines[start - 1 : end]
-    else:
-        lines, start = inspect.getsourcelines(cls)
-    file = f"{cls.__module__.replace('.', '/')}.py"
-    return Source(cls.__name__, file, start, escape(textwrap.dedent("".join(lines)).rstrip()))
-
-
-@lru_cache(maxsize=64)
-def _classes(module: ModuleType) -> tuple[list[str], dict[str, tuple[int, int | None]]]:
-    """Return the lines of a module, and the first and last of each class: it is parsed once."""
-    source = inspect.getsource(module)
-    places = {
-        node.name: (min([node.lineno, *(d.lineno for d in node.decorator_list)]), node.end_lineno)
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef)
-    }
-    return source.splitlines(keepends=True), places
+        return [source_of(cls) for cls in every if cls not in BaseLayer.__mro__]
 
 
 def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
@@ -289,7 +251,7 @@ def _layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
 
 
 def _share(part: float, whole: float) -> float:
-    return min(1.0, part / whole) if whole else 0.0
+    return part / whole if whole else 0.0
 
 
 def _shape(node: Node) -> Markup:

@@ -3,36 +3,58 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from markupsafe import Markup
 
 LinkStyle = Literal["directory", "html", "markdown"]
 
 
+@dataclass(frozen=True)
 class Links:
-    """Builds relative links.
+    """Relative links from one page.
 
-    Parameters
+    Attributes
     ----------
     style
         ``directory``: ``layers/Linear/`` (MkDocs's default); ``html``:
         ``layers/Linear.html``; ``markdown``: ``layers/Linear.md``.
+    page
+        The page, such as ``layers/Linear.md``.
     """
 
-    def __init__(self, style: LinkStyle) -> None:
-        self.style = style
+    style: LinkStyle
+    page: str
 
-    def to(self, page: str, target: str, anchor: str = "") -> str:
-        """Return the link from one page to another, both as ``layers/Linear.md``."""
-        start, end = posixpath.dirname(self.url(page)), self.url(target)
+    def to(self, target: str, anchor: str = "") -> str:
+        """Return the link to another page or file."""
+        start, end = posixpath.dirname(self._url(self.page)), self._url(target)
         relative = posixpath.relpath(end or ".", start or ".")
         if end.endswith("/") or end == "":
             relative += "/"
         return f"{relative}#{anchor}" if anchor else relative
 
-    def url(self, page: str) -> str:
+    def layer(self, class_name: str) -> str:
+        """Return the link to the page of a module class."""
+        return self.to(f"layers/{class_name}.md")
+
+    def named(self, class_name: str) -> Markup:
+        """Return the name of a module class as a link to its page."""
+        return Markup('<a href="{}">{}</a>').format(self.layer(class_name), class_name)
+
+    def data(self, target: str) -> str:
+        """Return a link that a script reads: no generator resolves it, so it is as served."""
+        return replace(self, style="directory").to(target) if self._is_source else self.to(target)
+
+    @property
+    def _is_source(self) -> bool:
+        return self.style == "markdown"
+
+    def _url(self, page: str) -> str:
         """Return where a page or file is served, relative to the plugin's folder."""
         stem, extension = posixpath.splitext(page)
-        if extension != ".md" or self.style == "markdown" or page.startswith("artifacts/"):
+        if extension != ".md" or self._is_source or page.startswith("artifacts/"):
             return page
         if self.style == "html":
             return f"{stem}.html"

@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
-import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
 from importlib import resources as package_resources
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-
-from mkdocs_dsocr.inputs.constants import TILE_SIZE
-from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.memory import LIMIT
-from mkdocs_dsocr.report.timing import CEILINGS
-from mkdocs_dsocr.site import units
-from mkdocs_dsocr.site.changes import amount, moved
-from mkdocs_dsocr.site.content import TITLES, Site
-from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
+from mkdocs_dsocr.report.paper import PAPER_ARCHITECTURE
+from mkdocs_dsocr.site.content import Site
+from mkdocs_dsocr.site.environment import environment
+from mkdocs_dsocr.site.layer_page import layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
-from mkdocs_dsocr.site.models import model_plots, written
-from mkdocs_dsocr.sweep import studies
-from mkdocs_dsocr.verification import METRICS
+from mkdocs_dsocr.site.views.overview import overview
+from mkdocs_dsocr.site.views.results import checkpoint, measured, paper, verification
+from mkdocs_dsocr.site.views.structure import hierarchy, layers, rooflines
+from mkdocs_dsocr.site.views.sweeps import models, sweeps
+from mkdocs_dsocr.site.views.workloads import gpus, memory, planner, scenarios, serving
 
-JOINERS = "\u200c\u200d"
-"""Without a shape of their own, but some scripts and pictures are written with them."""
-SHOWN_DIFFERENCES = 200
-OWN = "mkdocs_dsocr.layers."
-"""Where the layers are that this package brings."""
-ASSETS = ("dsocr.css", "dsocr.js", "planner.js", "stix-two-math.woff2")
+ASSETS: Final = ("dsocr.css", "dsocr.js", "planner.js", "stix-two-math.woff2")
+
+
+class Page(NamedTuple):
+    """A page: its heading, what it shows besides the site, and whether a site has it."""
+
+    title: str
+    view: Callable[[Site, Links], dict[str, Any]] = lambda site, links: {}
+    is_shown: Callable[[Site], bool] = lambda site: True
+
+
+PAGES: Final = {
+    "index": Page("The model, analysed", overview),
+    "layers": Page("Layers", layers),
+    "hierarchy": Page("Hierarchy", hierarchy),
+    "roofline": Page("Roofline", rooflines),
+    "scenarios": Page("Workloads and GPUs", scenarios, lambda site: site.has_scenarios),
+    "planner": Page("What if", planner),
+    "sweeps": Page("Sweeps", sweeps, lambda site: site.studies is not None),
+    "gpus": Page("GPUs compared", gpus, lambda site: site.studies is not None),
+    "models": Page("Models compared", models, lambda site: site.models is not None),
+    "memory": Page("Memory", memory),
+    "serving": Page("Serving", serving),
+    "verification": Page("Verification", verification),
+    "review": Page("Review", is_shown=lambda site: bool(site.reviews)),
+    "changes": Page("Changes", is_shown=lambda site: site.changes is not None),
+    "checkpoint": Page("Checkpoint", checkpoint),
+    "vendor": Page("The checkpoint's own code", is_shown=lambda site: site.vendor is not None),
+    "measured": Page("Predicted and measured", measured),
+    "paper": Page(
+        "Against the paper", paper, lambda site: site.main.config.architecture == PAPER_ARCHITECTURE
+    ),
+    "workload": Page("Workload and hardware"),
+    "artifacts": Page("Artifacts"),
+}
+"""The pages in the order of the navigation. A page's name is that of its template and file."""
 
 
 def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
@@ -46,49 +66,48 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
     style
         How the generator serves pages; see :class:`mkdocs_dsocr.site.links.Links`.
     """
-    links = Links(style)
-    # Generators that resolve links to .md files leave those to scripts that stand in data alone.
-    served = Links("directory") if style == "markdown" else links
-    environment, titles = _environment(), site.titles
+    shared = {"site": site, "titles": titles(site)}
     pages: dict[str, str] = {}
-
-    def render(template: str, page: str, **context: Any) -> None:
-        def link(target: str, anchor: str = "") -> str:
-            return links.to(page, target, anchor)
-
-        def layer_link(class_name: str) -> str:
-            return links.to(page, f"layers/{class_name}.md")
-
-        def data_link(target: str) -> str:
-            return served.to(page, target)
-
-        title = titles.get(template.partition(".")[0])
-        context |= {"site": site, "link": link, "layer_link": layer_link, "title": title}
-        context["data_link"] = data_link
-        pages[page] = environment.get_template(template).render(context)
-
-    for name in titles:
-        if name != "layers":
-            render(f"{name}.md.j2", f"{name}.md")
-    render("layers.md.j2", "layers/index.md", layer_folders=_layer_folders(site))
+    for name, title in titles(site).items():
+        links = Links(style, _path(name))
+        view = PAGES[name].view(site, links)
+        pages[links.page] = _rendered(f"{name}.md.j2", links, **shared, title=title, **view)
     for layer in site.layer_pages.values():
-        render("layer.md.j2", layer.uri, layer=layer)
+        links = Links(style, layer.uri)
+        pages[links.page] = _rendered("layer.md.j2", links, **shared, layer=layer)
     return pages
 
 
-def prepare(analysis: Analysis) -> None:
-    """Make what pages need besides a trace: its time is a gift while there is none yet."""
-    for page in layer_pages(analysis).values():
-        page.forms, page.code  # noqa: B018 - kept by the page
-    environment = _environment()
-    for name in environment.list_templates(extensions=["j2"]):
-        environment.get_template(name)
-
-
 def error_pages(message: str) -> dict[str, str]:
-    """Return the page that says why there are none, while a server runs."""
-    template = _environment().get_template("error.md.j2")
-    return {"index.md": template.render(title=TITLES["index"], message=message)}
+    """Return the page that a server shows while the analysis fails."""
+    links = Links("directory", "index.md")
+    title = PAGES["index"].title
+    return {links.page: _rendered("error.md.j2", links, title=title, message=message)}
+
+
+def _rendered(template: str, links: Links, **context: Any) -> str:
+    found = environment().get_template(template)
+    return found.render(context, link=links.to, layer_link=links.layer, to_layer=links.named)
+
+
+def titles(site: Site) -> dict[str, str]:
+    """Return the heading of each page of a site, by its name."""
+    named = {name: page.title for name, page in PAGES.items() if page.is_shown(site)}
+    return named | {"index": f"{site.model.title}, analysed"}
+
+
+def nav(site: Site) -> list[Any]:
+    """Return MkDocs's navigation entries below the plugin's folder, titles equal to headings."""
+    layer_list: list[Any] = [_path("layers")]
+    layer_list += [{name: page.uri} for name, page in site.layer_pages.items()]
+    return [
+        {title: layer_list if name == "layers" else _path(name)}
+        for name, title in titles(site).items()
+    ]
+
+
+def _path(name: str) -> str:
+    return "layers/index.md" if name == "layers" else f"{name}.md"
 
 
 def assets() -> dict[str, bytes]:
@@ -97,83 +116,9 @@ def assets() -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in ASSETS}
 
 
-def nav(site: Site) -> list[Any]:
-    """Return MkDocs's navigation entries below the plugin's folder, titles equal to headings."""
-    layers: list[Any] = ["layers/index.md"]
-    layers += [{name: page.uri} for name, page in site.layer_pages.items()]
-    titles = site.titles.items()
-    return [{title: layers if name == "layers" else f"{name}.md"} for name, title in titles]
-
-
-def _layer_folders(site: Site) -> dict[str, list[LayerPage]]:
-    folders: dict[str, list[LayerPage]] = {}
-    for page in site.layer_pages.values():
-        module = type(page.nodes[0].visit.layer).__module__
-        folder = module.removeprefix(OWN).partition(".")[0] if module.startswith(OWN) else "model"
-        folders.setdefault(folder, []).append(page)
-    last = ("vision", "decoder", "llama", "builtin")
-    order = [name for name in folders if name not in last] + list(last)
-    return {name: folders[name] for name in order if name in folders}
-
-
-def _on_a_line(value: object) -> object:
-    """Return text of an input on one line, with a name for each character that has no shape.
-
-    A blank line in it would end the HTML block that it stands in, a mark of direction turn
-    what follows.
-    """
-    if type(value) is not str or value.isprintable():
-        return value
-    return "".join(c if _has_shape(c) else f"\\u{ord(c):04x}" for c in " ".join(value.split()))
-
-
-def _has_shape(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category == "Zs" or category[0] not in "CZ" or character in JOINERS
-
-
-def _prose(text: str) -> Markup:
-    """Return a sentence with what stands in backticks as code."""
-    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(_on_a_line(text)))))
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("mkdocs_dsocr.site"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_on_a_line,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        "integer": units.integer,
-        "flops": units.flops,
-        "bytes": units.bytes_,
-        "ms": units.milliseconds,
-        "percent": units.percent,
-        "change": units.change,
-        "amount": amount,
-        "written": written,
-        "plots": model_plots,
-        "moved": moved,
-        "significant": units.significant,
-        "prose": _prose,
-        "dirname": posixpath.dirname,
-        "basename": posixpath.basename,
-    }
-    environment.filters |= filters
-    environment.globals |= {
-        "metric_names": METRICS,
-        "ceilings": CEILINGS,
-        "costs": costs.TABLE,
-        "shown_differences": SHOWN_DIFFERENCES,
-        "fit_limit": LIMIT,
-        "families": CATEGORIES,
-        "tile_size": TILE_SIZE,
-        "units": units,
-        "study": studies,
-    }
-    return environment
+def prepare(analysis: Analysis) -> None:
+    """Fill the caches that the pages of an analysis use, while its trace is still running."""
+    for page in layer_pages(analysis).values():
+        page.forms, page.code  # noqa: B018 - cached by the page
+    for name in environment().list_templates(extensions=["j2"]):
+        environment().get_template(name)

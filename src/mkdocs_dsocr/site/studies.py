@@ -1,4 +1,4 @@
-"""What the pages show of a workload when one thing changes: tables, plots, CSV files."""
+"""The tables in which one thing of the main workload changes, and their CSV files."""
 
 from __future__ import annotations
 
@@ -6,47 +6,42 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 
 import numpy as np
-from markupsafe import Markup
 
+from mkdocs_dsocr.cost.memory import fitting
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.memory import fitting
-from mkdocs_dsocr.site import units
-from mkdocs_dsocr.site.plots import Axis, Series, plot
 from mkdocs_dsocr.sweep import studies
 from mkdocs_dsocr.sweep.studies import Table
-
-INPUTS: Final = studies.RATES | {
-    "text_tokens": "text tokens of the prompt",
-    "max_new_tokens": "new tokens a page",
-    "batch_size": "pages in a batch",
-}
-"""The inputs of a sensitivity, in words."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A GPU beside others.
+    """A GPU compared with others.
 
     Attributes
     ----------
     analysis
-        The workload on it; None where its tensor cores do not know a format.
+        The workload on it; None if its tensor cores do not support a format of the workload.
     batch
-        The largest batch that fits, 0 where none does.
+        The largest batch that fits, 0 if none does.
     pages_per_s
-        What it makes of that batch.
+        Its rate with that batch.
     """
 
     hardware: Hardware
     analysis: Analysis | None
     batch: int
     pages_per_s: float
+
+    @property
+    def binding(self) -> str:
+        """What binds the stage that takes longest."""
+        times = self.analysis.stage_times.values() if self.analysis else ()
+        return max(times, key=lambda t: t.time_ms).binding
 
 
 class Studies:
@@ -56,23 +51,23 @@ class Studies:
     ----------
     main
         The analysis.
-    tables
-        What :func:`tables` made of it.
+    found
+        What :func:`tables` returned for it.
     """
 
-    def __init__(self, main: Analysis, tables: dict[str, Table]) -> None:
+    def __init__(self, main: Analysis, found: dict[str, Table]) -> None:
         self._main = main
-        self.grids, self.contexts, self.batches = (tables[k] for k in ("grid", "context", "batch"))
-        self.sensitivity, self._levers, self._gpus = (tables[k] for k in ("input", "lever", "gpu"))
+        self.grids, self.contexts, self.batches = (found[k] for k in ("grid", "context", "batch"))
+        self.sensitivity, self._levers, self._gpus = (found[k] for k in ("input", "lever", "gpu"))
 
     @property
     def levers(self) -> list[tuple[str, float]]:
-        """Changes that a workload can choose, and by how much each multiplies the pages."""
+        """Changes of the workload, and the factor by which each multiplies the pages per second."""
         columns = (self._levers[name].tolist() for name in ("lever", "times"))
         return list(zip(*columns, strict=True))
 
     def compared(self, gpus: Sequence[Hardware]) -> list[Row]:
-        """Return every GPU with the main workload on it, the most pages a second first."""
+        """Return every GPU with the main workload on it, the most pages per second first."""
         rows = []
         columns = (self._gpus[name].tolist() for name in ("fits", "pages_per_s"))
         for gpu, batch, rate in zip(gpus, *columns, strict=True):
@@ -81,83 +76,14 @@ class Studies:
             rows.append(Row(gpu, other if is_known else None, batch, rate if batch else 0.0))
         return sorted(rows, key=lambda r: -(r.pages_per_s if r.analysis else -1))
 
-    @property
-    def sensitivity_rows(self) -> list[dict[str, Any]]:
-        """The inputs in words, those first that move a figure most."""
-        names = [name for name in self.sensitivity if name not in ("input", "value")]
-        rows = [
-            {"input": INPUTS[name], "value": value, "shares": dict(zip(names, shares, strict=True))}
-            for name, value, *shares in zip(
-                self.sensitivity["input"].tolist(),
-                self.sensitivity["value"].tolist(),
-                *(self.sensitivity[name].tolist() for name in names),
-                strict=True,
-            )
-        ]
-        return sorted(rows, key=lambda row: -max(abs(s) for s in row["shares"].values()))
-
     def files(self) -> dict[str, str]:
         """Return the tables as CSV files, by name."""
         return {
-            f"by_{name}.csv": _csv(table)
-            for name, table in (
-                ("grid", self.grids),
-                ("context", self.contexts),
-                ("batch", self.batches),
-                ("input", self.sensitivity),
-            )
+            "by_grid.csv": _csv(self.grids),
+            "by_context.csv": _csv(self.contexts),
+            "by_batch.csv": _csv(self.batches),
+            "by_input.csv": _csv(self.sensitivity),
         }
-
-    def by_grid(self, label: str, write: Callable[[float], str], *columns: str) -> Markup:
-        """Return a plot over the number of local views."""
-        table = self.grids
-        # Of grids of as many views the widest: it stands last.
-        rows = list({tiles: i for i, tiles in enumerate(table["tiles"].tolist())}.values())
-        xs = [float(table["tiles"][i]) for i in rows]
-        series = [Series(_in_words(c), [float(table[c][i]) for i in rows]) for c in columns]
-        return plot(
-            f"{label} by local views",
-            Axis("local views", units.scaled_count),
-            Axis(label, write),
-            xs,
-            series,
-        )
-
-    def by_context(self) -> Markup:
-        """Return a plot of the time per output token over the context."""
-        table = self.contexts
-        step = Series("time per output token", table["tpot_ms"].tolist())
-        device = Series("of it, the device alone", table["decode_device_time_ms"].tolist())
-        axes = (Axis("context, tokens", units.scaled_count), Axis("time", units.milliseconds))
-        return plot(
-            "Time per output token by context", *axes, table["context"].tolist(), [step, device]
-        )
-
-    def by_batch(self, label: str, write: Callable[[float], str], *columns: str) -> Markup:
-        """Return a plot over the pages in a batch, with the memory wall."""
-        table = self.batches
-        series = [Series(_in_words(c), table[c].tolist()) for c in columns]
-        axes = (Axis("pages at once", units.scaled_count), Axis(label, write))
-        fits = self._main.largest_batch
-        wall = (float(fits), f"memory wall: {fits:,}") if fits else None
-        return plot(f"{label} by pages at once", *axes, table["batch_size"].tolist(), series, wall)
-
-
-WORDS: Final = {
-    "image_tokens": "image tokens",
-    "tensor_core_flops": "tensor-core FLOPs",
-    "io_bytes": "bytes moved",
-    "kvcache_bytes": "KV cache",
-    "activation_bytes": "peak activations",
-    "footprint_bytes": "memory needed",
-    "ttft_ms": "time to first token",
-    "tpot_ms": "time per output token",
-    "tokens_per_s": "output tokens a second",
-}
-
-
-def _in_words(column: str) -> str:
-    return WORDS.get(column, column)
 
 
 def tables(main: Analysis, gpus: Sequence[Hardware]) -> dict[str, Table]:
@@ -186,6 +112,5 @@ def _csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(table)
-    columns: list[list[Any]] = [column.tolist() for column in table.values()]
-    writer.writerows(zip(*columns, strict=True))
+    writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
     return out.getvalue()

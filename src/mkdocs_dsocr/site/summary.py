@@ -35,7 +35,8 @@ def report_markdown(analysis: Analysis) -> str:
         "|---|---:|---:|",
     ]
     lines += [
-        f"| `{m.module_id}` | {units.milliseconds(report.metrics(m.module_id).self_time_ms)} | "
+        f"| `{m.module_id}` | "
+        f"{units.milliseconds(report.metrics(m.module_id).self_total_time_ms)} | "
         f"{units.percent(m.share_of_model_time)} |"
         for m in analysis.summary.top_modules
     ]
@@ -49,7 +50,7 @@ def report_markdown(analysis: Analysis) -> str:
     lines += [
         f"| {c.class_name} | {units.integer(c.instances)} | {units.integer(c.parameters)} | "
         f"{units.integer(c.tensor_core_flops + c.cuda_core_flops)} | {units.integer(c.io_bytes)} | "
-        f"{units.milliseconds(c.time_ms)} |"
+        f"{units.milliseconds(c.total_time_ms)} |"
         for c in report.layers
     ]
     return "\n".join([*lines, "", report.notes, ""])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 _PREFIXES: Final = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
@@ -66,3 +67,23 @@ def change(share: float) -> str:
     if math.isnan(share) or abs(share) < 0.0005:
         return ""
     return f"{'+' if share > 0 else '−'}{100 * abs(share):.1f} %"
+
+
+WRITERS: Final[dict[str, Callable[[Any], str]]] = {
+    "text": str,
+    "integer": integer,
+    "flops": flops,
+    "bytes": bytes_,
+    "ms": milliseconds,
+    "number": significant,
+}
+"""How a figure of each kind is written."""
+
+
+def written(value: Any, kind: str) -> str:
+    """Return a figure with its unit; a dash if there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return WRITERS[kind](value)

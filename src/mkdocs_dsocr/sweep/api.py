@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mkdocs_dsocr.cost.passes import COUNTS
 from mkdocs_dsocr.inputs import (
     Hardware,
     InputError,
@@ -29,7 +30,6 @@ from mkdocs_dsocr.sweep.columns import (
     defaults,
     profiles,
 )
-from mkdocs_dsocr.sweep.passes import COUNTS
 from mkdocs_dsocr.sweep.scenarios import Columns, Passes, Work, times, work
 
 CHUNK: Final = 1 << 16
@@ -139,7 +139,8 @@ def rows_of(
     for start in range(0, count, CHUNK):
         part = slice(start, min(start + CHUNK, count))
         cut = {k: v[part] for k, v in full.items()}
-        found = work(config, {k: cut[k] for k in WORKLOAD}, part.stop - start, passes)
+        own = {k: cut[k] for k in WORKLOAD}
+        found = work(config, planned.workload, own, part.stop - start, passes)
         rates = Rates(gpus, places[part], {k: v for k, v in cut.items() if k in HARDWARE})
         shown = {k: cut[k] for k in given} | {"hardware": ids[places[part]]}
         every = np.arange(found.rows)
@@ -189,7 +190,9 @@ class _Grid:
     ) -> None:
         given = {name: checked(name, values) for name, values in dimensions.items()}
         ids = np.atleast_1d(np.asarray(hardware))
-        self._config, self._base = _model(model, workload)
+        self._config = load_model_config(model)
+        self._plan = plan(self._config, load_workload(workload), workload)
+        self._base = _base(self._plan)
         self._outer = {k: v for k, v in given.items() if k in WORKLOAD}
         inner = {"hardware": np.arange(len(ids))}
         inner |= {k: v for k, v in given.items() if k in HARDWARE}
@@ -203,7 +206,8 @@ class _Grid:
         """Yield the index of each GPU, and its columns for some of the workloads."""
         chosen = _product(self._outer, start, stop)
         count = stop - start
-        found = work(self._config, complete(chosen, self._base, count), count)
+        own = complete(chosen, self._base, count)
+        found = work(self._config, self._plan.workload, own, count)
         common = _in_words(chosen) | _counts(found)
         for index in range(self.width):
             cell = {k: np.broadcast_to(v[index], count) for k, v in self._cells.items()}
@@ -238,11 +242,6 @@ def _product(dimensions: Mapping[str, Array], start: int, stop: int) -> Columns:
         index, place = np.divmod(index, len(values))
         result[name] = values[place]
     return {name: result[name] for name in dimensions}
-
-
-def _model(model: str, workload: str) -> tuple[ModelConfig, Columns]:
-    config = load_model_config(model)
-    return config, _base(plan(config, load_workload(workload), workload))
 
 
 def _base(planned: Plan) -> Columns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -15,7 +15,8 @@ from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Peak, Trace
 from mkdocs_dsocr.tracing.autocast import autocast
-from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.operators import FURTHER_PRODUCTS
 from mkdocs_dsocr.tracing.session import Session, build_session
 
 T = TypeVar("T")
@@ -159,19 +160,6 @@ def _named(peaks: Mapping[str, Peak]) -> dict[str, Peak]:
     }
 
 
-def _grouped_product(
-    x: tuple[int, ...], weights: tuple[int, ...], *args: Any, out_shape: Any = None, **kwargs: Any
-) -> int:
-    """Return 2 per multiply-add: each row of `x` meets one of the weights."""
-    return 2 * x[0] * x[1] * weights[-1]
-
-
-FURTHER_PRODUCTS = {
-    getattr(torch.ops.aten, name): _grouped_product
-    for name in ("_grouped_mm",)
-    if hasattr(torch.ops.aten, name)
-}
-"""Products that PyTorch's counter does not know yet; old releases do not have them."""
 _ALL_KERNELS = (
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.EFFICIENT_ATTENTION,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from mkdocs_dsocr.cost.memory import LIMIT
 from mkdocs_dsocr.inputs.measurement import Capacity
-from mkdocs_dsocr.report.memory import LIMIT
 from mkdocs_dsocr.report.to_measure import Batches
 from mkdocs_dsocr.trace import PassShape
 

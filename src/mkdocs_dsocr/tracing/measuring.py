@@ -26,12 +26,12 @@ from mkdocs_dsocr.inputs.measurement import (
 )
 from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.patterns import expand
-from mkdocs_dsocr.reference.decoder import DeepseekV2MoE
 from mkdocs_dsocr.report.to_measure import Batches, Task
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.tracing.capacity import capacity
-from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.reference.decoder import DeepseekV2MoE
 from mkdocs_dsocr.tracing.session import Cache, Session, build_session
 from mkdocs_dsocr.tracing.stopwatch import (
     achieved,

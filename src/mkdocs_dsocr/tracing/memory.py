@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.trace import Peak
-from mkdocs_dsocr.tracing.traffic import storage, touched
+from mkdocs_dsocr.tracing.reference import KVCache
+from mkdocs_dsocr.tracing.tensors import storage, touched_bytes
 
 
 class _Call:
@@ -80,7 +80,7 @@ class ActivationMemory:
         """Follow one operator; one that launches nothing may still allocate."""
         given = {storage(tensor): tensor for tensor in inputs}
         for key, tensor in given.items() if launches else ():
-            self._read(key, touched(tensor))
+            self._read(key, touched_bytes(tensor))
         place = self._calls[-1]
         for tensor in outputs:
             key = storage(tensor)

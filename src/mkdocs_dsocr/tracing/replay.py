@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.trace import Peak
 from mkdocs_dsocr.tracing.memory import ActivationMemory
+from mkdocs_dsocr.tracing.reference import KVCache
 
 Forward = Callable[..., Tensor]
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
-from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.models import Plan, model_of
-from mkdocs_dsocr.reference import KVCache, Page
-from mkdocs_dsocr.reference.model import DeepseekOCRForCausalLM
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.memory import ActivationMemory, WatchedCache
+from mkdocs_dsocr.tracing.reference import KVCache, Page
+from mkdocs_dsocr.tracing.reference.model import DeepseekOCRForCausalLM
 
 DeviceName = Literal["auto", "cuda", "meta"]
 ACTIVATION_RESERVE: Final = 4 * 10**9
@@ -42,7 +42,7 @@ def resolve_device(requested: str, weight_bytes: int) -> Device:
         If the name is unknown, or ``cuda`` is asked for where there is none.
     """
     if requested not in ("auto", "cuda", "meta"):
-        raise InputError("option", "device", shown(requested), "auto, cuda or meta")
+        raise InputError("option", "device", repr_short(requested), "auto, cuda or meta")
     if requested == "meta":
         return Device("meta", "meta, as asked for")
     if not torch.cuda.is_available():
@@ -158,7 +158,9 @@ def build_session(config: ModelConfig, device: str) -> Session:
         make: Callable[[ModelConfig, str], Session] = resolve_name(model.session)
     except (ImportError, AttributeError, ValueError) as error:
         place = f"model {model.architecture}"
-        raise InputError(place, "session", shown(model.session), f"a class: {error}") from error
+        raise InputError(
+            place, "session", repr_short(model.session), f"a class: {error}"
+        ) from error
     return make(config, device)
 
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig
-from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues, calls_for_forwards, stand_ins
+from mkdocs_dsocr.tracing.reference import KVCache
 from mkdocs_dsocr.tracing.session import DeepSeekOCRSession, default_dtype
 
 VERSION: Final = "4.46.3"

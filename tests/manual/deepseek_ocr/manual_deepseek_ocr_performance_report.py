@@ -26,7 +26,7 @@ def main(workload: str = "dsocr-standard-v1", hardware: str = "rtx-5090") -> int
         )
     print("\nLook at the top modules: would you expect them there?")
     for module in result.main.summary.top_modules:
-        own = report.metrics(module.module_id).self_time_ms
+        own = report.metrics(module.module_id).self_total_time_ms
         print(f"  {units.milliseconds(own):>9}  {module.module_id}")
     print("\nLook at the verdict: every class must agree.")
     for verdict in result.verification.classes:

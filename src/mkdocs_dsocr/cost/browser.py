@@ -1,41 +1,37 @@
-"""A batch of pages as programs of its sizes, formats and rates, whatever they are.
-
-One program a stage, with every form that the stage's formulas take; the one that the sizes
-ask for is selected by the same conditions that a sweep splits its rows by.
-"""
+"""A batch of pages as a script for a browser: the engine evaluated on symbols."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources as package_resources
 from typing import Any, Final
 
-import numpy as np
-
-from mkdocs_dsocr.inputs import Hardware, ModelConfig
-from mkdocs_dsocr.inputs.workload import MAX_VIEW, VIEW_MULTIPLE
+from mkdocs_dsocr.cost import javascript
+from mkdocs_dsocr.cost.formats import FORMAT_NAMES, compute_dtypes, format_numbers
+from mkdocs_dsocr.cost.forms import stage_program
+from mkdocs_dsocr.cost.memory import needed_bytes, waiting_bytes
+from mkdocs_dsocr.cost.passes import (
+    COUNTS,
+    LOAD,
+    SYMBOLIC_MS,
+    weights,
+)
+from mkdocs_dsocr.cost.program import Program
+from mkdocs_dsocr.cost.time import stage_ms
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers.metrics import largest
-from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.models import STAGES, Batch, BatchPass, model_of
+from mkdocs_dsocr.models import STAGES, Batch, BatchPass, expected_load, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.quantities import (
     Quantity,
     Symbol,
-    equal,
     less,
     ratio,
     select,
     total,
 )
-from mkdocs_dsocr.report import timing
-from mkdocs_dsocr.sweep import javascript
-from mkdocs_dsocr.sweep.passes import Kind, Works, formulas, weights
-from mkdocs_dsocr.sweep.program import Program
-from mkdocs_dsocr.sweep.scenarios import FORMAT_NAMES, format_numbers, rated
-from mkdocs_dsocr.trace import PassShape
 
 Stages = Mapping[str, Sequence[BatchPass]]
 """The passes of each stage."""
@@ -43,47 +39,6 @@ STEPS: Final = ("first", "middle", "last")
 """Steps of the decode that are timed alone."""
 IN_MEMORY: Final = ("kvcache_bytes", "activation_bytes")
 """Outputs of a pass that do not add up over its calls."""
-CLASS: Final = "class_"
-"""What the names of outputs begin with that are the time of a module class."""
-
-
-def stage_program(config: ModelConfig, passes: Sequence[BatchPass]) -> Program:
-    """Return the program of one call of a stage's passes; of decode, of all steps of a loop."""
-    found = list(_forms(config, passes))
-    names = dict.fromkeys(name for _, outputs in found for name in outputs)
-    chosen = model_of(config).choices(config, passes[-1].pass_id, _Symbols())
-    code = _code([Symbol("eager"), *chosen])
-    return Program({name: _selected(code, found, name) for name in names})
-
-
-def _forms(
-    config: ModelConfig, passes: Sequence[BatchPass]
-) -> Iterator[tuple[int, dict[str, Quantity]]]:
-    """Yield the code of each form that any sizes ask for, and its formulas."""
-    of_all, grown = passes[-1], tuple(dict.fromkeys(k for p in passes for k in p.last))
-    fixed = {
-        name: size
-        for name, size in of_all.sizes.items()
-        if isinstance(size, int) and all(p.sizes[name] == size for p in passes)
-    }
-    sizes = {**_every_size(), **fixed}
-    rows = len(sizes["image_size"])
-    chosen = model_of(config).choices(config, of_all.pass_id, sizes)
-    flags = [np.broadcast_to(f, rows) for f in chosen]
-    likes = {tuple(bool(f[row]) for f in flags): row for row in range(rows)}
-    for is_eager, (choice, row) in itertools.product((False, True), likes.items()):
-        like: dict[str, Any] = {
-            name: int(np.broadcast_to(sizes[name], rows)[row]) for name in of_all.sizes
-        }
-        form = Kind(
-            PassShape(of_all.pass_id, of_all.part, **like),
-            columns=tuple(name for name in of_all.sizes if name not in fixed),
-            grown=grown,
-            eager=is_eager,
-        )
-        found = formulas(config, form, Works())
-        by_class = {f"{CLASS}{name}": time for name, time in found.by_class.items()}
-        yield int(_code([int(is_eager), *choice])), {**found.work, **found.times, **by_class}
 
 
 def batch_passes(config: ModelConfig) -> dict[str, list[BatchPass]]:
@@ -114,7 +69,10 @@ def sizes_program(config: ModelConfig, stages: Stages) -> Program:
 def _inputs(found: BatchPass) -> dict[str, Any]:
     """Return what the program of a pass takes of its sizes."""
     last = {f"last_{name}": size for name, size in found.last.items()}
-    return {**found.sizes, **last, "steps": found.steps, "calls": found.calls}
+    result = {**found.sizes, **last, "steps": found.steps, "calls": found.calls}
+    if found.part == "language":
+        result["tokens"] = found.sizes["batch"] * found.sizes["q_len"]
+    return result
 
 
 def grid_program(config: ModelConfig) -> Program:
@@ -126,7 +84,7 @@ def grid_program(config: ModelConfig) -> Program:
 def rated_program() -> Program:
     """Return the program of the formats at whose peaks products run."""
     x = _Symbols()
-    return Program(rated(x, x["activation_is_wide"]))
+    return Program(compute_dtypes(x, x["activation_is_wide"]))
 
 
 def totals_program(config: ModelConfig, stages: Stages, programs: Mapping[str, Program]) -> Program:
@@ -140,13 +98,13 @@ def totals_program(config: ModelConfig, stages: Stages, programs: Mapping[str, P
         found = _stage(runs, stage, passes, list(programs[stage].outputs))
         outputs |= {f"{stage}_{name}": value for name, value in found.items()}
     for step in STEPS:
-        launches = select(runs["cuda_graph"], 1, runs[f"{step}_dispatches"])
-        waits = select(runs["cuda_graph"], 0, runs[f"{step}_synchronisations"])
-        host = timing.host_ms(launches, waits, runs["dispatch_ms"], runs["wait_ms"])
-        outputs[f"{step}_time_ms"] = timing.estimate_ms(runs[f"{step}_device_time_ms"], host)
+        counts = {name: runs[f"{step}_{name}"] for name in COUNTS}
+        device, causal = (runs[f"{step}_{name}"] for name in ("device_time_ms", "causal_ms"))
+        times = stage_ms(counts, device, causal, SYMBOLIC_MS, runs["cuda_graph"], 1)
+        outputs[f"{step}_time_ms"] = times["time_ms"]
     size = weights(config)
     for stage, passes in stages.items():
-        outputs[f"{stage}_footprint_bytes"] = size + _beside_weights(config, runs, stage, passes)
+        outputs[f"{stage}_footprint_bytes"] = _footprint(config, runs, stage, passes, size)
     whole = total(outputs[f"{stage}_time_ms"] for stage in stages)
     before_decode = ("vision", "projector", "prefill")
     return Program(
@@ -178,7 +136,7 @@ def _stage(
 ) -> dict[str, Any]:
     """Return what the passes of a stage come to in one batch."""
     result: dict[str, Any] = {}
-    for name in (n for n in names if n not in IN_MEMORY):
+    for name in (n for n in names if n not in (*IN_MEMORY, "is_known")):
         once = name == "dispatches"  # of all calls already
         result[name] = total(
             # A pass that does not run takes no time, even in a format that the GPU does not know.
@@ -187,41 +145,48 @@ def _stage(
             )
             for p in passes
         )
-    launches, waits = result["dispatches"], result["synchronisations"]
-    if stage == "decode":
-        launches = select(runs["cuda_graph"], runs["steps"], launches)
-        waits = select(runs["cuda_graph"], 0, waits)
-    host = timing.host_ms(launches, waits, runs["dispatch_ms"], runs["wait_ms"])
-    least, tensor = result["compulsory_io_bytes"], result["least_tensor_ms"]
-    return result | {
-        "host_time_ms": host,
-        "time_ms": timing.estimate_ms(result["device_time_ms"], host),
-        "floor_time_ms": timing.floor_ms(tensor, least, runs["bytes_per_ms"]),
-    }
+    is_graph = runs["cuda_graph"] if stage == "decode" else 0
+    device, causal = result["device_time_ms"], result["causal_ms"]
+    return result | stage_ms(result, device, causal, SYMBOLIC_MS, is_graph, runs["steps"])
 
 
-def _beside_weights(
-    config: ModelConfig, runs: Mapping[str, Any], stage: str, passes: Sequence[BatchPass]
+def _footprint(
+    config: ModelConfig,
+    runs: Mapping[str, Any],
+    stage: str,
+    passes: Sequence[BatchPass],
+    weight_bytes: Quantity,
 ) -> Any:
-    """Return the bytes beside the weights when a stage has most; 0 where it does not run."""
-    tokens = runs["batch"] * runs["image_tokens"] * config.language.hidden_size
-    is_language = stage in ("prefill", "decode")
-    waiting: Any = 0 if is_language else Tensor("image tokens", tokens).bytes
-    return largest(
-        _where_it_runs(runs, p, total((waiting, *(runs[f"{p.name}_{name}"] for name in IN_MEMORY))))
-        for p in passes
-    )
+    """Return the bytes in memory when a stage has most; the weights alone where it does not run."""
+    waiting = waiting_bytes(config, stage, runs["batch"], runs["image_tokens"])
+
+    def needed(found: BatchPass) -> Any:
+        kvcache, activations = (runs[f"{found.name}_{name}"] for name in IN_MEMORY)
+        whole = needed_bytes(weight_bytes, kvcache, waiting, activations)
+        return select(less(0, runs[f"{found.name}_calls"]), whole, weight_bytes)
+
+    return largest(map(needed, passes))
 
 
-def text(config: ModelConfig) -> str:
-    """Return the formulas of a model as a script, around the functions of ``formulas.js``."""
+def text(config: ModelConfig, workloads: Sequence[Workload] = ()) -> str:
+    """Return the formulas of a model as a script, around the functions of ``formulas.js``.
+
+    Parameters
+    ----------
+    config
+        The model.
+    workloads
+        The loads of experts that the script knows are theirs, and an even one.
+    """
     stages = batch_passes(config)
     programs = {stage: stage_program(config, passes) for stage, passes in stages.items()}
+    loads = load_programs(config, workloads)
     others = {
         "sizes": sizes_program(config, stages),
         "grid": grid_program(config),
         "rated": rated_program(),
         "totals": totals_program(config, stages, programs),
+        **{f"load{index}": program for index, program in enumerate(loads.values())},
     }
     constants = {
         "FORMATS": {name: format_numbers(name) for name in FORMAT_NAMES},
@@ -230,13 +195,26 @@ def text(config: ModelConfig) -> str:
     }
     written = [f"const {name} = {json.dumps(value)};\n" for name, value in constants.items()]
     written += [javascript.function(n, p) for n, p in {**programs, **others}.items()]
-    template = (package_resources.files("mkdocs_dsocr.sweep") / "formulas.js").read_text("utf-8")
+    pairs = ", ".join(f"[JSON.stringify({key}), load{index}]" for index, key in enumerate(loads))
+    written.append(f"const LOADS = new Map([{pairs}]);\n")
+    template = (package_resources.files("mkdocs_dsocr.cost") / "formulas.js").read_text("utf-8")
     return template.replace("/* FORMULAS */", "\n".join(written))
+
+
+def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[str, Program]:
+    """Return the load of the experts for any number of tokens, by ``expert_load`` as JSON."""
+    found: dict[str, Program] = {}
+    for workload in (None, *workloads):
+        given = workload.expert_load if workload else None
+        key = json.dumps(given, separators=(",", ":"))
+        if key not in found:
+            load = expected_load(config, Symbol("tokens"), workload)
+            found[key] = Program(dict(zip(LOAD, load, strict=True)))
+    return found
 
 
 def gpu_rates(gpu: Hardware) -> dict[str, Any]:
     """Return what the script's ``batch`` takes of a GPU: FLOPs and bytes a millisecond."""
-    host = gpu.host
     known = [name for name in FORMAT_NAMES if gpu.peak(name) is not None]
     return {
         "tensor": {name: gpu.tensor_tflops(name) * 1e9 for name in known},
@@ -245,8 +223,8 @@ def gpu_rates(gpu: Hardware) -> dict[str, Any]:
         "memory": gpu.memory_gb_s * 1e6,
         "bandwidth": gpu.bandwidth_gb_s * 1e6,
         "capacity": gpu.memory_gb * 1e9,
-        "dispatch_ms": host.dispatch_us / 1000 if host else 0.0,
-        "wait_ms": host.synchronise_us / 1000 if host else 0.0,
+        "dispatch_ms": gpu.dispatch_us / 1000,
+        "wait_ms": gpu.synchronise_us / 1000,
     }
 
 
@@ -270,28 +248,3 @@ _BATCH: Final = Batch(
     last_logits=Symbol("last_logits"),
 )
 """Any batch of pages."""
-
-
-def _every_size() -> dict[str, Any]:
-    """Return columns in which every choice of a pass is made in each way that sizes can make it."""
-    views = range(VIEW_MULTIPLE, MAX_VIEW + 1, VIEW_MULTIPLE)
-    # No local views, views of one feature, and of more or fewer than the global one has.
-    tiles = (0, VIEW_MULTIPLE, MAX_VIEW // 2, MAX_VIEW)
-    image_size, tile_size, tiles_w = np.array(list(itertools.product(views, tiles, (1, 2)))).T
-    ones = dict.fromkeys(("pages", "tiles_h", "image_tokens", "logits", "window"), 1)
-    twos = dict.fromkeys(("batch", "q_len", "kv_len"), 2)
-    return {"image_size": image_size, "tile_size": tile_size, "tiles_w": tiles_w, **ones, **twos}
-
-
-def _code(flags: list[Any]) -> Any:
-    """Return the number whose bits say which form sizes ask for."""
-    return total(flag * 2**index for index, flag in enumerate(flags))
-
-
-def _selected(code: Quantity, found: list[tuple[int, dict[str, Quantity]]], name: str) -> Quantity:
-    """Return an output by the form of that code; where no other is asked for, the last."""
-    *others, (_, last) = found
-    result = last.get(name, 0)
-    for number, outputs in reversed(others):
-        result = select(equal(code, number), outputs.get(name, 0), result)
-    return result

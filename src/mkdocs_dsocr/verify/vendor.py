@@ -12,7 +12,7 @@ from typing import Any
 
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import Trace
-from mkdocs_dsocr.verification import Verification, verify
+from mkdocs_dsocr.verify.formulas import Verification, verify
 
 EXACT = "matmul_flops"
 """What must agree; everything else may differ, and is laid open operator by operator."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.layers import memory
 from mkdocs_dsocr.models import Run, model_of
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import arithmetic_series
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.trace import PassRecord, PassShape, Peak, Trace
 
 METRICS: Final = {
@@ -294,7 +294,7 @@ def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
         formulas = {
             "matmul_flops": total.matmul_flops,
             "elementwise_flops": total.flops - total.matmul_flops,
-            "eager_bytes": total.eager_bytes,
+            "eager_bytes": total.eager_io_bytes,
             "dispatches": total.dispatches,
         }
         compared = {
@@ -330,7 +330,7 @@ def _caches(analysis: Analysis, counter: _Counter) -> Iterator[CacheRow]:
             yield CacheRow(
                 analysis.workload.profile_id,
                 pass_id,
-                sum(analysis.nodes[pass_id].total.kvcache.values()),
+                analysis.nodes[pass_id].total.kvcache_bytes,
                 max(counter.record(shape).kvcache_bytes for shape in shapes),
             )
 

@@ -35,11 +35,12 @@ _CHART_LINK: Final = re.compile(r'xlink:href="([^"#]+\.md)"')
 _OF_CHARTS: Final = re.compile(
     r"\.dsocr-(chart|plot|roof|roofline|icicle|graph|flow|grid|wall|box|edge|call|[cs]\d)\b"
 )
-_COLOURS: Final = (
-    "svg { --dsocr-line: rgba(127, 127, 127, .3); --dsocr-soft: #5a5d63; "
-    "--dsocr-fill: rgba(127, 127, 127, .1); color: #1f2328; font-family: sans-serif; }\n"
-    "@media (prefers-color-scheme: dark) { svg { --dsocr-soft: #b3b7c0; color: #e6edf3; } }\n"
+_VARIABLE: Final = re.compile(r"^  --dsocr-.*;$", re.MULTILINE)
+_PAGE: Final = (
+    "svg {{ {variables} color: #1f2328; font-family: sans-serif; }}\n"
+    "@media (prefers-color-scheme: dark) {{ svg {{ --dsocr-soft: #b3b7c0; color: #e6edf3; }} }}\n"
 )
+"""What a chart takes from the page around it."""
 
 
 def flavoured(
@@ -96,12 +97,12 @@ def _split(text: str) -> tuple[str, str]:
 def _with_assets(name: str, text: str) -> str:
     def served(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[1]))
-        return f'xlink:href="{Links("directory").to(name, target)}"'
+        return f'xlink:href="{Links("directory", name).to(target)}"'
 
     # Links within charts are not resolved.
     front, body = _split(_CHART_LINK.sub(served, text))
-    links = Links("markdown")
-    style, script = (links.to(name, f"assets/dsocr.{kind}") for kind in ("css", "js"))
+    links = Links("markdown", name)
+    style, script = (links.to(f"assets/dsocr.{kind}") for kind in ("css", "js"))
     head = f'<link rel="stylesheet" href="{style}"><script defer src="{script}"></script>'
     return f"{front}{body.rstrip()}\n\n<div>{head}</div>\n"
 
@@ -144,14 +145,17 @@ def _standalone(svg: str) -> str:
     fixed = f' width="{size[1]}" height="{size[2]}"' if size else ""
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     return svg.replace("<svg", f"<svg {names}{fixed}", 1).replace(
-        ">", f"><style>{_COLOURS}{_chart_rules()}</style>", 1
+        ">", f"><style>{_chart_rules()}</style>", 1
     )
 
 
 @lru_cache(maxsize=1)
 def _chart_rules() -> str:
+    """Return the part of the style sheet that a chart needs when it stands alone."""
     sheet = assets()["dsocr.css"].decode()
-    return "\n".join(line for line in sheet.splitlines() if _OF_CHARTS.search(line))
+    variables = " ".join(line.strip() for line in _VARIABLE.findall(sheet))
+    rules = (line for line in sheet.splitlines() if _OF_CHARTS.search(line))
+    return _PAGE.format(variables=variables) + "\n".join(rules)
 
 
 def _colours() -> list[str]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mkdocs_dsocr.quantities import GIGABYTE, TFLOP
 from mkdocs_dsocr.report import schema
-
-if TYPE_CHECKING:
-    from mkdocs_dsocr.report.analysis import Analysis
+from mkdocs_dsocr.report.analysed import Analysed
 
 TOP: Final = 10
 
 
-def build_summary(analysis: Analysis) -> schema.DeepSeekOCRAnalyticReportSummary:
+def build_summary(analysis: Analysed) -> schema.DeepSeekOCRAnalyticReportSummary:
     """Return the report in short; the whole of it is not made for it."""
-    measured, model_ms = analysis.comparison, analysis.root.total.time_ms
+    measured = analysis.comparison
     predicted_ms = analysis.predicted_ms
     top = sorted(analysis.nodes.items(), key=lambda item: (-item[1].own.time_ms, item[0]))[:TOP]
     return schema.DeepSeekOCRAnalyticReportSummary(
@@ -45,7 +43,7 @@ def build_summary(analysis: Analysis) -> schema.DeepSeekOCRAnalyticReportSummary
                 module_id=module_id,
                 name=node.visit.child.name,
                 stage=node.stage,  # type: ignore[arg-type]
-                share_of_model_time=min(1.0, node.total.time_ms / model_ms) if model_ms else 0.0,
+                share_of_model_time=node.total.time_ms / predicted_ms if predicted_ms else 0.0,
                 total_time_ms=node.total.time_ms,
                 total_flops_tflops=node.total.flops / TFLOP,
                 memory_activations_gb=node.total.activation_bytes / GIGABYTE,

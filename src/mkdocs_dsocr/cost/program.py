@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -10,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from mkdocs_dsocr.cost.time import series_of_maximum
 from mkdocs_dsocr.quantities import Apply, Expr, Number, Quantity, Symbol
 
 Array = np.ndarray
@@ -216,51 +216,3 @@ def _quotient(operator: str, a: Any, b: Any) -> Any:
     if operator == "ratio" or isinstance(a, float) or isinstance(b, float):
         return a / b
     return a // b
-
-
-def series_of_maximum(
-    tensor: Any,
-    cuda: Any,
-    memory: Any,
-    last_tensor: Any,
-    last_cuda: Any,
-    last_memory: Any,
-    steps: Any,
-) -> Any:
-    """Return the sum over equally spaced steps of the largest of three, each in a straight line.
-
-    Where the same one is largest at both ends it is so between them, and the
-    sum is an arithmetic series.
-    """
-    first = np.maximum(np.maximum(tensor, cuda), memory)
-    last = np.maximum(np.maximum(last_tensor, last_cuda), last_memory)
-    same = (tensor == first) & (last_tensor == last)
-    same |= (cuda == first) & (last_cuda == last)
-    same |= (memory == first) & (last_memory == last)
-    total = np.atleast_1d(steps * (first + last) / 2)
-    if not np.all(same):
-        lines = (tensor, cuda, memory, last_tensor, last_cuda, last_memory, steps)
-        other = np.flatnonzero(~np.broadcast_to(same, total.shape))
-        total[other] = _crossing(*(np.broadcast_to(x, total.shape)[other] for x in lines))
-    return total
-
-
-def _crossing(*lines: Any) -> Any:
-    """Return the sum where the largest changes: at most twice, where two lines cross."""
-    first, last, steps = lines[:3], lines[3:6], lines[6]
-    slopes = [(b - a) / np.maximum(steps - 1, 1) for a, b in zip(first, last, strict=True)]
-    cuts = []
-    for i, j in ((0, 1), (0, 2), (1, 2)):
-        slope = slopes[i] - slopes[j]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            crossing = np.where(slope == 0, 0.0, (first[j] - first[i]) / slope)
-        cuts.append(np.clip(np.ceil(crossing), 0, steps))
-    borders = np.sort(np.broadcast_arrays(0, *cuts, steps), axis=0)
-    total: Any = 0.0
-    for start, end in itertools.pairwise(borders):
-        ends = (
-            np.maximum.reduce([a + s * step for a, s in zip(first, slopes, strict=True)])
-            for step in (start, np.maximum(end - 1, start))
-        )
-        total = total + (end - start) * sum(ends) / 2
-    return total

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from mkdocs_dsocr.sweep.program import Program
+from mkdocs_dsocr.cost.program import Program
 
 OPERATORS: Final[Mapping[str, str]] = {
     "add": "{0}+{1}",

@@ -15,6 +15,7 @@ from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.memory import Peak
 from mkdocs_dsocr.layers.operations import Tensor
 from mkdocs_dsocr.models import Plan, Run, pass_layer
+from mkdocs_dsocr.quantities import total
 
 LIMIT: Final = 16_384
 """Batch sizes from 1 to this one are evaluated."""
@@ -56,12 +57,34 @@ class StageMemory:
 
     @property
     def total(self) -> Bytes:
-        return self.weights + self.kvcache + self.waiting + self.activations
+        return needed_bytes(self.weights, self.kvcache, self.waiting, self.activations)
 
     @property
     def peak_at(self) -> str:
         """The module and the operation at the peak."""
         return self.peak.at
+
+
+def needed_bytes(weights: Bytes, kvcache: Bytes, waiting: Bytes, activations: Bytes) -> Any:
+    """Return what a pass needs in memory: integers, arrays or symbols."""
+    return total((weights, kvcache, waiting, activations))
+
+
+def waiting_bytes(config: ModelConfig, stage: str, batch: Any, image_tokens: Any) -> Any:
+    """Return the bytes of the image tokens of a batch that wait for the prefill.
+
+    Parameters
+    ----------
+    config
+        The model's dimensions.
+    stage
+        What runs meanwhile; from the prefill on, no image token waits.
+    batch, image_tokens
+        Pages, and image tokens of each: integers, arrays or symbols.
+    """
+    if stage in ("prefill", "decode"):
+        return 0
+    return Tensor("image tokens", batch * image_tokens * config.language.hidden_size).bytes
 
 
 def run_memories(
@@ -131,15 +154,15 @@ def fitting(needed: Array, memory_gb: float) -> int | None:
 def _run_memory(
     config: ModelConfig, plan: Plan, run: Run, weight_bytes: int, batch: Any
 ) -> StageMemory:
-    shape = run.last if batch is None else run.last_at(batch)
-    is_language = shape.part == "language"
     if batch is None:
-        batch = plan.batch
-    group = pass_layer(config, shape, plan.workload)
-    tokens = Tensor("image tokens", batch * plan.image_tokens * config.language.hidden_size)
+        shape, batch, like = run.last, plan.batch, None
+    else:  # the choices of an array are those of several pages
+        shape, like = run.last_at(batch), None if isinstance(batch, int) else run.last_at(2)
+    group = pass_layer(config, shape, plan.workload, like=like)
+    is_language = shape.part == "language"
     return StageMemory(
         weights=weight_bytes,
         kvcache=tree.resident(group, metrics.kvcache_bytes) if is_language else 0,
-        waiting=0 if is_language else tokens.bytes,
+        waiting=waiting_bytes(config, run.stage, batch, plan.image_tokens),
         layer=group,
     )

@@ -50,9 +50,9 @@ function inputs(workload, gpu) {
     eager: +(workload.traffic === "eager"),
     cuda_ms: 1 / gpu.cuda,
     memory_ms: 1 / gpu.memory,
-    bytes_per_ms: gpu.bandwidth,
+    bandwidth_ms: 1 / gpu.bandwidth,
     dispatch_ms: gpu.dispatch_ms,
-    wait_ms: gpu.wait_ms,
+    sync_ms: gpu.wait_ms,
   };
   const names = Object.keys(FORMATS);
   const codes = {};
@@ -64,7 +64,7 @@ function inputs(workload, gpu) {
   const wide = +(FORMATS[workload.activation_dtype].bytes === 2);
   for (const [operand, code] of Object.entries(rated({ ...codes, activation_is_wide: wide }))) {
     x[`${operand}_ms`] = 1 / (gpu.tensor[names[code]] ?? NaN);
-    x[`${operand}_least_ms`] = 1 / (gpu.peak[names[code]] ?? NaN);
+    x[`${operand}_peak_ms`] = 1 / (gpu.peak[names[code]] ?? NaN);
   }
   return x;
 }
@@ -74,6 +74,8 @@ function inputs(workload, gpu) {
 function batch(workload, gpu) {
   const x = inputs(workload, gpu);
   const s = sizes(x);
+  const load = LOADS.get(JSON.stringify(workload.expert_load ?? null));
+  if (!load) throw new RangeError("expert_load: only that of a workload of this site is known here");
   const programs = { vision, projector, prefill, decode };
   const found = { ...x, steps: s.steps, image_tokens: s.image_tokens };
   for (const [name, stage] of Object.entries(PASSES)) {
@@ -81,8 +83,11 @@ function batch(workload, gpu) {
     for (const [key, value] of Object.entries(s)) {
       if (key.startsWith(`${name}_`)) inputs[key.slice(name.length + 1)] = value;
     }
+    if ("tokens" in inputs) Object.assign(inputs, load(inputs));
     found[`${name}_calls`] = inputs.calls;
-    for (const [key, value] of Object.entries(programs[stage](inputs))) found[`${name}_${key}`] = value;
+    const result = programs[stage](inputs);
+    if (inputs.calls && !result.is_known) throw new RangeError(`${name}: no formula is of these sizes`);
+    for (const [key, value] of Object.entries(result)) found[`${name}_${key}`] = value;
   }
   return { ...s, ...totals(found) };
 }

@@ -21,7 +21,7 @@ from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.meta_values import MetaValues
 from mkdocs_dsocr.tracing.session import Session, default_dtype
-from mkdocs_dsocr.tracing.traffic import storage
+from mkdocs_dsocr.tracing.tensors import storage
 
 NEEDED: Final = {"transformers": "5.23.0", "torch": "2.8.0"}
 """The first releases that have the model, and the grouped products that it calls."""

@@ -1,0 +1,125 @@
+"""The pages of plots: the main workload with one thing changed at a time, models compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from mkdocs_dsocr.report.models import GROWING, LENGTHS, ModelsCompared
+from mkdocs_dsocr.site import svg, units
+from mkdocs_dsocr.site.content import Site
+from mkdocs_dsocr.site.links import Links
+from mkdocs_dsocr.site.plots import Series, Wall, plot
+from mkdocs_dsocr.sweep import studies
+from mkdocs_dsocr.sweep.studies import Table
+
+INPUTS: Final = studies.RATES | {
+    "text_tokens": "text tokens of the prompt",
+    "max_new_tokens": "new tokens a page",
+    "batch_size": "pages in a batch",
+}
+"""The inputs of a sensitivity, in words."""
+LINES: Final = {
+    "image_tokens": "image tokens",
+    "tensor_core_flops": "tensor-core FLOPs",
+    "io_bytes": "bytes moved",
+    "kvcache_bytes": "KV cache",
+    "activation_bytes": "peak activations",
+    "footprint_bytes": "memory needed",
+    "ttft_ms": "time to first token",
+    "tpot_ms": "time per output token",
+    "decode_device_time_ms": "of it, the device alone",
+    "tokens_per_s": "output tokens a second",
+}
+"""The columns that are plotted, in words."""
+MEMORY: Final = ("memory", units.bytes_)
+MOST_IN_TIME: Final = 1024
+"""Pages at once up to which the requirements of a latency target are shown."""
+
+Plotted = tuple[str, Callable[[float], str], tuple[str, ...]]
+"""Label and numbers of the vertical axis, and the columns over it."""
+BY_GRID: Final[tuple[Plotted, ...]] = (
+    ("tokens a page", units.scaled_count, ("image_tokens",)),
+    ("FLOPs", units.flops, ("tensor_core_flops",)),
+    ("bytes", units.bytes_, ("io_bytes",)),
+    (*MEMORY, ("kvcache_bytes", "activation_bytes", "footprint_bytes")),
+    ("time", units.milliseconds, ("ttft_ms",)),
+)
+BY_CONTEXT: Final[tuple[Plotted, ...]] = (
+    ("time", units.milliseconds, ("tpot_ms", "decode_device_time_ms")),
+)
+BY_BATCH: Final[tuple[Plotted, ...]] = (
+    ("output tokens a second", units.significant, ("tokens_per_s",)),
+    ("time per output token", units.milliseconds, ("tpot_ms",)),
+    ("time to first token", units.milliseconds, ("ttft_ms",)),
+    (*MEMORY, ("footprint_bytes", "kvcache_bytes", "activation_bytes")),
+)
+
+
+def sweeps(site: Site, links: Links) -> dict[str, Any]:
+    """Return the plots over grid, context and batch, and the rows of the tables."""
+    found = site.studies
+    assert found is not None  # the site has no such page otherwise
+    tiles = found.grids["tiles"].tolist()
+    # Of several grids with the same number of views the widest is plotted: it is the last.
+    widest = list({number: row for row, number in enumerate(tiles)}.values())
+    grids = {name: column[widest] for name, column in found.grids.items()}
+    fits = site.main.largest_batch
+    wall = (float(fits), f"memory wall: {fits:,}") if fits else None
+    return {
+        "by_grid": _plots(grids, "tiles", "local views", BY_GRID),
+        "by_context": _plots(found.contexts, "context", "context, tokens", BY_CONTEXT),
+        "by_batch": _plots(found.batches, "batch_size", "pages at once", BY_BATCH, wall),
+        "in_time": [i for i, n in enumerate(found.batches["batch_size"]) if n <= MOST_IN_TIME],
+        "sensitivity": _sensitivity(found.sensitivity),
+        "study": studies,
+    }
+
+
+def _plots(
+    table: Table, x: str, label: str, plotted: tuple[Plotted, ...], wall: Wall | None = None
+) -> list[Markup]:
+    axis, xs = svg.Axis(label, units.scaled_count), [float(v) for v in table[x]]
+    return [
+        plot(
+            f"{name} by {label}",
+            axis,
+            svg.Axis(name, write),
+            xs,
+            [Series(LINES[c], [float(v) for v in table[c]]) for c in columns],
+            wall,
+        )
+        for name, write, columns in plotted
+    ]
+
+
+def _sensitivity(table: Table) -> list[tuple[str, float, list[float]]]:
+    """Return input, value and changes of each row, the largest change first."""
+    columns = {name: column.tolist() for name, column in table.items()}
+    inputs, values = columns.pop("input"), columns.pop("value")
+    rows = [
+        (INPUTS[name], value, list(shares))
+        for name, value, *shares in zip(inputs, values, *columns.values(), strict=True)
+    ]
+    return sorted(rows, key=lambda row: -max(map(abs, row[2])))
+
+
+def models(site: Site, links: Links) -> dict[str, Any]:
+    """Return the plots over the length of the output."""
+    assert site.models is not None  # the site has no such page otherwise
+    return {"plots": list(_growing(site.models))}
+
+
+def _growing(compared: ModelsCompared) -> Iterator[Markup]:
+    axis = svg.Axis("new tokens", units.scaled_count)
+    for section, (kind, _) in GROWING.items():
+        rows = [row for row in compared.sections[section] if None not in row.values]
+        lines = [
+            Series(title, [row.values[i] for row in rows])  # type: ignore[misc]
+            for i, title in enumerate(compared.titles)
+        ]
+        yield plot(
+            section, axis, svg.Axis(section, units.WRITERS[kind]), LENGTHS[: len(rows)], lines
+        )
