@@ -74,7 +74,7 @@ class ModuleRecord:
 
 
 @dataclass(frozen=True)
-class Peak:
+class TracedPeak:
     """The most bytes of activations at once in a call of a module.
 
     Attributes
@@ -124,7 +124,7 @@ class PassRecord:
     elementwise_flops: dict[str, int]
     eager_bytes: dict[str, int]
     dispatches: dict[str, int]
-    peaks: dict[str, Peak]
+    peaks: dict[str, TracedPeak]
     synchronisations: int
     unknown_operators: tuple[str, ...]
     kvcache_bytes: int

@@ -91,13 +91,12 @@ class OperatorCounter(TorchDispatchMode):
                 self._running.pop()
                 self.memory.leave()
 
-        hooks = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave))
-        try:
-            with self:
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with (
+            register_module_forward_pre_hook(enter),
+            register_module_forward_hook(leave),
+            self,
+        ):
+            yield
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

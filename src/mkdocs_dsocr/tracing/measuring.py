@@ -7,6 +7,7 @@ import gc
 import platform
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any, Final
@@ -31,8 +32,7 @@ from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.tracing.capacity import capacity
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
-from mkdocs_dsocr.tracing.reference.decoder import DeepseekV2MoE
-from mkdocs_dsocr.tracing.session import Cache, Session, build_session
+from mkdocs_dsocr.tracing.session import Session, build_session
 from mkdocs_dsocr.tracing.stopwatch import (
     achieved,
     device_name,
@@ -159,11 +159,11 @@ def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> Me
     return result.model_copy(update={"peak_memory_bytes": _peak_bytes(session, task.shape)})
 
 
-def _prepared(session: Session, shape: PassShape, *, once: bool = False) -> Callable[[], Cache]:
+def _prepared(session: Session, shape: PassShape, *, once: bool = False) -> Callable[[], int]:
     """Return what runs a pass in its precision mode."""
     run = session.prepare(shape, once=once)
 
-    def call() -> Cache:
+    def call() -> int:
         with autocast(session.device, enabled=shape.autocast):
             return run()
 
@@ -183,7 +183,7 @@ def _peak_bytes(session: Session, shape: PassShape) -> int | None:
 
 
 def _measure_modules(
-    session: Session, task: Task, run: Callable[[], Cache], repeats: int
+    session: Session, task: Task, run: Callable[[], int], repeats: int
 ) -> Iterable[MeasuredModule]:
     """Time each module alone, with the inputs that it had in the pass."""
 
@@ -208,7 +208,7 @@ def _measure_modules(
 
 
 def _record_calls(
-    session: Session, paths: Sequence[str], run: Callable[[], Cache]
+    session: Session, paths: Sequence[str], run: Callable[[], int]
 ) -> list[Callable[[], object]]:
     """Run a pass and return what calls each module at `paths` again, as often as wanted."""
     calls: list[Callable[[], object]] = []
@@ -217,12 +217,11 @@ def _record_calls(
         calls.append(_replay(session, module, *_own(session, args, kwargs)))
 
     modules = dict(session.model.named_modules())
-    hooks = [modules[path].register_forward_pre_hook(record, with_kwargs=True) for path in paths]
-    try:
+    with ExitStack() as hooks:
+        for path in paths:
+            hook = modules[path].register_forward_pre_hook(record, with_kwargs=True)
+            hooks.enter_context(hook)
         run()
-    finally:
-        for hook in hooks:
-            hook.remove()
     return calls
 
 
@@ -245,34 +244,16 @@ def _replay(
     return call
 
 
-def _captured(session: Session, run: Callable[[], Cache]) -> Callable[[], object]:
+def _captured(session: Session, run: Callable[[], int]) -> Callable[[], object]:
     """Return what replays a decode step from a CUDA graph, its routing fixed to this input's."""
-    mixtures = [m for m in session.model.modules() if isinstance(m, DeepseekV2MoE)]
-    hooks = [m.gate.register_forward_hook(_fix_load(m)) for m in mixtures]
-    try:
-        run()
-    finally:
-        for hook in hooks:
-            hook.remove()
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph):
+        with session.fixed_routing(run), torch.cuda.graph(graph):
             run()
     except RuntimeError as error:
         found = f"a decode step that cannot be captured: {str(error).partition(chr(10))[0]}"
         raise InputError("option", "--cuda-graph", found, "to leave it out") from error
-    finally:
-        for mixture in mixtures:
-            mixture.fixed_load = None
     return graph.replay
-
-
-def _fix_load(moe: DeepseekV2MoE) -> Callable[..., None]:
-    def hook(gate: nn.Module, args: Any, out: tuple[torch.Tensor, torch.Tensor]) -> None:
-        load = torch.bincount(out[0].flatten(), minlength=len(moe.experts))
-        moe.fixed_load = load.tolist()
-
-    return hook
 
 
 def _versions(session: Session) -> dict[str, str]:

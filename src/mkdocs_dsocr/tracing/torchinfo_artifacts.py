@@ -137,9 +137,9 @@ def _stages(
     session: Session, calls: list[_Call], step: torchinfo.ModelStatistics | None, steps: int
 ) -> list[dict[str, Any]]:
     """Return parameters, mult-adds and calls of sam, clip, projector, prefill and decode."""
-    stages = [_stage(name, calls, roots, 1) for name, roots in session.parts.items()]
+    stages = [_stage(name, calls, roots, 1) for name, roots in session.stages.items()]
     decode = _calls(step.summary_list) if step is not None else []
-    return [*stages, _stage("decode", decode, session.parts["prefill"], steps)]
+    return [*stages, _stage("decode", decode, session.stages["prefill"], steps)]
 
 
 def _stage(name: str, calls: list[_Call], roots: Sequence[str], repeats: int) -> dict[str, Any]:

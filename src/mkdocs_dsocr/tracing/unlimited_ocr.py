@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final
@@ -18,6 +17,7 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
 from mkdocs_dsocr.models import Plan
 from mkdocs_dsocr.models.tokens import features_a_side
 from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.tracing.forwards import replaced_forwards
 from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.meta_values import MetaValues
 from mkdocs_dsocr.tracing.session import Session, default_dtype
@@ -26,13 +26,6 @@ from mkdocs_dsocr.tracing.tensors import storage
 NEEDED: Final = {"transformers": "5.23.0", "torch": "2.8.0"}
 """The first releases that have the model, and the grouped products that it calls."""
 TOWER: Final = "model.vision_tower"
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The storage of a cache, in bytes."""
-
-    nbytes: int
 
 
 class UnlimitedOcrSession(Session):
@@ -50,7 +43,7 @@ class UnlimitedOcrSession(Session):
     """
 
     roots = (TOWER, "model.multi_modal_projector")
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    stages: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "sam": (f"{TOWER}.sam_encoder",),
         "clip": (f"{TOWER}.vision_encoder",),
         "projector": ("model.multi_modal_projector",),
@@ -95,7 +88,7 @@ class UnlimitedOcrSession(Session):
 
     def prepare(
         self, shape: PassShape, memory: ActivationMemory | None = None, *, once: bool = False
-    ) -> Callable[[], Stored]:
+    ) -> Callable[[], int]:
         """Make inputs for a pass, and return what runs it; see the base class."""
         if shape.part == "language":
             run = self._language(shape, memory, once)
@@ -103,9 +96,9 @@ class UnlimitedOcrSession(Session):
             run = self._vision(shape) if shape.part == "vision" else self._projector(shape)
 
         @torch.inference_mode()
-        def call() -> Stored:
+        def call() -> int:
             with self.answering():
-                return Stored(run())
+                return run()
 
         return call
 
@@ -172,21 +165,16 @@ class UnlimitedOcrSession(Session):
         width = self.config.clip.width + self.config.sam.downsample_channels[-1]
         return self.values(views, features_a_side(size) ** 2, width)
 
-    @contextmanager
-    def _stand_in(self, features: list[Tensor]) -> Iterator[None]:
-        """Let the vision tower, which is a pass of its own, return these, one a call."""
-        tower, returned = self.model.model.vision_tower, iter(features)
+    def _stand_in(self, features: list[Tensor]) -> AbstractContextManager[None]:
+        """Let the vision tower, which is a pass of its own, return these, one per call."""
+        returned = iter(features)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             return SimpleNamespace(
                 last_hidden_state=next(returned), hidden_states=None, attentions=None
             )
 
-        tower.forward = forward
-        try:
-            yield
-        finally:
-            del tower.forward  # the class's own shows again
+        return replaced_forwards({self.model.model.vision_tower: forward})
 
     def _past(self, batch: int, prompt: int, window: int) -> list[tuple[Tensor, ...]]:
         """Return keys and values of prompt and window before a step, for each layer."""

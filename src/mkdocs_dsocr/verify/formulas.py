@@ -15,7 +15,7 @@ from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import arithmetic_series
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.tally import Node
-from mkdocs_dsocr.trace import PassRecord, PassShape, Peak, Trace
+from mkdocs_dsocr.trace import PassRecord, PassShape, Trace, TracedPeak
 
 METRICS: Final = {
     "matmul_flops": "matmul FLOPs",
@@ -247,7 +247,7 @@ class _Counter:
             self._sums[key] = sum(self._inclusive(counts, path) for path in expand(pattern))
         return self._sums[key]
 
-    def peak(self, runs: Iterable[Run], pattern: str) -> Peak:
+    def peak(self, runs: Iterable[Run], pattern: str) -> TracedPeak:
         """Return the largest peak of any call of `pattern` in several runs."""
         found = [
             peak
@@ -255,9 +255,9 @@ class _Counter:
             for path in expand(pattern)
             for peak in self._peaks(self.record(run.last).peaks, path)
         ]
-        return max(found, key=lambda p: p.bytes, default=Peak(0, "", 0))
+        return max(found, key=lambda p: p.bytes, default=TracedPeak(0, "", 0))
 
-    def _peaks(self, peaks: dict[str, Peak], path: str) -> Iterator[Peak]:
+    def _peaks(self, peaks: dict[str, TracedPeak], path: str) -> Iterator[TracedPeak]:
         """Yield a module's peak, or its children's where it was not called."""
         if path in peaks:
             yield peaks[path]
@@ -310,7 +310,7 @@ def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
         yield Row(analysis.workload.profile_id, module_id, node.class_name, compared, place)
 
 
-def _place(pattern: str, peak: memory.Peak, counted: Peak) -> Place:
+def _place(pattern: str, peak: memory.Peak, counted: TracedPeak) -> Place:
     """Return where a peak stands by formula and in the trace, and whether it is the same."""
     if peak.operation is None:
         return Place("", "", counted.bytes == 0)
