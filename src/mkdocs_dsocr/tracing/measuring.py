@@ -213,8 +213,20 @@ def _record_calls(
     """Run a pass and return what calls each module at `paths` again, as often as wanted."""
     calls: list[Callable[[], object]] = []
 
-    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.append(_replay(session, module, *_own(session, args, kwargs)))
+    def own(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments with copies of caches: a call extends the one that it is given."""
+        named = {name: session.own_cache(value) for name, value in kwargs.items()}
+        return [session.own_cache(value) for value in args], named
+
+    def record(module: nn.Module, *given: Any) -> None:
+        args, kwargs = own(*given)
+
+        @torch.inference_mode()
+        def call() -> object:
+            again, named = own(args, kwargs)
+            return module(*again, **named)
+
+        calls.append(call)
 
     modules = dict(session.model.named_modules())
     with ExitStack() as hooks:
@@ -223,25 +235,6 @@ def _record_calls(
             hooks.enter_context(hook)
         run()
     return calls
-
-
-def _own(
-    session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return arguments with caches of their own, as a call extends the one that it is given."""
-    own = session.own_cache
-    return tuple(map(own, args)), {name: own(value) for name, value in kwargs.items()}
-
-
-def _replay(
-    session: Session, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Callable[[], object]:
-    @torch.inference_mode()
-    def call() -> object:
-        again, named = _own(session, args, kwargs)
-        return module(*again, **named)
-
-    return call
 
 
 def _captured(session: Session, run: Callable[[], int]) -> Callable[[], object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
@@ -113,22 +114,15 @@ class UnlimitedOcrSession(Session):
 
     def _projector(self, shape: PassShape) -> Callable[[], int]:
         """Return what projects and lays out features of pages: their views are not looked at."""
-        whole = self._features(shape.pages, shape.image_size)
-        tiles = shape.tiles_w * shape.tiles_h
-        has_tiles = shape.tile_size > 0
-        features = [whole]
-        arguments: dict[str, Any] = {"pixel_values": self.views(shape.pages, 1)}
-        if has_tiles:
-            features.append(self._features(shape.pages * tiles, shape.tile_size))
-            arguments |= {
-                "pixel_values_local": self.views(shape.pages * tiles, 1),
-                "num_local_patches": [tiles] * shape.pages,
-                "patches_grid": [[shape.tiles_w, shape.tiles_h]] * shape.pages,
-            }
+        grid = (shape.tiles_w, shape.tiles_h)
+        features = [self._features(shape.pages, shape.image_size)]
+        if shape.tile_size:
+            features.append(self._features(shape.pages * math.prod(grid), shape.tile_size))
+        pixels = self._pixels(shape.pages, 1, grid, 1 if shape.tile_size else 0)
 
         def run() -> int:
             with self._stand_in(features):
-                self.model.model.get_image_features(**arguments)
+                self.model.model.get_image_features(**pixels)
             return 0
 
         return run
@@ -210,15 +204,22 @@ class UnlimitedOcrSession(Session):
         """Return token ids and the pixels of a page."""
         ids = self.token_ids(1, plan.seq_len)
         ids[:, : plan.image_tokens] = self._config.image_token_id
-        inputs: dict[str, Any] = {"pixel_values": self.views(1, plan.global_view)}
-        if plan.grid != (1, 1):
-            tiles = plan.grid[0] * plan.grid[1]
-            inputs |= {
-                "pixel_values_local": self.views(tiles, plan.workload.image_size),
-                "num_local_patches": [tiles],
-                "patches_grid": [list(plan.grid)],
+        tile_size = plan.workload.image_size if plan.grid != (1, 1) else 0
+        return [ids], self._pixels(1, plan.global_view, plan.grid, tile_size)
+
+    def _pixels(
+        self, pages: int, size: int, grid: tuple[int, int], tile_size: int
+    ) -> dict[str, Any]:
+        """Return the pixels of pages as transformers takes them; no tiles where their size is 0."""
+        pixels: dict[str, Any] = {"pixel_values": self.views(pages, size)}
+        if tile_size:
+            tiles = math.prod(grid)
+            pixels |= {
+                "pixel_values_local": self.views(pages * tiles, tile_size),
+                "num_local_patches": [tiles] * pages,
+                "patches_grid": [list(grid)] * pages,
             }
-        return [ids], inputs
+        return pixels
 
     def step_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
         """Return a token id, and a cache that holds the prompt."""

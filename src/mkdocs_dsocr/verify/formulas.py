@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from mkdocs_dsocr.layers import memory
 from mkdocs_dsocr.models import Run, model_of
@@ -17,6 +18,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.tally import Node
 from mkdocs_dsocr.trace import PassRecord, PassShape, Trace, TracedPeak
 
+T = TypeVar("T")
 METRICS: Final = {
     "matmul_flops": "matmul FLOPs",
     "elementwise_flops": "elementwise FLOPs (CUDA cores)",
@@ -243,8 +245,10 @@ class _Counter:
     def _sum(self, shape: PassShape, pattern: str, metric: str) -> int:
         key = (shape, pattern, metric)
         if key not in self._sums:
-            counts = getattr(self.record(shape), metric)
-            self._sums[key] = sum(self._inclusive(counts, path) for path in expand(pattern))
+            counts: dict[str, int] = getattr(self.record(shape), metric)
+            self._sums[key] = sum(
+                count for path in expand(pattern) for count in self._called(counts, path)
+            )
         return self._sums[key]
 
     def peak(self, runs: Iterable[Run], pattern: str) -> TracedPeak:
@@ -253,23 +257,17 @@ class _Counter:
             peak
             for run in runs
             for path in expand(pattern)
-            for peak in self._peaks(self.record(run.last).peaks, path)
+            for peak in self._called(self.record(run.last).peaks, path)
         ]
         return max(found, key=lambda p: p.bytes, default=TracedPeak(0, "", 0))
 
-    def _peaks(self, peaks: dict[str, TracedPeak], path: str) -> Iterator[TracedPeak]:
-        """Yield a module's peak, or its children's where it was not called."""
-        if path in peaks:
-            yield peaks[path]
+    def _called(self, found: Mapping[str, T], path: str) -> Iterator[T]:
+        """Yield what was found for a module, or for its children where it was not called."""
+        if path in found:
+            yield found[path]
             return
         for child in self.children.get(path, ()):
-            yield from self._peaks(peaks, child)
-
-    def _inclusive(self, flops: dict[str, int], path: str) -> int:
-        """Return a module's FLOPs; a module that was not called is the sum of its children."""
-        if (counted := flops.get(path)) is not None:
-            return counted
-        return sum(self._inclusive(flops, child) for child in self.children.get(path, ()))
+            yield from self._called(found, child)
 
 
 def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
@@ -355,8 +353,8 @@ def _verdicts(analysis: Analysis, rows: tuple[Row, ...], trace: Trace) -> Iterat
             tensors=len(counted),
             wrong_tensors=len(wrong),
             wrong_places=sum(not r.peak_at.agrees for r in mine),
-            parameters_formula=sum(_elements(s) for s in expected.values()),
-            parameters_counted=sum(_elements(s) for s in counted.values()),
+            parameters_formula=sum(math.prod(s) for s in expected.values()),
+            parameters_counted=sum(math.prod(s) for s in counted.values()),
         )
 
 
@@ -373,10 +371,3 @@ def _parameters(nodes: list[Node]) -> Iterator[tuple[str, tuple[int, ...]]]:
         for path in expand(node.visit.torch_path):
             for parameter in node.visit.layer.parameters():
                 yield f"{path}.{parameter.name}", tuple(int(s) for s in parameter.shape)  # type: ignore[arg-type]
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    result = 1
-    for side in shape:
-        result *= side
-    return result
