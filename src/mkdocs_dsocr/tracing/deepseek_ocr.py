@@ -121,7 +121,7 @@ class DeepSeekOCRSession(Session):
 
     @contextmanager
     def fixed_routing(self, run: Callable[[], object]) -> Iterator[None]:
-        """Keep meanwhile the rows of each expert that a call of `run` has; see the base class."""
+        """Fix the rows of each expert to those of one call of `run`; see the base class."""
         mixtures = [m for m in self.model.modules() if isinstance(m, DeepseekV2MoE)]
         with ExitStack() as hooks:
             for mixture in mixtures:

@@ -42,9 +42,9 @@ from mkdocs_dsocr.tracing.stopwatch import (
 )
 
 INPUT_SETS: Final = 3
-"""Inputs that a pass rotates over, so that no run finds its own in a cache."""
+"""Inputs that a pass uses in turn, so that no run finds its own in a hardware cache."""
 INSTANCES: Final = 16
-"""Equal modules that are timed one after another: starting the first is no part of the others."""
+"""Equal modules that are timed in one run, so that only the first pays the start of a call."""
 
 
 class Measurer:
@@ -91,27 +91,25 @@ class Measurer:
         repeats
             Timed calls of each pass and module.
         batches
-            Where it is given, the largest batch that a GPU holds is looked for as well.
+            If given, the largest batch that fits on the GPU is measured as well.
 
         Raises
         ------
         InputError
             If a decode step cannot be captured.
         """
-        session, passes = self._session, []
+        session, passes, held = self._session, [], None
         for task in tasks:
             self._progress(f"{profile_id}: measuring {task.shape.pass_id}")
             graph = cuda_graph and task.shape.pass_id == "decode"
             passes.append(_measure_pass(session, task, graph, repeats))
-        held = None
         if batches is not None:
             self._progress(f"{profile_id}: looking for the largest batch")
             held = self.largest_batch(batches)
         now = datetime.now(UTC).replace(microsecond=0)
-        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{profile_id}-{session.device}").strip("-")
         return Measurement(
             schema_version=SCHEMA_VERSION,
-            run_id=f"{name[:40]}-{now:%Y%m%dT%H%M%SZ}",
+            run_id=_run_id(f"{profile_id}-{session.device}", now),
             measured_at=now.isoformat(),
             model_variant=session.config.variant,
             model_fingerprint=fingerprint(session.config),
@@ -130,8 +128,13 @@ class Measurer:
         return capacity(batches, lambda shape: _prepared(self._session, shape, once=True)())
 
     def pass_call(self, shape: PassShape) -> Callable[[], object]:
-        """Return what runs a pass in its precision mode, as often as wanted."""
+        """Return a function that runs a pass in its precision mode; it can be called many times."""
         return _prepared(self._session, shape)
+
+
+def _run_id(name: str, now: datetime) -> str:
+    """Return an id of a measurement that is safe in a file name."""
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40]}-{now:%Y%m%dT%H%M%SZ}"
 
 
 def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> MeasuredPass:
@@ -160,7 +163,7 @@ def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> Me
 
 
 def _prepared(session: Session, shape: PassShape, *, once: bool = False) -> Callable[[], int]:
-    """Return what runs a pass in its precision mode."""
+    """Return a function that runs a pass in its precision mode."""
     run = session.prepare(shape, once=once)
 
     def call() -> int:
@@ -171,7 +174,7 @@ def _prepared(session: Session, shape: PassShape, *, once: bool = False) -> Call
 
 
 def _peak_bytes(session: Session, shape: PassShape) -> int | None:
-    """Return what one run has allocated at most, its inputs and the weights included."""
+    """Return the peak of allocated memory in one run, inputs and weights included."""
     if session.device != "cuda":
         return None
     run = _prepared(session, shape, once=True)
@@ -210,7 +213,7 @@ def _measure_modules(
 def _record_calls(
     session: Session, paths: Sequence[str], run: Callable[[], int]
 ) -> list[Callable[[], object]]:
-    """Run a pass and return what calls each module at `paths` again, as often as wanted."""
+    """Run a pass, and return functions that repeat the call of each module at `paths`."""
     calls: list[Callable[[], object]] = []
 
     def own(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -238,7 +241,7 @@ def _record_calls(
 
 
 def _captured(session: Session, run: Callable[[], int]) -> Callable[[], object]:
-    """Return what replays a decode step from a CUDA graph, its routing fixed to this input's."""
+    """Return a function that replays a decode step from a CUDA graph, with the routing of `run`."""
     graph = torch.cuda.CUDAGraph()
     try:
         with session.fixed_routing(run), torch.cuda.graph(graph):

@@ -1,8 +1,8 @@
 """Counts equal calls once: the blocks of a tower, decoder layers, experts.
 
-On ``meta`` a call is decided by its module's sizes and its inputs' shapes. One
-that was counted before is not run again: it returns a tensor of the same shape,
-and what it came to is added for it when the pass is over.
+On ``meta`` the sizes of a module and the shapes of its inputs decide what a call does. A call
+that is equal to an earlier one is not run: it returns a tensor of the same shape. At the end of
+the pass the counts of the earlier call are added for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mkdocs_dsocr.tracing.memory import ActivationMemory
 
 @dataclass(frozen=True)
 class _Known:
-    """A call that was counted: where, what it read of its inputs, and what it returned."""
+    """A call that was counted: its module, the bytes read of its inputs, and its result."""
 
     path: str
     read: tuple[int, ...]

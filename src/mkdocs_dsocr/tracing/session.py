@@ -20,12 +20,12 @@ from mkdocs_dsocr.tracing.kv_cache import KVCache
 from mkdocs_dsocr.tracing.memory import ActivationMemory
 
 ACTIVATION_RESERVE: Final = 4 * 10**9
-"""Bytes beside the weights that a real forward needs free before ``auto`` takes the GPU."""
+"""Free bytes, besides those for the weights, that ``auto`` requires on the GPU."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A resolved device, and in words why it is this one."""
+    """A resolved device, and the reason for it in words."""
 
     name: str
     reason: str
@@ -65,9 +65,9 @@ class Session(ABC):
     config, device
         Dimensions of the model, and where it is.
     model
-        The whole of it; what is not the LM head is its ``model``.
+        The whole model; all of it except the LM head is its attribute ``model``.
     asked
-        Values that the model was given in the last run because ``meta`` has none.
+        Values that the last run asked for and ``meta`` does not have.
     roots
         Paths of the modules that passes call by themselves.
     stages
@@ -89,7 +89,7 @@ class Session(ABC):
     def prepare(
         self, shape: PassShape, memory: ActivationMemory | None = None, *, once: bool = False
     ) -> Callable[[], int]:
-        """Make inputs for a pass, and return what runs it on them as often as wanted.
+        """Make inputs for a pass, and return a function that runs it on them, many times if needed.
 
         Each call returns the bytes of the KV cache after the pass; 0 where it has none.
 
@@ -100,8 +100,8 @@ class Session(ABC):
         memory
             Told which tensors are KV cache.
         once
-            Run it once at most: the keys and values before it are given up as it replaces
-            them, so that its memory is that of a server.
+            Allow one call only. It frees the earlier keys and values while it replaces them, as a
+            server does, so that its peak memory is a server's.
         """
 
     @abstractmethod
@@ -117,13 +117,14 @@ class Session(ABC):
         return value.copy() if isinstance(value, KVCache) else value
 
     def answering(self) -> AbstractContextManager[object]:
-        """Answer meanwhile what the model asks for and ``meta`` does not have."""
+        """Return a context that supplies the values that a model asks for and ``meta`` lacks."""
         return nullcontext()
 
     def fixed_routing(self, run: Callable[[], object]) -> AbstractContextManager[object]:
-        """Keep meanwhile the routing that a call of `run` has, so that a CUDA graph can capture it.
+        """Return a context in which the routing is that of one call of `run`.
 
-        Only a model whose host waits for the routing has to fix it.
+        A CUDA graph can capture a pass in it. A model must override this method only if its host
+        waits for the routing.
         """
         return nullcontext()
 

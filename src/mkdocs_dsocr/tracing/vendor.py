@@ -1,4 +1,4 @@
-"""The checkpoint's own modules, built on ``meta`` without weights, ready to run any pass.
+"""DeepSeek-OCR as a checkpoint's own modules: on ``meta``, without weights, ready to run any pass.
 
 Nothing here is reached unless the user said ``trust_remote_code: true``.
 """

@@ -1,24 +1,23 @@
-"""Formulas against the trace: every node of the report beside what was counted."""
+"""Compares the formulas of every node of a report with the counts of a trace."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from mkdocs_dsocr.layers import memory
-from mkdocs_dsocr.models import Run, model_of
+from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.patterns import expand
-from mkdocs_dsocr.quantities import arithmetic_series
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.tally import Node
-from mkdocs_dsocr.trace import PassRecord, PassShape, Trace, TracedPeak
+from mkdocs_dsocr.trace import Trace, TracedPeak
+from mkdocs_dsocr.verify.counts import Counts
 
-T = TypeVar("T")
 METRICS: Final = {
     "matmul_flops": "matmul FLOPs",
     "elementwise_flops": "elementwise FLOPs (CUDA cores)",
@@ -191,7 +190,7 @@ def verify(analyses: list[Analysis], trace: Trace) -> Verification:
     LookupError
         If the trace lacks a pass that an analysis runs.
     """
-    counter, analyses = _Counter(trace), [_as_traced(analysis) for analysis in analyses]
+    counter, analyses = Counts(trace), [_as_traced(analysis) for analysis in analyses]
     rows = tuple(row for analysis in analyses for row in _rows(analysis, counter))
     layers = {name for analysis in analyses for name in analysis.classes}
     return Verification(
@@ -214,63 +213,7 @@ def _as_traced(analysis: Analysis) -> Analysis:
     return dataclasses.replace(analysis, workload=workload)
 
 
-class _Counter:
-    """Looks FLOPs up in a trace by pass and path pattern."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.device = trace.device
-        self._records = {record.shape: record for record in trace.passes}
-        self._sums: dict[tuple[PassShape, str, str], int] = {}
-        self.children: dict[str, list[str]] = {}
-        for module in trace.modules:
-            if module.path:
-                self.children.setdefault(module.path.rpartition(".")[0], []).append(module.path)
-
-    def record(self, shape: PassShape) -> PassRecord:
-        record = self._records.get(shape)
-        if record is None:
-            raise LookupError(f"the trace has no pass {shape}")
-        return record
-
-    def run(self, run: Run, pattern: str, metric: str) -> int:
-        """Return what was counted for `pattern` over all calls and steps of a run."""
-        first, last = (self._sum(shape, pattern, metric) for shape in (run.first, run.last))
-        if run.steps == 1:
-            return run.calls * first
-        if run.steps * (first + last) % 2:
-            raise LookupError(f"{metric} of {pattern} over {run.steps} steps is no integer")
-        steps: int = arithmetic_series(first, last, run.steps)
-        return run.calls * steps
-
-    def _sum(self, shape: PassShape, pattern: str, metric: str) -> int:
-        key = (shape, pattern, metric)
-        if key not in self._sums:
-            counts: dict[str, int] = getattr(self.record(shape), metric)
-            self._sums[key] = sum(
-                count for path in expand(pattern) for count in self._called(counts, path)
-            )
-        return self._sums[key]
-
-    def peak(self, runs: Iterable[Run], pattern: str) -> TracedPeak:
-        """Return the largest peak of any call of `pattern` in several runs."""
-        found = [
-            peak
-            for run in runs
-            for path in expand(pattern)
-            for peak in self._called(self.record(run.last).peaks, path)
-        ]
-        return max(found, key=lambda p: p.bytes, default=TracedPeak(0, "", 0))
-
-    def _called(self, found: Mapping[str, T], path: str) -> Iterator[T]:
-        """Yield what was found for a module, or for its children where it was not called."""
-        if path in found:
-            yield found[path]
-            return
-        for child in self.children.get(path, ()):
-            yield from self._called(found, child)
-
-
-def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
+def _rows(analysis: Analysis, counter: Counts) -> Iterator[Row]:
     """Yield a row for each node, the formulas given the routing of the trace.
 
     On a real device the routing differs from step to step, so each loop is compared at the two
@@ -321,7 +264,7 @@ def _place(pattern: str, peak: memory.Peak, counted: TracedPeak) -> Place:
     )
 
 
-def _caches(analysis: Analysis, counter: _Counter) -> Iterator[CacheRow]:
+def _caches(analysis: Analysis, counter: Counts) -> Iterator[CacheRow]:
     for pass_id in ("prefill", "decode"):
         shapes = [r.last for r in analysis.plan.runs if r.last.pass_id == pass_id]
         if shapes:

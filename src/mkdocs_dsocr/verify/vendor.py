@@ -1,4 +1,4 @@
-"""The checkpoint's own modules beside the formulas, and where the two run other operators."""
+"""Compares formulas with a trace of the checkpoint's own modules, and lists other operators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.verify.formulas import Verification, verify
 
 EXACT = "matmul_flops"
-"""What must agree; everything else may differ, and is laid open operator by operator."""
+"""The metric that must agree. The others may differ; the differences are listed by operator."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class VendorVerdict:
     Attributes
     ----------
     verification
-        Every node's formulas beside that trace.
+        The formulas of every node compared with that trace.
     traced_as
         The checkpoint's name of each class that has another one here.
     operators
