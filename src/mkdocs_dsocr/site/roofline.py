@@ -18,6 +18,8 @@ Y: Final = svg.Axis("FLOPs a second, by the estimate of its kernels", lambda v: 
 LARGEST: Final = 16.0
 """Radius of a point that takes all of the time."""
 SMALLEST: Final = 3.0
+LABEL: Final = 0.35
+"""Position of the bandwidth along its slope."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,14 @@ def roofline(
 
 
 def _bandwidth(frame: svg.Frame, bandwidth: float, corner: float) -> Iterator[Markup]:
-    """Yield the slope up to the highest ceiling, and its rate along it."""
+    """Yield the slope up to the highest ceiling, and its rate left of the ceilings' names."""
     low = frame.x_range[0]
     x1, y1 = frame.x(low), frame.y(low * bandwidth)
     x2, y2 = frame.x(corner), frame.y(corner * bandwidth)
     yield svg.line("dsocr-roof", x1, y1, x2, y2)
     angle = math.degrees(math.atan2(y2 - y1, x2 - x1))
-    turn = f"translate({(x1 + x2) / 2:.1f} {(y1 + y2) / 2 - 6:.1f}) rotate({angle:.1f})"
+    x, y = x1 + LABEL * (x2 - x1), y1 + LABEL * (y2 - y1) - 6
+    turn = f"translate({x:.1f} {y:.1f}) rotate({angle:.1f})"
     yield svg.text(0, 0, units.scaled(bandwidth, "B/s"), "middle", transform=turn)
 
 
