@@ -46,7 +46,7 @@ def _tower(device: str = "cpu") -> tuple[Any, Any]:
     import torch
 
     from mkdocs_dsocr.models import load_model_config
-    from mkdocs_dsocr.reference.vision import ImageEncoderViT
+    from mkdocs_dsocr.tracing.reference.vision import ImageEncoderViT
 
     config = load_model_config("deepseek-ocr-v1-base")
     with torch.device(device):

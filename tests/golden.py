@@ -46,6 +46,7 @@ CHANGED: Final[dict[str, str]] = {
     "serving.critical_batches*": "the same",
     "module_metrics.share_of_model_time": "a share of the predicted total, no longer of the "
     "device time: the nodes' own times add up to that total",
+    "refused.allowed": "a sentence of a message; its key and what was found are compared",
 }
 """Patterns of (old) columns that change on purpose → the reason. They are not compared."""
 

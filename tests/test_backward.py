@@ -18,11 +18,11 @@ from mkdocs_dsocr.layers import backward, metrics, tree
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.patterns import expand
-from mkdocs_dsocr.reference import KVCache
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
-from mkdocs_dsocr.tracing.analyzer import FURTHER_PRODUCTS
+from mkdocs_dsocr.tracing.kv_cache import KVCache
+from mkdocs_dsocr.tracing.operators import FURTHER_PRODUCTS
 
 OF_PIXELS = (
     "model.sam_model",

@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner
 
 from mkdocs_dsocr import outputs, pipeline
-from mkdocs_dsocr.checkpoint import OPTIONAL, compare
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.static import trace_model
 from mkdocs_dsocr.tracing import StaticAnalyzer
+from mkdocs_dsocr.verify.checkpoint import OPTIONAL, compare
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
 COMMIT = "9f30c71f441d010e5429c532364a86705536c53a"

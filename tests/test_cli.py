@@ -166,7 +166,7 @@ FORBIDDEN = {
     "mkdocs_dsocr.pipeline": ("torch", "transformers", "mkdocs"),
     "mkdocs_dsocr.plugin": ("torch", "transformers"),
     "mkdocs_dsocr.cli": ("torch", "numpy", "pydantic", "mkdocs"),
-    "mkdocs_dsocr.reference": ("transformers", "mkdocs"),
+    "mkdocs_dsocr.tracing.reference": ("transformers", "mkdocs"),
 }
 
 

@@ -22,7 +22,7 @@ from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
-from mkdocs_dsocr.verification import METRICS, verify
+from mkdocs_dsocr.verify.formulas import METRICS, verify
 from tests.conftest import TINY_CONFIG, WORKLOADS
 
 DATA = Path(__file__).parent / "data"

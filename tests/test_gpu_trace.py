@@ -9,7 +9,7 @@ import pytest
 
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.trace import Trace
-from mkdocs_dsocr.verification import verify
+from mkdocs_dsocr.verify.formulas import verify
 from tests.conftest import ROOT
 
 TRACES = sorted((ROOT / "data/measurements").glob("*/*/trace.json.gz"))

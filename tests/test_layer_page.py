@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mkdocs_dsocr.cost.totals import Node, merged
 from mkdocs_dsocr.inputs import Hardware, load_workload
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.cost.totals import Node, merged
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 
 MODELS = ("deepseek-ocr-v1-base", "unlimited-ocr")

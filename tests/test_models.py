@@ -44,9 +44,9 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.latency import step_times
 from mkdocs_dsocr.sweep import rows
 from mkdocs_dsocr.tracing import StaticAnalyzer, session
-from mkdocs_dsocr.tracing import unlimited as tracing_unlimited
-from mkdocs_dsocr.tracing.unlimited import NEEDED
-from mkdocs_dsocr.verification import verify
+from mkdocs_dsocr.tracing import unlimited_ocr as tracing_unlimited
+from mkdocs_dsocr.tracing.unlimited_ocr import NEEDED
+from mkdocs_dsocr.verify.formulas import verify
 from tests.conftest import ROOT
 from tests.test_docs import blocks
 
@@ -297,7 +297,7 @@ def test_a_package_that_is_not_installed(
 
 
 def test_a_session_that_is_none(whole: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UnlimitedOCR, "session", "mkdocs_dsocr.tracing.unlimited:Nothing")
+    monkeypatch.setattr(UnlimitedOCR, "session", "mkdocs_dsocr.tracing.unlimited_ocr:Nothing")
     with pytest.raises(InputError, match=r"session: found '.*Nothing'"):
         session.build_session(whole, "meta")
 
@@ -337,7 +337,7 @@ def test_layers_of_another_package_have_a_place(
     """A layer outside of this package stands under a heading of its own."""
     from mkdocs_dsocr.layers.unlimited import UnlimitedOcrTextModel
     from mkdocs_dsocr.site.layer_page import layer_pages
-    from mkdocs_dsocr.site.views.layers import layer_folders
+    from mkdocs_dsocr.site.views.structure import layer_folders
 
     monkeypatch.setattr(UnlimitedOcrTextModel, "__module__", "my_ocr.layers")
     analysis = Analysis(whole, load_workload("dsocr-small"), gpu)

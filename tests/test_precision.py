@@ -24,7 +24,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.tracing.autocast import autocast
-from mkdocs_dsocr.verification import verify
+from mkdocs_dsocr.verify.formulas import verify
 
 PLAIN = {"weight_dtype": "bf16", "activation_dtype": "bf16", "kv_dtype": "bf16"}
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +15,15 @@ from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.reviews import load_reviews
-from mkdocs_dsocr.site.review import Reviewed, fingerprint, reviewed
+from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.builtin import linear as linear_module
+from mkdocs_dsocr.layers.decoder import DeepseekV2RMSNorm
+from mkdocs_dsocr.layers.operations import Operation
+from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
+from mkdocs_dsocr.report.build import NOT_MODELLED
+from mkdocs_dsocr.site.canonical import canonical, canonical_text
+from mkdocs_dsocr.site.notation import text
+from mkdocs_dsocr.site.review import Reviewed, Rows, reviewed
 from tests.conftest import BuildSite
 
 
@@ -22,8 +33,11 @@ def sign(*arguments: str) -> str:
     return ran.output
 
 
-def found(path: Path) -> dict[str, Reviewed]:
-    analysis = pipeline.analyse(pipeline.Settings())[0][0]
+DATA = Path(__file__).parent / "data"
+
+
+def found(path: Path, model: str = "deepseek-ocr-v1-base") -> dict[str, Reviewed]:
+    analysis = pipeline.analyse(pipeline.Settings(model=model))[0][0]
     return {r.name: r for r in reviewed(analysis, path)}
 
 
@@ -53,9 +67,9 @@ def test_a_changed_formula_makes_a_review_stale_and_is_named(signed: Path) -> No
     content = yaml.load(signed.read_text())
     entry = content["layers"]["Linear"]
     row = "Linear (bias = False) | x Wᵀ, FLOPs"
-    assert entry["reviewed"][row] == "2·N·d_in·d_out"
-    entry["reviewed"][row] = "3·N·d_in·d_out"
-    entry["fingerprint"] = fingerprint(entry["reviewed"])
+    assert entry["formulas"][row] == "2·N·d_in·d_out"
+    entry["formulas"][row] = "3·N·d_in·d_out"
+    entry["fingerprint"] = Rows(entry["formulas"]).fingerprint
     with signed.open("w") as file:
         yaml.dump(content, file)
     linear = found(signed)["Linear"]
@@ -66,7 +80,139 @@ def test_a_changed_formula_makes_a_review_stale_and_is_named(signed: Path) -> No
 
 def test_rows_that_were_edited_by_hand_are_found_out(signed: Path) -> None:
     signed.write_text(signed.read_text().replace("2·N·d_in·d_out", "9·N·d_in·d_out"))
-    assert "fingerprint is not of its rows" in found(signed)["Linear"].changes[0]
+    assert "rows were edited" in found(signed)["Linear"].changes[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "questioned"),
+    [
+        ("reviews-1.yaml", "deepseek-ocr-v1-base", {"DeepseekV2MoE", "LMHead", "caches"}),
+        ("reviews-1-unlimited-ocr.yaml", "unlimited-ocr", set()),
+    ],
+)
+def test_a_file_of_the_first_version_stays_current(
+    file: str, model: str, questioned: set[str]
+) -> None:
+    found_ = found(DATA / file, model)
+    states = {name: r.state for name, r in found_.items()}
+    assert {n for n, state in states.items() if state == "questioned"} == questioned
+    assert {n: r.changes for n, r in found_.items() if not r.is_settled} == {}
+
+
+def test_a_review_without_rows_is_known_by_its_fingerprint(signed: Path) -> None:
+    content = YAML().load(signed.read_text())
+    entry = content["layers"]["Linear"]
+    del entry["formulas"], entry["wording"]
+    for fingerprint, changes in ((entry["fingerprint"], ()), ("0" * 16, ("a formula changed",))):
+        entry["fingerprint"] = fingerprint
+        with signed.open("w") as file:
+            YAML().dump(content, file)
+        assert found(signed)["Linear"].changes == changes
+
+
+@pytest.fixture(params=["now", "first version"])
+def approved(request: pytest.FixtureRequest, signed: Path) -> Path:
+    return signed if request.param == "now" else DATA / "reviews-1.yaml"
+
+
+def test_a_changed_explanation_leaves_a_review_current(
+    approved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Linear.rationale._replace(assumed="Weights cross DRAM once.")
+    monkeypatch.setattr(Linear, "rationale", other)
+    linear = found(approved)["Linear"]
+    assert (linear.state, linear.changes) == ("approved", ())
+    assert any("is Weights cross DRAM once." in words for words in linear.rewordings)
+    said = sign("status", "--reviews", str(approved))
+    assert "wording changed: Linear (bias = False) | assumed: was" in said
+
+
+def changed(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    """Change the operation of linears."""
+    before = linear_module._product
+
+    def product(*arguments: Any, **options: Any) -> Operation:
+        operation = before(*arguments, **options)
+        filled = {key: value.format(operation.name) for key, value in values.items()}
+        return dataclasses.replace(operation, **filled)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(linear_module, "_product", product)
+
+
+def test_a_renamed_operation_leaves_a_review_current(
+    approved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(monkeypatch, name="product: {}", id="{}")
+    linear = found(approved)["Linear"]
+    assert (linear.state, linear.changes) == ("approved", ())
+    assert "Linear (bias = False) | x Wᵀ, name: new, product: x Wᵀ" in linear.rewordings
+    changed(monkeypatch, id="")
+    assert found(approved)["Linear"].state == "stale"
+
+
+def test_a_renamed_kernel_leaves_a_review_current(
+    signed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign("approve", "DeepseekV2RMSNorm", "--by", "jane", "--reviews", str(signed))
+    before = DeepseekV2RMSNorm.forward
+
+    def forward(self: DeepseekV2RMSNorm) -> Iterator[Any]:
+        for part in before(self):
+            if isinstance(part, Operation):
+                yield dataclasses.replace(part, kernel="norm")
+            else:
+                yield part
+
+    monkeypatch.setattr(DeepseekV2RMSNorm, "forward", forward)
+    for file in (signed, DATA / "reviews-1.yaml"):
+        monkeypatch.setattr(DeepseekV2RMSNorm, "first_names", {})
+        assert found(file)["DeepseekV2RMSNorm"].state == "stale"
+        monkeypatch.setattr(DeepseekV2RMSNorm, "first_names", {"norm": "RMSNorm"})
+        norm = found(file)["DeepseekV2RMSNorm"]
+        assert (norm.state, norm.changes) == ("approved", ())
+        assert norm.rewordings == ("DeepseekV2RMSNorm | RMSNorm, name of the kernel: new, norm",)
+
+
+def test_another_category_makes_a_review_stale(
+    signed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(monkeypatch, category="attention")
+    assert "Linear (bias = False) | x Wᵀ, category: was linear, is attention" in (
+        found(signed)["Linear"].changes
+    )
+
+
+def test_a_changed_sentence_of_an_assumption_is_wording(
+    approved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NOT_MODELLED, "caches", "Caches of the GPU.")
+    caches = found(approved)["caches"]
+    assert caches.is_settled
+    assert [words.partition(", is ")[2] for words in caches.rewordings] == ["Caches of the GPU."]
+
+
+def test_a_formula_is_the_same_however_it_is_written() -> None:
+    a, b, n = Symbol("a"), Symbol("b_in"), Symbol("n")
+    same = [
+        (2 * a * (n + 1), n * a * 2 + 2 * a),
+        (a**2 * n, n * a * a),
+        (exact_div(n * (n + 1), 2) * a, exact_div(a * n + a * n**2, 2)),
+        (ceil_div(a * b, n) ** 2, ceil_div(b * a, n) * ceil_div(a * b, n)),
+        (maximum(a, b), maximum(b, a)),
+        (a - a + n, n),
+    ]
+    for left, right in same:
+        assert canonical(left) == canonical(right) == canonical_text(text(right))
+        assert canonical_text(text(left)) == canonical(right)
+    for left, right in ((a * n, a + n), (ceil_div(a, n), ceil_div(n, a)), (2 * a, 3 * a)):
+        assert canonical(left) != canonical(right)
+
+
+@pytest.mark.parametrize(
+    "words", ["", "two words", "f(x)", "((", "(a + b)^16·(a + c)^16·(a + d)^16"]
+)
+def test_a_text_that_is_no_formula_is_compared_as_it_is(words: str) -> None:
+    assert canonical_text(words) == words
 
 
 def test_a_form_that_a_workload_does_not_show_stays_reviewed(signed: Path) -> None:

@@ -162,12 +162,14 @@ def test_what_needs_more_than_64_bits_is_refused() -> None:
 @pytest.mark.parametrize(
     ("dimensions", "message"),
     [
-        ({"batchsize": [1]}, "no dimension"),
-        ({"batch_size": [0, 1]}, "1 to"),
-        ({"batch_size": [1.5]}, "integers"),
-        ({"image_size": [650]}, "multiples of 64"),
+        ({"batchsize": [1]}, "an unknown dimension"),
+        ({"batch_size": [0, 1]}, "found 0; allowed: a whole number from 1 to 1,000,000"),
+        ({"batch_size": [1.5]}, "float64; allowed: a whole number"),
+        ({"image_size": [650]}, "found 650; allowed: a multiple of 64 from 64 to 8,192"),
         ({"kv_dtype": ["fp4"]}, "'fp4'"),
         ({"memory_gb": [-1.0]}, "above 0"),
+        ({"memory_gb": [float("nan")]}, "above 0"),
+        ({"dispatch_us": [2e9]}, "at most 1,000,000,000"),
         ({"batch_size": [1, 2], "text_tokens": [1, 2, 3]}, "2 values"),
     ],
 )
@@ -196,7 +198,7 @@ def test_the_command_writes_a_row_for_each_scenario(tmp_path: Path) -> None:
     [
         ("sweep: {batch_size: []}\n", "an empty list"),
         ("sweep: {batch_size: {start: 3, stop: 1}}\n", "start"),
-        ("sweep: {nothing: [1]}\n", "no dimension"),
+        ("sweep: {nothing: [1]}\n", "an unknown dimension"),
         ("sweep: {batch_size: {start: 1, stop: 1000000}, text_tokens: {start: 0, stop: 100000}}\n",
          "at most 1,000,000,000"),
     ],

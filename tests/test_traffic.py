@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import flop_registry
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import tree
@@ -20,7 +21,8 @@ from mkdocs_dsocr.models import Load, expert_shares, pass_layer
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
-from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.operators import OPERATORS, Operator, find_operator, registry
 
 
 def shapes() -> st.SearchStrategy[PassShape]:
@@ -196,3 +198,16 @@ def test_an_even_load_is_the_default(analyse: Callable[..., Analysis]) -> None:
     even = analyse("dsocr-tiny", max_new_tokens=9, expert_load=(3.0,) * 64).report
     assert even.stages["decode"].io_bytes == plain.stages["decode"].io_bytes
     assert even.memory == plain.memory
+
+
+def test_the_registry_has_each_operator_once() -> None:
+    with pytest.raises(ValueError, match="operator add: registered twice"):
+        registry((Operator("add", "arithmetic"), Operator("mul", "view"), Operator("add", "move")))
+
+
+def test_the_registry_agrees_with_pytorch() -> None:
+    """Each name is an operator; only products have FLOPs by PyTorch's own counter."""
+    assert all(hasattr(torch.ops.aten, name) for name in OPERATORS if name != "_grouped_mm")
+    counted = {packet.__name__ for packet in flop_registry}
+    assert {o.kind for o in OPERATORS.values() if o.name in counted} == {"product"}
+    assert find_operator("no_such_operator").kind == "unknown"

@@ -28,8 +28,8 @@ from mkdocs_dsocr.layers.unlimited import (
     UnlimitedOcrVisionEncoder,
     UnlimitedOcrVisionModel,
 )
-from mkdocs_dsocr.tracing.analyzer import FURTHER_PRODUCTS
-from mkdocs_dsocr.tracing.operators import OperatorCounter
+from mkdocs_dsocr.tracing.counter import OperatorCounter
+from mkdocs_dsocr.tracing.operators import FURTHER_PRODUCTS
 from mkdocs_dsocr.tracing.session import default_dtype
 
 WINDOW = 5

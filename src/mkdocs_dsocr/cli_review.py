@@ -54,6 +54,8 @@ def status(reviews: Path, model: str, workload: str, hardware: str) -> None:
         click.echo(f"{item.state:12}  {item.name}{who}{note}")
         for change in item.changes:
             click.echo(f"{'':14}{change}")
+        for change in item.rewordings:
+            click.echo(f"{'':14}wording changed: {change}")
     settled = sum(item.is_settled for item in found)
     click.echo(f"{settled} of {len(found)} reviewed as they are")
 
@@ -104,7 +106,8 @@ def _sign(
                     "date": datetime.date.today().isoformat(),
                     "note": note,
                     "fingerprint": item.fingerprint,
-                    "reviewed": dict(item.now),
+                    "formulas": item.now.formulas,
+                    "wording": item.now.wording,
                 },
                 "option",
             )

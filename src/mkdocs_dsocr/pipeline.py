@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mkdocs_dsocr.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.inputs import (
     InputError,
     load_hardware,
@@ -32,8 +31,9 @@ from mkdocs_dsocr.report.changes import compare as compare_reports
 from mkdocs_dsocr.report.models import ModelsCompared, compare_models
 from mkdocs_dsocr.report.to_measure import check_covers, tasks
 from mkdocs_dsocr.static import Analyses, Log, Static, timed
-from mkdocs_dsocr.vendor import VendorVerdict, compare_vendor
-from mkdocs_dsocr.verification import Verification, verify
+from mkdocs_dsocr.verify.checkpoint import CheckpointVerdict, compare
+from mkdocs_dsocr.verify.formulas import Verification, verify
+from mkdocs_dsocr.verify.vendor import VendorVerdict, compare_vendor
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.review import Reviewed

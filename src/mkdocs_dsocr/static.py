@@ -24,12 +24,11 @@ from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.build import class_families, generated_at
 from mkdocs_dsocr.trace import PassShape, Trace
-from mkdocs_dsocr.vendor import as_vendor_runs
+from mkdocs_dsocr.verify.vendor import as_vendor_runs
 
 Log = Callable[[str], None]
 Analyses = tuple[tuple[Analysis, ...], ...]
 CODE: Final = (
-    "reference",
     "tracing",
     "trace.py",
     "layers/costs.py",

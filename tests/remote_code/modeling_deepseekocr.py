@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from transformers.models.llama.modeling_llama import LlamaAttention, LlamaFlashAttention2
 
 from mkdocs_dsocr.inputs.model_config import ClipConfig, SamConfig
-from mkdocs_dsocr.reference import vision
+from mkdocs_dsocr.tracing.reference import vision
 
 ATTENTION = {"eager": LlamaAttention, "flash_attention_2": LlamaFlashAttention2}
 

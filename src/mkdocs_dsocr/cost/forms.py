@@ -12,7 +12,7 @@ import numpy as np
 from mkdocs_dsocr.cost.passes import LOAD, Works, form_of, formulas
 from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.inputs.workload import MAX_VIEW, VIEW_MULTIPLE
+from mkdocs_dsocr.inputs.workload import VIEW
 from mkdocs_dsocr.models import BatchPass, Choices, model_of
 from mkdocs_dsocr.quantities import Quantity, Symbol, equal, evaluate, select, symbols, total
 
@@ -86,9 +86,9 @@ def reachable(choices: Choices) -> list[dict[str, bool]]:
 
 def _view_sizes() -> dict[str, Any]:
     """Return columns in which conditions on views are met in every way that sizes allow."""
-    views = range(VIEW_MULTIPLE, MAX_VIEW + 1, VIEW_MULTIPLE)
+    views = range(VIEW.least, VIEW.most + 1, VIEW.least)
     # No local views, views of one feature, and of more or fewer than the global one has.
-    tiles = (0, VIEW_MULTIPLE, MAX_VIEW // 2, MAX_VIEW)
+    tiles = (0, VIEW.least, VIEW.most // 2, VIEW.most)
     image_size, tile_size, tiles_w = np.array(list(itertools.product(views, tiles, (1, 2)))).T
     ones = dict.fromkeys(("pages", "tiles_h"), 1)
     return {"image_size": image_size, "tile_size": tile_size, "tiles_w": tiles_w, **ones}

@@ -56,7 +56,7 @@ class MsPer:
 def ms_per(hardware: Hardware) -> MsPer:
     """Return the times of one GPU."""
     known = [name for name in FORMATS if hardware.peak(name) is not None]
-    host, bandwidth = hardware.host, 1e-6 / hardware.bandwidth_gb_s
+    bandwidth = 1e-6 / hardware.bandwidth_gb_s
     rates = {kind: hardware.kernel_rates(kind) for kind in KINDS}
     return MsPer(
         tensor_peak={name: 1e-9 / hardware.peak_tflops(name) for name in known},
@@ -65,8 +65,8 @@ def ms_per(hardware: Hardware) -> MsPer:
         start={kind: r.start_us / 1000 for kind, r in rates.items()},
         cuda=1e-9 / hardware.cuda_fp32.tflops,
         bandwidth=bandwidth,
-        dispatch=host.dispatch_us / 1000 if host else 0.0,
-        sync=host.synchronise_us / 1000 if host else 0.0,
+        dispatch=hardware.dispatch_us / 1000,
+        sync=hardware.synchronise_us / 1000,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs.errors import InputError, shown
+from mkdocs_dsocr.inputs.errors import InputError, repr_short
 from mkdocs_dsocr.inputs.files import read_mapping
 
 SINGLE: Final = "model.safetensors"
@@ -60,7 +60,7 @@ def remote_code(config_path: Path) -> list[Path]:
     named = read_mapping(config_path).get("auto_map")
     if not isinstance(named, dict) or "AutoModel" not in named:
         allowed = "AutoModel: the checkpoint's own class, or trust_remote_code: false"
-        raise InputError(config_path, "auto_map", shown(named), allowed)
+        raise InputError(config_path, "auto_map", repr_short(named), allowed)
     files = sorted(config_path.parent.glob("*.py"))
     if not files:
         allowed = "the checkpoint's Python files, or trust_remote_code: false"
@@ -113,13 +113,13 @@ def _placed(index: Path) -> dict[str, str]:
     """Return the file of each tensor as the index says, all beside it."""
     placed = read_mapping(index, MAX_INDEX).get("weight_map")
     if not isinstance(placed, dict) or not placed:
-        raise InputError(index, "weight_map", shown(placed), "a file name for each tensor")
+        raise InputError(index, "weight_map", repr_short(placed), "a file name for each tensor")
     for tensor, name in placed.items():
         key = f"weight_map: {tensor}"
         if not isinstance(name, str) or Path(name).name != name or "\\" in name:
-            raise InputError(index, key, shown(name), "the name of a file in the same folder")
+            raise InputError(index, key, repr_short(name), "the name of a file in the same folder")
         if not name.endswith(".safetensors"):
-            raise InputError(index, key, shown(name), "a .safetensors file")
+            raise InputError(index, key, repr_short(name), "a .safetensors file")
         if not (index.parent / name).is_file():
             raise InputError(index, key, f"{name}, which is not there", "a file beside the index")
     return placed
@@ -144,7 +144,7 @@ def _quantization(config_path: Path) -> str:
     if section is None:
         return ""
     if not isinstance(section, dict):
-        raise InputError(config_path, "quantization_config", shown(section), "a mapping")
+        raise InputError(config_path, "quantization_config", repr_short(section), "a mapping")
     return str(section.get("quant_method", "unnamed"))
 
 

@@ -61,7 +61,7 @@ def room_to_write(place: str | Path) -> Iterator[None]:
         ) from error
 
 
-def shown(value: object, limit: int = 60) -> str:
+def repr_short(value: object, limit: int = 60) -> str:
     """Return `value` as it should stand in a message: printable and short."""
     try:
         text = repr(value)

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
-from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
 
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 20
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """Base of everything that is read from a file: no coercion, no unknown keys, no NaN."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        protected_namespaces=(),
-        defer_build=True,  # of what a command never reads, nothing is built
-    )
 
 
 def stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
@@ -67,7 +55,7 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
         raise InputError(path, "", f"a byte that is no UTF-8 at {error.start}", "text") from error
     content = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
     if not isinstance(content, dict) or not content:
-        found = "nothing" if content is None or content == {} else shown(content)
+        found = "nothing" if content is None or content == {} else repr_short(content)
         raise InputError(path, "", found, "a mapping of keys to values")
     _check_depth(path, content)
     return content
@@ -112,7 +100,7 @@ def _check_depth(path: Path, node: Any, depth: int = 0, key: str = "") -> None:
     if isinstance(node, dict):
         for name, value in node.items():
             if not isinstance(name, str):
-                raise InputError(path, key, f"the key {shown(name)}", "keys that are text")
+                raise InputError(path, key, f"the key {repr_short(name)}", "keys that are text")
             _check_depth(path, value, depth + 1, f"{key}.{name}" if key else name)
     elif isinstance(node, list):
         for value in node:
@@ -120,22 +108,28 @@ def _check_depth(path: Path, node: Any, depth: int = 0, key: str = "") -> None:
 
 
 def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> Model:
-    """Return `content` as `model`, or raise an :class:`InputError` for its first fault."""
+    """Return `content` as `model`.
+
+    Raises
+    ------
+    InputError
+        For the first key that is missing, unknown or not allowed.
+    """
     try:
         return model.model_validate_json(json.dumps(content))
-    except (TypeError, ValueError) as error:
-        if not isinstance(error, ValidationError):
-            raise InputError(path, "", "a value that JSON cannot hold", "plain values") from error
+    except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing":
-            raise InputError(path, key, "nothing", "a value: the key is required") from None
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted(model.model_fields))
-            raise InputError(path, key, "an unknown key", f"one of {known}") from None
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, ContradictionError):
-            key = ".".join(k for k in (key, cause.key) if k)
-            raise InputError(path, key, cause.found, cause.allowed) from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(path, key, shown(first["input"]), message) from None
+    except (TypeError, ValueError) as error:
+        raise InputError(path, "", "a value that JSON cannot hold", "plain values") from error
+    keys, found = [str(key) for key in first["loc"]], repr_short(first["input"])
+    allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    allowed = re.sub(r"\d{5,}", lambda number: f"{int(number[0]):,}", allowed)
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ContradictionError):
+        keys, found, allowed = [*keys, cause.key], cause.found, cause.allowed
+    elif first["type"] == "missing":
+        found, allowed = "nothing", "a value: the key is required"
+    elif first["type"] == "extra_forbidden":
+        known = ", ".join(sorted(model.model_fields))
+        found, allowed = "an unknown key", f"one of {known}" if len(keys) == 1 else "no such key"
+    raise InputError(path, ".".join(filter(None, keys)), found, allowed)

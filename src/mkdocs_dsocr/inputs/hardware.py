@@ -8,27 +8,25 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
-from mkdocs_dsocr.inputs.files import Strict, read_mapping, stamps, validate
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
+from mkdocs_dsocr.inputs.fields import Identifier, Positive, PositiveInt, Strict, Text
+from mkdocs_dsocr.inputs.files import read_mapping, stamps, validate
 from mkdocs_dsocr.inputs.references import resolve
 
 TOLERANCE = 0.01
 """How far a stated peak may be from units × clock × FLOPs per clock."""
 
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Positive = Annotated[float, Field(gt=0, le=1e9)]
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Text = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
 class Peak(Strict):
     """A dense peak, and the product from which it comes."""
 
     tflops: Positive = Field(description="dense peak, 1e12 FLOPs a second")
-    units: Annotated[int, Field(gt=0, le=1_000_000)] = Field(description="units on the chip")
+    units: Annotated[int, Field(ge=1, le=10**6)] = Field(description="units on the chip")
     clock_ghz: Positive = Field(description="clock at which the peak is stated, 1e9 Hz")
-    flops_per_clock: Annotated[int, Field(gt=0, le=10**9)] = Field(
+    flops_per_clock: PositiveInt = Field(
         description="dense FLOPs a clock and unit, a multiply-add counting 2"
     )
     source: Text
@@ -170,6 +168,16 @@ class Hardware(Strict):
             raise ContradictionError("tensor_bf16", "nothing", "tensor_bf16, tensor_fp16 or both")
         return self
 
+    @property
+    def dispatch_us(self) -> float:
+        """Host time of one operator, µs; 0 where the profile states no host costs."""
+        return self.host.dispatch_us if self.host else 0.0
+
+    @property
+    def synchronise_us(self) -> float:
+        """Host time of one value that the host waits for, µs; 0 like :attr:`dispatch_us`."""
+        return self.host.synchronise_us if self.host else 0.0
+
 
 def load_hardware(value: str, base: Path | None = None, source: str = "option") -> Hardware:
     """Load a hardware profile by id or path.
@@ -182,7 +190,9 @@ def load_hardware(value: str, base: Path | None = None, source: str = "option") 
     path = resolve("hardware", value, base, source)
     hardware = _read(path, stamps([path]))
     if path.parent.name == "hardware" and path.stem != hardware.hardware_id and "/" not in value:
-        raise InputError(path, "hardware_id", shown(hardware.hardware_id), shown(path.stem))
+        raise InputError(
+            path, "hardware_id", repr_short(hardware.hardware_id), repr_short(path.stem)
+        )
     return hardware
 
 

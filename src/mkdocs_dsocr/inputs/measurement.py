@@ -9,15 +9,15 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, shown
-from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
-from mkdocs_dsocr.inputs.hardware import Hardware, Identifier, Positive, Text
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
+from mkdocs_dsocr.inputs.fields import Count, Identifier, Positive, PositiveInt, Strict, Text
+from mkdocs_dsocr.inputs.files import read_mapping, validate
+from mkdocs_dsocr.inputs.hardware import Hardware
 from mkdocs_dsocr.inputs.model_config import ModelConfig
-from mkdocs_dsocr.inputs.workload import Workload
+from mkdocs_dsocr.inputs.workload import HostMode, Workload
 from mkdocs_dsocr.trace import PassShape
 
 SCHEMA_VERSION: Final = "1.1"
-Count = Annotated[int, Field(ge=0, le=10**15)]
 
 
 class Timing(Strict):
@@ -47,14 +47,14 @@ class MeasuredModule(Strict):
     """
 
     module_id: Text
-    calls: Annotated[int, Field(ge=1, le=10**9)]
+    calls: PositiveInt
     timing: Timing
 
 
 class DeviceWork(Strict):
     """What one run puts on the device, without the gaps in which it waits for the host."""
 
-    kernels: Annotated[int, Field(ge=1, le=10**9)]
+    kernels: PositiveInt
     time_ms: Positive = Field(description="their own times, one after another")
 
 
@@ -110,7 +110,7 @@ class Measurement(Strict):
     profile_id: Identifier
     device: Text = Field(description="the device in the driver's words")
     versions: dict[str, Text]
-    mode: Literal["eager", "cuda_graph"]
+    mode: HostMode
     achieved: Achieved
     weight_bytes: Count
     capacity: Capacity | None = Field(description="None where it was not tried")
@@ -190,7 +190,9 @@ def check_belongs(
         )
     workloads = list(dict.fromkeys(w.profile_id for w, _ in pairs))
     if measurement.profile_id not in workloads:
-        raise InputError(path, "profile_id", shown(measurement.profile_id), ", ".join(workloads))
+        raise InputError(
+            path, "profile_id", repr_short(measurement.profile_id), ", ".join(workloads)
+        )
     for workload, hardware in pairs:
         same = workload.profile_id == measurement.profile_id
         if same and measurement.mode != workload.host_mode:
@@ -202,4 +204,4 @@ def check_belongs(
             return workload, hardware
     names: dict[str, Any] = {n: None for _, h in pairs for n in h.device_names}
     allowed = "a device of the hardware shown: " + (", ".join(names) or "none names its devices")
-    raise InputError(path, "device", shown(measurement.device), allowed)
+    raise InputError(path, "device", repr_short(measurement.device), allowed)

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mkdocs_dsocr.inputs import constants
 from mkdocs_dsocr.inputs.checkpoint import public_name, revision
-from mkdocs_dsocr.inputs.errors import InputError, shown
+from mkdocs_dsocr.inputs.errors import InputError, repr_short
 
 Size = Annotated[int, Field(ge=1, le=10**7)]
 Depth = Annotated[int, Field(ge=1, le=1000)]
 
 
-class Part(BaseModel):
+class ConfigSection(BaseModel):
     """A section of config.json; keys that we do not need are the vendor's business."""
 
     model_config = ConfigDict(
@@ -25,7 +25,7 @@ class Part(BaseModel):
     )
 
 
-class LanguageConfig(Part):
+class LanguageConfig(ConfigSection):
     """The decoder."""
 
     hidden_size: Size
@@ -48,7 +48,7 @@ class LanguageConfig(Part):
         return self.hidden_size // self.num_attention_heads
 
 
-class SamConfig(Part):
+class SamConfig(ConfigSection):
     """The SAM tower."""
 
     width: Size
@@ -58,7 +58,7 @@ class SamConfig(Part):
     downsample_channels: tuple[Size, Size]
 
 
-class ClipConfig(Part):
+class ClipConfig(ConfigSection):
     """The CLIP tower."""
 
     width: Size
@@ -72,7 +72,7 @@ class ClipConfig(Part):
         return self.image_size // self.patch_size
 
 
-class Dimensions(Part):
+class Dimensions(ConfigSection):
     """All of a model that formulas need.
 
     Attributes
@@ -211,4 +211,4 @@ def check_shapes(
     )
     for key, value, right, allowed in checks:
         if not right:
-            raise InputError(path, key_of(key), shown(value), allowed)
+            raise InputError(path, key_of(key), repr_short(value), allowed)

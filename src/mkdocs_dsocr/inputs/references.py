@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from mkdocs_dsocr import resources
-from mkdocs_dsocr.inputs.errors import InputError, shown
+from mkdocs_dsocr.inputs.errors import InputError, repr_short
 
 Kind = Literal["models", "workloads", "hardware"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -33,5 +33,5 @@ def resolve(kind: Kind, value: str, base: Path | None = None, source: str = "opt
         return (base or Path()) / value
     known = shipped(kind)
     if value not in known:
-        raise InputError(source, kind, shown(value), f"a path, or one of {', '.join(known)}")
+        raise InputError(source, kind, repr_short(value), f"a path, or one of {', '.join(known)}")
     return resources.data_dir() / kind / (value if kind == "models" else f"{value}.yaml")

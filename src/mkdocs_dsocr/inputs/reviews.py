@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mkdocs_dsocr.inputs.errors import InputError
-from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
+from mkdocs_dsocr.inputs.fields import Strict
+from mkdocs_dsocr.inputs.files import read_mapping, validate
 
 Status = Literal["approved", "questioned"]
 DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
@@ -21,14 +22,31 @@ LARGEST: Final = 10_000_000
 
 
 class Entry(Strict):
-    """A review of one layer or assumption."""
+    """A review of one layer or assumption.
+
+    Attributes
+    ----------
+    fingerprint
+        16 hexadecimal digits of `formulas` in canonical form (of the first version: of
+        `reviewed`).
+    formulas
+        The formulas that were approved or questioned, by stable id. A changed formula makes the
+        review stale.
+    wording
+        The texts that the reviewer saw with them. A changed text is shown, and the review stays
+        current.
+    reviewed
+        Written by the first version, instead of both: formulas and texts in one mapping.
+    """
 
     status: Status
     by: Annotated[str, Field(min_length=1, max_length=200)]
     date: Annotated[str, Field(pattern=DATE)]
     note: Annotated[str, Field(max_length=5000)] = ""
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-    reviewed: dict[str, str] = Field({}, description="what was reviewed, row by row")
+    formulas: dict[str, str] = Field({})
+    wording: dict[str, str] = Field({})
+    reviewed: dict[str, str] = Field({})
 
 
 class Reviews(Strict):

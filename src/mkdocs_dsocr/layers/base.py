@@ -9,7 +9,7 @@ project is derived from that one method.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
@@ -76,6 +76,12 @@ class BaseLayer:
     source: ClassVar[str] = ""
     """Where the module is defined."""
     rationale: ClassVar[Rationale]
+    first_names: ClassVar[Mapping[str, str]] = {}
+    """Changed names of fused kernels, options and the class itself → the first name.
+
+    The first name is the id in reviews and never changes. Add a line here when you rename one,
+    and reviews stay current. An operation has an `id` of its own.
+    """
     is_module: ClassVar[bool] = True
     """Whether it stands for a module, and is no stage or pass."""
     is_chain: ClassVar[bool] = False

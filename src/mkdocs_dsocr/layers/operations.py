@@ -155,6 +155,9 @@ class Operation:
         Format at whose peak its products run on tensor cores.
     why
         The choice behind the formula, where one was made.
+    id
+        Its identity in reviews, which never changes: the first `name` that it had. Set it when
+        you change the name; an empty id is the name.
     """
 
     name: str
@@ -174,6 +177,12 @@ class Operation:
     recomputes: bool = False
     rate: str = "bf16"
     why: str = ""
+    id: str = ""
+
+    @property
+    def stable_id(self) -> str:
+        """Its identity in reviews."""
+        return self.id or self.name
 
     @property
     def kept(self) -> tuple[Tensor, ...]:

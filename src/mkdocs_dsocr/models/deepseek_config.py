@@ -9,12 +9,12 @@ from typing import Any, Final
 from pydantic import Field
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig
-from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import (
     ClipConfig,
+    ConfigSection,
     LanguageConfig,
-    Part,
     SamConfig,
     Size,
     check_shapes,
@@ -28,23 +28,23 @@ _PLACES: Final = {
 }
 
 
-class _Towers(Part):
+class _Towers(ConfigSection):
     sam_vit_b: SamConfig
     clip: ClipConfig = Field(alias="clip-l-14-224")
 
 
-class _Vision(Part):
+class _Vision(ConfigSection):
     image_size: Size
     width: _Towers
 
 
-class _Projector(Part):
+class _Projector(ConfigSection):
     input_dim: Size
     n_embed: Size
     projector_type: str
 
 
-class _File(Part):
+class _File(ConfigSection):
     architectures: tuple[str, ...]
     vision_config: _Vision
     projector_config: _Projector
@@ -76,7 +76,7 @@ def _key(dimension: str) -> str:
 def _language(path: Path, content: Mapping[str, Any]) -> LanguageConfig:
     nested = content.get("language_config", {})
     if not isinstance(nested, dict):
-        raise InputError(path, "language_config", shown(nested), "a mapping")
+        raise InputError(path, "language_config", repr_short(nested), "a mapping")
     copies = {k: v for k, v in content.items() if k in LanguageConfig.model_fields}
     # Its attention has no window, whatever a file copied from another model says.
     return validate(LanguageConfig, {**copies, **nested, "sliding_window": None}, path)
@@ -102,7 +102,9 @@ def _check_architecture(path: Path, content: Mapping[str, Any]) -> None:
     )
     for key, value, allowed in fixed:
         if value not in allowed:
-            raise InputError(path, key, shown(value), f"{allowed[-1]!r}, as {ARCHITECTURE} has it")
+            raise InputError(
+                path, key, repr_short(value), f"{allowed[-1]!r}, as {ARCHITECTURE} has it"
+            )
 
 
 def _check_projector(path: Path, config: ModelConfig, projector: _Projector) -> None:
@@ -119,4 +121,4 @@ def _check_projector(path: Path, config: ModelConfig, projector: _Projector) -> 
     )
     for key, found, right, allowed in checks:
         if found != right:
-            raise InputError(path, f"projector_config.{key}", shown(found), allowed)
+            raise InputError(path, f"projector_config.{key}", repr_short(found), allowed)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, constants
-from mkdocs_dsocr.inputs.workload import MAX_TOKENS
+from mkdocs_dsocr.inputs.workload import TOKENS
 from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
 from mkdocs_dsocr.models.registry import model_of
 from mkdocs_dsocr.models.tokens import crop_grid
@@ -130,8 +130,8 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
     image_tokens = _batch(workload, grid, 0).image_tokens
     resolved = Plan(workload, grid, _text_tokens(workload, image_tokens, source), (), ())
     tokens = resolved.seq_len + workload.max_new_tokens
-    if tokens > MAX_TOKENS:
-        raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {MAX_TOKENS:,}")
+    if not TOKENS.allows(tokens):
+        raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
     _check_load(config, workload, source)
     runs = _runs(config, resolved)
     return dataclasses.replace(

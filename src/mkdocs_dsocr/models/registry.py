@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig
-from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.files import read_mapping
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.models.door import GROUP, Model
@@ -32,7 +32,7 @@ def known_models() -> dict[str, Model]:
             raise InputError(place, point.name, found, "an object that can be imported") from error
         if not isinstance(model, Model):
             allowed = "an instance of mkdocs_dsocr.models.Model"
-            raise InputError(place, point.name, shown(model), allowed)
+            raise InputError(place, point.name, repr_short(model), allowed)
         if result.setdefault(model.architecture, model) is not model:
             found = f"a second model of {model.architecture}"
             raise InputError(place, point.name, found, "one for each architecture")
@@ -61,5 +61,5 @@ def load_model_config(value: str, base: Path | None = None, source: str = "optio
     model = next((known[name] for name in names if isinstance(name, str) and name in known), None)
     if model is None:
         allowed = " or ".join(f"[{name!r}]" for name in sorted(known))
-        raise InputError(path, "architectures", shown(found), allowed)
+        raise InputError(path, "architectures", repr_short(found), allowed)
     return model.parse(path, content)

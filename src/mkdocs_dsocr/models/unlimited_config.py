@@ -13,13 +13,13 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
-from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import (
     ClipConfig,
+    ConfigSection,
     Depth,
     LanguageConfig,
-    Part,
     SamConfig,
     Size,
     check_shapes,
@@ -39,7 +39,7 @@ _KEYS: Final = {
 }
 
 
-class _Sam(Part):
+class _Sam(ConfigSection):
     hidden_size: Size = 768
     num_hidden_layers: Depth = 12
     num_attention_heads: Size = 12
@@ -49,7 +49,7 @@ class _Sam(Part):
     downsample_channels: tuple[Size, Size] = (512, 1024)
 
 
-class _Clip(Part):
+class _Clip(ConfigSection):
     hidden_size: Size = 1024
     intermediate_size: Size = 4096
     num_hidden_layers: Depth = 24
@@ -58,7 +58,7 @@ class _Clip(Part):
     patch_size: Size = 14
 
 
-class _Text(Part):
+class _Text(ConfigSection):
     vocab_size: Size = 129_280
     hidden_size: Size = 1280
     intermediate_size: Size = 6848
@@ -75,12 +75,12 @@ class _Text(Part):
     sliding_window: Size = 128
 
 
-class _Vision(Part):
+class _Vision(ConfigSection):
     sam_config: _Sam = _Sam()
     encoder_config: _Clip = _Clip()
 
 
-class _File(Part):
+class _File(ConfigSection):
     vision_config: _Vision = _Vision()
     text_config: _Text = _Text()
 
@@ -143,7 +143,7 @@ def _language(path: Path, text: _Text) -> LanguageConfig:
     )
     for key, value, right, allowed in checks:
         if not right:
-            raise InputError(path, f"text_config.{key}", shown(value), allowed)
+            raise InputError(path, f"text_config.{key}", repr_short(value), allowed)
     fields = {k: v for k, v in dict(text).items() if k in LanguageConfig.model_fields}
     return LanguageConfig(
         **{**fields, "num_key_value_heads": heads, "first_k_dense_replace": dense}
@@ -169,7 +169,7 @@ def _check_fixed(path: Path, content: Mapping[str, Any]) -> None:
     for key, allowed in fixed:
         found = _at(content, key, allowed)
         if found != allowed:
-            raise InputError(path, key, shown(found), f"{allowed!r}, as {ARCHITECTURE} has it")
+            raise InputError(path, key, repr_short(found), f"{allowed!r}, as {ARCHITECTURE} has it")
 
 
 def _check_mlps(path: Path, sam: _Sam, clip: _Clip) -> None:

@@ -41,7 +41,7 @@ class UnlimitedOCR(Model):
     traced = "the implementation that transformers ships, built without weights and run as it is"
     max_tiles = 32
     """transformers 5.23.0, image_processing_unlimited_ocr.py: max_patches."""
-    session = "mkdocs_dsocr.tracing.unlimited:UnlimitedOcrSession"
+    session = "mkdocs_dsocr.tracing.unlimited_ocr:UnlimitedOcrSession"
     packages = ("transformers",)
 
     def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:

@@ -12,7 +12,7 @@ from mkdocs_dsocr import resources
 from mkdocs_dsocr.cost.memory import StageMemory
 from mkdocs_dsocr.cost.totals import Node, Totals, merged
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
-from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.layers.categories import AROUND, CATEGORIES, OTHER
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import STAGES, Plan, expected_load, model_of
@@ -119,7 +119,7 @@ def generated_at() -> str | None:
         return datetime.fromtimestamp(int(epoch), UTC).isoformat()
     except (ValueError, OverflowError, OSError) as error:
         raise InputError(
-            "environment", "SOURCE_DATE_EPOCH", shown(epoch), "seconds since 1970"
+            "environment", "SOURCE_DATE_EPOCH", repr_short(epoch), "seconds since 1970"
         ) from error
 
 

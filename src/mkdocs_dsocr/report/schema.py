@@ -12,6 +12,14 @@ from pydantic import Field
 
 from mkdocs_dsocr.inputs.hardware import Hardware
 from mkdocs_dsocr.inputs.model_config import Dimensions
+from mkdocs_dsocr.inputs.workload import (
+    DocKind,
+    HostMode,
+    LogitsPositions,
+    PrecisionMode,
+    Traffic,
+    VisionBatching,
+)
 from mkdocs_dsocr.report.fields import Amount, Count, Integers, Record, Share, Stage
 
 SCHEMA_VERSION: Final = "2.0"
@@ -154,21 +162,21 @@ class OCRWorkloadProfile(Record):
     image_size: Count = Field(description="px")
     crop_mode: bool
     max_new_tokens: Count
-    doc_kind: Literal["text_heavy", "mixed_layout", "image_rich", "synthetic"]
+    doc_kind: DocKind
     num_pages: Count
     page_size: list[int] | None = Field(description="width, height in px")
     crop_grid: list[int] = Field(description="local views a row, a column; [1, 1] for none")
     image_tokens: Count
     text_tokens: Count
     batch_size: Count
-    logits_positions: Literal["all", "last"]
-    host_mode: Literal["eager", "cuda_graph"]
-    vision_batching: Literal["per_page", "batched"]
-    precision_mode: Literal["module", "autocast"]
+    logits_positions: LogitsPositions
+    host_mode: HostMode
+    vision_batching: VisionBatching
+    precision_mode: PrecisionMode
     weight_dtype: str
     activation_dtype: str
     kv_dtype: str
-    traffic: Literal["fused", "eager"]
+    traffic: Traffic
     expert_load: list[float] | None
 
 

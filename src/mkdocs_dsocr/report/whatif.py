@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
-from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import check_shapes
 from mkdocs_dsocr.inputs.references import shipped
@@ -58,7 +58,7 @@ def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
     architecture = model.architecture or DEEPSEEK_OCR
     if architecture not in known_models():
         allowed = " or ".join(sorted(known_models()))
-        raise InputError(source, "model.architecture", shown(architecture), allowed)
+        raise InputError(source, "model.architecture", repr_short(architecture), allowed)
     check_shapes(source, model.dimensions)
     return ModelConfig(
         **dict(model.dimensions),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -10,8 +11,7 @@ from markupsafe import Markup
 from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.layers.base import Group
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
-from mkdocs_dsocr.site import units
-from mkdocs_dsocr.site.frame import chart, element, link, rect, text, tooltip
+from mkdocs_dsocr.site import svg, units
 
 BOX: Final = (158, 38)
 GAP: Final = (22, 8)
@@ -51,12 +51,11 @@ def call_graph(found: Edges, layer_link: Callable[[str], str]) -> Markup:
     words = {
         (a, b): f"{a} calls {b} {units.integer(count)} times" for (a, b), count in found.items()
     }
-    calls = {
-        name: sum(count for (_, callee), count in found.items() if callee == name)
-        for name in places
-    }
+    calls: Counter[str] = Counter()
+    for (_, callee), count in found.items():
+        calls[callee] += count
     width = len(columns) * (BOX[0] + GAP[0]) - GAP[0]
-    return chart(
+    return svg.chart(
         "dsocr-graph",
         "Which module class calls which",
         "; ".join(words.values()),
@@ -71,11 +70,11 @@ def call_graph(found: Edges, layer_link: Callable[[str], str]) -> Markup:
 def _box(name: str, calls: int, place: tuple[float, float], target: str) -> Markup:
     (x, y), middle = place, place[0] + BOX[0] / 2
     often = f"× {units.scaled_count(calls)}" if calls else ""
-    return link(
+    return svg.link(
         target,
-        rect(x, y, *BOX, "dsocr-box", rx=4),
-        text(middle, y + 16, name),
-        text(middle, y + 31, often, class_="dsocr-count"),
+        svg.rect(x, y, *BOX, "dsocr-box", rx=4),
+        svg.text(middle, y + 16, name),
+        svg.text(middle, y + 31, often, class_="dsocr-count"),
     )
 
 
@@ -103,4 +102,4 @@ def _line(start: tuple[float, float], end: tuple[float, float], words: str) -> M
     x1, y1 = start[0] + BOX[0], start[1] + BOX[1] / 2
     x2, y2, bend = end[0], end[1] + BOX[1] / 2, GAP[0] / 2
     path = f"M{x1},{y1:.1f} C{x1 + bend},{y1:.1f} {x2 - bend},{y2:.1f} {x2},{y2:.1f}"
-    return element("g", element("path", class_="dsocr-edge", d=path), tooltip(words))
+    return svg.element("g", svg.element("path", class_="dsocr-edge", d=path), svg.tooltip(words))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.site.frame import chart, colour, element, legend, rect, text, tooltip
+from mkdocs_dsocr.site import svg
 
 WIDTH: Final = 520
 ROW: Final = 26
@@ -25,26 +25,29 @@ class Bar:
     value: str
 
 
-def bars(title: str, items: Sequence[Bar], kinds: bool = True) -> Markup:
-    """Return horizontal bars in rows; `kinds` gives each its own colour."""
+def bars(
+    title: str, amounts: Mapping[str, float], write: Callable[[float], str], kinds: bool = True
+) -> Markup:
+    """Return an amount for each label as bars in rows; `kinds` gives each its own colour."""
+    items = [Bar(label, amount, write(amount)) for label, amount in amounts.items()]
     scale = (WIDTH - LABEL - VALUE) / (max((b.amount for b in items), default=0) or 1)
     marks: list[Markup] = []
     for index, bar in enumerate(items):
         y, width = index * ROW, max(1.0, bar.amount * scale)
         marks += [
             _row_label(bar.label, y),
-            rect(LABEL, y + 4, width, ROW - 8, colour(index if kinds else 0), rx=2),
-            text(LABEL + width + 8, y + 17, bar.value),
+            svg.rect(LABEL, y + 4, width, ROW - 8, svg.colour(index if kinds else 0), rx=2),
+            svg.text(LABEL + width + 8, y + 17, bar.value),
         ]
-    return chart("dsocr-chart", title, _described(items), (WIDTH, ROW * len(items)), *marks)
+    return svg.chart("dsocr-chart", title, _described(items), (WIDTH, ROW * len(items)), *marks)
 
 
 def stacked(title: str, items: Sequence[Bar]) -> Markup:
     """Return one bar of parts, and its legend."""
     scale = WIDTH / (sum(b.amount for b in items) or 1)
     marks = _parts(items, range(len(items)), scale, height=34)
-    drawn = chart("dsocr-chart", title, _described(items), (WIDTH, 34), *marks)
-    return drawn + legend(f"{bar.label}: {bar.value}" for bar in items)
+    drawn = svg.chart("dsocr-chart", title, _described(items), (WIDTH, 34), *marks)
+    return drawn + svg.legend(f"{bar.label}: {bar.value}" for bar in items)
 
 
 def stacked_rows(
@@ -73,7 +76,11 @@ def stacked_rows(
     size = (2 * WIDTH, ROW * len(rows))
     return Markup(
         '<div class="dsocr-wide" tabindex="0" role="region" aria-label="{}">{}</div>{}'
-    ).format(title, chart("dsocr-chart dsocr-long", title, words, size, *marks), legend(kinds))
+    ).format(
+        title,
+        svg.chart("dsocr-chart dsocr-long", title, words, size, *marks),
+        svg.legend(kinds),
+    )
 
 
 def strip(description: str, amounts: Sequence[float], whole: float) -> Markup:
@@ -81,7 +88,7 @@ def strip(description: str, amounts: Sequence[float], whole: float) -> Markup:
     parts = [Bar("", amount, "") for amount in amounts]
     marks = _parts(parts, range(len(parts)), 100 / (whole or 1), height=9)
     more = {"viewBox": "0 0 100 9", "preserveAspectRatio": "none", "aria_label": description}
-    return element("svg", *marks, class_="dsocr-strip", role="img", **more)
+    return svg.element("svg", *marks, class_="dsocr-strip", role="img", **more)
 
 
 def _parts(
@@ -96,13 +103,13 @@ def _parts(
     """Yield parts next to each other, `scale` units wide for each unit of their amount."""
     for part, number in zip(parts, colours, strict=True):
         width = part.amount * scale
-        words = [tooltip(f"{owner}{part.label}: {part.value}")] if part.label else []
-        yield rect(x, y, width, height, colour(number), *words)
+        words = [svg.tooltip(f"{owner}{part.label}: {part.value}")] if part.label else []
+        yield svg.rect(x, y, width, height, svg.colour(number), *words)
         x += width
 
 
 def _row_label(label: str, y: float) -> Markup:
-    return text(LABEL - 10, y + 17, label, "end")
+    return svg.text(LABEL - 10, y + 17, label, "end")
 
 
 def _described(items: Sequence[Bar]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mkdocs_dsocr.checkpoint import CheckpointVerdict
 from mkdocs_dsocr.inputs import Hardware, load_hardware, shipped
 from mkdocs_dsocr.models import Model, model_of
 from mkdocs_dsocr.report import Analysis
@@ -15,8 +14,9 @@ from mkdocs_dsocr.report.models import ModelsCompared
 from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.review import Reviewed
 from mkdocs_dsocr.site.studies import Studies
-from mkdocs_dsocr.vendor import VendorVerdict
-from mkdocs_dsocr.verification import Verification
+from mkdocs_dsocr.verify.checkpoint import CheckpointVerdict
+from mkdocs_dsocr.verify.formulas import Verification
+from mkdocs_dsocr.verify.vendor import VendorVerdict
 
 
 @dataclass(frozen=True)

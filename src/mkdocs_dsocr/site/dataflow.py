@@ -11,7 +11,7 @@ from markupsafe import Markup
 from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.operations import Keep, Operation
 from mkdocs_dsocr.layers.parts import Child
-from mkdocs_dsocr.site.frame import chart, element, link, rect, text, tooltip
+from mkdocs_dsocr.site import svg
 
 BOX: Final = (300, 24)
 STEP: Final = 40
@@ -64,7 +64,7 @@ def dataflow(layer: BaseLayer, title: str, target: Callable[[Running], str]) -> 
         f"{a.tensor} from {whence[a.start + 1]} to {parts[a.end].name}" for a in arrows if a.passes
     )
     width, height = left + BOX[0] + SIDE, STEP * (len(parts) + 1) + 16
-    return chart(
+    return svg.chart(
         "dsocr-flow",
         title,
         described or "one after another",
@@ -104,12 +104,12 @@ def _lanes(arrows: Sequence[_Arrow]) -> dict[_Arrow, int]:
 
 def _box(part: Running, left: int, y: int, target: str) -> Markup:
     kind = "dsocr-call" if isinstance(part, Child) else None
-    return link(target, rect(left, y, *BOX, kind, rx=4), _words(left, y + 17, part.name))
+    return svg.link(target, svg.rect(left, y, *BOX, kind, rx=4), _words(left, y + 17, part.name))
 
 
 def _words(left: int, y: int, words: str) -> Markup:
     short = words if len(words) <= LETTERS else f"{words[: LETTERS - 1]}…"
-    return text(left + BOX[0] // 2, y, short)
+    return svg.text(left + BOX[0] // 2, y, short)
 
 
 def _line(arrow: _Arrow, left: int, lane: int | None) -> Markup:
@@ -118,7 +118,7 @@ def _line(arrow: _Arrow, left: int, lane: int | None) -> Markup:
         path = f"M{left + BOX[0] // 2},{top + BOX[1]} V{bottom}"
     else:
         path = f"M{left},{top + half} H{left - LANE * (lane + 1)} V{bottom + half} H{left}"
-    return element("g", element("path", d=path), tooltip(arrow.tensor))
+    return svg.element("g", svg.element("path", d=path), svg.tooltip(arrow.tensor))
 
 
 def _kernels(layer: BaseLayer, parts: Sequence[Running], left: int) -> Iterator[Markup]:
@@ -128,5 +128,5 @@ def _kernels(layer: BaseLayer, parts: Sequence[Running], left: int) -> Iterator[
         found = [places[id(o)] for o in kernel.operations if id(o) in places]
         if len(found) > 1:
             x, y1, y2 = left + BOX[0] + 8, STEP * (min(found) + 1), STEP * (max(found) + 1) + BOX[1]
-            yield element("path", d=f"M{x},{y1} h6 V{y2} h-6")
-            yield text(x + 12, (y1 + y2) // 2 + 4, "one kernel", class_="dsocr-side")
+            yield svg.element("path", d=f"M{x},{y1} h6 V{y2} h-6")
+            yield svg.text(x + 12, (y1 + y2) // 2 + 4, "one kernel", class_="dsocr-side")

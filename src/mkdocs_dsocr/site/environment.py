@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from mkdocs_dsocr.inputs.constants import TILE_SIZE
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.changes import amount, moved
-from mkdocs_dsocr.verification import METRICS
+from mkdocs_dsocr.verify.formulas import METRICS
 
 JOINERS: Final = "\u200c\u200d"
 """They have no shape of their own, but some scripts and emoji need them."""
@@ -40,6 +40,7 @@ def environment() -> Environment:
         "amount": amount,
         "moved": moved,
         "prose": prose,
+        "numbers": lambda names: [f"#{name}" for name in names],
         "dirname": posixpath.dirname,
         "basename": posixpath.basename,
     }

@@ -9,8 +9,7 @@ from typing import Final
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Node, Totals
-from mkdocs_dsocr.site import units
-from mkdocs_dsocr.site.frame import chart, element, link, rect, stage_colour, text, tooltip
+from mkdocs_dsocr.site import svg, units
 
 WIDTH: Final = 1000
 ROW: Final = 24
@@ -59,7 +58,7 @@ def icicle(nodes: Mapping[str, Node], measure: Measure, layer_link: Callable[[st
         b.module_id: f"{b.module_id}: {measure.write(b.amount)}, {units.percent(b.amount / whole)}"
         for b in boxes
     }
-    return chart(
+    return svg.chart(
         "dsocr-icicle",
         f"The module tree by {measure.name}",
         "; ".join(words[b.module_id] for b in largest),
@@ -102,10 +101,10 @@ def _drawn(
     fitting = [label for label in labels if len(label) * LETTER <= box.width - 6]
     opacity = f"{1 - 0.09 * (box.depth % 4):.2f}"
     marks = (
-        rect(box.x, y, box.width, ROW - 1, stage_colour(node.stage), fill_opacity=opacity),
-        *(text(box.x + 4, y + 16, label) for label in fitting[:1]),
-        tooltip(words),
+        svg.rect(box.x, y, box.width, ROW - 1, svg.stage_colour(node.stage), fill_opacity=opacity),
+        *(svg.text(box.x + 4, y + 16, label) for label in fitting[:1]),
+        svg.tooltip(words),
     )
     if node.class_name == "Group":
-        return element("g", *marks)
-    return link(layer_link(node.class_name), *marks, tabindex=-1)
+        return svg.element("g", *marks)
+    return svg.link(layer_link(node.class_name), *marks, tabindex=-1)

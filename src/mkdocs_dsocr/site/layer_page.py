@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import re
-import sys
-import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from types import ModuleType
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Node, Totals, merged
 from mkdocs_dsocr.layers.base import BaseLayer
@@ -23,11 +18,12 @@ from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import notation, units
-from mkdocs_dsocr.site.charts import Bar, bars
+from mkdocs_dsocr.site.charts import bars
 from mkdocs_dsocr.site.dataflow import dataflow
 from mkdocs_dsocr.site.forms import Form, form_key, forms
 from mkdocs_dsocr.site.roofline import points, roofline
 from mkdocs_dsocr.site.rows import Table
+from mkdocs_dsocr.site.source import Source, source_of
 
 LONG = 400
 """Characters of markup from which a formula is not written again for another row."""
@@ -35,9 +31,8 @@ LONG = 400
 
 @dataclass(frozen=True)
 class Call:
-    """A node of the class: where it runs and what it comes to, children included."""
+    """A node of the class: its shape, its share of the time with children, and its form."""
 
-    module_id: str
     node: Node
     shape: Markup
     share: float
@@ -47,16 +42,6 @@ class Call:
     def flops_per_byte(self) -> float:
         total = self.node.total
         return total.flops / total.io_bytes if total.io_bytes else 0.0
-
-
-@dataclass(frozen=True)
-class Source:
-    """The Python that makes a form's numbers."""
-
-    name: str
-    file: str
-    line: int
-    code: Markup
 
 
 class LayerPage:
@@ -108,37 +93,40 @@ class LayerPage:
 
         Nothing where a form before this one has the same.
         """
-        number = self.forms.index(form)
-        if any(f.flow == form.flow for f in self.forms[:number]):
+        if any(f.flow == form.flow for f in self._before(form)):
             return Markup("")
 
         def target(part: Operation | Child) -> str:
             if isinstance(part, Operation):
-                return f"#{row_id(number, part.name)}"
+                return f"#{self.row_id(form, part.name)}"
             return layer_link(part.layer.class_name()) if part.layer.is_module else "#what-it-costs"
 
         return dataflow(form.example.layer, f"Dataflow of {form.name}", target)
 
     def row_id(self, form: Form, name: str) -> str:
         """Return the id of an operation's row."""
-        return row_id(self.forms.index(form), name)
+        return self._id(form, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "row")
 
     def table_id(self, form: Form, table: Table) -> str:
         """Return the id of a form's table; of its operations where it has no such table."""
-        return f"form-{self.forms.index(form) + 1}-{table if form.has(table) else 'operations'}"
+        return self._id(form, table if form.has(table) else "operations")
+
+    def _id(self, form: Form, part: str) -> str:
+        return f"form-{self.forms.index(form) + 1}-{part}"
+
+    def _before(self, form: Form) -> list[Form]:
+        return self.forms[: self.forms.index(form)]
 
     def writer(self, form: Form, tensor: str) -> str:
         """Return the name of the operation of a form that writes a tensor, or nothing."""
-        for operation in form.example.largest.operations():
-            if any(t.name == tensor for t in operation.writes):
-                return operation.name
-        return ""
+        operations = form.example.largest.operations()
+        writers = (o.name for o in operations if tensor in [t.name for t in o.writes])
+        return next(writers, "")
 
     def roofline(self, layer_link: Callable[[str], str]) -> Markup:
         """Return the class's place on the roofline, a point for each stage."""
         mine = [p for p in points(self.analysis, STAGES) if p.class_name == self.class_name]
-        gpu, dtype = self.analysis.hardware, self.analysis.workload.activation_dtype
-        return roofline(f"{self.class_name} on the roofline", mine, gpu, dtype, layer_link)
+        return roofline(f"{self.class_name} on the roofline", mine, self.analysis, layer_link)
 
     def said(self, form: Form, kind: str, name: str, symbols: Markup) -> str:
         """Return where the same formula stands already: "above", a row's name, or nothing.
@@ -148,8 +136,7 @@ class LayerPage:
         alone = ((k.operations, k.formula.symbols) for k in form.kernels)
         if kind == "eager" and ((name,), symbols) in alone:
             return "above"
-        before = self.forms[: self.forms.index(form)]
-        if any((kind, name, symbols) in f.written for f in before):
+        if any((kind, name, symbols) in f.written for f in self._before(form)):
             return "above"
         first = next(n for k, n, s in form.written if (k, s) == (kind, symbols))
         return first if first != name and len(symbols) > LONG else ""
@@ -191,45 +178,51 @@ class LayerPage:
 
     @cached_property
     def call_groups(self) -> list[Call]:
+        """The nodes of the class, each with its form."""
         time_ms = self.analysis.root.total.time_ms
-        ids = {id(node): module_id for module_id, node in self.analysis.nodes.items()}
+        known = {form_key(form.example): form for form in self.forms}
         return [
-            Call(ids[id(n)], n, _shape(n), _share(n.total.time_ms, time_ms), self._form(n))
+            Call(n, _shape(n), _share(n.total.time_ms, time_ms), known[form_key(n.visit)])
             for n in self.nodes
         ]
-
-    def _form(self, node: Node) -> Form:
-        """Return the form that a node has."""
-        return next(f for f in self.forms if form_key(f.example) == form_key(node.visit))
 
     @property
     def by_stage(self) -> Markup:
         """The class's time in each stage, as bars."""
-        items = []
-        for stage in self.stages:
-            time_ms = sum(n.total.time_ms for n in self.outermost if n.stage == stage)
-            items.append(Bar(stage, time_ms, units.milliseconds(time_ms)))
-        title = f"Predicted time of {self.class_name} by stage"
-        return bars(title, items)
+        times = dict.fromkeys(self.stages, 0.0)
+        for node in self.outermost:
+            if node.stage in times:
+                times[node.stage] += node.total.time_ms
+        return self._bars("stage", times)
 
     @property
     def by_family(self) -> Markup:
         """The class's time by operator family, children included, as bars."""
         families = sorted(self.total.families.items(), key=lambda f: -f[1].device_time_ms)
-        items = [
-            Bar(CATEGORIES[k].display_name, f.device_time_ms, units.milliseconds(f.device_time_ms))
-            for k, f in families
-            if f.device_time_ms
-        ]
-        title = f"Predicted time of {self.class_name} by operator family"
-        return bars(title, items)
+        times = {
+            CATEGORIES[k].display_name: f.device_time_ms for k, f in families if f.device_time_ms
+        }
+        return self._bars("operator family", times)
+
+    def _bars(self, what: str, times: dict[str, float]) -> Markup:
+        title = f"Predicted time of {self.class_name} by {what}"
+        return bars(title, times, units.milliseconds)
 
     @property
     def parents(self) -> list[str]:
-        """Classes that call this one; groups of passes are skipped."""
-        above = ((a.class_name for a in self._ancestors(node)) for node in self.nodes)
-        callers = (next((name for name in names if name != "Group"), "") for names in above)
-        return sorted({name for name in callers if name})
+        """Classes that call this one."""
+        return sorted({self._caller(node) for node in self.nodes} - {""})
+
+    @property
+    def children(self) -> list[str]:
+        """Classes that this one calls."""
+        nodes = (n for names in self.analysis.classes.values() for n in names)
+        return sorted({n.class_name for n in nodes if self._caller(n) == self.class_name})
+
+    def _caller(self, node: Node) -> str:
+        """Return the class that calls a node, or nothing; groups of passes are skipped."""
+        classes = (above.class_name for above in self._ancestors(node))
+        return next((name for name in classes if name != "Group"), "")
 
     def _ancestors(self, node: Node) -> Iterator[Node]:
         """Yield the nodes that contain a node, the innermost first."""
@@ -237,54 +230,12 @@ class LayerPage:
             yield parent
             node = parent
 
-    @property
-    def children(self) -> list[str]:
-        return sorted(set(self._below(self.nodes)))
-
-    def _below(self, nodes: Iterable[Node]) -> Iterable[str]:
-        for node in nodes:
-            for child_id in node.children:
-                child = self.analysis.nodes[child_id]
-                if child.class_name == "Group":
-                    yield from self._below([child])
-                else:
-                    yield child.class_name
-
     @cached_property
     def code(self) -> list[Source]:
         """The source of each form's class, and of those from which it has its formulas."""
         classes = dict.fromkeys(type(node.visit.layer) for node in self.nodes)
         every = dict.fromkeys((*classes, *(base for cls in classes for base in cls.__mro__)))
-        return [_source(cls) for cls in every if cls not in BaseLayer.__mro__]
-
-
-def row_id(form: int, name: str) -> str:
-    """Return the id of the row of an operation in the form of that number."""
-    return f"form-{form + 1}-{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'row'}"
-
-
-@lru_cache(maxsize=128)
-def _source(cls: type) -> Source:
-    lines, places = _classes(sys.modules[cls.__module__])
-    if cls.__qualname__ in places:
-        start, end = places[cls.__qualname__]
-        lines = lines[start - 1 : end]
-    else:
-        lines, start = inspect.getsourcelines(cls)
-    file = f"{cls.__module__.replace('.', '/')}.py"
-    return Source(cls.__name__, file, start, escape(textwrap.dedent("".join(lines)).rstrip()))
-
-
-@lru_cache(maxsize=64)
-def _classes(module: ModuleType) -> tuple[list[str], dict[str, tuple[int, int | None]]]:
-    """Return the lines of a module, and the first and last of each class: it is parsed once."""
-    source = inspect.getsource(module)
-    places = {
-        node.name: (min([node.lineno, *(d.lineno for d in node.decorator_list)]), node.end_lineno)
-        for node in ast.parse(source).body
-        if isinstance(node, ast.ClassDef)
-    }
-    return source.splitlines(keepends=True), places
+        return [source_of(cls) for cls in every if cls not in BaseLayer.__mro__]
 
 
 def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:

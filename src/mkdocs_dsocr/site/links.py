@@ -6,6 +6,8 @@ import posixpath
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from markupsafe import Markup
+
 LinkStyle = Literal["directory", "html", "markdown"]
 
 
@@ -36,6 +38,10 @@ class Links:
     def layer(self, class_name: str) -> str:
         """Return the link to the page of a module class."""
         return self.to(f"layers/{class_name}.md")
+
+    def named(self, class_name: str) -> Markup:
+        """Return the name of a module class as a link to its page."""
+        return Markup('<a href="{}">{}</a>').format(self.layer(class_name), class_name)
 
     def data(self, target: str) -> str:
         """Return a link that a script reads: no generator resolves it, so it is as served."""

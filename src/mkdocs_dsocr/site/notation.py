@@ -1,15 +1,14 @@
-"""Formulas as readers see them: MathML for pages, LaTeX beside it, plain text for files.
+"""Formulas as readers see them: MathML and LaTeX for pages, plain text for files.
 
-The three visitors walk the expression tree of :mod:`mkdocs_dsocr.quantities` and
-write it down as it was built. `values` puts numbers in for symbols.
+All three are written from the expression tree of :mod:`mkdocs_dsocr.quantities`, as it was
+built. `values` replaces symbols by numbers.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup, escape
 
@@ -20,124 +19,110 @@ PRODUCT: Final = 2
 POWER: Final = 3
 ATOM: Final = 4
 
-PRECEDENCE: Final = {
-    "add": SUM,
-    "sub": SUM,
-    "mul": PRODUCT,
-    "exact_div": PRODUCT,
-    "ratio": PRODUCT,
-    "pow": POWER,
-    "ceil_div": ATOM,
-    "maximum": ATOM,
-    "less": ATOM,
-    "equal": ATOM,
-    "select": ATOM,
+
+class _Operator(NamedTuple):
+    """How an operator is written.
+
+    Attributes
+    ----------
+    binds
+        How tightly its result binds.
+    needs
+        How tightly each argument must bind to be written without parentheses on a line.
+    text, latex, mathml
+        The operator with places for its arguments.
+    typeset_needs
+        The same as `needs` where fractions and exponents have a line of their own.
+    """
+
+    binds: int
+    needs: tuple[int, ...]
+    text: str
+    latex: str
+    mathml: str
+    typeset_needs: tuple[int, ...] | None = None
+
+
+_FRACTION: Final = _Operator(
+    PRODUCT,
+    (PRODUCT, POWER),
+    "{0} / {1}",
+    r"\frac{{{0}}}{{{1}}}",
+    "<mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac>",
+    (0, 0),
+)
+OPERATORS: Final[Mapping[str, _Operator]] = {
+    "add": _Operator(SUM, (SUM, SUM), "{0} + {1}", "{0} + {1}", "{0}<mo>+</mo>{1}"),
+    "sub": _Operator(SUM, (SUM, PRODUCT), "{0} − {1}", "{0} - {1}", "{0}<mo>−</mo>{1}"),
+    "mul": _Operator(PRODUCT, (PRODUCT, PRODUCT), "{0}·{1}", r"{0} \cdot {1}", "{0}<mo>·</mo>{1}"),
+    "exact_div": _FRACTION,
+    "ratio": _FRACTION,
+    "pow": _Operator(
+        POWER,
+        (ATOM, ATOM),
+        "{0}^{1}",
+        "{0}^{{{1}}}",
+        "<msup><mrow>{0}</mrow><mrow>{1}</mrow></msup>",
+        (ATOM, 0),
+    ),
+    "ceil_div": _Operator(
+        ATOM,
+        (PRODUCT, POWER),
+        "⌈{0} / {1}⌉",
+        r"\left\lceil \frac{{{0}}}{{{1}}} \right\rceil",
+        "<mrow><mo>⌈</mo><mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac><mo>⌉</mo></mrow>",
+        (0, 0),
+    ),
+    "maximum": _Operator(
+        ATOM,
+        (0, 0),
+        "max({0}, {1})",
+        r"\max\left({0}, {1}\right)",
+        "<mrow><mi>max</mi><mo>(</mo>{0}<mo>,</mo>{1}<mo>)</mo></mrow>",
+    ),
+    "less": _Operator(
+        ATOM,
+        (SUM, SUM),
+        "[{0} < {1}]",
+        r"\left[{0} < {1}\right]",
+        "<mrow><mo>[</mo>{0}<mo>&lt;</mo>{1}<mo>]</mo></mrow>",
+    ),
+    "equal": _Operator(
+        ATOM,
+        (SUM, SUM),
+        "[{0} = {1}]",
+        r"\left[{0} = {1}\right]",
+        "<mrow><mo>[</mo>{0}<mo>=</mo>{1}<mo>]</mo></mrow>",
+    ),
+    "select": _Operator(
+        ATOM,
+        (0, 0, 0),
+        "({1} if {0}, else {2})",
+        r"\left({1}\text{{ if }}{0}\text{{, else }}{2}\right)",
+        "<mrow><mo>(</mo>{1}<mtext> if </mtext>{0}<mtext>, else </mtext>{2}<mo>)</mo></mrow>",
+    ),
 }
-"""How tightly what an operator builds holds together."""
-
-ON_A_LINE: Final[Mapping[str, tuple[int, ...]]] = {
-    "add": (SUM, SUM),
-    "sub": (SUM, PRODUCT),
-    "mul": (PRODUCT, PRODUCT),
-    "exact_div": (PRODUCT, POWER),
-    "ratio": (PRODUCT, POWER),
-    "pow": (ATOM, ATOM),
-    "ceil_div": (PRODUCT, POWER),
-    "maximum": (0, 0),
-    "less": (SUM, SUM),
-    "equal": (SUM, SUM),
-    "select": (0, 0, 0),
-}
-"""How tightly each argument must hold together to stand without parentheses."""
-
-TYPESET: Final[Mapping[str, tuple[int, ...]]] = {
-    **ON_A_LINE,
-    "exact_div": (0, 0),
-    "ratio": (0, 0),
-    "pow": (ATOM, 0),
-    "ceil_div": (0, 0),
-}
-"""The same where fractions and exponents have a line of their own."""
 
 
-@dataclass(frozen=True)
-class _Notation:
-    """How one notation writes numbers, symbols and operators."""
+class _Notation(NamedTuple):
+    """How one notation writes numbers, symbols and parentheses, and its column of OPERATORS."""
 
+    name: str
     number: str
     subscript: str
     plain: str
     parentheses: str
-    operators: Mapping[str, str]
-    needed: Mapping[str, tuple[int, ...]]
 
 
-TEXT: Final = _Notation(
-    number="{0}",
-    subscript="{0}_{1}",
-    plain="{0}",
-    parentheses="({0})",
-    operators={
-        "add": "{0} + {1}",
-        "sub": "{0} − {1}",
-        "mul": "{0}·{1}",
-        "pow": "{0}^{1}",
-        "ceil_div": "⌈{0} / {1}⌉",
-        "exact_div": "{0} / {1}",
-        "ratio": "{0} / {1}",
-        "maximum": "max({0}, {1})",
-        "less": "[{0} < {1}]",
-        "equal": "[{0} = {1}]",
-        "select": "({1} if {0}, else {2})",
-    },
-    needed=ON_A_LINE,
-)
-LATEX: Final = _Notation(
-    number="{0}",
-    subscript="{0}_{{{1}}}",
-    plain="{0}",
-    parentheses=r"\left({0}\right)",
-    operators={
-        "add": "{0} + {1}",
-        "sub": "{0} - {1}",
-        "mul": r"{0} \cdot {1}",
-        "pow": "{0}^{{{1}}}",
-        "ceil_div": r"\left\lceil \frac{{{0}}}{{{1}}} \right\rceil",
-        "exact_div": r"\frac{{{0}}}{{{1}}}",
-        "ratio": r"\frac{{{0}}}{{{1}}}",
-        "maximum": r"\max\left({0}, {1}\right)",
-        "less": r"\left[{0} < {1}\right]",
-        "equal": r"\left[{0} = {1}\right]",
-        "select": r"\left({1}\text{{ if }}{0}\text{{, else }}{2}\right)",
-    },
-    needed=TYPESET,
-)
+TEXT: Final = _Notation("text", "{0}", "{0}_{1}", "{0}", "({0})")
+LATEX: Final = _Notation("latex", "{0}", "{0}_{{{1}}}", "{0}", r"\left({0}\right)")
 MATHML: Final = _Notation(
-    number="<mn>{0}</mn>",
-    subscript="<msub><mi>{0}</mi><mi>{1}</mi></msub>",
-    plain="<mi>{0}</mi>",
-    parentheses="<mrow><mo>(</mo>{0}<mo>)</mo></mrow>",
-    operators={
-        "add": "{0}<mo>+</mo>{1}",
-        "sub": "{0}<mo>−</mo>{1}",
-        "mul": "{0}<mo>·</mo>{1}",
-        "pow": "<msup><mrow>{0}</mrow><mrow>{1}</mrow></msup>",
-        "ceil_div": (
-            "<mrow><mo>⌈</mo><mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac><mo>⌉</mo></mrow>"
-        ),
-        "exact_div": "<mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac>",
-        "ratio": "<mfrac><mrow>{0}</mrow><mrow>{1}</mrow></mfrac>",
-        "maximum": "<mrow><mi>max</mi><mo>(</mo>{0}<mo>,</mo>{1}<mo>)</mo></mrow>",
-        "less": "<mrow><mo>[</mo>{0}<mo>&lt;</mo>{1}<mo>]</mo></mrow>",
-        "equal": "<mrow><mo>[</mo>{0}<mo>=</mo>{1}<mo>]</mo></mrow>",
-        "select": (
-            "<mrow><mo>(</mo>{1}<mtext> if </mtext>{0}<mtext>, else </mtext>{2}<mo>)</mo></mrow>"
-        ),
-    },
-    needed=TYPESET,
+    "mathml",
+    "<mn>{0}</mn>",
+    "<msub><mi>{0}</mi><mi>{1}</mi></msub>",
+    "<mi>{0}</mi>",
+    "<mrow><mo>(</mo>{0}<mo>)</mo></mrow>",
 )
-
-
 ROW_OF_ONE: Final = re.compile(r"<mrow>(<(m[in])>[^<]*</\2>)</mrow>")
 """A row around a single token, which needs none."""
 
@@ -203,10 +188,13 @@ def _write(
     if not isinstance(quantity, Apply):
         value = quantity.value if isinstance(quantity, Number) else quantity
         return notation.number.format(number(value))
-    name = quantity.operator
+    operator = OPERATORS[quantity.operator]
+    needs = operator.needs
+    if notation is not TEXT and operator.typeset_needs is not None:
+        needs = operator.typeset_needs
     arguments = [
         _write(argument, notation, values, needed)
-        for argument, needed in zip(quantity.arguments, notation.needed[name], strict=True)
+        for argument, needed in zip(quantity.arguments, needs, strict=True)
     ]
-    written = notation.operators[name].format(*arguments)
-    return notation.parentheses.format(written) if PRECEDENCE[name] < outer else written
+    written = str(getattr(operator, notation.name)).format(*arguments)
+    return notation.parentheses.format(written) if operator.binds < outer else written

@@ -12,17 +12,11 @@ from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.environment import environment
 from mkdocs_dsocr.site.layer_page import layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
-from mkdocs_dsocr.site.views.hierarchy import hierarchy
-from mkdocs_dsocr.site.views.layers import layers
-from mkdocs_dsocr.site.views.memory import memory
-from mkdocs_dsocr.site.views.models import models
 from mkdocs_dsocr.site.views.overview import overview
-from mkdocs_dsocr.site.views.planner import planner
-from mkdocs_dsocr.site.views.results import checkpoint, gpus, measured, paper, verification
-from mkdocs_dsocr.site.views.roofline import rooflines
-from mkdocs_dsocr.site.views.scenarios import scenarios
-from mkdocs_dsocr.site.views.serving import serving
-from mkdocs_dsocr.site.views.sweeps import sweeps
+from mkdocs_dsocr.site.views.results import checkpoint, measured, paper, verification
+from mkdocs_dsocr.site.views.structure import hierarchy, layers, rooflines
+from mkdocs_dsocr.site.views.sweeps import models, sweeps
+from mkdocs_dsocr.site.views.workloads import gpus, memory, planner, scenarios, serving
 
 ASSETS: Final = ("dsocr.css", "dsocr.js", "planner.js", "stix-two-math.woff2")
 
@@ -93,7 +87,7 @@ def error_pages(message: str) -> dict[str, str]:
 
 def _rendered(template: str, links: Links, **context: Any) -> str:
     found = environment().get_template(template)
-    return found.render(context, link=links.to, layer_link=links.layer)
+    return found.render(context, link=links.to, layer_link=links.layer, to_layer=links.named)
 
 
 def titles(site: Site) -> dict[str, str]:

@@ -7,20 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.site.frame import (
-    BOTTOM,
-    COLOURS,
-    HEIGHT,
-    TOP,
-    WIDTH,
-    Axis,
-    Frame,
-    colour,
-    element,
-    legend,
-    text,
-    tooltip,
-)
+from mkdocs_dsocr.site import svg
 
 Wall = tuple[float, str]
 """An x that is marked by a line across, and the words at the line."""
@@ -36,8 +23,8 @@ class Series:
 
 def plot(
     title: str,
-    x_axis: Axis,
-    y_axis: Axis,
+    x_axis: svg.Axis,
+    y_axis: svg.Axis,
     xs: Sequence[float],
     series: Sequence[Series],
     wall: Wall | None = None,
@@ -49,7 +36,7 @@ def plot(
     low, high = min(values), max(values)
     if low == high:
         low, high = low / 2, high * 2
-    frame = Frame(x_axis, y_axis, (min(xs), max(xs)), (low, high))
+    frame = svg.Frame(x_axis, y_axis, (min(xs), max(xs)), (low, high))
     words = "; ".join(
         f"{s.label}: "
         + ", ".join(f"{y_axis.write(s.values[i])} at {x_axis.write(xs[i])}" for i in (0, -1))
@@ -57,27 +44,27 @@ def plot(
     )
     marks = (*_wall(frame, wall), *_lines(frame, xs, series))
     drawn = frame.chart("dsocr-plot", title, words, *marks)
-    names = legend(s.label for s in series) if len(series) > 1 else ""
+    names = svg.legend(s.label for s in series) if len(series) > 1 else ""
     return Markup("<div>{}{}</div>").format(drawn, names)
 
 
-def _wall(frame: Frame, wall: Wall | None) -> Iterator[Markup]:
+def _wall(frame: svg.Frame, wall: Wall | None) -> Iterator[Markup]:
     """Yield a line across, and its words on the side that has room."""
     if wall is None or not frame.x_range[0] <= wall[0] <= frame.x_range[1]:
         return
     x = frame.x(wall[0])
-    yield element("line", class_="dsocr-wall", x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM)
-    is_right = x > WIDTH / 2
-    yield text(x + (-5 if is_right else 5), TOP + 10, wall[1], "end" if is_right else "start")
+    side, anchor = (-5, "end") if x > svg.WIDTH / 2 else (5, "start")
+    yield svg.line("dsocr-wall", x, svg.TOP, x, svg.HEIGHT - svg.BOTTOM)
+    yield svg.text(x + side, svg.TOP + 10, wall[1], anchor)
 
 
-def _lines(frame: Frame, xs: Sequence[float], series: Sequence[Series]) -> Iterator[Markup]:
+def _lines(frame: svg.Frame, xs: Sequence[float], series: Sequence[Series]) -> Iterator[Markup]:
     """Yield each series: a line, and a point with its numbers for each x."""
     for index, line in enumerate(series):
         known = [(x, v) for x, v in zip(xs, line.values, strict=True) if v > 0]
         path = " ".join(f"{frame.x(x):.1f},{frame.y(v):.1f}" for x, v in known)
-        yield element("polyline", class_=f"dsocr-s{index % COLOURS}", points=path)
+        yield svg.element("polyline", class_=f"dsocr-s{index % svg.COLOURS}", points=path)
         for x, v in known:
             words = f"{line.label}: {frame.y_axis.write(v)} at {frame.x_axis.write(x)}"
             place = {"cx": frame.x(x), "cy": frame.y(v), "r": 3}
-            yield element("circle", tooltip(words), class_=colour(index), **place)
+            yield svg.element("circle", svg.tooltip(words), class_=svg.colour(index), **place)

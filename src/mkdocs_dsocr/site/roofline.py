@@ -10,26 +10,16 @@ from typing import Final
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Totals, merged
-from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.site import units
-from mkdocs_dsocr.site.frame import (
-    RIGHT,
-    WIDTH,
-    Axis,
-    Frame,
-    element,
-    link,
-    stage_colour,
-    text,
-    tooltip,
-)
+from mkdocs_dsocr.site import svg, units
 
-X: Final = Axis("FLOPs a byte", units.scaled_count)
-Y: Final = Axis("FLOPs a second, by the estimate of its kernels", lambda v: units.scaled(v, ""))
+X: Final = svg.Axis("FLOPs a byte", units.scaled_count)
+Y: Final = svg.Axis("FLOPs a second, by the estimate of its kernels", lambda v: units.scaled(v, ""))
 LARGEST: Final = 16.0
 """Radius of a point that takes all of the time."""
 SMALLEST: Final = 3.0
+LABEL: Final = 0.35
+"""Position of the bandwidth along its slope."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +70,7 @@ def points(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
 
 
 def roofline(
-    title: str, shown: Sequence[Point], gpu: Hardware, dtype: str, layer_link: Callable[[str], str]
+    title: str, shown: Sequence[Point], analysis: Analysis, layer_link: Callable[[str], str]
 ) -> Markup:
     """Return points under the ceilings of a GPU; nothing if there is no point.
 
@@ -90,13 +80,14 @@ def roofline(
         What the chart shows.
     shown
         The points.
-    gpu, dtype
-        The GPU, and the format of its tensor cores whose ceiling is drawn.
+    analysis
+        Gives the GPU, and the format of its tensor cores whose ceiling is drawn.
     layer_link
         Returns the link to the page of a module class.
     """
     if not shown:
         return Markup("")
+    gpu, dtype = analysis.hardware, analysis.workload.activation_dtype
     bandwidth = gpu.bandwidth_gb_s * 1e9
     ceilings = {
         f"tensor cores, {dtype}": gpu.peak_tflops(dtype) * 1e12,
@@ -108,46 +99,47 @@ def roofline(
     ys = [*(p.flops_per_s for p in shown), *ceilings.values()]
     low = 10.0 ** math.floor(math.log10(min(xs)))
     high = 10.0 ** math.ceil(math.log10(max(xs)))
-    frame = Frame(X, Y, (low, high), (min(*ys, low * bandwidth), 2 * max(ys)))
+    frame = svg.Frame(X, Y, (low, high), (min(*ys, low * bandwidth), 2 * max(ys)))
     marks = [*_bandwidth(frame, bandwidth, max(corners)), *_ceilings(frame, ceilings, bandwidth)]
     marks += [_point(frame, p, layer_link) for p in sorted(shown, key=lambda p: -p.share)]
     words = "; ".join(p.words for p in shown[:6])
     return frame.chart("dsocr-plot dsocr-roofline", title, words, *marks, role="group")
 
 
-def _bandwidth(frame: Frame, bandwidth: float, corner: float) -> Iterator[Markup]:
-    """Yield the slope up to the highest ceiling, and its rate along it."""
+def _bandwidth(frame: svg.Frame, bandwidth: float, corner: float) -> Iterator[Markup]:
+    """Yield the slope up to the highest ceiling, and its rate left of the ceilings' names."""
     low = frame.x_range[0]
     x1, y1 = frame.x(low), frame.y(low * bandwidth)
     x2, y2 = frame.x(corner), frame.y(corner * bandwidth)
-    yield element("line", class_="dsocr-roof", x1=x1, y1=y1, x2=x2, y2=y2)
+    yield svg.line("dsocr-roof", x1, y1, x2, y2)
     angle = math.degrees(math.atan2(y2 - y1, x2 - x1))
-    turn = f"translate({(x1 + x2) / 2:.1f} {(y1 + y2) / 2 - 6:.1f}) rotate({angle:.1f})"
-    yield text(0, 0, units.scaled(bandwidth, "B/s"), "middle", transform=turn)
+    x, y = x1 + LABEL * (x2 - x1), y1 + LABEL * (y2 - y1) - 6
+    turn = f"translate({x:.1f} {y:.1f}) rotate({angle:.1f})"
+    yield svg.text(0, 0, units.scaled(bandwidth, "B/s"), "middle", transform=turn)
 
 
-def _ceilings(frame: Frame, ceilings: dict[str, float], bandwidth: float) -> Iterator[Markup]:
+def _ceilings(frame: svg.Frame, ceilings: dict[str, float], bandwidth: float) -> Iterator[Markup]:
     """Yield each ceiling from the slope to the right, the first named above it."""
-    right = WIDTH - RIGHT
+    right = svg.WIDTH - svg.RIGHT
     for index, (name, rate) in enumerate(ceilings.items()):
         x, y = frame.x(rate / bandwidth), frame.y(rate)
-        yield element("line", class_="dsocr-roof", x1=x, x2=right, y1=y, y2=y)
+        yield svg.line("dsocr-roof", x, y, right, y)
         words = f"{name}: {units.scaled(rate, 'FLOP/s')}"
-        yield text(right - 2, y + (15 if index else -5), words, "end")
+        yield svg.text(right - 2, y + (15 if index else -5), words, "end")
 
 
-def _point(frame: Frame, point: Point, layer_link: Callable[[str], str]) -> Markup:
+def _point(frame: svg.Frame, point: Point, layer_link: Callable[[str], str]) -> Markup:
     words = (
         f"{point.words}, {units.percent(point.share)} of the time, "
         f"bound by {point.own.binding_ceiling}"
     )
-    circle = element(
+    circle = svg.element(
         "circle",
-        tooltip(words),
-        class_=stage_colour(point.stage),
+        svg.tooltip(words),
+        class_=svg.stage_colour(point.stage),
         cx=frame.x(point.flops_per_byte),
         cy=frame.y(point.flops_per_s),
         r=max(SMALLEST, LARGEST * math.sqrt(point.share)),
         fill_opacity=".75",
     )
-    return link(layer_link(point.class_name), circle)
+    return svg.link(layer_link(point.class_name), circle)

@@ -5,42 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import numpy as np
 
 from mkdocs_dsocr.cost.time import KINDS, MsPer
-from mkdocs_dsocr.inputs import Hardware, InputError, Workload, load_hardware
-from mkdocs_dsocr.inputs.errors import shown
+from mkdocs_dsocr.inputs import Hardware, InputError, load_hardware, workload
+from mkdocs_dsocr.inputs.errors import repr_short
+from mkdocs_dsocr.inputs.fields import RATE, Limit
 from mkdocs_dsocr.inputs.references import resolve
-from mkdocs_dsocr.inputs.workload import MAX_BATCH, MAX_TILES, MAX_TOKENS, MAX_VIEW, VIEW_MULTIPLE
+from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import Plan
 
 Array = np.ndarray
 NUMBERS: Final = {
-    "base_size": (VIEW_MULTIPLE, MAX_VIEW),
-    "image_size": (VIEW_MULTIPLE, MAX_VIEW),
-    "tiles_w": (1, MAX_TILES),
-    "tiles_h": (1, MAX_TILES),
-    "text_tokens": (0, MAX_TOKENS),
-    "max_new_tokens": (1, MAX_TOKENS),
-    "batch_size": (1, MAX_BATCH),
-    "num_pages": (1, MAX_BATCH),
+    name: LIMITS[name]
+    for name in (
+        "base_size",
+        "image_size",
+        "tiles_w",
+        "tiles_h",
+        "text_tokens",
+        "max_new_tokens",
+        "batch_size",
+        "num_pages",
+    )
 }
-"""Workload dimensions that are integers, with the least and the most."""
-CHOICES: Final = (
-    "crop_mode",
-    "logits_positions",
-    "host_mode",
-    "vision_batching",
-    "precision_mode",
-    "traffic",
-    "weight_dtype",
-    "activation_dtype",
-    "kv_dtype",
-)
-"""Workload dimensions that are one of a few."""
+"""Workload dimensions that are integers, with their limits."""
+CHOICES: Final = tuple(name for name in workload.CHOICES if name != "doc_kind")
+"""Workload dimensions that are one of a few values; the kind of document has no cost."""
 RATES: Final = {
     "tensor_tflops": "dense peak of bfloat16 tensor cores, other formats in proportion",
     "cuda_tflops": "float32 peak of CUDA cores",
@@ -56,24 +50,22 @@ HARDWARE: Final = ("hardware", *RATES)
 
 def allowed(name: str) -> tuple[Any, ...]:
     """Return the values of one of :data:`CHOICES`, in the order of their codes."""
-    if name == "crop_mode":
-        return (False, True)
-    return get_args(Workload.model_fields[name].annotation)
+    return workload.CHOICES[name]
 
 
 def defaults(plan: Plan) -> dict[str, Any]:
     """Return the value of every workload dimension in a plan."""
-    workload = plan.workload
+    given = plan.workload
     return {
-        "base_size": workload.base_size,
-        "image_size": workload.image_size,
+        "base_size": given.base_size,
+        "image_size": given.image_size,
         "tiles_w": plan.grid[0],
         "tiles_h": plan.grid[1],
         "text_tokens": plan.text_tokens,
-        "max_new_tokens": workload.max_new_tokens,
-        "batch_size": workload.batch_size,
-        "num_pages": workload.pages,
-        **{name: getattr(workload, name) for name in CHOICES},
+        "max_new_tokens": given.max_new_tokens,
+        "batch_size": given.batch_size,
+        "num_pages": given.pages,
+        **{name: getattr(given, name) for name in CHOICES},
     }
 
 
@@ -104,34 +96,31 @@ def checked(name: str, values: Any, source: str | Path = "sweep") -> Array:
         If there is no such dimension, or it has a value that is not allowed.
     """
     if name in NUMBERS:
-        return _integers(name, values, source)
+        numbers = np.atleast_1d(np.asarray(values))
+        if numbers.dtype.kind not in "iu":
+            raise InputError(source, name, f"values of type {numbers.dtype}", str(NUMBERS[name]))
+        return _within(NUMBERS[name], numbers, name, source).astype(np.int64)
     if name in CHOICES:
         known = {value: code for code, value in enumerate(allowed(name))}
         found = np.atleast_1d(np.asarray(values))
         distinct, places = np.unique(found, return_inverse=True)
         for value in distinct.tolist():
             if value not in known:
-                raise InputError(source, name, shown(value), ", ".join(map(str, known)))
+                raise InputError(source, name, repr_short(value), ", ".join(map(str, known)))
         return np.array([known[v] for v in distinct.tolist()], np.int64)[places]
     if name in RATES:
         numbers = np.atleast_1d(np.asarray(values, np.float64))
-        if not (np.isfinite(numbers) & (numbers > 0)).all():
-            raise InputError(source, name, "a number that is not above 0", RATES[name])
-        return numbers
-    raise InputError(source, name, "no dimension", ", ".join((*WORKLOAD, *HARDWARE)))
+        return _within(RATE, numbers, name, source)
+    allowed_names = ", ".join((*WORKLOAD, *HARDWARE))
+    raise InputError(source, name, "an unknown dimension", f"one of {allowed_names}")
 
 
-def _integers(name: str, values: Any, source: str | Path) -> Array:
-    least, most = NUMBERS[name]
-    numbers = np.atleast_1d(np.asarray(values))
-    if numbers.dtype.kind not in "iu":
-        raise InputError(source, name, f"values of type {numbers.dtype}", "integers")
-    low, high = int(numbers.min(initial=most)), int(numbers.max(initial=least))
-    if low < least or high > most:
-        raise InputError(source, name, f"{low:,} to {high:,}", f"{least:,} to {most:,}")
-    if name in ("base_size", "image_size") and (numbers % VIEW_MULTIPLE).any():
-        raise InputError(source, name, "other sizes", f"multiples of {VIEW_MULTIPLE} px")
-    return numbers.astype(np.int64)
+def _within(limit: Limit, numbers: Array, name: str, source: str | Path) -> Array:
+    """Return numbers that a limit allows; raise an error for the first that it does not."""
+    wrong = numbers[~limit.allows(numbers)]
+    if len(wrong):
+        raise InputError(source, name, f"{wrong[0]:,}", str(limit))
+    return numbers
 
 
 def profiles(ids: Sequence[str]) -> list[Hardware]:
@@ -173,10 +162,8 @@ class Rates:
         self._ms = {
             "cuda": 1e-9 / column("cuda_tflops", lambda g: g.cuda_fp32.tflops),
             "bandwidth": 1e-6 / column("bandwidth_gb_s", lambda g: g.bandwidth_gb_s),
-            "dispatch": column("dispatch_us", lambda g: g.host.dispatch_us if g.host else 0.0)
-            / 1e3,
-            "sync": column("synchronise_us", lambda g: g.host.synchronise_us if g.host else 0.0)
-            / 1e3,
+            "dispatch": column("dispatch_us", lambda g: g.dispatch_us) / 1e3,
+            "sync": column("synchronise_us", lambda g: g.synchronise_us) / 1e3,
         }
 
     def per(self, gpu: Any) -> MsPer:

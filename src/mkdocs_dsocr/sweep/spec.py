@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import ContradictionError
-from mkdocs_dsocr.inputs.files import Strict, read_mapping, validate
+from mkdocs_dsocr.inputs.fields import Strict
+from mkdocs_dsocr.inputs.files import read_mapping, validate
 from mkdocs_dsocr.sweep.api import Sweep, grid_chunks
 from mkdocs_dsocr.sweep.columns import checked
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, constants
-from mkdocs_dsocr.inputs.workload import MAX_BATCH
+from mkdocs_dsocr.inputs.workload import BATCH
 from mkdocs_dsocr.models import Batch, BatchPass, Plan, model_of
 from mkdocs_dsocr.models.tokens import grids
 from mkdocs_dsocr.sweep.api import rows_of
@@ -188,7 +188,7 @@ def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     base = defaults(planned) | {"batch_size": planned.batch}
     changes = {
         name: {
-            k: min(v * base[k], MAX_BATCH) if k == "batch_size" else v for k, v in change.items()
+            k: min(v * base[k], BATCH.most) if k == "batch_size" else v for k, v in change.items()
         }
         for name, change in LEVERS.items()
     }
@@ -203,11 +203,10 @@ def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
 
 
 def _rates(gpu: Hardware) -> dict[str, float]:
-    host = gpu.host
     return {
         "tensor_tflops": gpu.tensor_bf16.tflops if gpu.tensor_bf16 else 0.0,
         "cuda_tflops": gpu.cuda_fp32.tflops,
         "bandwidth_gb_s": gpu.bandwidth_gb_s,
-        "dispatch_us": host.dispatch_us if host else 0.0,
-        "synchronise_us": host.synchronise_us if host else 0.0,
+        "dispatch_us": gpu.dispatch_us,
+        "synchronise_us": gpu.synchronise_us,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -13,9 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.models import model_of
-from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Peak, Trace
+from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Trace, TracedPeak
 from mkdocs_dsocr.tracing.autocast import autocast
-from mkdocs_dsocr.tracing.operators import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.operators import FURTHER_PRODUCTS
 from mkdocs_dsocr.tracing.session import Session, build_session
 
 T = TypeVar("T")
@@ -96,7 +97,7 @@ class StaticAnalyzer:
         run = self.session.prepare(shape, operators.memory)
         precision = autocast(self.session.device, enabled=shape.autocast)
         with precision, sdpa_kernel(kernels), counter, operators.watching():
-            cache = run()
+            kvcache_bytes = run()
         found = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
         products = {self._path(name): amount for name, amount in found.items()}
         if operators.replayer:
@@ -110,7 +111,7 @@ class StaticAnalyzer:
             peaks=_by_path(shape, _named(operators.memory.peaks)),
             synchronisations=operators.synchronisations + self.session.asked,
             unknown_operators=tuple(sorted(operators.unknown)),
-            kvcache_bytes=cache.nbytes,
+            kvcache_bytes=kvcache_bytes,
             operators=self._by_class(operators) if self.detailed else {},
         )
 
@@ -151,7 +152,7 @@ def _by_path(shape: PassShape, counts: Mapping[str, T]) -> dict[str, T]:
     return dict(sorted(paths.items()))
 
 
-def _named(peaks: Mapping[str, Peak]) -> dict[str, Peak]:
+def _named(peaks: Mapping[str, TracedPeak]) -> dict[str, TracedPeak]:
     """Return peaks that stand at the model where they stand outside of any module's call."""
     return {
         path: dataclasses.replace(peak, path="model") if peak.path == EVERYTHING else peak
@@ -159,19 +160,6 @@ def _named(peaks: Mapping[str, Peak]) -> dict[str, Peak]:
     }
 
 
-def _grouped_product(
-    x: tuple[int, ...], weights: tuple[int, ...], *args: Any, out_shape: Any = None, **kwargs: Any
-) -> int:
-    """Return 2 per multiply-add: each row of `x` meets one of the weights."""
-    return 2 * x[0] * x[1] * weights[-1]
-
-
-FURTHER_PRODUCTS = {
-    getattr(torch.ops.aten, name): _grouped_product
-    for name in ("_grouped_mm",)
-    if hasattr(torch.ops.aten, name)
-}
-"""Products that PyTorch's counter does not know yet; old releases do not have them."""
 _ALL_KERNELS = (
     SDPBackend.FLASH_ATTENTION,
     SDPBackend.EFFICIENT_ATTENTION,

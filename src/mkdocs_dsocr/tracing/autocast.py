@@ -2,25 +2,19 @@
 
 Autocast does nothing to tensors on ``meta``, and on a CPU other rules hold. So
 elsewhere the rules of CUDA are applied to the calls that the model makes; they
-are those of PyTorch's list of autocast operators.
+are in the registry of operators.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-LOWER: Final = frozenset((F.linear, F.conv2d, F.scaled_dot_product_attention, torch.einsum))
-"""Run in bfloat16."""
-FULL: Final = frozenset((F.layer_norm, Tensor.pow, Tensor.softmax, torch.rsqrt))
-"""Run in float32."""
-WIDEST: Final = frozenset((torch.cat,))
-"""Run in the widest of their inputs."""
+from mkdocs_dsocr.tracing.operators import find_operator
 
 
 def autocast(device: str, *, enabled: bool) -> AbstractContextManager[Any]:
@@ -45,14 +39,12 @@ class _CudaRules(TorchFunctionMode):
 
 
 def _dtype(func: Any, values: tuple[Any, ...]) -> torch.dtype | None:
-    if func in LOWER:
-        return torch.bfloat16
-    if func in FULL:
-        return torch.float32
-    if func in WIDEST:
+    """Return what autocast casts the inputs of a call to; None where it leaves them alone."""
+    rule = find_operator(getattr(func, "__name__", "")).autocast
+    if rule == "widest":
         found = {t.dtype for v in values if isinstance(v, list | tuple) for t in v}
         return torch.float32 if torch.float32 in found else None
-    return None
+    return {"bfloat16": torch.bfloat16, "float32": torch.float32}.get(rule)
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:

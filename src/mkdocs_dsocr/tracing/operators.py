@@ -1,149 +1,263 @@
-"""Counts every operator that a pass dispatches: work, bytes, launches, by module."""
+"""The registry of PyTorch's operators: FLOPs, bytes, kind and autocast rule, one line each.
+
+PyTorch's own counter knows the FLOPs of matrix products, convolutions and attention only.
+The FLOPs in this table are those of everything else, as :mod:`mkdocs_dsocr.layers.costs`
+states them. An operator without a line is reported as unknown.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, Final
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor
 
-from mkdocs_dsocr.tracing.elementwise import COSTS, FREE
-from mkdocs_dsocr.tracing.memory import ActivationMemory
-from mkdocs_dsocr.tracing.replay import Replayer
-from mkdocs_dsocr.tracing.traffic import bytes_touched, launches, tensors
+from mkdocs_dsocr.layers import costs
+from mkdocs_dsocr.tracing.tensors import distinct_bytes, storage, touched_bytes
 
-COMPOSED: Final = frozenset(("einsum", "argsort", "layer_norm"))
-"""Operators that call others, whatever the device, which then do the work and write the results."""
-EVERYTHING: Final = "*"
-"""Stands for all operators, also those of methods that no module call surrounds."""
-ATTENTION: Final = "scaled_dot_product_attention"
-LM_HEAD: Final = "lm_head"
+Flops = Callable[..., int]
+"""FLOPs from an operator's result and its arguments."""
+Traffic = Callable[[list[Tensor], list[Tensor]], int]
+"""Bytes from the tensors among an operator's inputs and outputs."""
+Kind = Literal["arithmetic", "product", "move", "view", "allocation", "composed", "unknown"]
+CUBIC_SUPPORT: Final = 4
+"""Entries per side under a cubic kernel."""
 
 
-class OperatorCounter(TorchDispatchMode):
-    """Sums what operators do for each module, children included.
+def _no_flops(out: Any, /, *_: Any, **__: Any) -> int:
+    return 0
 
-    Parameters
-    ----------
-    model
-        The model whose modules are told apart.
-    replays
-        Whether equal calls are run and counted once; on ``meta`` only.
+
+def _per_output(cost: int) -> Flops:
+    return lambda out, /, *_, **__: cost * out.numel()
+
+
+def _per_input(out: Any, x: Tensor, /, *_: Any, **__: Any) -> int:
+    return x.numel()
+
+
+def _bias(
+    out: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None, *_: Any, **__: Any
+) -> int:
+    return 0 if bias is None else out.numel()
+
+
+def _layer_norm(out: Any, x: Tensor, shape: list[int], *_: Any, **__: Any) -> int:
+    rows = x.numel() // math.prod(shape)
+    return costs.LAYER_NORM * x.numel() + costs.LAYER_NORM_ROW * rows
+
+
+def _softmax_of_scores(
+    out: Tensor, q: Tensor, k: Tensor, v: Any, attn_mask: Tensor | None = None, *_: Any, **__: Any
+) -> int:
+    pairs = math.prod(q.shape[:-1]) * k.shape[-2]
+    return (costs.SOFTMAX + (attn_mask is not None)) * pairs
+
+
+def _bicubic(out: Tensor, x: Tensor, *_: Any, **__: Any) -> int:
+    before, after = x.shape[-1], out.shape[-1]
+    taps: int = -(-CUBIC_SUPPORT * max(before, after) // after)
+    return costs.MULTIPLY_ADD * out.numel() * taps**2
+
+
+def _grouped_product(
+    x: tuple[int, ...], weights: tuple[int, ...], *_: Any, out_shape: Any = None, **__: Any
+) -> int:
+    """Return 2 per multiply-add, from shapes: each row of `x` meets one of the weights."""
+    return 2 * x[0] * x[1] * weights[-1]
+
+
+def _written(inputs: list[Tensor], outputs: list[Tensor]) -> int:
+    """Count the outputs: the inputs only give a type and a device."""
+    return sum(touched_bytes(t) for t in outputs)
+
+
+def _read_and_written(inputs: list[Tensor], outputs: list[Tensor]) -> int:
+    """Read each input once, write each output once."""
+    return distinct_bytes(inputs) + _written(inputs, outputs)
+
+
+def _overwritten(inputs: list[Tensor], outputs: list[Tensor]) -> int:
+    """Write the target, which is the first input, without reading it."""
+    return _read_and_written(inputs[1:], outputs)
+
+
+def _gathered(inputs: list[Tensor], outputs: list[Tensor]) -> int:
+    """Read the chosen entries, not the whole table, which is the first input."""
+    return _overwritten(inputs, outputs) + _written(inputs, outputs)
+
+
+def _scattered(entries: int) -> Traffic:
+    """Write as many entries of the target, the first input, as the input `entries` has."""
+    return lambda inputs, outputs: (
+        distinct_bytes(inputs[1:]) + inputs[entries].numel() * inputs[0].itemsize
+    )
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What a trace has to know of one operator.
 
     Attributes
     ----------
-    elementwise_flops, eager_bytes, dispatches
-        By module path; under :data:`EVERYTHING` for all operators, whoever called them.
-    memory
-        The activations meanwhile, and their peak in each module.
-    unknown
-        Operators that the table of costs does not know.
-    own
-        Dispatches and bytes of each operator, by path of the module whose own code it is.
+    name
+        The name without overload, as ``func.overloadpacket.__name__`` gives it.
+    kind
+        ``arithmetic``; ``product``: PyTorch's own counter has its FLOPs; ``move``: copies, casts,
+        fills, gathers, scatters, sorts, and values that the host asks for; ``view``: returns
+        memory that it was given, or a copy where it must; ``allocation``: launches no kernel;
+        ``composed``: calls others, on every device, which do the work and write the results.
+    flops
+        FLOPs besides matrix products.
+    traffic
+        Bytes that it reads and writes.
+    autocast
+        Whether CUDA's autocast runs it in bfloat16, in float32, or in the widest of its inputs.
+    product
+        FLOPs of a matrix product that some releases of PyTorch's counter do not know.
     """
 
-    def __init__(self, model: nn.Module, *, replays: bool = False) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.elementwise_flops: Counter[str] = Counter()
-        self.eager_bytes: Counter[str] = Counter()
-        self.dispatches: Counter[str] = Counter()
-        self._waits: Counter[str] = Counter()
-        self.unknown: set[str] = set()
-        self.own: dict[str, tuple[Counter[str], Counter[str]]] = {}
-        self.memory = ActivationMemory(model, EVERYTHING)
-        self._paths = {module: path for path, module in model.named_modules()}
-        self._running = [EVERYTHING]
-        self.replayer = Replayer(model, self.memory, self._running) if replays else None
+    name: str
+    kind: Kind
+    flops: Flops = _no_flops
+    traffic: Traffic = _read_and_written
+    autocast: Literal["", "bfloat16", "float32", "widest"] = ""
+    product: Flops | None = None
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Count what is dispatched meanwhile."""
-        with self.replayer.watching() if self.replayer else nullcontext(), self._counting():
-            yield
-        self.memory.leave()
-        if self.replayer:
-            self.replayer.spread_peaks(self.memory.peaks)
-            for counts in (self.elementwise_flops, self.eager_bytes, self.dispatches, self._waits):
-                self.replayer.spread(counts)
+    def launches(self, inputs: list[Tensor], outputs: list[Tensor]) -> bool:
+        """Tell whether a call runs a kernel.
 
-    @property
-    def synchronisations(self) -> int:
-        """Values that the host asked the device for."""
-        return self._waits[EVERYTHING]
-
-    @contextmanager
-    def _counting(self) -> Iterator[None]:
-
-        def enter(module: nn.Module, args: Any) -> None:
-            self._running.append(self._paths[module])
-            self.memory.enter(self._paths[module])
-
-        def leave(module: nn.Module, args: Any, out: Any) -> None:
-            path = self._paths[module]
-            # The cast of the logits runs after the module: it is left when its caller is.
-            while path != LM_HEAD and self._running[-1] in (path, LM_HEAD):
-                self._running.pop()
-                self.memory.leave()
-
-        hooks = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave))
-        try:
-            with self:
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        name = func.overloadpacket.__name__
-        if name in COMPOSED:
-            with self:
-                return func.decompose(*args, **kwargs)
-        out = func(*args, **kwargs)
-        if name == ATTENTION:
-            out = _as_a_gpu_lays_it_out(out)
-        self._count(name, args, kwargs, out)
-        return out
-
-    def _count(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        if name not in COSTS and name not in FREE:
-            self.unknown.add(name)
-        inputs, outputs = tensors((*args, *kwargs.values())), tensors((out,))
-        if any(not t.is_cpu for t in inputs) and all(t.is_cpu for t in outputs):
-            self._waits.update(self._running)
-            return
-        launched = launches(name, inputs, outputs)
-        self.memory.operator(inputs, outputs, launches=launched)
-        if not launched:
-            return
-        if name == ATTENTION and "attn_mask" in kwargs:
-            args = (*args[:3], kwargs["attn_mask"])
-        cost = COSTS[name](args, out) if name in COSTS else 0
-        moved = bytes_touched(name, inputs, outputs)
-        times, amount = self.own.setdefault(name, (Counter(), Counter()))
-        times[self._running[-1]] += 1
-        amount[self._running[-1]] += moved
-        for path in self._running:
-            self.elementwise_flops[path] += cost
-            self.eager_bytes[path] += moved
-            self.dispatches[path] += 1
+        A call that returns the memory that it was given does not, unless it writes in place:
+        ``reshape``, ``to`` and ``contiguous`` are known by what they return.
+        """
+        if self.name.endswith("_"):
+            return self.kind != "view"
+        given = {storage(t) for t in inputs}
+        return self.kind != "allocation" and any(storage(t) not in given for t in outputs)
 
 
-def _as_a_gpu_lays_it_out(out: Tensor) -> Tensor:
-    """Return attention's result ``[B, H, S, d]`` in memory as ``[B, S, H, d]``.
+def registry(operators: Iterable[Operator]) -> dict[str, Operator]:
+    """Return operators by name.
 
-    So do the fused kernels of a GPU, and merging the heads is a view; the
-    decomposition that runs elsewhere leaves them in another order.
+    Raises
+    ------
+    ValueError
+        If two have the same name.
     """
-    laid_out = torch.empty_like(out.transpose(1, 2), memory_format=torch.contiguous_format)
-    return laid_out.transpose(1, 2).copy_(out)
+    result: dict[str, Operator] = {}
+    for operator in operators:
+        if result.setdefault(operator.name, operator) is not operator:
+            raise ValueError(f"operator {operator.name}: registered twice")
+    return result
+
+
+def find_operator(name: str) -> Operator:
+    """Return the operator of this name; one without FLOPs, of kind ``unknown``, if not there."""
+    return OPERATORS.get(name) or Operator(name, "unknown")
+
+
+_ONE: Final = _per_output(1)
+OPERATORS: Final = registry(
+    (
+        Operator("add", "arithmetic", _ONE),
+        Operator("sub", "arithmetic", _ONE),
+        Operator("mul", "arithmetic", _ONE),
+        Operator("mul_", "arithmetic", _ONE),
+        Operator("div", "arithmetic", _ONE),
+        Operator("floor_divide", "arithmetic", _ONE),
+        Operator("pow", "arithmetic", _ONE, autocast="float32"),
+        Operator("neg", "arithmetic", _ONE),
+        Operator("sqrt", "arithmetic", _ONE),
+        Operator("rsqrt", "arithmetic", _ONE, autocast="float32"),
+        Operator("cos", "arithmetic", _ONE),
+        Operator("sin", "arithmetic", _ONE),
+        Operator("lt", "arithmetic", _ONE),
+        Operator("le", "arithmetic", _ONE),
+        Operator("gt", "arithmetic", _ONE),
+        Operator("eq", "arithmetic", _ONE),
+        Operator("bitwise_and", "arithmetic", _ONE),
+        Operator("bitwise_or", "arithmetic", _ONE),
+        Operator("cumsum", "arithmetic", _ONE),
+        Operator("sum", "arithmetic", _per_input),
+        Operator("mean", "arithmetic", _per_input),
+        Operator("topk", "arithmetic", _per_input),
+        Operator("histc", "arithmetic", _per_input),
+        Operator("_is_all_true", "arithmetic", _per_input),
+        Operator("softmax", "arithmetic", _per_output(costs.SOFTMAX), autocast="float32"),
+        Operator("sigmoid", "arithmetic", _per_output(costs.SIGMOID)),
+        Operator("silu", "arithmetic", _per_output(costs.SILU)),
+        Operator("gelu", "arithmetic", _per_output(costs.GELU)),
+        Operator("native_layer_norm", "arithmetic", _layer_norm),
+        Operator("upsample_linear1d", "arithmetic", _per_output(2 * costs.MULTIPLY_ADD)),
+        Operator("_upsample_bicubic2d_aa", "arithmetic", _bicubic),
+        Operator("matmul", "product"),
+        Operator("bmm", "product"),
+        Operator("_grouped_mm", "product", product=_grouped_product),
+        Operator("linear", "product", _bias, autocast="bfloat16"),
+        Operator("conv2d", "product", _bias, autocast="bfloat16"),
+        Operator(
+            "scaled_dot_product_attention", "product", _softmax_of_scores, autocast="bfloat16"
+        ),
+        Operator("einsum", "composed", autocast="bfloat16"),
+        Operator("layer_norm", "composed", autocast="float32"),
+        Operator("argsort", "composed"),
+        Operator("to", "move"),
+        Operator("_to_copy", "move"),
+        Operator("contiguous", "move"),
+        Operator("clone", "move"),
+        Operator("cat", "move", autocast="widest"),
+        Operator("pad", "move"),
+        Operator("repeat_interleave", "move"),
+        Operator("sort", "move"),
+        Operator("resolve_conj", "move"),
+        Operator("resolve_neg", "move"),
+        Operator("arange", "move"),
+        Operator("full", "move"),
+        Operator("zeros", "move"),
+        Operator("new_zeros", "move", traffic=_written),
+        Operator("new_ones", "move", traffic=_written),
+        Operator("copy_", "move", traffic=_overwritten),
+        Operator("fill_", "move", traffic=_overwritten),
+        Operator("zero_", "move", traffic=_overwritten),
+        Operator("masked_fill_", "move"),
+        Operator("embedding", "move", traffic=_gathered),
+        Operator("index", "move", traffic=_gathered),
+        Operator("index_put_", "move", traffic=_scattered(-1)),
+        Operator("scatter_", "move", traffic=_scattered(1)),
+        Operator("masked_scatter", "move"),
+        Operator("masked_scatter_", "move", traffic=_scattered(-1)),
+        Operator("item", "move"),
+        Operator("_local_scalar_dense", "move"),
+        Operator("empty", "allocation"),
+        Operator("empty_like", "allocation"),
+        Operator("new_empty", "allocation"),
+        Operator("view", "view"),
+        Operator("view_as", "view"),
+        Operator("reshape", "view"),
+        Operator("flatten", "view"),
+        Operator("permute", "view"),
+        Operator("transpose", "view"),
+        Operator("numpy_T", "view"),
+        Operator("unsqueeze", "view"),
+        Operator("squeeze", "view"),
+        Operator("expand", "view"),
+        Operator("unbind", "view"),
+        Operator("slice", "view"),
+        Operator("select", "view"),
+        Operator("chunk", "view"),
+        Operator("split_with_sizes", "view"),
+        Operator("alias", "view"),
+        Operator("detach", "view"),
+        Operator("detach_", "view"),
+        Operator("dropout", "view"),
+    )
+)
+FURTHER_PRODUCTS: Final = {
+    getattr(torch.ops.aten, name): operator.product
+    for name, operator in OPERATORS.items()
+    if operator.product and hasattr(torch.ops.aten, name)
+}
+"""Products for PyTorch's counter, where the installed release has the operator."""

@@ -11,11 +11,6 @@ from mkdocs_dsocr.site.links import Links
 SHOWN_DIFFERENCES: Final = 200
 
 
-def gpus(site: Site, links: Links) -> dict[str, Any]:
-    """Return a row for every GPU with the main workload on it."""
-    return {"rows": site.studies.compared(site.gpus) if site.studies is not None else []}
-
-
 def verification(site: Site, links: Links) -> dict[str, Any]:
     """Return the classes that keep a KV cache, and the window of a decode step."""
     return {

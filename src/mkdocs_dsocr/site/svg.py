@@ -87,6 +87,11 @@ def rect(
     return element("rect", *inside, class_=kind, **size, **more)
 
 
+def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+    """Return a straight line of a class of the style sheet."""
+    return element("line", class_=kind, x1=x1, y1=y1, x2=x2, y2=y2)
+
+
 def tooltip(words: str) -> Markup:
     """Return what a browser shows while the pointer is on the element around it."""
     return element("title", words)
@@ -161,7 +166,7 @@ class Frame:
         yield text(4, 14, self.y_axis.label)
         for tick in self.y_axis.ticks(*self.y_range):
             y = self.y(tick)
-            yield element("line", class_="dsocr-grid", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y)
+            yield line("dsocr-grid", LEFT, y, WIDTH - RIGHT, y)
             yield text(LEFT - 6, y + 5, self.y_axis.write(tick), "end")
         for tick in self.x_axis.ticks(*self.x_range):
             yield text(self.x(tick), HEIGHT - BOTTOM + 18, self.x_axis.write(tick), "middle")

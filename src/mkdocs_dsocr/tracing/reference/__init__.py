@@ -1,0 +1,1 @@
+"""DeepSeek-OCR in our own PyTorch: the public checkpoint's shapes and names, without weights."""

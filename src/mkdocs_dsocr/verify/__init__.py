@@ -1,0 +1,1 @@
+"""Compares formulas with a trace, and a checkpoint with the traced model."""
