@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -60,33 +60,38 @@ class Cache(Strict):
 
 
 class KernelRates(Strict):
-    """How kernels of one kind run: a start time, and shares of the peaks."""
+    """How kernels of one kind run: start + the longest of work / (share × peak).
+
+    Times are the kernels' own, without the gaps between launches.
+    """
 
     start_us: NonNegative = Field(description="time of a kernel that does next to nothing")
-    tensor_share: Share = Field(description="achieved share of the dense tensor peak")
+    tensor_share: Share = Field(1.0, description="achieved share of the dense tensor peak")
     bandwidth_share: Share = Field(description="achieved share of the peak bandwidth")
-
-
-class Kernels(Strict):
-    """How kernels run on the device, by kind."""
-
-    product: KernelRates = Field(description="matrix products and convolutions")
-    attention: KernelRates = Field(description="fused attention")
-    other: KernelRates = Field(description="elementwise operations, copies, norms, reductions")
     kind: Literal["measured", "inherited", "assumed"] = Field(
         description="measured on this GPU, taken from one of the same architecture, or assumed"
     )
     source: Text
 
 
-ASSUMED_KERNELS: Final = Kernels(
-    product=KernelRates(start_us=3.0, tensor_share=0.7, bandwidth_share=0.8),
-    attention=KernelRates(start_us=4.0, tensor_share=0.4, bandwidth_share=0.8),
-    other=KernelRates(start_us=1.5, tensor_share=1.0, bandwidth_share=0.8),
-    kind="assumed",
-    source="assumption: the order of what an H100, an H200 and an RTX 5090 were measured at",
-)
-"""For profiles that do not say how kernels run."""
+def _assumed(start_us: float, tensor_share: float) -> KernelRates:
+    return KernelRates(
+        start_us=start_us,
+        tensor_share=tensor_share,
+        bandwidth_share=0.8,
+        kind="assumed",
+        source="assumption: between what H100, H200 and RTX 5090 were measured at",
+    )
+
+
+class Kernels(Strict):
+    """How kernels run on the device, by kind; assumed where a profile does not say."""
+
+    product: KernelRates = Field(_assumed(3.0, 0.7), description="matrix products and convolutions")
+    attention: KernelRates = Field(_assumed(6.0, 0.5), description="fused attention")
+    other: KernelRates = Field(
+        _assumed(1.5, 1.0), description="elementwise operations, copies, norms, reductions"
+    )
 
 
 class Rates(Strict):
@@ -117,9 +122,7 @@ class Hardware(Strict):
     memory_source: Text
     l2: Cache | None = Field(None, description="last-level cache in front of the memory")
     host: Host | None = Field(None, description="host costs; without them the host takes no time")
-    kernels: Kernels = Field(
-        ASSUMED_KERNELS, description="how kernels run: assumed where the profile does not say"
-    )
+    kernels: Kernels = Field(Kernels(), description="how kernels run")
     achieved: Rates | None = None
 
     def peak(self, dtype: str) -> Peak | None:
