@@ -71,7 +71,7 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
         critical_batches={
             visit.module_id: _critical(modules[visit.module_id])
             for visit in visits
-            if any(kernel.rate is not None for kernel in visit.layer.kernels())
+            if any(kernel.compute_dtype is not None for kernel in visit.layer.kernels())
         },
     )
 
@@ -82,7 +82,7 @@ def _times(visit: Visit, per: MsPer, batches: Array) -> Array:
 
     result = numpy.zeros((3, len(batches)))
     for kernel in visit.layer.kernels():
-        times: Any = ceilings_ms(kernel_work(kernel), kernel.rate, per)
+        times: Any = ceilings_ms(kernel_work(kernel), kernel.compute_dtype, per)
         one = numpy.array([numpy.broadcast_to(t, batches.shape) for t in times], float)
         result += visit.modules * visit.calls * by_ceiling(one, one, numpy.ones(len(batches)))
     return result
