@@ -15,7 +15,8 @@ from transformers import DynamicCache
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import backward, metrics, tree
-from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.layer import Layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.report import Analysis
@@ -145,7 +146,7 @@ def _gradients(model: nn.Module) -> Iterator[None]:
         parameter.requires_grad_(needed)
 
 
-def _one_call_each(root: BaseLayer, calls: _Calls) -> Iterator[tuple[str, BaseLayer]]:
+def _one_call_each(root: Layer, calls: _Calls) -> Iterator[tuple[str, Layer]]:
     """Yield a path and a layer for each distinct class and shape that is called alone."""
     seen = set()
     for visit in tree.walk(root):
@@ -215,12 +216,14 @@ def test_attention_may_compute_its_scores_again(analyse: Callable[..., Analysis]
         again = backward.recompute_flops(visit.layer)
         products = [p for o in visit.layer.operations() if o.recomputes for p in o.products]
         assert again * 2 == sum(p.flops for p in products)
+    assert isinstance(root, BaseLayer)
     assert root.recompute_flops() > 0
 
 
 def test_the_methods_of_the_contract(analyse: Callable[..., Analysis]) -> None:
     """Each product has two in the backward, but those of pixels (one) and angles (none)."""
     layer = analyse("dsocr-standard-v1", max_new_tokens=1).root.visit.layer
+    assert isinstance(layer, BaseLayer)
     forward = tree.summed(layer, metrics.tensor_core_flops)
     patches = 64**2 + 2 * 40**2
     pixels = 2 * patches * 3 * 16 * 16 * 768

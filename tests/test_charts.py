@@ -11,7 +11,7 @@ import pytest
 from markupsafe import Markup
 
 from mkdocs_dsocr.inputs import Hardware, load_hardware, load_workload, shipped
-from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.models import STAGES, load_model_config
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site.call_graph import call_graph
@@ -36,7 +36,7 @@ def _page(name: str) -> str:
     return f"layers/{name}.md{HOSTILE}"
 
 
-def _layer() -> BaseLayer:
+def _layer() -> Layer:
     analysis = Analysis(
         load_model_config(MODELS[0]), load_workload("dsocr-tiny"), load_hardware("rtx-5090")
     )

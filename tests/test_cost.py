@@ -15,7 +15,7 @@ from mkdocs_dsocr.cost import browser, forms
 from mkdocs_dsocr.cost.passes import COUNTS
 from mkdocs_dsocr.inputs import ModelConfig, Workload, load_hardware, load_workload, shipped
 from mkdocs_dsocr.layers.figures import FIGURES
-from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.models import (
     Choices,
     Load,

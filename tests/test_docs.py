@@ -128,10 +128,10 @@ def _setup(text: str) -> str:
     if not text.startswith("@layer"):
         return ""
     imports = (
-        "from mkdocs_dsocr.layers.base import BaseLayer, dim, layer\\n"
+        "from mkdocs_dsocr.layers import BaseLayer, dim, layer\\n"
         "from mkdocs_dsocr.layers.builtin import Linear\\n"
         "from mkdocs_dsocr.layers.operations import Operation, Tensor\\n"
-        "from mkdocs_dsocr.layers.parts import Child, Parameter\\n"
+        "from mkdocs_dsocr.layers.layer import Child, Parameter\\n"
         "from mkdocs_dsocr.quantities import Quantity\\n"
     )
     return f"sed -i '1i {imports}' snippet.py; "

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.layers import base, memory, metrics, tree
+from mkdocs_dsocr.layers import memory, metrics, tree
+from mkdocs_dsocr.layers.builtin import Group
 from mkdocs_dsocr.models import Load, load_model_config, model_of, pass_layer
 from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.quantities import Quantity
@@ -82,13 +83,13 @@ def check(config: ModelConfig, analyzer: StaticAnalyzer, shape: PassShape) -> No
     check_peaks(pass_layer(config, shape, load=load), record)
 
 
-def check_peaks(group: base.Group, record: PassRecord) -> None:
+def check_peaks(group: Group, record: PassRecord) -> None:
     """Compare the most activations at once in a call of each module, and where that is."""
     for visit in tree.walk(group):
         counted = [record.peaks[p] for p in expand(visit.torch_path) if p in record.peaks]
         if not counted or not visit.torch_path:
             continue
-        highest, mine = max(counted, key=lambda p: p.bytes), visit.largest.peak
+        highest, mine = max(counted, key=lambda p: p.bytes), memory.peak(visit.largest)
         where = (record.shape, visit.torch_path)
         assert mine.bytes == highest.bytes, where
         assert mine.operation is memory.dispatched(mine.layer)[highest.operator], where

@@ -17,6 +17,7 @@ from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.cost.time import ms_per
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.measurement import Measurement, fingerprint
+from mkdocs_dsocr.layers.memory import peak
 from mkdocs_dsocr.layers.metrics import kvcache_bytes
 from mkdocs_dsocr.layers.tree import resident
 from mkdocs_dsocr.models import pass_layer
@@ -320,5 +321,5 @@ def test_memory_of_each_pass(analyse: Callable[..., Analysis]) -> None:
             memories[run.last]
             == weights
             + resident(layer, kvcache_bytes) * (run.last.part == "language")
-            + layer.peak.bytes
+            + peak(layer).bytes
         )

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from mkdocs_dsocr.cost.memory import fitting
 from mkdocs_dsocr.inputs import load_hardware
-from mkdocs_dsocr.layers.base import BaseLayer, dim, layer
+from mkdocs_dsocr.layers import memory
+from mkdocs_dsocr.layers.layer import Child, Step, dim, layer
 from mkdocs_dsocr.layers.memory import held_at_peak
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, copy, keep
 from mkdocs_dsocr.layers.operations import Tensor as T
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import TracedPeak
@@ -97,7 +98,7 @@ class _Inner(BaseLayer):
 
     width: Quantity = dim("d", "width")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         wide = T("wide", 2 * self.width)
         yield copy("widen", T("x", self.width), wide)
         yield copy("narrow", wide, T("y", self.width))
@@ -109,7 +110,7 @@ class _Outer(BaseLayer):
 
     width: Quantity = dim("d", "width")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         x, beside, out = (T(n, self.width) for n in ("x", "beside", "out"))
         yield copy("beside", x, beside)
         yield Child("inner", _Inner(width=self.width), reads=(beside,), writes=(out,))
@@ -119,7 +120,7 @@ class _Outer(BaseLayer):
 
 def test_a_peak_in_a_child_counts_what_lies_beside_it() -> None:
     outer = _Outer(width=10)
-    peak = outer.peak
+    peak = memory.peak(outer)
     # The outer x, and the child's x, wide and y; `beside` is the child's x.
     assert (peak.bytes, peak.path) == (2 * (10 + 10 + 20 + 10), "inner")
     assert peak.operation is not None
@@ -131,8 +132,8 @@ def test_a_peak_in_a_child_counts_what_lies_beside_it() -> None:
 
 def test_an_array_of_widths_has_the_peaks_of_each() -> None:
     widths = numpy.array([1, 7, 10])
-    together = _Outer(width=widths).peak.bytes  # type: ignore[arg-type]
-    assert [int(b) for b in together] == [_Outer(width=int(w)).peak.bytes for w in widths]  # type: ignore[union-attr]
+    together = memory.peak(_Outer(width=widths)).bytes  # type: ignore[arg-type]
+    assert [int(b) for b in together] == [memory.peak(_Outer(width=int(w))).bytes for w in widths]  # type: ignore[union-attr]
 
 
 def test_footprints_of_all_batches_equal_single_ones(analyse: Callable[..., Analysis]) -> None:

@@ -31,6 +31,7 @@ from mkdocs_dsocr.inputs import (
     Workload,
     load_workload,
 )
+from mkdocs_dsocr.layers import memory
 from mkdocs_dsocr.models import (
     Run,
     known_models,
@@ -355,7 +356,8 @@ def test_arrays_of_batches_are_each_batch_by_itself(whole: ModelConfig) -> None:
         def peak(size: Any, run: Run = run, name: str = name) -> Any:
             shape = dataclasses.replace(run.last, **{name: size})
             like = dataclasses.replace(run.last, **{name: 2})  # type: ignore[arg-type]
-            return pass_layer(whole, shape, planned.workload, like=like).peak.bytes
+            layer = pass_layer(whole, shape, planned.workload, like=like)
+            return memory.peak(layer).bytes
 
         if run.follows_batch:
             assert peak(np.array([2, 3, 7])).tolist() == [peak(n) for n in (2, 3, 7)]

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.inputs import InputError, ModelConfig
-from mkdocs_dsocr.layers import base, metrics, tree
-from mkdocs_dsocr.layers.builtin import ExpertLinear, Linear
+from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.layers.builtin import ExpertLinear, Group, Linear
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.layers.operations import fuse
 from mkdocs_dsocr.layers.precision import Precision
@@ -103,21 +103,21 @@ def test_products_run_at_the_peak_of_what_both_sides_have(
     weights = analyse("dsocr-tiny", weight_dtype="fp8")
     both = analyse("dsocr-tiny", weight_dtype="fp8", activation_dtype="fp8")
 
-    def rates(analysis: Analysis) -> dict[str, set[str]]:
+    def formats(analysis: Analysis) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for visit in tree.walk(analysis.root.visit.layer):
             for operation in visit.layer.operations():
                 if operation.products and operation.unit == "tensor":
-                    found.setdefault(visit.layer.class_name(), set()).add(operation.rate)
+                    found.setdefault(visit.layer.class_name(), set()).add(operation.compute_dtype)
         return found
 
-    assert set().union(*rates(plain).values()) == {"bf16"}
-    assert set().union(*rates(weights).values()) == {"bf16"}
-    assert rates(both)["Linear"] == {"fp8"}
-    assert rates(both)["Conv2d"] == {"bf16"}
+    assert set().union(*formats(plain).values()) == {"bf16"}
+    assert set().union(*formats(weights).values()) == {"bf16"}
+    assert formats(both)["Linear"] == {"fp8"}
+    assert formats(both)["Conv2d"] == {"bf16"}
     # The cache is of 16 bits.
-    assert rates(both)["LlamaFlashAttention2"] == {"bf16"}
-    assert rates(both)["NoTPAttention"] == {"fp8"}
+    assert formats(both)["LlamaFlashAttention2"] == {"bf16"}
+    assert formats(both)["NoTPAttention"] == {"fp8"}
     floors = [a.report.stages["vision"].floor_time_ms for a in (plain, weights, both)]
     assert floors[0] == floors[1] > floors[2]
 
@@ -166,7 +166,7 @@ def test_fused_moves_no_more_than_eager_in_any_precision(
     else:
         shape = PassShape("prefill", "language", batch=2, q_len=9, kv_len=30, logits=9)
     precision = Precision(weight, activation, cache, autocast=autocasts)
-    group = base.Group(items=pass_layer(config, shape).items, precision=precision)
+    group = Group(items=pass_layer(config, shape).items, precision=precision)
     for visit in tree.walk(group):
         for kernel in fuse(visit.layer.operations()):
             eager = sum(o.eager_bytes for o in kernel.operations)

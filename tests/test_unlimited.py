@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache, UnlimitedOcrTextConfig, UnlimitedOcrVisionConfig
 from transformers.models.unlimited_ocr import modeling_unlimited_ocr as ocr
 
-from mkdocs_dsocr.layers import metrics, tree
-from mkdocs_dsocr.layers.base import BaseLayer
-from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers import memory, metrics, tree
+from mkdocs_dsocr.layers.layer import Child
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.unlimited import (
     DenseTextLayer,
     SparseTextLayer,
@@ -86,7 +86,7 @@ def by_formula(layer: BaseLayer) -> dict[str, int]:
         "elementwise_flops": work - products,
         "eager_bytes": tree.summed(layer, metrics.eager_bytes),
         "dispatches": tree.dispatched(layer),
-        "peak_bytes": layer.peak.bytes,
+        "peak_bytes": memory.peak(layer).bytes,
         "parameters": tree.resident(layer, metrics.num_parameters),
     }
     assert all(isinstance(value, int) for value in found.values())

@@ -65,7 +65,7 @@ class Kernels:
         self._nodes = max((index for index, _ in visits), default=-1) + 1
         self._node = np.array([index for index, *_ in rows], int)
         self._family = np.array([self.families.index(low.category) for _, _, low, _ in rows], int)
-        self._rated = [(kind_of(low), low.rate) for _, _, low, _ in rows]
+        self._rated = [(kind_of(low), low.compute_dtype) for _, _, low, _ in rows]
         self._times = np.array([visit.modules * visit.calls for _, visit, _, _ in rows])
         self._steps = np.array([visit.steps for _, visit, _, _ in rows])
         # As floats: a count may need more than 64 bits.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.layers import metrics, tree
-from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers import memory, metrics, tree
+from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.layers.memory import Peak
 from mkdocs_dsocr.layers.operations import Tensor
 from mkdocs_dsocr.models import Plan, Run, pass_layer
@@ -44,12 +44,12 @@ class StageMemory:
     weights: Bytes
     kvcache: Bytes
     waiting: Bytes
-    layer: BaseLayer
+    layer: Layer
 
     @property
     def peak(self) -> Peak:
         """Activations at their peak, and where that stands."""
-        return self.layer.peak
+        return memory.peak(self.layer)
 
     @property
     def activations(self) -> Bytes:
@@ -127,7 +127,7 @@ def footprints(
 
     def needed(batch: Any) -> Array:
         runs = run_memories(config, plan, weight_bytes, batch)
-        return metrics.largest(memory.total for _, memory in runs)
+        return metrics.largest(m.total for _, m in runs)
 
     kvcache = max(m.kvcache for _, m in run_memories(config, plan, weight_bytes, 1))
     most = min(LIMIT, memory_gb * 1e9 // kvcache + 1)

@@ -19,11 +19,11 @@ from mkdocs_dsocr.cost.time import (
     mean,
 )
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.layers import figures, metrics, tree
-from mkdocs_dsocr.layers.base import Group
+from mkdocs_dsocr.layers import figures, memory, metrics, tree
+from mkdocs_dsocr.layers.builtin import Group
 from mkdocs_dsocr.layers.formats import Format
+from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.operations import Kernel
-from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import Batch, BatchPass, Choices, Load, built_pass, model_of
@@ -230,7 +230,7 @@ def formulas(config: ModelConfig, form: Form, works: Works) -> Formulas:
     child = Child("pass", first, last=last if is_loop else None, steps=steps)
     visits = list(tree.walk(Group(items=(child,))))
     work = {key: _summed(key, visits) for key in COUNTS}
-    work["activation_bytes"] = last.peak.bytes
+    work["activation_bytes"] = memory.peak(last).bytes
     work["kvcache_bytes"] = tree.resident(last, metrics.kvcache_bytes)
     own: dict[str, list[Quantity]] = {}
     for visit in visits:
@@ -328,7 +328,7 @@ def _start_ms(visit: Visit, low: Kernel, high: Kernel, works: Works) -> Quantity
 def _ms(kernel: Kernel, works: Works) -> tuple[Any, Any, Any]:
     tensor, cuda, moved = kernel_work(kernel)
     named = (works.symbol(tensor), works.symbol(cuda), works.symbol(_rounded(moved)))
-    return ceilings_ms(named, kind_of(kernel), kernel.rate, SYMBOLIC_MS)
+    return ceilings_ms(named, kind_of(kernel), kernel.compute_dtype, SYMBOLIC_MS)
 
 
 def _causal_ms(visit: Visit, works: Works) -> Quantity:

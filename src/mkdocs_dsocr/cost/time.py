@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs import Hardware
-from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.formats import FORMATS
+from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.layers.metrics import largest
 from mkdocs_dsocr.layers.operations import Kernel
 from mkdocs_dsocr.quantities import Expr, Quantity, apply, is_zero, maximum, ratio, select, total
@@ -205,7 +205,7 @@ def _pieces(first: Array, last: Array, steps: Array) -> Array:
     return result
 
 
-def causal_products(layer: BaseLayer) -> dict[str, Quantity]:
+def causal_products(layer: Layer) -> dict[str, Quantity]:
     """Return the FLOPs of a layer's own products on tensor cores, masked pairs left out, by format.
 
     Formats have peaks of their own.
@@ -213,7 +213,7 @@ def causal_products(layer: BaseLayer) -> dict[str, Quantity]:
     found: dict[str, list[Quantity]] = {}
     for operation in layer.operations():
         if operation.on_tensor_cores:
-            found.setdefault(operation.rate, []).append(operation.least_tensor_core_flops)
+            found.setdefault(operation.compute_dtype, []).append(operation.least_tensor_core_flops)
     return {dtype: total(flops) for dtype, flops in found.items()}
 
 

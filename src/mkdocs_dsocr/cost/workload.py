@@ -19,7 +19,7 @@ from mkdocs_dsocr.cost.time import MsPer, host_ms, ms_per, stage_ms
 from mkdocs_dsocr.cost.totals import Node, Totals, count, merged
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers import metrics, tree
-from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import STAGES, Plan, Routing, build, pass_layer, plan
 from mkdocs_dsocr.quantities import Quantity

@@ -1,7 +1,8 @@
 """Analytic layers: dimensions in, exact formulas out. Needs neither NumPy nor torch."""
 
-from mkdocs_dsocr.layers.base import BaseLayer, Group, Rationale, dim, layer
-from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers.builtin.containers import Group
+from mkdocs_dsocr.layers.layer import Child, Rationale, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.tree import walk
 
 __all__ = ["BaseLayer", "Child", "Group", "Rationale", "dim", "layer", "walk"]

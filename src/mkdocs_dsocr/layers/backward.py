@@ -7,33 +7,30 @@ what comes of it; pixels, rotary tables and the choice of experts do not.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mkdocs_dsocr.layers.layer import Child, Layer
 from mkdocs_dsocr.layers.memory import storages
 from mkdocs_dsocr.layers.operations import Keep, Kernel, Operation, Tensor, whole
 from mkdocs_dsocr.quantities import Quantity, total
-
-if TYPE_CHECKING:
-    from mkdocs_dsocr.layers.base import BaseLayer
-from mkdocs_dsocr.layers.parts import Child
 
 ELEMENTWISE: Final = 2
 """Elementwise FLOPs of a backward for each of its forward: the derivative, and its product with
 the gradient that comes in. A convention: the table of costs speaks of forwards."""
 
 
-def matmul_flops(layer: BaseLayer) -> Quantity:
+def matmul_flops(layer: Layer) -> Quantity:
     """Return the products of the layer's own backward: one for each operand with a gradient."""
     return total(p.gradients * p.flops for o in layer.operations() for p in o.products)
 
 
-def tensor_core_flops(layer: BaseLayer) -> Quantity:
+def tensor_core_flops(layer: Layer) -> Quantity:
     """Return the part of them that runs on tensor cores."""
     operations = [o for o in layer.operations() if o.unit == "tensor"]
     return total(p.gradients * p.flops for o in operations for p in o.products)
 
 
-def cuda_core_flops(layer: BaseLayer) -> Quantity:
+def cuda_core_flops(layer: Layer) -> Quantity:
     """Return what the layer's own backward does on CUDA cores."""
     products = (
         p.gradients * p.flops for o in layer.operations() if o.unit == "cuda" for p in o.products
@@ -41,12 +38,12 @@ def cuda_core_flops(layer: BaseLayer) -> Quantity:
     return total((*products, *(ELEMENTWISE * o.elementwise_flops for o in layer.operations())))
 
 
-def recompute_flops(layer: BaseLayer) -> Quantity:
+def recompute_flops(layer: Layer) -> Quantity:
     """Return the products that a fused attention computes again: the scores."""
     return total(o.products[0].flops for o in layer.operations() if o.recomputes)
 
 
-def io_bytes(layer: BaseLayer) -> Quantity:
+def io_bytes(layer: Layer) -> Quantity:
     """Return the bytes that cross the borders of the backwards of the layer's own kernels."""
     return total(whole(_io_bytes(kernel)) for kernel in layer.kernels())
 
@@ -78,14 +75,14 @@ class Kept:
         return total((self.inside, *self.inputs.values(), *self.outputs.values()))
 
 
-def kept(layer: BaseLayer) -> Kept:
+def kept(layer: Layer) -> Kept:
     """Return what one call of a layer keeps, children included, each storage once."""
-    known = storages(layer.parts)
+    known = storages(layer.schedule)
     result, saved = Kept(), dict[str, Quantity]()
-    for part in layer.parts:
-        if isinstance(part, Keep):
+    for step in layer.schedule:
+        if isinstance(step, Keep):
             continue
-        tensors = part.kept if isinstance(part, Operation) else _of_child(part, result)
+        tensors = step.kept if isinstance(step, Operation) else _of_child(step, result)
         for tensor in tensors:
             if tensor.role in ("activation", "kv_cache"):
                 key = tensor.view_of or tensor.name

@@ -1,6 +1,6 @@
 """Which activations are in memory when, and where a call has most of them.
 
-Read from a layer's forward: a tensor is there from the part that writes it to
+Read from a layer's forward: a tensor is there from the step that writes it to
 the last one that mentions it, an input from beginning to end (the caller holds
 it). Weights, buffers and the KV cache are no activations.
 """
@@ -10,19 +10,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from mkdocs_dsocr.layers.layer import Child, Layer, Step, once
 from mkdocs_dsocr.layers.operations import Keep, Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity, exact_div, is_zero, maximum, total
-
-if TYPE_CHECKING:
-    from mkdocs_dsocr.layers.base import BaseLayer
-from mkdocs_dsocr.layers.parts import Child, Part
 
 
 @dataclass
 class _Lifetime:
-    """A storage: its tensor's name and bytes, and the parts between which it is there."""
+    """A storage: its tensor's name and bytes, and the steps between which it is there."""
 
     name: str
     bytes: Quantity
@@ -34,38 +31,38 @@ class _Lifetime:
 
 @dataclass(frozen=True)
 class Moment:
-    """A part of a forward, and what is in memory while it runs.
+    """A step of a forward, and what is in memory while it runs.
 
     Attributes
     ----------
-    part
+    step
         An operation, or a child.
-    alive
+    live
         Name and bytes of each storage, less what a child counts as its own.
     beside
         Of them, the bytes that are beside all modules of a chain but the first.
     """
 
-    part: Operation | Child
-    alive: tuple[tuple[str, Quantity], ...]
+    step: Operation | Child
+    live: tuple[tuple[str, Quantity], ...]
     beside: Quantity = 0
 
     @property
     def bytes(self) -> Quantity:
         """What the layer itself holds."""
-        return total(size for _, size in self.alive)
+        return total(size for _, size in self.live)
 
     @property
     def peak(self) -> Peak | None:
         """The peak of the child that runs, if one does."""
-        if isinstance(self.part, Operation):
+        if isinstance(self.step, Operation):
             return None
-        peak = self.part.biggest.peak
-        first, *others = self.part.biggest.moments or (self,)
+        child = self.step.biggest
+        first, *others = moments(child) or (self,)
         if is_zero(self.beside) or _count(first) > 1:
-            return peak
+            return peak(child)
         # What is beside the others is the first one's own input.
-        return _larger(_peak(self.part.biggest, others), peak.less(self.beside))
+        return _larger(_peak(child, others), peak(child).less(self.beside))
 
     @property
     def total(self) -> Quantity:
@@ -89,7 +86,7 @@ class Peak:
 
     bytes: Quantity
     path: str
-    layer: BaseLayer
+    layer: Layer
     operation: Operation | None
 
     def less(self, amount: Quantity) -> Peak:
@@ -104,54 +101,58 @@ class Peak:
         return f"{self.path}: {self.operation.name}" if self.path else self.operation.name
 
 
-def moments(layer: BaseLayer) -> Iterator[Moment]:
-    """Yield every operation and child of a layer, with what is in memory then."""
-    parts = layer.parts
-    lifetimes = _lifetimes(parts)
-    for index, part in enumerate(parts):
-        if isinstance(part, Keep) or (isinstance(part, Child) and not part.calls):
+@once
+def moments(layer: Layer) -> tuple[Moment, ...]:
+    """Return every operation and child of a layer, with what is in memory then."""
+    found = []
+    steps = layer.schedule
+    lifetimes = _lifetimes(steps)
+    for index, step in enumerate(steps):
+        if isinstance(step, Keep) or (isinstance(step, Child) and not step.calls):
             continue
-        alive = {
+        live = {
             key: (life.name, life.bytes)
             for key, life in lifetimes.items()
             if life.first <= index <= life.last
         }
         beside: Quantity = 0
-        if not isinstance(part, Operation):
-            beside = _hand_over(part, index, lifetimes, alive)
-        yield Moment(part, tuple(alive.values()), beside)
+        if not isinstance(step, Operation):
+            beside = _hand_over(step, index, lifetimes, live)
+        found.append(Moment(step, tuple(live.values()), beside))
+    return tuple(found)
 
 
-def peak(layer: BaseLayer) -> Peak:
+@once
+def peak(layer: Layer) -> Peak:
     """Return where a call of `layer` has most activations in memory: the first such place."""
-    return _peak(layer, layer.moments)
+    return _peak(layer, moments(layer))
 
 
-def _peak(layer: BaseLayer, moments: Iterable[Moment]) -> Peak:
+def _peak(layer: Layer, chosen: Iterable[Moment]) -> Peak:
     """Return the largest of some moments of a layer."""
     result = Peak(0, "", layer, None)
-    for moment in moments:
+    for moment in chosen:
         inner = moment.peak
-        if inner is None or isinstance(moment.part, Operation):
-            result = _larger(result, Peak(moment.bytes, "", layer, moment.part))  # type: ignore[arg-type]
+        if inner is None or isinstance(moment.step, Operation):
+            result = _larger(result, Peak(moment.bytes, "", layer, moment.step))  # type: ignore[arg-type]
         else:
-            path = _below(moment.part, inner.path)
+            path = _below(moment.step, inner.path)
             result = _larger(result, Peak(moment.total, path, inner.layer, inner.operation))
     return result
 
 
 def _count(moment: Moment) -> int:
-    return 1 if isinstance(moment.part, Operation) else moment.part.count
+    return 1 if isinstance(moment.step, Operation) else moment.step.count
 
 
-def held_at_peak(layer: BaseLayer, path: str = "") -> Iterator[tuple[str, str, int]]:
+def held_at_peak(layer: Layer, path: str = "") -> Iterator[tuple[str, str, int]]:
     """Yield who holds what when a call of `layer` has most activations: module, tensor, bytes."""
-    moment = max(layer.moments, key=lambda m: m.total, default=None)  # type: ignore[arg-type,return-value]
+    moment = max(moments(layer), key=lambda m: m.total, default=None)  # type: ignore[arg-type,return-value]
     if moment is None:
         return
-    yield from ((path, name, size) for name, size in moment.alive if size)  # type: ignore[misc]
-    if not isinstance(moment.part, Operation):
-        yield from held_at_peak(moment.part.biggest, _below(moment.part, path, after=True))
+    yield from ((path, name, size) for name, size in moment.live if size)  # type: ignore[misc]
+    if not isinstance(moment.step, Operation):
+        yield from held_at_peak(moment.step.biggest, _below(moment.step, path, after=True))
 
 
 def _below(child: Child, path: str, *, after: bool = False) -> str:
@@ -160,7 +161,7 @@ def _below(child: Child, path: str, *, after: bool = False) -> str:
     return ".".join(p for p in ((path, name) if after else (name, path)) if p)
 
 
-def dispatched(layer: BaseLayer) -> list[Operation]:
+def dispatched(layer: Layer) -> list[Operation]:
     """Return the own operations of a layer as often and in the order as they are dispatched.
 
     Neighbours with equally many launches are the body of a loop.
@@ -183,28 +184,28 @@ class Storages(NamedTuple):
     outputs: list[str]
 
 
-def storages(parts: tuple[Part, ...]) -> Storages:
-    """Return the storages that a forward mentions; what its last part writes it returns."""
-    lifetimes = _lifetimes(parts)
-    running = [p for p in parts if not isinstance(p, Keep)]
+def storages(steps: tuple[Step, ...]) -> Storages:
+    """Return the storages that a forward mentions; what its last step writes it returns."""
+    lifetimes = _lifetimes(steps)
+    running = [s for s in steps if not isinstance(s, Keep)]
     returned = [t.view_of or t.name for t in (running[-1].writes if running else ())]
     inputs = [key for key, life in lifetimes.items() if life.is_input]
     return Storages({k: life.bytes for k, life in lifetimes.items()}, inputs, returned)
 
 
-def _lifetimes(parts: tuple[Part, ...]) -> dict[str, _Lifetime]:
+def _lifetimes(steps: tuple[Step, ...]) -> dict[str, _Lifetime]:
     """Return the lifetime of each storage, by the name of the tensor that has it."""
     result: dict[str, _Lifetime] = {}
-    for index, part in enumerate(parts):
-        for tensor, is_written in _mentions(part):
+    for index, step in enumerate(steps):
+        for tensor, is_written in _mentions(step):
             if tensor.role != "activation":
                 continue
             key = tensor.view_of or tensor.name
-            launches = part.launches if isinstance(part, Operation) and is_written else 1
+            launches = step.launches if isinstance(step, Operation) and is_written else 1
             size = _at_once(tensor, launches)
             life = result.get(key)
             if life is None:
-                first, last = (index, index) if is_written else (0, len(parts))
+                first, last = (index, index) if is_written else (0, len(steps))
                 result[key] = _Lifetime(
                     key, size, first, last, is_named=not tensor.view_of, is_input=not is_written
                 )
@@ -222,22 +223,22 @@ def _at_once(tensor: Tensor, launches: Quantity) -> Quantity:
     return size
 
 
-def _mentions(part: Part) -> Iterator[tuple[Tensor, bool]]:
-    """Yield the tensors of a part, and whether it writes them; what it reads comes first."""
-    if isinstance(part, Keep):
-        yield from ((tensor, False) for tensor in part.tensors)
+def _mentions(step: Step) -> Iterator[tuple[Tensor, bool]]:
+    """Yield the tensors of a step, and whether it writes them; what it reads comes first."""
+    if isinstance(step, Keep):
+        yield from ((tensor, False) for tensor in step.tensors)
         return
-    yield from ((tensor, False) for tensor in part.reads)
-    yield from ((tensor, True) for tensor in part.writes)
+    yield from ((tensor, False) for tensor in step.reads)
+    yield from ((tensor, True) for tensor in step.writes)
 
 
 def _hand_over(
     child: Child,
     index: int,
     lifetimes: dict[str, _Lifetime],
-    alive: dict[str, tuple[str, Quantity]],
+    live: dict[str, tuple[str, Quantity]],
 ) -> Quantity:
-    """Take out of `alive` what a child counts itself: its inputs and outputs.
+    """Take out of `live` what a child counts itself: its inputs and outputs.
 
     The first input of a chain is that of its first module only: where the caller
     holds it, it is beside all the others. Further inputs go to every module.
@@ -254,6 +255,6 @@ def _hand_over(
         if several and tensor is child.reads[0] and lifetimes[key].last > index:
             beside = tensor.bytes
             continue
-        name, size = alive[key]
-        alive[key] = (name, size - tensor.bytes)
+        name, size = live[key]
+        live[key] = (name, size - tensor.bytes)
     return beside

@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from mkdocs_dsocr.layers.layer import Layer
+from mkdocs_dsocr.layers.memory import moments
 from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.quantities import Quantity, maximum, total
 
-if TYPE_CHECKING:
-    from mkdocs_dsocr.layers.base import BaseLayer
-
-MetricOf: TypeAlias = "Callable[[BaseLayer], Quantity]"
+MetricOf: TypeAlias = Callable[[Layer], Quantity]
 
 
-def tensor_core_flops(layer: BaseLayer) -> Quantity:
+def tensor_core_flops(layer: Layer) -> Quantity:
     """Return what the layer's own operations do on tensor cores."""
     return total(k.tensor_core_flops for k in layer.kernels())
 
 
-def cuda_core_flops(layer: BaseLayer) -> Quantity:
+def cuda_core_flops(layer: Layer) -> Quantity:
     """Return what the layer's own operations do on CUDA cores."""
     return total(k.cuda_core_flops for k in layer.kernels())
 
 
-def padded_tensor_core_flops(layer: BaseLayer) -> Quantity:
+def padded_tensor_core_flops(layer: Layer) -> Quantity:
     """Return what tensor cores do with every product padded to whole tiles."""
     return total(o.padded_tensor_core_flops for o in layer.operations())
 
 
-def matmul_flops(layer: BaseLayer) -> Quantity:
+def matmul_flops(layer: Layer) -> Quantity:
     """Return what PyTorch's counter counts of the layer's own operations."""
     return total(o.matmul_flops for o in layer.operations())
 
 
-def io_bytes(layer: BaseLayer) -> Quantity:
+def io_bytes(layer: Layer) -> Quantity:
     """Return the bytes that cross the borders of the layer's own kernels."""
     return total(k.io_bytes for k in layer.kernels())
 
 
-def eager_bytes(layer: BaseLayer) -> Quantity:
+def eager_bytes(layer: Layer) -> Quantity:
     """Return the bytes that the layer's own operations touch, each running alone."""
     return total(o.eager_bytes for o in layer.operations())
 
 
-def least_bytes(layer: BaseLayer) -> Quantity:
+def least_bytes(layer: Layer) -> Quantity:
     """Return the bytes that the layer cannot but move, however it is run.
 
     Its weights once, its KV cache once (old positions read, new ones written),
@@ -56,44 +55,44 @@ def least_bytes(layer: BaseLayer) -> Quantity:
     return total((*weights.values(), *rest))
 
 
-def least_tensor_core_flops(layer: BaseLayer) -> Quantity:
+def least_tensor_core_flops(layer: Layer) -> Quantity:
     """Return the FLOPs on tensor cores without those that a causal mask throws away."""
     return total(o.least_tensor_core_flops for o in layer.operations())
 
 
-def synchronisations(layer: BaseLayer) -> Quantity:
+def synchronisations(layer: Layer) -> Quantity:
     """Return how often the host waits for a value of the layer itself."""
     return total(o.synchronises for o in layer.operations())
 
 
-def dispatches(layer: BaseLayer) -> Quantity:
+def dispatches(layer: Layer) -> Quantity:
     """Return how many operators the layer itself dispatches."""
     return total(o.launches for o in layer.operations())
 
 
-def elementwise_flops(layer: BaseLayer) -> Quantity:
+def elementwise_flops(layer: Layer) -> Quantity:
     """Return what the layer's own operations do beside matrix products."""
     return total(o.elementwise_flops for o in layer.operations())
 
 
-def weight_bytes(layer: BaseLayer) -> Quantity:
+def weight_bytes(layer: Layer) -> Quantity:
     """Return the bytes of the layer's own parameters."""
     return total(t.bytes for t in layer.stored(p.tensor for p in layer.parameters()))
 
 
-def num_parameters(layer: BaseLayer) -> Quantity:
+def num_parameters(layer: Layer) -> Quantity:
     """Return the number of elements in the layer's own parameters."""
     return total(p.elements for p in layer.parameters())
 
 
-def kvcache_bytes(layer: BaseLayer) -> Quantity:
+def kvcache_bytes(layer: Layer) -> Quantity:
     """Return the bytes of the layer's own KV cache."""
     return total(t.bytes for t in layer.stored(layer.kv_cache()))
 
 
-def activation_bytes(layer: BaseLayer) -> Quantity:
+def activation_bytes(layer: Layer) -> Quantity:
     """Return the most activations in memory while one of the layer's own operations runs."""
-    return largest(m.bytes for m in layer.moments if isinstance(m.part, Operation))
+    return largest(m.bytes for m in moments(layer) if isinstance(m.step, Operation))
 
 
 def largest(quantities: Iterator[Quantity]) -> Quantity:

@@ -147,11 +147,11 @@ class Operation:
     autocast
         What ``torch.autocast`` does: ``float32`` casts its inputs up, ``off`` leaves it alone;
         otherwise products run in bfloat16 and everything else in the widest of its inputs.
-    saves
+    saved_for_backward
         Tensors kept for the backward; of products, all activations that they read.
     recomputes
         Whether its backward computes its first product again instead of keeping it.
-    rate
+    compute_dtype
         Format at whose peak its products run on tensor cores.
     why
         The choice behind the formula, where one was made.
@@ -173,9 +173,9 @@ class Operation:
     synchronises: Quantity = 0
     launches: Quantity = 1
     autocast: Literal["", "float32", "off"] = ""
-    saves: tuple[Tensor, ...] = ()
+    saved_for_backward: tuple[Tensor, ...] = ()
     recomputes: bool = False
-    rate: str = "bf16"
+    compute_dtype: str = "bf16"
     why: str = ""
     id: str = ""
 
@@ -187,8 +187,8 @@ class Operation:
     @property
     def kept(self) -> tuple[Tensor, ...]:
         """Tensors kept for the backward."""
-        if self.saves or not any(p.gradients for p in self.products):
-            return self.saves
+        if self.saved_for_backward or not any(p.gradients for p in self.products):
+            return self.saved_for_backward
         return self.reads
 
     @property
@@ -206,7 +206,7 @@ class Operation:
         """What tensor cores do with every product padded to whole tiles."""
         if self.unit != "tensor":
             return 0
-        return whole(total(p.padded_flops(FORMATS[self.rate].bits) for p in self.products))
+        return whole(total(p.padded_flops(FORMATS[self.compute_dtype].bits) for p in self.products))
 
     @property
     def on_tensor_cores(self) -> bool:
@@ -266,9 +266,9 @@ class Kernel:
         return next((f for f in families if f != "copy"), families[0])
 
     @property
-    def rate(self) -> str | None:
+    def compute_dtype(self) -> str | None:
         """Format at whose peak its products run on tensor cores; None where none do."""
-        return next((o.rate for o in self.operations if o.on_tensor_cores), None)
+        return next((o.compute_dtype for o in self.operations if o.on_tensor_cores), None)
 
     @property
     def tensor_core_flops(self) -> Quantity:

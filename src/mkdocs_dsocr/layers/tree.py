@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from mkdocs_dsocr.layers import metrics
-from mkdocs_dsocr.layers.memory import Peak
+from mkdocs_dsocr.layers import memory, metrics
+from mkdocs_dsocr.layers.layer import Child, Layer
 from mkdocs_dsocr.layers.operations import whole
-from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.quantities import Quantity, arithmetic_series, total
-
-if TYPE_CHECKING:
-    from mkdocs_dsocr.layers.base import BaseLayer
 
 
 @dataclass(frozen=True)
@@ -46,9 +41,9 @@ class Visit:
     pass_id: str
     torch_path: str
     parent_id: str | None
-    layer: BaseLayer
-    last: BaseLayer
-    largest: BaseLayer
+    layer: Layer
+    last: Layer
+    largest: Layer
     steps: int
     modules: int
     instances: int
@@ -58,9 +53,9 @@ class Visit:
     child: Child
 
     @property
-    def peak(self) -> Peak:
+    def peak(self) -> memory.Peak:
         """The peak of activations in the largest call, if there is any."""
-        return self.largest.peak if self.calls else Peak(0, "", self.largest, None)
+        return memory.peak(self.largest) if self.calls else memory.Peak(0, "", self.largest, None)
 
     @property
     def module_id(self) -> str:
@@ -85,7 +80,7 @@ class Visit:
         return first if self.steps == 1 else arithmetic_series(first, last, self.steps)
 
 
-def walk(root: BaseLayer, name: str = "model") -> Iterator[Visit]:
+def walk(root: Layer, name: str = "model") -> Iterator[Visit]:
     """Yield `root` and every layer under it, parents first."""
     top = Child(name, root)
     yield from _walk(Visit(name, "", None, root, root, root, 1, 1, 1, 1, 1, 1, top))
@@ -120,17 +115,17 @@ def _active(child: Child) -> Quantity:
     return 1 if child.active is None else child.active
 
 
-def summed(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:
+def summed(root: Layer, metric: metrics.MetricOf) -> Quantity:
     """Return `metric` summed over every call under `root`."""
     return total(v.summed(metric) for v in walk(root))
 
 
-def dispatched(root: BaseLayer) -> Quantity:
+def dispatched(root: Layer) -> Quantity:
     """Return the operators dispatched in every call under `root`."""
     return total(v.dispatches() for v in walk(root))
 
 
-def resident(root: BaseLayer, metric: metrics.MetricOf) -> Quantity:
+def resident(root: Layer, metric: metrics.MetricOf) -> Quantity:
     """Return `metric` summed over modules: one that runs in several passes is there once."""
     modules: dict[str, list[Quantity]] = {}
     for visit in walk(root):

@@ -6,10 +6,10 @@ from mkdocs_dsocr.models.passes import (
     Routing,
     build,
     built_pass,
+    compute_dtypes,
     expected_load,
     expert_shares,
     pass_layer,
-    rates,
 )
 from mkdocs_dsocr.models.plan import Plan, Run, check_autocast, plan
 from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
@@ -28,6 +28,7 @@ __all__ = [
     "build",
     "built_pass",
     "check_autocast",
+    "compute_dtypes",
     "expected_load",
     "expert_shares",
     "known_models",
@@ -35,6 +36,5 @@ __all__ = [
     "model_of",
     "pass_layer",
     "plan",
-    "rates",
     "rounds",
 ]

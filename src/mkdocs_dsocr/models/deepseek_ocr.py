@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs import ModelConfig, constants
-from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.builtin import LMHead
 from mkdocs_dsocr.layers.core import (
     DeepseekOCRForCausalLM,
@@ -19,8 +18,9 @@ from mkdocs_dsocr.layers.core import (
     VisionPart,
 )
 from mkdocs_dsocr.layers.decoder import DenseDecoderLayer, MoEDecoderLayer
+from mkdocs_dsocr.layers.layer import Child
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, VitModel
 from mkdocs_dsocr.models import deepseek_config, sizes
 from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.inputs.constants import MAX_RULE_TILES
-from mkdocs_dsocr.layers.base import BaseLayer
-from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers.layer import Child
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.trace import PassShape

@@ -8,10 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 from mkdocs_dsocr.inputs import ModelConfig, Workload
-from mkdocs_dsocr.layers.base import BaseLayer, Group
+from mkdocs_dsocr.layers.builtin import Group
 from mkdocs_dsocr.layers.decoder import expected_distinct
 from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers.layer import Child
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.models.door import STAGES, Choices, Load
 from mkdocs_dsocr.models.plan import Plan, Run
@@ -136,9 +137,9 @@ def _formats(workload: Workload) -> Precision:
     )
 
 
-def rates(workload: Workload) -> set[str]:
+def compute_dtypes(workload: Workload) -> set[str]:
     """Return the formats at whose peak tensor cores work."""
-    return _formats(workload).rates
+    return _formats(workload).compute_dtypes
 
 
 def expected_load(config: ModelConfig, tokens: Any, workload: Workload | None = None) -> Load:

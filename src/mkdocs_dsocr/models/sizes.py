@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mkdocs_dsocr.inputs import ModelConfig, constants
-from mkdocs_dsocr.layers.base import BaseLayer
-from mkdocs_dsocr.layers.parts import Child
+from mkdocs_dsocr.layers.layer import Child
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.models.batch import Sizes
 from mkdocs_dsocr.models.door import Choices, Load
 from mkdocs_dsocr.models.tokens import features_a_side, patches_a_side

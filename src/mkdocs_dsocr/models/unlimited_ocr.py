@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.layer import Child
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.unlimited import (
     DenseTextLayer,
     SparseTextLayer,

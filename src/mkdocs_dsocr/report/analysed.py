@@ -13,7 +13,7 @@ from mkdocs_dsocr.cost.workload import StageTime, Timed, WorkloadCost, workload_
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.models import Plan, Routing, rates
+from mkdocs_dsocr.models import Plan, Routing, compute_dtypes
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.latency import latency
 from mkdocs_dsocr.report.measured import Comparison
@@ -76,7 +76,7 @@ class Analysed:
         InputError
             If there is one.
         """
-        for dtype in sorted(rates(self.workload)):
+        for dtype in sorted(compute_dtypes(self.workload)):
             if self.hardware.peak(dtype) is None:
                 known = ", ".join(d for d in FORMATS if self.hardware.peak(d) is not None)
                 raise InputError(

@@ -81,7 +81,7 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
         critical_batches={
             visit.module_id: _critical(modules[visit.module_id])
             for visit in visits
-            if any(kernel.rate is not None for kernel in visit.layer.kernels())
+            if any(kernel.compute_dtype is not None for kernel in visit.layer.kernels())
         },
     )
 
@@ -92,7 +92,7 @@ def _times(visit: Visit, per: MsPer, batches: Array) -> Array:
 
     result = numpy.zeros((len(CEILINGS), len(batches)))
     for kernel in visit.layer.kernels():
-        times: Any = ceilings_ms(kernel_work(kernel), kind_of(kernel), kernel.rate, per)
+        times: Any = ceilings_ms(kernel_work(kernel), kind_of(kernel), kernel.compute_dtype, per)
         one = numpy.array([numpy.broadcast_to(t, batches.shape) for t in times], float)
         starts = visit.active * launches_of(kernel) * per.start[kind_of(kernel)]
         ones = numpy.ones(len(batches))

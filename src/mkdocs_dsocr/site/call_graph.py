@@ -9,8 +9,7 @@ from typing import Final
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Node
-from mkdocs_dsocr.layers.base import Group
-from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
+from mkdocs_dsocr.layers.builtin import Group, ModuleList, Sequential
 from mkdocs_dsocr.site import svg, units
 
 BOX: Final = (158, 38)

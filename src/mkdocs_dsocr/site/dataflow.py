@@ -8,9 +8,8 @@ from typing import Final
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.layers.base import BaseLayer
+from mkdocs_dsocr.layers.layer import Child, Layer
 from mkdocs_dsocr.layers.operations import Keep, Operation
-from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.site import svg
 
 BOX: Final = (300, 24)
@@ -37,7 +36,7 @@ class _Arrow:
         return self.end - self.start > 1
 
 
-def dataflow(layer: BaseLayer, title: str, target: Callable[[Running], str]) -> Markup:
+def dataflow(layer: Layer, title: str, target: Callable[[Running], str]) -> Markup:
     """Return the layer's operations and children from top to bottom, arrows for their tensors.
 
     Parameters
@@ -51,7 +50,7 @@ def dataflow(layer: BaseLayer, title: str, target: Callable[[Running], str]) -> 
     -------
     Nothing for a layer of fewer than two parts.
     """
-    parts = [p for p in layer.parts if not isinstance(p, Keep)]
+    parts = [p for p in layer.schedule if not isinstance(p, Keep)]
     if len(parts) < 2:
         return Markup("")
     arrows = list(_arrows(parts))
@@ -121,7 +120,7 @@ def _line(arrow: _Arrow, left: int, lane: int | None) -> Markup:
     return svg.element("g", svg.element("path", d=path), svg.tooltip(arrow.tensor))
 
 
-def _kernels(layer: BaseLayer, parts: Sequence[Running], left: int) -> Iterator[Markup]:
+def _kernels(layer: Layer, parts: Sequence[Running], left: int) -> Iterator[Markup]:
     """Yield a bracket next to the operations of each fused kernel."""
     places = {id(part): index for index, part in enumerate(parts)}
     for kernel in layer.kernels():

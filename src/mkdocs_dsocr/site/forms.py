@@ -16,20 +16,19 @@ from typing import Any
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Node
-from mkdocs_dsocr.layers import backward, metrics, tree
-from mkdocs_dsocr.layers.base import BaseLayer, Group, Rationale
-from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
+from mkdocs_dsocr.layers import backward, memory, metrics, tree
+from mkdocs_dsocr.layers.builtin import Group, ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.layers.layer import Child, Layer, Rationale
 from mkdocs_dsocr.layers.operations import Keep, Operation, whole
-from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero, total
 from mkdocs_dsocr.site import notation, units
 from mkdocs_dsocr.site.rows import (
-    AliveRow,
     ChildRow,
     Formula,
     KernelRow,
+    LiveRow,
     OperationRow,
     PeakRows,
     SymbolRow,
@@ -64,7 +63,9 @@ class Form:
     @cached_property
     def flow(self) -> tuple[str, ...]:
         """The names of the operations and children, in order."""
-        return tuple(part.name for part in self.example.layer.parts if not isinstance(part, Keep))
+        return tuple(
+            part.name for part in self.example.layer.schedule if not isinstance(part, Keep)
+        )
 
     @cached_property
     def written(self) -> dict[tuple[str, str, Markup], None]:
@@ -75,11 +76,11 @@ class Form:
             + [("kernel", k.name, k.formula.symbols) for k in self.kernels]
             + [("eager", r.name, r.eager.symbols) for r in rows]
             + [("total", t.name, t.formula) for t in self.totals if t.formula is not None]
-            + [("peak", r.name, r.formula.symbols) for r in self.alive if r.formula]
+            + [("peak", r.name, r.formula.symbols) for r in self.live if r.formula]
         )
 
     @property
-    def alive(self) -> tuple[AliveRow, ...]:
+    def live(self) -> tuple[LiveRow, ...]:
         return self.peak.rows if self.peak else ()
 
     @property
@@ -103,7 +104,7 @@ def forms(nodes: Sequence[Node]) -> list[Form]:
         return special, -sum(n.total.time_ms for n in group)
 
     ordered = sorted(groups.values(), key=order)
-    chosen: dict[tuple[type[BaseLayer], str], set[Any]] = {}
+    chosen: dict[tuple[type[Layer], str], set[Any]] = {}
     for group in ordered:
         layer = group[0].visit.layer
         for name, value in options(layer).items():
@@ -120,7 +121,7 @@ def form_key(visit: Visit) -> tuple[Any, ...]:
     return (type(layer), *options(layer).items())
 
 
-def options(layer: BaseLayer) -> dict[str, Any]:
+def options(layer: Layer) -> dict[str, Any]:
     """Return the fields that choose a form: neither dimensions nor other layers."""
     dimensions = layer.dimensions()
     return {
@@ -136,7 +137,7 @@ def _example(nodes: Sequence[Node]) -> Node:
 
 
 @lru_cache(maxsize=1024)
-def _form(visit: Visit, differing: frozenset[tuple[type[BaseLayer], str]]) -> Form:
+def _form(visit: Visit, differing: frozenset[tuple[type[Layer], str]]) -> Form:
     """Return the form of a layer: made once, whichever GPU it is shown on."""
     layer = visit.layer
     symbolic = layer.symbolic()
@@ -160,12 +161,12 @@ def _form(visit: Visit, differing: frozenset[tuple[type[BaseLayer], str]]) -> Fo
     )
 
 
-def _docstring(layer: BaseLayer) -> str:
+def _docstring(layer: Layer) -> str:
     text = type(layer).__doc__ or ""
     return "\n".join(line.strip() for line in text.strip().splitlines())
 
 
-def _symbols(layer: BaseLayer) -> Iterator[SymbolRow]:
+def _symbols(layer: Layer) -> Iterator[SymbolRow]:
     for name, dimension in layer.dimensions().items():
         symbol = notation.mathml(Symbol(dimension.symbol))
         value = getattr(layer, name)
@@ -183,7 +184,7 @@ def _formula(symbolic: Quantity, value: Quantity, values: dict[str, Any], unit: 
 
 
 def _rows(
-    symbolic: BaseLayer, concrete: BaseLayer, values: dict[str, Any]
+    symbolic: Layer, concrete: Layer, values: dict[str, Any]
 ) -> Iterator[OperationRow | ChildRow]:
     for part, real in zip(symbolic.forward(), concrete.forward(), strict=True):
         if isinstance(part, Operation) and isinstance(real, Operation):
@@ -237,9 +238,7 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
     )
 
 
-def _kernels(
-    symbolic: BaseLayer, concrete: BaseLayer, values: dict[str, Any]
-) -> Iterator[KernelRow]:
+def _kernels(symbolic: Layer, concrete: Layer, values: dict[str, Any]) -> Iterator[KernelRow]:
     for part, real in zip(symbolic.kernels(), concrete.kernels(), strict=True):
         names = tuple(o.name for o in part.operations)
         formula = _formula(part.io_bytes, real.io_bytes, values, "bytes")
@@ -249,24 +248,24 @@ def _kernels(
 def _peak(visit: Visit) -> PeakRows | None:
     """Return what is in memory at the peak of the largest call; None where nothing ever is."""
     layer = visit.largest
-    total, moments = layer.peak.bytes, layer.moments
+    total, moments = memory.peak(layer).bytes, memory.moments(layer)
     if not isinstance(total, int) or not total:
         return None
     index = [moment.total for moment in moments].index(total)
-    part, rows = moments[index].part, []
-    symbols = layer.symbolic().moments[index].alive
-    for (name, size), (_, symbolic) in zip(moments[index].alive, symbols, strict=True):
+    part, rows = moments[index].step, []
+    symbols = memory.moments(layer.symbolic())[index].live
+    for (name, size), (_, symbolic) in zip(moments[index].live, symbols, strict=True):
         if size:
             formula = _formula(symbolic, size, layer.values(), "bytes")
-            rows.append(AliveRow(name, "", formula if layer.dimensions() else None, size))  # type: ignore[arg-type]
+            rows.append(LiveRow(name, "", formula if layer.dimensions() else None, size))  # type: ignore[arg-type]
     if isinstance(part, Child):
         inner = part.biggest
         name = inner.class_name() if inner.is_module else ""
-        rows.append(AliveRow(part.name, name, None, inner.peak.bytes))  # type: ignore[arg-type]
-    return PeakRows(layer.peak.at, tuple(rows), total)
+        rows.append(LiveRow(part.name, name, None, memory.peak(inner).bytes))  # type: ignore[arg-type]
+    return PeakRows(memory.peak(layer).at, tuple(rows), total)
 
 
-def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
+def _totals(symbolic: Layer, concrete: Layer) -> Iterator[TotalRow]:
     calls = list(tree.walk(concrete))
     for name, metric, unit in (
         ("matmul FLOPs", metrics.matmul_flops, "FLOP"),
@@ -294,9 +293,7 @@ def _totals(symbolic: BaseLayer, concrete: BaseLayer) -> Iterator[TotalRow]:
     yield from _backward(symbolic, concrete, calls)
 
 
-def _backward(
-    symbolic: BaseLayer, concrete: BaseLayer, calls: list[tree.Visit]
-) -> Iterator[TotalRow]:
+def _backward(symbolic: Layer, concrete: Layer, calls: list[tree.Visit]) -> Iterator[TotalRow]:
     products = _expanded(symbolic, backward.matmul_flops)
     yield TotalRow("backward: matmul FLOPs", products, _sum(calls, backward.matmul_flops), "FLOP")
     again = _sum(calls, backward.recompute_flops)
@@ -313,7 +310,7 @@ def _backward(
     yield TotalRow("kept by the forward for the backward, inputs included", None, saved, "B")
 
 
-def _expanded(symbolic: BaseLayer, metric: metrics.MetricOf) -> Markup | None:
+def _expanded(symbolic: Layer, metric: metrics.MetricOf) -> Markup | None:
     """Return the total in the layer's own symbols, children put in; None if too long."""
     if not symbolic.dimensions():
         return None
@@ -338,7 +335,7 @@ def _sum(calls: list[tree.Visit], metric: metrics.MetricOf) -> int:
     return _integer(total(call.summed(metric) for call in calls))
 
 
-def _resident(layer: BaseLayer, metric: metrics.MetricOf) -> int:
+def _resident(layer: Layer, metric: metrics.MetricOf) -> int:
     return _integer(tree.resident(layer, metric))
 
 

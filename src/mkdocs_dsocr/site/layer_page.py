@@ -11,10 +11,10 @@ from functools import cached_property, lru_cache
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Node, Totals, merged
-from mkdocs_dsocr.layers.base import BaseLayer
 from mkdocs_dsocr.layers.categories import CATEGORIES
+from mkdocs_dsocr.layers.layer import Child
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation
-from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import notation, units

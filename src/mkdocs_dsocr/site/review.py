@@ -18,9 +18,8 @@ from typing import Final, Literal, NamedTuple
 
 from mkdocs_dsocr.inputs.reviews import Entry, Reviews, load_reviews
 from mkdocs_dsocr.layers import metrics, tree
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale
+from mkdocs_dsocr.layers.layer import Child, Layer, Rationale
 from mkdocs_dsocr.layers.operations import Keep, Operation
-from mkdocs_dsocr.layers.parts import Child
 from mkdocs_dsocr.quantities import Symbol, total
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.build import NOT_MODELLED
@@ -172,7 +171,7 @@ def layer_rows(forms: list[Form]) -> Iterator[Row]:
             yield row._replace(id=id_)
 
 
-def _rows(layer: BaseLayer) -> Iterator[Row]:
+def _rows(layer: Layer) -> Iterator[Row]:
     for name, dimension in layer.dimensions().items():
         yield Row(f"{dimension.symbol}, unit", dimension.unit, since=2)
         yield Row(f"{dimension.symbol}, meaning", f"{name}: {dimension.meaning}", True, since=2)
@@ -187,7 +186,7 @@ def _rows(layer: BaseLayer) -> Iterator[Row]:
         yield Row(f"{id_}, bytes of the kernel", text(kernel.io_bytes))
         if group not in ("", id_):
             yield Row(f"{id_}, name of the kernel", group, is_wording=True)
-    kept = [p for p in layer.parts if isinstance(p, Keep)]
+    kept = [p for p in layer.schedule if isinstance(p, Keep)]
     if kept:
         size = total(t.bytes for k in kept for t in k.tensors)
         yield Row(f"{KEPT}, bytes", text(size), since=2)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.layers.base import Dimension
+from mkdocs_dsocr.layers.layer import Dimension
 
 Table = Literal["operations", "kernels", "eager"]
 """The tables of a form whose rows have a formula each."""
@@ -79,7 +79,7 @@ class TotalRow:
 
 
 @dataclass(frozen=True)
-class AliveRow:
+class LiveRow:
     """A tensor that is in memory at the peak, or a child and what it has there."""
 
     name: str
@@ -93,5 +93,5 @@ class PeakRows:
     """What is in memory when a call has most activations."""
 
     at: str
-    rows: tuple[AliveRow, ...]
+    rows: tuple[LiveRow, ...]
     bytes: int

@@ -1,7 +1,7 @@
 """PyTorch's own modules."""
 
 from mkdocs_dsocr.layers.builtin.activations import GELU, SiLU
-from mkdocs_dsocr.layers.builtin.containers import ModuleList, Sequential
+from mkdocs_dsocr.layers.builtin.containers import Group, ModuleList, Sequential
 from mkdocs_dsocr.layers.builtin.conv2d import Conv2d, UnusedConv2d
 from mkdocs_dsocr.layers.builtin.embedding import Embedding
 from mkdocs_dsocr.layers.builtin.layer_norm import LayerNorm
@@ -12,6 +12,7 @@ __all__ = [
     "Conv2d",
     "Embedding",
     "ExpertLinear",
+    "Group",
     "LMHead",
     "LayerNorm",
     "Linear",

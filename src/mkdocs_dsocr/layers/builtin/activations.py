@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.layer import Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Tensor
-from mkdocs_dsocr.layers.parts import Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -17,7 +17,7 @@ def _activation(name: str, cost: int, rows: Quantity, width: Quantity, why: str)
         "activation",
         elementwise_flops=cost * rows * width,
         reads=(Tensor("x", rows * width),),
-        saves=(Tensor("x", rows * width),),
+        saved_for_backward=(Tensor("x", rows * width),),
         writes=(Tensor("y", rows * width),),
         why=why,
     )
@@ -38,7 +38,7 @@ class GELU(BaseLayer):
     rows: Quantity = dim("N", "rows")
     width: Quantity = dim("m", "width of a row", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         why = "divide, erf, add and two multiplications."
         yield _activation("GELU(x)", costs.GELU, self.rows, self.width, why)
 
@@ -58,6 +58,6 @@ class SiLU(BaseLayer):
     rows: Quantity = dim("N", "rows")
     width: Quantity = dim("m", "width of a row", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         why = "negate, exp, add and divide."
         yield _activation("SiLU(x)", costs.SILU, self.rows, self.width, why)

@@ -1,11 +1,11 @@
-"""torch.nn.ModuleList and torch.nn.Sequential: modules that only hold others."""
+"""Layers that only hold others: torch.nn.ModuleList, torch.nn.Sequential, and groups of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, layer
-from mkdocs_dsocr.layers.parts import Child, Part
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 
 
 @layer
@@ -24,7 +24,7 @@ class ModuleList(BaseLayer):
 
     items: tuple[Child, ...]
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         yield from self.items
 
 
@@ -42,5 +42,17 @@ class Sequential(BaseLayer):
 
     items: tuple[Child, ...]
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
+        yield from self.items
+
+
+@layer
+class Group(BaseLayer):
+    """A stage or a pass: modules that run together, and nothing else."""
+
+    is_module = False
+
+    items: tuple[Child, ...]
+
+    def forward(self) -> Iterator[Step]:
         yield from self.items

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
-from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -37,7 +37,7 @@ class Conv2d(BaseLayer):
         if self.bias:
             yield Parameter("bias", (self.out_channels,))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         outputs = self.views * self.side_out**2 * self.out_channels
         weight = self.out_channels * self.in_channels * self.kernel**2
         reads = [
@@ -89,5 +89,5 @@ class UnusedConv2d(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.out_channels, self.in_channels, self.kernel, self.kernel))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         yield from ()

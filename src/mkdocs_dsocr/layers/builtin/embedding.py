@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Role, Tensor
-from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -30,13 +30,13 @@ class Embedding(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.entries, self.width))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         role: Role = "buffer" if self.constant else "activation"
         indices = Tensor("indices", self.rows, "int64", role)
         yield Operation(
             "pick rows",
             "embedding",
-            saves=(indices,),
+            saved_for_backward=(indices,),
             reads=(
                 indices,
                 # The indices may all be the same.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Tensor
-from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -31,7 +31,7 @@ class LayerNorm(BaseLayer):
         yield Parameter("weight", (self.width,))
         yield Parameter("bias", (self.width,))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         elements = self.rows * self.width
         x = Tensor("x", elements)
         mean, inverse = (Tensor(n, self.rows, "float32") for n in ("mean", "1/std"))
@@ -50,6 +50,6 @@ class LayerNorm(BaseLayer):
                 mean,
                 inverse,
             ),
-            saves=(x, mean, inverse),
+            saved_for_backward=(x, mean, inverse),
             why="mean, subtract, square, mean of squares, × 1/std, × weight, + bias.",
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
-from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -57,7 +57,7 @@ class Linear(BaseLayer):
         if self.bias:
             yield Parameter("bias", (self.d_out,))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         weight = Tensor("W", self.d_out * self.d_in, role="weight", columns=self.d_in)
         yield _product(Product(self.rows, self.d_in, self.d_out), weight, self.bias)
 
@@ -88,7 +88,7 @@ class ExpertLinear(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.d_out, self.d_in), self.experts, is_linear=True)
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         read, least = (n * self.d_out * self.d_in for n in (self.distinct, self.top_k))
         weight = Tensor("W", read, role="weight", at_least=least, columns=self.d_in)
         # Each expert's rows are a product of their own.
@@ -122,7 +122,7 @@ class LMHead(BaseLayer):
     def boundary(self) -> Iterator[Tensor]:
         yield Tensor("logits", self.rows * self.d_out, "float32")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         weight = Tensor("W", self.d_out * self.d_in, role="weight", columns=self.d_in)
         yield _product(Product(self.rows, self.d_in, self.d_out), weight)
         yield Operation(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Embedding, ModuleList
 from mkdocs_dsocr.layers.decoder import DeepseekV2RMSNorm
+from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
-from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, MlpProjector, VitModel
 from mkdocs_dsocr.quantities import Quantity
 
@@ -54,7 +54,7 @@ class VisionPart(_ModelPart):
         yield Tensor("SAM's map", features * sam.out_channels)
         yield Tensor("CLIP's tokens", (features + clip.views) * clip.heads * clip.head_dim)
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         pixels, features, tokens = self.boundary()
         yield Child("sam_model", self.sam, reads=(pixels,), writes=(features,))
         yield Child("vision_model", self.clip, reads=(features,), writes=(tokens,))
@@ -91,7 +91,7 @@ class ProjectorPart(_ModelPart):
         yield Tensor("SAM", rows * self.sam_width)
         yield Tensor("tokens", lines * (self.tiles_w * self.side + 1) * self.hidden_size)
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         rows = self.pages * self.tiles_w * self.tiles_h * self.side**2
         width = self.clip_width + self.sam_width
         clip, sam, tokens = self.boundary()
@@ -152,7 +152,7 @@ class LanguagePart(_ModelPart):
         if self.has_images:
             yield self._image_features()
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         rows = self.batch * self.q_len
         x, y, z = (Tensor(n, rows * self.hidden_size) for n in ("x", "layers(x)", "norm(y)"))
         ids = Tensor("token ids", rows, "int64")
@@ -213,7 +213,7 @@ class LanguagePart(_ModelPart):
                 category,
                 reads=reads,
                 writes=(write,),
-                saves=(mask,) if name.startswith("image features") else (),
+                saved_for_backward=(mask,) if name.startswith("image features") else (),
                 kernel="place image features",
                 launches=self.batch,
                 why=why,
@@ -239,5 +239,5 @@ class DeepseekOCRForCausalLM(BaseLayer):
 
     items: tuple[Child, ...]
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         yield from self.items

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP
 from mkdocs_dsocr.layers.decoder.moe import DeepseekV2MoE
 from mkdocs_dsocr.layers.decoder.rms_norm import DeepseekV2RMSNorm
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.llama import LlamaFlashAttention2
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Tensor, residual
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
 def pre_norm(
     norm: DeepseekV2RMSNorm, attention: BaseLayer, given: tuple[Tensor, ...], mlp: BaseLayer
-) -> Iterator[Part]:
+) -> Iterator[Step]:
     """Yield attention and MLP, each on its norm and added to the residual stream.
 
     Parameters
@@ -60,7 +60,7 @@ class _DecoderLayer(BaseLayer):
     def _mlp(self, rows: Quantity) -> BaseLayer:
         raise NotImplementedError
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         rows = self.batch * self.q_len
         positions = Tensor("positions", self.q_len, "int64")
         norm = DeepseekV2RMSNorm(rows=rows, width=self.hidden_size)

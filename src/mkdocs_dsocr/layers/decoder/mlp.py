@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ExpertLinear, Linear, SiLU
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Tensor
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
 def _swiglu(
     layer: DeepseekV2MLP | RoutedExperts, wide: BaseLayer, narrow: BaseLayer
-) -> Iterator[Part]:
+) -> Iterator[Step]:
     """Yield narrow(SiLU(wide(x)) · wide(x))."""
     elements = layer.rows * layer.intermediate_size
     x, y = (Tensor(n, layer.rows * layer.hidden_size) for n in ("x", "y"))
@@ -31,7 +31,7 @@ def _swiglu(
         elementwise_flops=elements,
         reads=(activated, up),
         writes=(product,),
-        saves=(activated, up),
+        saved_for_backward=(activated, up),
         why="The activation itself is the child act_fn.",
     )
     yield Child("down_proj", narrow, reads=(product,), writes=(y,))
@@ -59,7 +59,7 @@ class DeepseekV2MLP(BaseLayer):
     hidden_size: Quantity = dim("h", "hidden size", "elements")
     intermediate_size: Quantity = dim("m", "width inside the MLP", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         wide = Linear(rows=self.rows, d_in=self.hidden_size, d_out=self.intermediate_size)
         narrow = Linear(rows=self.rows, d_in=self.intermediate_size, d_out=self.hidden_size)
         yield from _swiglu(self, wide, narrow)
@@ -88,7 +88,7 @@ class RoutedExperts(BaseLayer):
     distinct: Quantity = dim("D", "distinct experts that get any row (an expectation)")
     top_k: Quantity = dim("k", "experts a token: the fewest that get any row")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         wide = self._linear(self.hidden_size, self.intermediate_size)
         yield from _swiglu(self, wide, self._linear(self.intermediate_size, self.hidden_size))
 

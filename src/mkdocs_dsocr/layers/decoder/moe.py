@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ModuleList
 from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP, RoutedExperts
+from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
-from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.patterns import indices
 from mkdocs_dsocr.quantities import Quantity, ratio
 
@@ -50,7 +50,7 @@ class MoEGate(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.experts, self.hidden_size))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         elements, weights = self.rows * self.hidden_size, self.experts * self.hidden_size
         scores, chosen = self.rows * self.experts, self.rows * self.top_k
         x32 = Tensor("x32", elements, "float32")
@@ -87,7 +87,7 @@ class MoEGate(BaseLayer):
             elementwise_flops=costs.SOFTMAX * scores,
             reads=(logits,),
             writes=(probabilities,),
-            saves=(probabilities,),
+            saved_for_backward=(probabilities,),
             kernel="select",
             autocast="float32",
         )
@@ -97,7 +97,7 @@ class MoEGate(BaseLayer):
             elementwise_flops=scores,
             reads=(probabilities,),
             writes=(best, indices),
-            saves=(indices,),
+            saved_for_backward=(indices,),
             kernel="select",
             why="At least one comparison for each score.",
         )
@@ -145,7 +145,7 @@ class DeepseekV2MoE(BaseLayer):
     largest_load: Quantity = dim("L", "tokens of the expert that gets most")
     expert_count: int
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         routed = self.rows * self.top_k
         x, combined, shared, y = (
             Tensor(n, self.rows * self.hidden_size) for n in ("x", "combined", "shared", "y")
@@ -237,13 +237,13 @@ class DeepseekV2MoE(BaseLayer):
             "gather tokens",
             "routing",
             reads=(source, Tensor("x, picked", elements, view_of="x")),
-            saves=(source,),
+            saved_for_backward=(source,),
             writes=(Tensor("x, sorted", elements),),
             kernel="gather",
             why="k copies of every token, in the order of the experts.",
         )
 
-    def _combine(self, routed: Quantity) -> Iterator[Part]:
+    def _combine(self, routed: Quantity) -> Iterator[Step]:
         """Yield the operations that bring the experts' results back to their tokens."""
         elements, out = routed * self.hidden_size, self.rows * self.hidden_size
         joined, placed = Tensor("joined", elements), Tensor("placed", elements)
@@ -263,7 +263,7 @@ class DeepseekV2MoE(BaseLayer):
             "scatter to their places",
             "routing",
             reads=(order, joined),
-            saves=(order,),
+            saved_for_backward=(order,),
             writes=(placed,),
             kernel="combine",
         )
@@ -276,7 +276,7 @@ class DeepseekV2MoE(BaseLayer):
             elementwise_flops=elements,
             reads=(wide, weights),
             # In place: what is multiplied is copied first where a backward needs it.
-            saves=(Tensor("placed32, kept", elements, "float32"), weights),
+            saved_for_backward=(Tensor("placed32, kept", elements, "float32"), weights),
             writes=(weighted,),
             kernel="combine",
         )

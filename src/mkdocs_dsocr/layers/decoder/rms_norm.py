@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import DType, Operation, Tensor, keep
-from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -29,7 +29,7 @@ class DeepseekV2RMSNorm(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.width,))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         elements = self.rows * self.width
 
         def tensor(name: str, rows_only: bool = False, dtype: DType = "float32") -> Tensor:
@@ -62,7 +62,7 @@ class DeepseekV2RMSNorm(BaseLayer):
                 elementwise_flops=flops,
                 reads=reads,
                 writes=(write,),
-                saves=saved.get(name, ()),
+                saved_for_backward=saved.get(name, ()),
                 kernel="RMSNorm",
                 autocast="float32" if name in ("square", "reciprocal square root") else "",
             )

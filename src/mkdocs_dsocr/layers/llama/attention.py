@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding, rotate
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -48,7 +48,7 @@ class LlamaFlashAttention2(BaseLayer):
         yield Tensor("keys", elements, role="kv_cache", columns=self.head_dim)
         yield Tensor("values", elements, role="kv_cache", columns=self.head_dim)
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         rows = self.batch * self.q_len
         q_width, kv_width = self.heads * self.head_dim, self.kv_heads * self.head_dim
         queries = self.batch * self.heads * self.q_len
@@ -88,7 +88,13 @@ class LlamaFlashAttention2(BaseLayer):
             unit="tensor",
             reads=(rotated, keys, values),
             writes=(o,),
-            saves=(rotated, keys, values, o, Tensor("log-sum-exp", queries, "float32")),
+            saved_for_backward=(
+                rotated,
+                keys,
+                values,
+                o,
+                Tensor("log-sum-exp", queries, "float32"),
+            ),
             recomputes=True,
             kernel="FlashAttention",
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs. "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.layer import Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
-from mkdocs_dsocr.layers.parts import Part
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -29,7 +29,7 @@ class LlamaRotaryEmbedding(BaseLayer):
     q_len: Quantity = dim("S", "positions a sample", "tokens")
     head_dim: Quantity = dim("d", "width of a head", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         positions = self.batch * self.q_len
         half = exact_div(self.head_dim, 2)
         angles = Tensor("angles", positions * half, "float32")
@@ -124,6 +124,6 @@ def rotate(
             elementwise_flops=flops,
             reads=reads,
             writes=(write,),
-            saves=tuple(t for t in reads if t in (cos, sin)),
+            saved_for_backward=tuple(t for t in reads if t in (cos, sin)),
             kernel=f"rotate {name}",
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.llama.rotary import rotate
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 SOURCE = "transformers 5.23.0, models/unlimited_ocr/modeling_unlimited_ocr.py"
@@ -31,7 +31,7 @@ class UnlimitedOcrTextRotaryEmbedding(BaseLayer):
     q_len: Quantity = dim("S", "positions", "tokens")
     head_dim: Quantity = dim("d", "width of a head", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         half = exact_div(self.head_dim, 2)
         angles, doubled = (
             Tensor(n, self.q_len * width, "float32")
@@ -113,7 +113,7 @@ class UnlimitedOcrTextAttention(BaseLayer):
         elements = self.batch * positions * self.heads * self.head_dim
         return Tensor(name, elements, role="kv_cache", columns=self.head_dim)
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         rows, width = self.batch * self.q_len, self.heads * self.head_dim
         queries = self.batch * self.heads * self.q_len
         x, y = (Tensor(n, rows * self.hidden_size) for n in ("x", "y"))
@@ -145,7 +145,13 @@ class UnlimitedOcrTextAttention(BaseLayer):
             unit="tensor",
             reads=(rotated, *attended, mask),
             writes=(o,),
-            saves=(rotated, *attended, mask, o, Tensor("log-sum-exp", queries, "float32")),
+            saved_for_backward=(
+                rotated,
+                *attended,
+                mask,
+                o,
+                Tensor("log-sum-exp", queries, "float32"),
+            ),
             recomputes=True,
             kernel="attention",
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the mask for each "

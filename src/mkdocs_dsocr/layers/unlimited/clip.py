@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Embedding, LayerNorm, Linear
+from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
-from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.unlimited.sam_encoder import UnlimitedOcrSamVisionEncoder
 from mkdocs_dsocr.layers.vision.clip import (
@@ -36,7 +36,7 @@ class QuickGELUActivation(BaseLayer):
     rows: Quantity = dim("N", "rows")
     width: Quantity = dim("m", "width of a row", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         elements = self.rows * self.width
         x, scaled, gate, y = (Tensor(n, elements) for n in ("x", "1.702 x", "σ", "y"))
         steps: tuple[tuple[str, int, tuple[Tensor, ...], Tensor, tuple[Tensor, ...]], ...] = (
@@ -51,7 +51,7 @@ class QuickGELUActivation(BaseLayer):
                 elementwise_flops=cost * elements,
                 reads=reads,
                 writes=(write,),
-                saves=saved,
+                saved_for_backward=saved,
                 kernel="quick-GELU",
             )
 
@@ -68,7 +68,7 @@ class UnlimitedOcrMLP(NoTPFeedForward):
         would_change="A fused epilogue would save passes over N·m elements.",
     )
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         x, y = (Tensor(n, self.rows * self.width) for n in ("x", "y"))
         wide, activated = (Tensor(n, self.rows * self.hidden) for n in ("wide", "activated"))
         fc1 = Linear(rows=self.rows, d_in=self.width, d_out=self.hidden, bias=True)
@@ -92,7 +92,7 @@ class UnlimitedOcrAttention(NoTPAttention):
         "input once.",
     )
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         width, rows = self.heads * self.head_dim, self.views * self.seq_len
         queries = self.views * self.heads * self.seq_len
         x, q, k, v, o, y = (Tensor(n, rows * width) for n in ("x", "q", "k", "v", "o", "y"))
@@ -110,7 +110,7 @@ class UnlimitedOcrAttention(NoTPAttention):
             unit="tensor",
             reads=(q, k, v),
             writes=(o,),
-            saves=(q, k, v, o, Tensor("log-sum-exp", queries, "float32")),
+            saved_for_backward=(q, k, v, o, Tensor("log-sum-exp", queries, "float32")),
             recomputes=True,
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs.",
         )
@@ -149,7 +149,7 @@ class UnlimitedOcrVisionEmbeddings(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("class_embedding", (self.width,))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         elements = self.views * (self.side**2 + 1) * self.width
         tokens = Tensor("tokens", elements)
         positions = Tensor("positions", (self.side**2 + 1) * self.width)
@@ -219,7 +219,7 @@ class UnlimitedOcrVisionEncoder(BaseLayer):
     depth: int
     resize: bool
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         width, seq_len = self.heads * self.head_dim, self.side**2 + 1
         features = Tensor("features", self.views * self.side**2 * width)
         embedded, normed, y = (
@@ -261,7 +261,7 @@ class UnlimitedOcrVisionModel(BaseLayer):
     sam: UnlimitedOcrSamVisionEncoder
     clip: UnlimitedOcrVisionEncoder
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         sam, clip = self.sam, self.clip
         width, rows = clip.heads * clip.head_dim, clip.views * clip.side**2
         pixels = Tensor("pixels", sam.views * sam.in_channels * (sam.patch * sam.grid) ** 2)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mkdocs_dsocr.layers.base import layer
 from mkdocs_dsocr.layers.builtin import SiLU
 from mkdocs_dsocr.layers.decoder import DeepseekV2MLP, DeepseekV2RMSNorm
+from mkdocs_dsocr.layers.layer import layer
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 
 

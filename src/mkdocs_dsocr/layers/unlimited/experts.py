@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.decoder import MoEGate
+from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
-from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.unlimited.decoder import SiLUActivation, UnlimitedOcrTextMLP
 from mkdocs_dsocr.quantities import Quantity
@@ -47,7 +47,7 @@ class UnlimitedOcrTextExperts(BaseLayer):
         yield Parameter("gate_up_proj", (self.experts, 2 * inner, self.hidden_size), is_linear=True)
         yield Parameter("down_proj", (self.experts, self.hidden_size, inner), is_linear=True)
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         routed = self.rows * self.top_k
         inner = routed * self.moe_intermediate_size
         ends = Tensor("ends", self.experts, "int32")
@@ -68,7 +68,7 @@ class UnlimitedOcrTextExperts(BaseLayer):
             elementwise_flops=inner,
             reads=(activated, up),
             writes=(product,),
-            saves=(activated, up),
+            saved_for_backward=(activated, up),
         )
         yield keep(wide)
         yield self._product("down_proj", width, hidden, product, ends, mapped)
@@ -136,12 +136,12 @@ class UnlimitedOcrTextExperts(BaseLayer):
                 elementwise_flops=flops,
                 reads=reads,
                 writes=writes,
-                saves=reads[:1] if name.startswith("gather") else (),
+                saved_for_backward=reads[:1] if name.startswith("gather") else (),
                 kernel="gather" if name.startswith("gather t") else "",
                 why=why,
             )
 
-    def _combined(self, routed: Quantity, mapped: Tensor) -> Iterator[Part]:
+    def _combined(self, routed: Quantity, mapped: Tensor) -> Iterator[Step]:
         """Yield the operations that bring the experts' results back to their tokens."""
         elements, out = routed * self.hidden_size, self.rows * self.hidden_size
         weighted, placed = (Tensor(n, elements, "float32") for n in ("weighted", "placed"))
@@ -154,7 +154,7 @@ class UnlimitedOcrTextExperts(BaseLayer):
             elementwise_flops=elements,
             reads=(mapped, weights),
             writes=(weighted,),
-            saves=(mapped, weights),
+            saved_for_backward=(mapped, weights),
         )
         yield Operation("count places", "routing", writes=(places,))
         yield Operation("the order, inverted", "routing", reads=(order, places), writes=(back,))
@@ -163,7 +163,7 @@ class UnlimitedOcrTextExperts(BaseLayer):
             "routing",
             reads=(back, Tensor("weighted, picked", elements, "float32", view_of="weighted")),
             writes=(placed,),
-            saves=(back,),
+            saved_for_backward=(back,),
         )
         yield Operation(
             "sum over the k choices",
@@ -198,7 +198,7 @@ class UnlimitedOcrTextMoe(BaseLayer):
     shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
     distinct_experts: Quantity = dim("D", "distinct experts that get any token")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         routed = self.rows * self.top_k
         x, mapped, shared, y = (
             Tensor(n, self.rows * self.hidden_size) for n in ("x", "routed", "shared", "y")

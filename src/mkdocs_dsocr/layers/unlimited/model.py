@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Embedding, Linear
+from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import DType, Operation, Tensor, copy, keep
-from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.unlimited.clip import UnlimitedOcrVisionModel
 from mkdocs_dsocr.layers.unlimited.text import UnlimitedOcrTextModel
@@ -51,7 +51,7 @@ class UnlimitedVisionPart(_ModelPart):
         yield Tensor("pixels", sam.views * sam.in_channels * (sam.patch * sam.grid) ** 2)
         yield Tensor("features", clip.views * clip.side**2 * width)
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         pixels, features = self.boundary()
         yield Child("vision_tower", self.tower, reads=(pixels,), writes=(features,))
 
@@ -101,7 +101,7 @@ class UnlimitedFeaturesPart(_ModelPart):
         whole = self.side * (self.side + 1) + 1
         return whole + self._local_tokens if self.has_tiles else whole
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         *features, tokens = self.boundary()
         rows = [self.side**2, *([self._local_rows] if self.has_tiles else [])]
         projected = [
@@ -183,7 +183,7 @@ class UnlimitedLanguagePart(_ModelPart):
             features = self.batch * self.image_tokens * self.hidden_size
             yield Tensor("image features", features)
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         rows = self.batch * self.q_len
         ids, *features = self.boundary()
         x, y = (Tensor(n, rows * self.hidden_size) for n in ("embeddings", "decoder(x)"))
@@ -243,7 +243,7 @@ class UnlimitedLanguagePart(_ModelPart):
                 reads=reads,
                 writes=(write,),
                 synchronises=int(write is every),
-                saves=(mask,) if write is whole else (),
+                saved_for_backward=(mask,) if write is whole else (),
                 why=why,
             )
 
@@ -268,5 +268,5 @@ class UnlimitedOcrForConditionalGeneration(BaseLayer):
 
     items: tuple[Child, ...]
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         yield from self.items

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import Rationale, layer
 from mkdocs_dsocr.layers.builtin import GELU, LayerNorm
+from mkdocs_dsocr.layers.layer import Rationale, Step, layer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy, keep
-from mkdocs_dsocr.layers.parts import Part
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.vision.attention import Attention
 from mkdocs_dsocr.layers.vision.block import GlobalBlock, WindowBlock
@@ -59,7 +58,7 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
         "traffic a head, twice.",
     )
 
-    def _bias(self, q: Tensor, rows: Quantity) -> Iterator[Part]:
+    def _bias(self, q: Tensor, rows: Quantity) -> Iterator[Step]:
         for axis in ("h", "w"):
             yield from self._table(axis)
         for axis in ("h", "w"):
@@ -104,7 +103,7 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
             why="Each query meets the n relative positions of its row or column.",
         )
 
-    def _table(self, axis: str) -> Iterator[Part]:
+    def _table(self, axis: str) -> Iterator[Step]:
         """Yield the resize and the gather of one axis's relative positions."""
         pairs, kernel = self.side**2, f"table {axis}"
         entries = (2 * self.side - 1) * self.head_dim
@@ -139,7 +138,7 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
                 elementwise_flops=flops,
                 reads=reads,
                 writes=(write,),
-                saves=(index,) if name == "gather" else (),
+                saved_for_backward=(index,) if name == "gather" else (),
                 kernel=kernel,
             )
             if name == "i − j + n − 1":

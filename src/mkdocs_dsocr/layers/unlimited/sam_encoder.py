@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.unlimited.sam import (
     GlobalSamLayer,
@@ -52,7 +52,7 @@ class UnlimitedOcrSamVisionNeck(BaseLayer):
     width: Quantity = dim("d", "channels before", "elements")
     channels: Quantity = dim("C_n", "channels after", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         pixels, sides = self.views * self.grid**2, (self.grid, self.grid)
         x = Tensor("x", pixels * self.width)
         a, b, c, y = (Tensor(n, pixels * self.channels) for n in ("a", "b", "c", "y"))
@@ -83,7 +83,7 @@ class UnlimitedOcrSamVisionProj(BaseLayer):
     mid_channels: Quantity = dim("C_2", "channels after the first", "elements")
     out_channels: Quantity = dim("C_3", "channels after the second", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         half, quarter = ceil_div(self.grid, 2), ceil_div(ceil_div(self.grid, 2), 2)
         x = Tensor("x", self.views * self.grid**2 * self.channels)
         a = Tensor("a", self.views * half**2 * self.mid_channels)
@@ -104,7 +104,7 @@ class UnlimitedOcrSamVisionEncoder(ImageEncoderViT):
     stack = "layers"
     always_resizes = True
 
-    def _downsample(self, y: Tensor) -> Iterator[Part]:
+    def _downsample(self, y: Tensor) -> Iterator[Step]:
         narrow = Tensor("neck(y)", self.views * self.grid**2 * self.neck_channels)
         side = ceil_div(ceil_div(self.grid, 2), 2)
         features = Tensor("features", self.views * side**2 * self.out_channels)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import ModuleList
 from mkdocs_dsocr.layers.decoder.decoder_layer import pre_norm
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import DType, Operation, Tensor, keep
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.layers.unlimited.attention import (
     SOURCE,
     UnlimitedOcrTextAttention,
@@ -42,7 +42,7 @@ class _DecoderLayer(BaseLayer):
     def _mlp(self, rows: Quantity) -> BaseLayer:
         raise NotImplementedError
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         rows = self.batch * self.q_len
         angles = [Tensor(n, self.q_len * self.head_dim) for n in ("cos", "sin")]
         mask = Tensor("mask", self.q_len * self.kv_len, "bool")
@@ -131,7 +131,7 @@ class UnlimitedOcrTextModel(BaseLayer):
     head_dim: Quantity = dim("d", "width of a head", "elements")
     decoder_layers: tuple[Child, ...]
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         rows = self.batch * self.q_len
         x, y, z = (Tensor(n, rows * self.hidden_size) for n in ("x", "layers(x)", "norm(y)"))
         angles = [Tensor(n, self.q_len * self.head_dim) for n in ("cos", "sin")]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
-from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -44,7 +44,7 @@ class Attention(BaseLayer):
         yield Parameter("rel_pos_h", (2 * self.table_side - 1, self.head_dim))
         yield Parameter("rel_pos_w", (2 * self.table_side - 1, self.head_dim))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         width = self.heads * self.head_dim
         tokens = self.windows * self.side**2
         elements = tokens * width
@@ -78,7 +78,7 @@ class Attention(BaseLayer):
             unit="tensor",
             reads=(q, kv, bias),
             writes=(attended,),
-            saves=(q, kv, bias, attended, Tensor("log-sum-exp", rows, "float32")),
+            saved_for_backward=(q, kv, bias, attended, Tensor("log-sum-exp", rows, "float32")),
             recomputes=True,
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the bias's addition "
             "for each pair.",
@@ -87,7 +87,7 @@ class Attention(BaseLayer):
         yield Child("proj", proj, reads=(attended,), writes=(y,))
         yield keep(qkv, q, kv, bias, *self._held(rows))
 
-    def _bias(self, q: Tensor, rows: Quantity) -> Iterator[Part]:
+    def _bias(self, q: Tensor, rows: Quantity) -> Iterator[Step]:
         """Yield what makes the bias of every pair of tokens from `rows` rows of queries."""
         for axis in ("h", "w"):
             yield from self._table(axis)
@@ -143,7 +143,7 @@ class Attention(BaseLayer):
             "tokens.",
         )
 
-    def _table(self, axis: str) -> Iterator[Part]:
+    def _table(self, axis: str) -> Iterator[Step]:
         """Yield the gather of one axis's relative positions, resized first where needed."""
         kernel, pairs = f"table {axis}", self.side**2
         source = Tensor(f"rel_pos_{axis}", (2 * self.table_side - 1) * self.head_dim, role="weight")
@@ -182,7 +182,7 @@ class Attention(BaseLayer):
             "embedding",
             reads=(index, picked),
             writes=(Tensor(f"R_{axis}", pairs * self.head_dim),),
-            saves=(index,),
+            saved_for_backward=(index,),
             kernel=kernel,
             why="Row i − j + n − 1 of the table for each pair (i, j) of an axis.",
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import LayerNorm
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Tensor, copy, keep, residual
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.layers.vision.attention import Attention
 from mkdocs_dsocr.layers.vision.mlp import MLPBlock
 from mkdocs_dsocr.quantities import Quantity, ceil_div
@@ -41,7 +41,7 @@ class _Block(BaseLayer):
     def _attention(self, **sizes: Any) -> Attention:
         return self.attention(heads=self.heads, head_dim=self.head_dim, single=self.single, **sizes)
 
-    def _around(self, attend: Iterable[Part]) -> Iterator[Part]:
+    def _around(self, attend: Iterable[Step]) -> Iterator[Step]:
         width, rows = self.heads * self.head_dim, self.views * self.grid**2
         names = ("x", "norm1(x)", "attn(norm1(x))", "y", "norm2(y)", "mlp(norm2(y))", "z")
         x, normed, attended, y, normed_y, mapped, z = (Tensor(n, rows * width) for n in names)
@@ -72,7 +72,7 @@ class GlobalBlock(_Block):
     table_side: Quantity = dim("t", "side that the position tables were trained for", "tokens")
     resize: bool = False
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         elements = self.views * self.grid**2 * self.heads * self.head_dim
         attention = self._attention(
             windows=self.views, side=self.grid, table_side=self.table_side, resize=self.resize
@@ -108,10 +108,10 @@ class WindowBlock(_Block):
     padded: bool = True
     partitioned: bool = True
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         yield from self._around(self._in_windows())
 
-    def _in_windows(self) -> Iterator[Part]:
+    def _in_windows(self) -> Iterator[Step]:
         """Yield the attention and the copies before and after it."""
         width = self.heads * self.head_dim
         elements = self.views * self.grid**2 * width

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Embedding, LayerNorm, Linear, ModuleList, UnusedConv2d
+from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
-from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
 from mkdocs_dsocr.layers.vision.mlp import NoTPFeedForward
 from mkdocs_dsocr.patterns import indices
@@ -44,7 +44,7 @@ class CLIPVisionEmbeddings(BaseLayer):
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("class_embedding", (self.width,))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         features = self.views * self.side**2 * self.width
         elements = self.views * (self.side**2 + 1) * self.width
         entries = self.table_side**2 + 1
@@ -106,7 +106,7 @@ class NoTPAttention(BaseLayer):
     heads: Quantity = dim("H", "attention heads")
     head_dim: Quantity = dim("d", "width of a head", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         width = self.heads * self.head_dim
         rows = self.views * self.seq_len
         queries = self.views * self.heads * self.seq_len
@@ -126,7 +126,7 @@ class NoTPAttention(BaseLayer):
             unit="tensor",
             reads=(qkv,),
             writes=(o,),
-            saves=(qkv, o, Tensor("log-sum-exp", queries, "float32")),
+            saved_for_backward=(qkv, o, Tensor("log-sum-exp", queries, "float32")),
             recomputes=True,
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs.",
         )
@@ -156,7 +156,7 @@ class NoTPTransformerBlock(BaseLayer):
     head_dim: Quantity = dim("d", "width of a head", "elements")
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         width = self.heads * self.head_dim
         rows = self.views * self.seq_len
         attention = self.attention(
@@ -195,7 +195,7 @@ class NoTPTransformer(BaseLayer):
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
     depth: int
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         block = self.block(
             views=self.views,
             seq_len=self.seq_len,
@@ -232,7 +232,7 @@ class VitModel(BaseLayer):
     depth: int
     resize: bool
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         width = self.heads * self.head_dim
         seq_len = self.side**2 + 1
         elements = self.views * seq_len * width

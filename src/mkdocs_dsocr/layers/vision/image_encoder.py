@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d, ModuleList, Sequential
+from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
-from mkdocs_dsocr.layers.parts import Child, Parameter, Part
 from mkdocs_dsocr.layers.vision.block import GlobalBlock, WindowBlock
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
 from mkdocs_dsocr.layers.vision.layer_norm2d import LayerNorm2d
@@ -63,7 +63,7 @@ class ImageEncoderViT(BaseLayer):
         width = self.heads * self.head_dim
         yield Parameter("pos_embed", (1, self.table_side, self.table_side, width))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         width = self.heads * self.head_dim
         elements = self.views * self.grid**2 * width
         pixels = Tensor("pixels", self.views * (self.patch * self.grid) ** 2 * self.in_channels)
@@ -91,7 +91,7 @@ class ImageEncoderViT(BaseLayer):
         yield Child(self.stack, blocks, reads=(x,), writes=(y,))
         yield from self._downsample(y)
 
-    def _downsample(self, y: Tensor) -> Iterator[Part]:
+    def _downsample(self, y: Tensor) -> Iterator[Step]:
         half, quarter = ceil_div(self.grid, 2), ceil_div(ceil_div(self.grid, 2), 2)
         narrow = Tensor("neck(y)", self.views * self.grid**2 * self.neck_channels)
         halved, cloned = (

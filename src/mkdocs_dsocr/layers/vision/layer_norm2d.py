@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
+from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Tensor, keep
-from mkdocs_dsocr.layers.parts import Parameter, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -32,7 +32,7 @@ class LayerNorm2d(BaseLayer):
         yield Parameter("weight", (self.channels,))
         yield Parameter("bias", (self.channels,))
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         pixels = self.views * self.side**2
         elements = pixels * self.channels
 
@@ -55,7 +55,7 @@ class LayerNorm2d(BaseLayer):
                 elementwise_flops=flops,
                 reads=reads,
                 writes=(write,),
-                saves=saves,
+                saved_for_backward=saves,
                 kernel="layer norm 2d",
                 autocast="float32" if name == "square" else "",
             )

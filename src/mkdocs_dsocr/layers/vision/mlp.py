@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import GELU, Linear
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation, Tensor
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -31,7 +31,7 @@ class MLPBlock(BaseLayer):
     width: Quantity = dim("d", "width of a token", "elements")
     hidden: Quantity = dim("m", "width inside the block", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         x, y = (Tensor(n, self.rows * self.width) for n in ("x", "y"))
         wide, activated = (Tensor(n, self.rows * self.hidden) for n in ("wide", "GELU(wide)"))
         lin1 = Linear(rows=self.rows, d_in=self.width, d_out=self.hidden, bias=True)
@@ -62,7 +62,7 @@ class NoTPFeedForward(BaseLayer):
     width: Quantity = dim("d", "width of a token", "elements")
     hidden: Quantity = dim("m", "width inside the block", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         elements = self.rows * self.hidden
         x, y = (Tensor(n, self.rows * self.width) for n in ("x", "y"))
         names = ("wide", "1.702 wide", "σ", "quick-GELU(wide)")
@@ -84,7 +84,7 @@ class NoTPFeedForward(BaseLayer):
             elementwise_flops=costs.SIGMOID * elements,
             reads=(scaled,),
             writes=(gate,),
-            saves=(gate,),
+            saved_for_backward=(gate,),
             kernel="quick-GELU",
             why="negate, exp, add and divide.",
         )
@@ -93,7 +93,7 @@ class NoTPFeedForward(BaseLayer):
             "activation",
             elementwise_flops=elements,
             reads=(wide, gate),
-            saves=(wide, gate),
+            saved_for_backward=(wide, gate),
             writes=(activated,),
             kernel="quick-GELU",
         )

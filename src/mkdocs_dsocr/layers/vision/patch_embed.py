@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Conv2d
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -37,7 +37,7 @@ class PatchEmbed(BaseLayer):
     patch: Quantity = dim("p", "side of a patch", "px")
     grid: Quantity = dim("g", "patches a side", "patches")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         conv = Conv2d(
             views=self.views,
             in_channels=self.in_channels,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.base import BaseLayer, Rationale, dim, layer
 from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.layers.parts import Child, Part
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -27,7 +27,7 @@ class MlpProjector(BaseLayer):
     d_in: Quantity = dim("d_in", "width of SAM's and CLIP's features joined", "elements")
     hidden_size: Quantity = dim("h", "hidden size of the decoder", "elements")
 
-    def forward(self) -> Iterator[Part]:
+    def forward(self) -> Iterator[Step]:
         linear = Linear(rows=self.rows, d_in=self.d_in, d_out=self.hidden_size, bias=True)
         x, y = Tensor("x", self.rows * self.d_in), Tensor("y", self.rows * self.hidden_size)
         yield Child("layers", linear, reads=(x,), writes=(y,))
