@@ -28,26 +28,13 @@ import yaml
 from mkdocs_dsocr import pipeline, sweep
 from mkdocs_dsocr.inputs import InputError
 
-RENAMED: Final[dict[str, str]] = {
-    "time_by_ceiling_ms": "device_time_by_ceiling_ms",
-    "operator_breakdown.time_ms": "operator_breakdown.device_time_ms",
-    "module_metrics.total_time_ms": "module_metrics.device_time_ms",
-    "module_metrics.self_time_ms": "module_metrics.self_device_time_ms",
-    "layers.time_ms": "layers.device_time_ms",
-    "layers.parameters": "layers.num_parameters",
-}
+RENAMED: Final[dict[str, str]] = {}
 """Old keys → new ones, applied in this order to every column that has them.
 
 ``"dispatches": "launches"`` is of every column with that key,
 ``"stages.dispatches": "stages.launches"`` of those where it follows that section.
 """
-CHANGED: Final[dict[str, str]] = {
-    "serving.points.*": "launches and bytes of a step are whole numbers, as in the latency",
-    "serving.critical_batches*": "the same",
-    "module_metrics.share_of_model_time": "a share of the predicted total, no longer of the "
-    "device time: the nodes' own times add up to that total",
-    "refused.allowed": "a sentence of a message; its key and what was found are compared",
-}
+CHANGED: Final[dict[str, str]] = {}
 """Patterns of (old) columns that change on purpose → the reason. They are not compared."""
 
 FOLDER: Final = Path(__file__).parent / "data" / "golden"
