@@ -21,7 +21,7 @@ from mkdocs_dsocr.report.serving import serving
 from mkdocs_dsocr.report.to_measure import Batches
 
 READING: Final = (
-    "Estimate of a forward run: a kernel takes as long as the ceiling that binds it, "
+    "Estimate of a forward run: a kernel takes a start time plus the ceiling that binds it, "
     "a stage as long as its kernels or as the host that launches them."
 )
 
@@ -141,7 +141,7 @@ class Analysed:
 
     @cached_property
     def floor_ms(self) -> float:
-        """The time that no implementation of the model is faster than."""
+        """The minimum time: every weight read once per step, at peak rates."""
         return sum(s.floor_ms for s in self.stage_times.values())
 
     @cached_property
