@@ -34,11 +34,11 @@ from typing import Any, Final
 
 from ruamel.yaml import YAML
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
+from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.inputs import load_workload, shipped
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.to_measure import Task, tasks
-from mkdocs_dsocr.static import trace_model
 from mkdocs_dsocr.tracing import Measurer
 
 BATCHES: Final = (1, 8)

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
+from mkdocs_dsocr.build.trace_store import Analyses, trace_model
 from mkdocs_dsocr.inputs import (
     Hardware,
     ModelConfig,
@@ -26,7 +27,6 @@ from mkdocs_dsocr.inputs import (
 )
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.static import Analyses, trace_model
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from tests.browsing import FLAGS, served

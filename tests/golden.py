@@ -25,7 +25,8 @@ from typing import Any, Final
 import numpy
 import yaml
 
-from mkdocs_dsocr import pipeline, sweep
+from mkdocs_dsocr import sweep
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.inputs import InputError
 
 RENAMED: Final[dict[str, str]] = {}

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mkdocs_dsocr import pipeline
-from mkdocs_dsocr.cache import KEPT, Cache, source_digest
+from mkdocs_dsocr.build import pipeline
+from mkdocs_dsocr.build.pipeline import Settings
+from mkdocs_dsocr.build.trace_store import cache_key, static_analysis
 from mkdocs_dsocr.cli import main
-from mkdocs_dsocr.pipeline import Settings
-from mkdocs_dsocr.static import cache_key, static_analysis
+from mkdocs_dsocr.io import KEPT, Cache, source_digest
 from tests.conftest import TINY_CONFIG
 
 
@@ -100,14 +100,14 @@ def test_a_hit_is_the_same_analysis_without_torch(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from mkdocs_dsocr import outputs, pipeline
-from mkdocs_dsocr.static import cache_key, static_analysis
-from mkdocs_dsocr.cache import Cache
+from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build.trace_store import cache_key, static_analysis
+from mkdocs_dsocr.io import Cache
 settings = pipeline.Settings(model={f"{tmp_path}/"!r}, workloads=("dsocr-tiny",), device="meta")
 analyses = pipeline.analyse(settings)
 static = static_analysis(analyses, "meta", print, Cache(Path({str(cache.folder)!r})))
 result = pipeline.complete(analyses, static)
-outputs.site_files(result, "directory")
+artifacts.site_files(result, "directory")
 assert "torch" not in sys.modules
 print(result.verification.failures, len(static.trace.to_json()))
 """

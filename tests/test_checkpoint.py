@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mkdocs_dsocr import outputs, pipeline
+from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint
 from mkdocs_dsocr.models import load_model_config
-from mkdocs_dsocr.static import trace_model
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.verify.checkpoint import OPTIONAL, compare
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite
@@ -244,7 +244,7 @@ def test_the_page_and_the_file_show_the_verdict(folder: Path, tiny: StaticAnalyz
 
     def built() -> tuple[str, dict[str, Any]]:
         complete = pipeline.complete(pipeline.analyse(settings), static)
-        _, pages, others = outputs.site_files(complete, "directory")
+        _, pages, others = artifacts.site_files(complete, "directory")
         return pages["checkpoint.md"], json.loads(others["artifacts/static/checkpoint.json"])
 
     page, verdict = built()

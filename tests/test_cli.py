@@ -163,7 +163,7 @@ FORBIDDEN = {
     "mkdocs_dsocr.layers.decoder": ("torch", "numpy", "pydantic", "mkdocs"),
     "mkdocs_dsocr.report": ("torch", "numpy", "transformers", "mkdocs"),
     "mkdocs_dsocr.site.pages": ("torch", "transformers", "mkdocs"),
-    "mkdocs_dsocr.pipeline": ("torch", "transformers", "mkdocs"),
+    "mkdocs_dsocr.build.pipeline": ("torch", "transformers", "mkdocs"),
     "mkdocs_dsocr.plugin": ("torch", "transformers"),
     "mkdocs_dsocr.cli": ("torch", "numpy", "pydantic", "mkdocs"),
     "mkdocs_dsocr.tracing.reference": ("transformers", "mkdocs"),

@@ -21,16 +21,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from mkdocs_dsocr import pipeline
-from mkdocs_dsocr.cache import Cache
+from mkdocs_dsocr.build import pipeline
+from mkdocs_dsocr.build.trace_store import load_static
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.checkpoint import INDEX, SINGLE, read_checkpoint
 from mkdocs_dsocr.inputs.measurement import load_measurements
 from mkdocs_dsocr.inputs.reviews import Entry, load_reviews, save_entries
+from mkdocs_dsocr.io import Cache
 from mkdocs_dsocr.report.changes import compare, load_report
 from mkdocs_dsocr.report.whatif import evaluated
 from mkdocs_dsocr.site.review import reviewed
-from mkdocs_dsocr.static import load_static
 from mkdocs_dsocr.sweep.spec import load_spec
 from tests.conftest import ROOT, TINY_CONFIG, TINY_UNLIMITED, measured_on_cpu
 from tests.fuzzing import damaged_files, written
@@ -160,8 +160,8 @@ DOORS: Final = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a small model and a valid file of each kind."""
+    from mkdocs_dsocr.build.trace_store import trace_model
     from mkdocs_dsocr.report import report_files
-    from mkdocs_dsocr.static import trace_model
 
     place = tmp_path_factory.mktemp("fuzz")
     (place / "tiny").mkdir()

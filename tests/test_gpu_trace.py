@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.trace import Trace
 from mkdocs_dsocr.verify.formulas import verify
 from tests.conftest import ROOT

@@ -13,7 +13,7 @@ import yaml
 from playwright.sync_api import Browser
 from safetensors.numpy import save
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.report import report_files
 from tests.browsing import Visitor, served
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite, BuiltSite, measured_on_cpu

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from benchmarks.gpu import main as measure_everything
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.cost.time import ms_per
 from mkdocs_dsocr.inputs import InputError

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from safetensors.numpy import save
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.report import report_files
 from tests.conftest import ROOT, TINY_CONFIG
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.builtin import ExpertLinear, Group, Linear

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cost.time import by_ceiling, series_of_maximum
 from mkdocs_dsocr.inputs import InputError, shipped
 from mkdocs_dsocr.layers.operations import fuse

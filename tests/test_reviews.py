@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.reviews import load_reviews

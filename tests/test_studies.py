@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mkdocs_dsocr import outputs, pipeline
-from mkdocs_dsocr.cache import Cache
+from mkdocs_dsocr.build import artifacts, pipeline
 from mkdocs_dsocr.inputs import (
     Hardware,
     ModelConfig,
@@ -16,6 +15,7 @@ from mkdocs_dsocr.inputs import (
     load_hardware,
     load_workload,
 )
+from mkdocs_dsocr.io import Cache
 from mkdocs_dsocr.models import Plan, load_model_config
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.sweep import studies
@@ -125,7 +125,7 @@ def test_no_workload_is_too_large_for_a_site(
     fields = {**main.workload.model_dump(), **changes, "seq_len": None, "text_tokens": 5}
     workload = Workload.model_validate(fields)
     analyses = ((Analysis(main.config, workload, main.hardware),),)
-    tables = outputs.studies(analyses, None)
+    tables = artifacts.studies(analyses, None)
     assert (tables is not None) == has_tables
     if tables is not None:
         assert len(tables.batches["batch_size"]) >= 1
@@ -137,9 +137,9 @@ def test_no_workload_is_too_large_for_a_site(
 
 def test_tables_come_back_from_the_cache_as_they_were(tmp_path: Path) -> None:
     analyses = pipeline.analyse(pipeline.Settings())
-    made = outputs.studies(analyses, Cache(tmp_path))
-    outputs._studies.cache_clear()
-    kept = outputs.studies(analyses, Cache(tmp_path))
+    made = artifacts.studies(analyses, Cache(tmp_path))
+    artifacts._studies.cache_clear()
+    kept = artifacts.studies(analyses, Cache(tmp_path))
     assert made is not None
     assert kept is not None
     assert made is not kept

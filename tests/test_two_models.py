@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 from playwright.sync_api import Browser
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import (
     Hardware,

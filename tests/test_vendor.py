@@ -13,10 +13,10 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
+from mkdocs_dsocr.build.trace_store import StaticAnalysis, load_static, trace_model
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
-from mkdocs_dsocr.static import Static, load_static, trace_model
 from mkdocs_dsocr.tracing.forwards import calls_for_forwards, stand_ins
 from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues, balanced
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite
@@ -43,13 +43,13 @@ def settings(folder: Path, *workloads: str) -> pipeline.Settings:
 
 
 @pytest.fixture(scope="module")
-def static(folder: Path) -> Static:
+def static(folder: Path) -> StaticAnalysis:
     analyses = pipeline.analyse(settings(folder, "dsocr-snapshot-2x2", "dsocr-tiny"))
     return trace_model(analyses, "meta", lambda _: None, trust=True)
 
 
 @pytest.fixture(scope="module")
-def result(folder: Path, static: Static) -> pipeline.Result:
+def result(folder: Path, static: StaticAnalysis) -> pipeline.Result:
     analyses = pipeline.analyse(settings(folder, "dsocr-snapshot-2x2", "dsocr-tiny"))
     return pipeline.complete(analyses, static)
 
@@ -111,7 +111,7 @@ def test_operators_are_compared_whatever_the_workload_asks_for(
 
 
 @vendor_only
-def test_a_decode_step_waits_once_a_moe_layer(static: Static) -> None:
+def test_a_decode_step_waits_once_a_moe_layer(static: StaticAnalysis) -> None:
     assert static.vendor is not None
     waits = {r.shape.pass_id: r.synchronisations for r in static.vendor.passes}
     assert waits["decode"] == 2  # of three layers one is dense

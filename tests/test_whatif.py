@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, load_workload
 from mkdocs_dsocr.report import Analysis, report_files

@@ -97,8 +97,8 @@ def static(
     output: Path | None,
 ) -> None:
     """Trace the model with PyTorch and write what it counted, and torchinfo's artifacts."""
-    from mkdocs_dsocr import outputs, pipeline
-    from mkdocs_dsocr.static import trace_model
+    from mkdocs_dsocr.build import artifacts, pipeline
+    from mkdocs_dsocr.build.trace_store import trace_model
 
     sizes = (base_size, image_size, seq_len, crop_mode)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +110,7 @@ def static(
         analyses = pipeline.analyse(settings)
         traced = trace_model(analyses, device, _say, trust=trust_remote_code)
         result = pipeline.complete(analyses, traced)
-    files = result.static.artifacts | outputs.verdicts(result)
+    files = result.static.artifacts | artifacts.verdicts(result)
     profile = analyses[0][0].workload.profile_id
     _write(_folder(output, profile), {name: text.encode() for name, text in files.items()})
     if result.failures:
@@ -162,16 +162,16 @@ def _without_collections() -> Iterator[None]:
 def _analysed(
     model: str, workload: str, hardware: str, static_dir: Path | None
 ) -> tuple[Analysis, dict[str, str]]:
-    from mkdocs_dsocr import outputs, pipeline
+    from mkdocs_dsocr.build import artifacts, pipeline
+    from mkdocs_dsocr.build.trace_store import load_static
     from mkdocs_dsocr.report import report_files
-    from mkdocs_dsocr.static import load_static
 
     settings = pipeline.Settings(model=model, workloads=(workload,), hardware=(hardware,))
     analyses = pipeline.analyse(settings)
     if static_dir is None:
         return analyses[0][0], report_files(analyses[0][0])
     result = pipeline.complete(analyses, load_static(static_dir))
-    files = outputs.verdicts(result) | report_files(result.main)
+    files = artifacts.verdicts(result) | report_files(result.main)
     return result.main, files
 
 
@@ -200,9 +200,9 @@ def export(
     flavour: Flavour,
 ) -> None:
     """Write the pages as Markdown to DIRECTORY, for any generator."""
-    from mkdocs_dsocr import outputs, pipeline
+    from mkdocs_dsocr.build import artifacts, pipeline
+    from mkdocs_dsocr.build.trace_store import trace_model
     from mkdocs_dsocr.site.export import STYLES, flavoured
-    from mkdocs_dsocr.static import trace_model
 
     settings = pipeline.Settings(
         model, (workload,), (hardware,), device, trust_remote_code=trust_remote_code
@@ -210,7 +210,7 @@ def export(
     analyses = pipeline.analyse(settings)
     traced = trace_model(analyses, device, _say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
-    _, pages, others = outputs.site_files(result, STYLES[flavour])
+    _, pages, others = artifacts.site_files(result, STYLES[flavour])
     _write(directory, flavoured(pages, others, flavour))
     if result.failures:
         raise click.ClickException("\n".join(result.failures))
@@ -241,7 +241,7 @@ def cache() -> None:
 @cache.command()
 def info() -> None:
     """Say where the cache lies and how large it is."""
-    from mkdocs_dsocr.cache import default_cache
+    from mkdocs_dsocr.io import default_cache
 
     kept = default_cache()
     entries = kept.every()
@@ -252,7 +252,7 @@ def info() -> None:
 @cache.command()
 def clear() -> None:
     """Remove every entry."""
-    from mkdocs_dsocr.cache import default_cache
+    from mkdocs_dsocr.io import default_cache
 
     click.echo(f"{default_cache().clear()} entries removed")
 
@@ -269,7 +269,7 @@ def env() -> None:
     """Say which versions are installed, what auto resolves to, and which ids ship."""
     import platform
 
-    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr.build import pipeline
     from mkdocs_dsocr.inputs import shipped
     from mkdocs_dsocr.inputs.references import KINDS
 

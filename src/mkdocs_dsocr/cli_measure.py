@@ -48,7 +48,7 @@ def measure(
     output: Path,
 ) -> None:
     """Time every pass and module on a real device, for the plugin's measurements."""
-    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr.build import pipeline
 
     several = len(workloads) > 1
     analyses = pipeline.analyse(pipeline.Settings(model=model, workloads=workloads))

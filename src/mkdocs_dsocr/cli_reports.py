@@ -41,7 +41,7 @@ def compare(models: tuple[str, ...], workload: str, hardware: str, output: Path 
 
     Each is an id or a path; ratios are of the last one over the first.
     """
-    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr.build import pipeline
     from mkdocs_dsocr.inputs.errors import room_to_write
     from mkdocs_dsocr.models import load_model_config
     from mkdocs_dsocr.report.models import compare_models

@@ -77,7 +77,7 @@ def question(names: tuple[str, ...], by: str, note: str, **inputs: Any) -> None:
 
 
 def _found(reviews: Path, model: str, workload: str, hardware: str) -> list[Reviewed]:
-    from mkdocs_dsocr import pipeline
+    from mkdocs_dsocr.build import pipeline
     from mkdocs_dsocr.site.review import reviewed
 
     settings = pipeline.Settings(model, (workload,), (hardware,))

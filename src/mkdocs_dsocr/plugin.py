@@ -1,4 +1,4 @@
-"""The MkDocs plugin: hooks that hand over to :mod:`mkdocs_dsocr.pipeline`."""
+"""The MkDocs plugin: hooks that hand over to :mod:`mkdocs_dsocr.build.pipeline`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from mkdocs.structure.pages import Page
 from mkdocs.utils.templates import TemplateContext
 from mkdocs_gen_files.editor import FilesEditor
 
-from mkdocs_dsocr import outputs, pipeline
-from mkdocs_dsocr.cache import default_cache, source_digest
-from mkdocs_dsocr.fresh import pages_of
+from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build.session import BuildSession
+from mkdocs_dsocr.build.trace_store import timed
+from mkdocs_dsocr.build.worker import pages_of
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
-from mkdocs_dsocr.results import Results
+from mkdocs_dsocr.io import default_cache, source_digest
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
 from mkdocs_dsocr.site.navigation import NAV_TITLE, placed, prefixed
 from mkdocs_dsocr.site.pages import error_pages, nav
-from mkdocs_dsocr.static import timed
 
 log = get_plugin_logger("dsocr")
 
@@ -110,7 +110,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     supports_multiple_instances = True
 
     def __init__(self) -> None:
-        self._results = Results(log.info)
+        self._results = BuildSession(log.info)
         self._later: list[tuple[str, Path]] = []
         self._folder: str | None = None
         self._blocks: dict[str, tuple[str, ...]] = {}
@@ -212,7 +212,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             self._report_failures(result, config)
         with timed(log.info, "writing pages and artifacts"):
             cache = default_cache() if self.config.cache else None
-            site, pages, others = outputs.site_files(result, style, later, cache)  # type: ignore[arg-type]
+            site, pages, others = artifacts.site_files(result, style, later, cache)  # type: ignore[arg-type]
             made = self._write(files, config, path, pages, others, nav=nav(site), later=later)
         return dataclasses.replace(made, state=state)
 

@@ -1,22 +1,28 @@
-"""Where the data that ships with the package lies, in a wheel or in a checkout."""
+"""The package's folders, and the ids that are used where none is given."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Final
+
+PACKAGE: Final = Path(__file__).resolve().parent
+"""The folder of the package's code."""
+DEFAULT_MODEL: Final = "deepseek-ocr-v1-base"
+DEFAULT_WORKLOAD: Final = "dsocr-standard-v1"
+DEFAULT_HARDWARE: Final = "rtx-5090"
 
 
 @cache
 def data_dir() -> Path:
-    """Return the folder with ``models``, ``workloads`` and ``hardware``.
+    """Return the folder with ``models``, ``workloads`` and ``hardware``, of a wheel or a checkout.
 
     Raises
     ------
     FileNotFoundError
         If the installation is incomplete.
     """
-    package = Path(__file__).resolve().parent
-    for folder in (package / "data", package.parents[1] / "data"):
+    for folder in (PACKAGE / "data", PACKAGE.parents[1] / "data"):
         if (folder / "workloads").is_dir():
             return folder
-    raise FileNotFoundError(f"mkdocs-dsocr: no data folder beside {package}")
+    raise FileNotFoundError(f"mkdocs-dsocr: no data folder in {PACKAGE}; install the package again")

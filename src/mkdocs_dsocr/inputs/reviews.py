@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -15,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from mkdocs_dsocr.inputs.errors import InputError
 from mkdocs_dsocr.inputs.fields import Strict
 from mkdocs_dsocr.inputs.files import read_mapping, validate
+from mkdocs_dsocr.io import atomic_text
 
 Status = Literal["approved", "questioned"]
 DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
@@ -94,14 +93,8 @@ def save_entries(path: Path, kind: str, entries: dict[str, Entry]) -> None:
         else:
             section[name] = new
     try:
-        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                yaml.dump(content, file)
-            os.replace(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
+        with atomic_text(path) as file:
+            yaml.dump(content, file)
     except OSError as error:
         found = error.strerror or "unwritable"
         raise InputError(path, "", found, "a file that can be written") from error

@@ -285,7 +285,9 @@ class AnalyticModelReport(Record):
     operator_coverage: OperatorCoverage | None
     profile_run_id: str | None
     predicted_total_time_ms: Amount = Field(description="estimate: the sum over the stages")
-    floor_total_time_ms: Amount = Field(description="minimum time: one token per step, weights as given, peak rates")
+    floor_total_time_ms: Amount = Field(
+        description="minimum time: one token per step, weights as given, peak rates"
+    )
     latency: Latency
     serving: Serving | None = Field(description="null where nothing is decoded")
     memory: Memory

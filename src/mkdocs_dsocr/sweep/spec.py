@@ -12,9 +12,10 @@ from typing import Any, Final, Self
 from pydantic import Field, model_validator
 
 from mkdocs_dsocr.inputs import InputError
-from mkdocs_dsocr.inputs.errors import ContradictionError
+from mkdocs_dsocr.inputs.errors import ContradictionError, room_to_write
 from mkdocs_dsocr.inputs.fields import Strict
 from mkdocs_dsocr.inputs.files import read_mapping, validate
+from mkdocs_dsocr.io import atomic_path
 from mkdocs_dsocr.sweep.api import Sweep, grid_chunks
 from mkdocs_dsocr.sweep.columns import checked
 
@@ -99,20 +100,13 @@ def write(spec: Spec, path: Path, progress: Callable[[int], None]) -> None:
     Raises
     ------
     InputError
-        If the file's type is neither, or pyarrow is missing.
+        If the file's type is neither, pyarrow is missing, or the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
         raise InputError("option", "--output", path.name, f"a file that ends in {SUFFIXES}")
-    part = path.with_name(f".{path.name}.part")
-    try:
-        (_write_csv if path.suffix == ".csv" else _write_parquet)(spec, part, progress)
-        part.replace(path)
-    except OSError as error:
-        raise InputError(
-            path, "--output", error.strerror or str(error), "a place to write"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_rows = _write_csv if path.suffix == ".csv" else _write_parquet
+    with room_to_write(path), atomic_path(path) as part:
+        write_rows(spec, part, progress)
 
 
 def _write_csv(spec: Spec, path: Path, progress: Callable[[int], None]) -> None:
@@ -131,7 +125,7 @@ def _write_parquet(spec: Spec, path: Path, progress: Callable[[int], None]) -> N
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise InputError(
-            "option", "--output", path.name[1:-5], "pyarrow, or a .csv file"
+            "option", "--output", "a .parquet file", "a .csv file, or install pyarrow"
         ) from error
     writer: Any = None
     try:

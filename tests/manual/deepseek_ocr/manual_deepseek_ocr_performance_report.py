@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
+from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.site import units
-from mkdocs_dsocr.static import trace_model
 
 
 def main(workload: str = "dsocr-standard-v1", hardware: str = "rtx-5090") -> int:

@@ -9,12 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mkdocs_dsocr.cache import Cache, source_digest
+from mkdocs_dsocr.build.pipeline import Result
+from mkdocs_dsocr.build.trace_store import Analyses
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.pipeline import Result
+from mkdocs_dsocr.io import Cache, source_digest
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
-from mkdocs_dsocr.static import Analyses
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.content import Site

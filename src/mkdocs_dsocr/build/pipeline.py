@@ -1,6 +1,6 @@
 """Settings → analyses, trace, verification, pages: the steps behind plugin and CLI.
 
-torch is imported by :mod:`mkdocs_dsocr.static` and :func:`measure` alone, when they run.
+torch is imported by :mod:`mkdocs_dsocr.build.trace_store` and :func:`measure` alone, when they run.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mkdocs_dsocr.build import settings as options
+from mkdocs_dsocr.build.trace_store import Analyses, Log, StaticAnalysis, timed
 from mkdocs_dsocr.inputs import (
     InputError,
     load_hardware,
     load_workload,
 )
-from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint, remote_code
+from mkdocs_dsocr.inputs.checkpoint import read_checkpoint, remote_code
 from mkdocs_dsocr.inputs.measurement import (
     Measurement,
     check_belongs,
     check_measurable,
     load_measurements,
 )
-from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes, load_report
 from mkdocs_dsocr.report.changes import compare as compare_reports
 from mkdocs_dsocr.report.models import ModelsCompared, compare_models
 from mkdocs_dsocr.report.to_measure import check_covers, tasks
-from mkdocs_dsocr.static import Analyses, Log, Static, timed
 from mkdocs_dsocr.verify.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.verify.formulas import Verification, verify
 from mkdocs_dsocr.verify.vendor import VendorVerdict, compare_vendor
@@ -38,70 +38,8 @@ from mkdocs_dsocr.verify.vendor import VendorVerdict, compare_vendor
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.review import Reviewed
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What is analysed. Lists: the first is the main one.
-
-    Parameters
-    ----------
-    model, workloads, hardware
-        Ids of what is shipped, or paths.
-    device
-        ``auto``, ``cuda`` or ``meta``.
-    measurements
-        Files that ``dsocr measure`` wrote, or folders of them.
-    trust_remote_code
-        Whether the checkpoint's own Python files are run and traced too.
-    reviews
-        The file of reviews; empty for none.
-    require_review
-        Whether what was not reviewed as it is now is a failure.
-    baseline
-        An earlier ``report.json``; empty for none.
-    compared_models
-        Further models, set beside `model` on the main workload and GPU.
-    base
-        Folder that paths are relative to.
-    """
-
-    model: str = "deepseek-ocr-v1-base"
-    workloads: tuple[str, ...] = ("dsocr-standard-v1",)
-    hardware: tuple[str, ...] = ("rtx-5090",)
-    device: str = "auto"
-    measurements: tuple[str, ...] = ()
-    trust_remote_code: bool = False
-    reviews: str = ""
-    require_review: bool = False
-    baseline: str = ""
-    compared_models: tuple[str, ...] = ()
-    base: Path = Path()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what another process reads with :meth:`from_json`."""
-        return {**dataclasses.asdict(self), "base": str(self.base)}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Settings:
-        """Return the settings that :meth:`to_json` wrote."""
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-        }
-        fields["base"] = Path(data["base"])
-        return cls(**fields)
-
-    def files(self) -> list[Path]:
-        """Return the input files, for a server that watches them."""
-        model = resolve("models", self.model, self.base)
-        others = [resolve("models", value, self.base) for value in self.compared_models]
-        return [
-            *(m if m.suffix == ".json" else m / "config.json" for m in (model, *others)),
-            *(p for p in (model / INDEX, *model.glob("*.safetensors")) if p.is_file()),
-            *(resolve("workloads", w, self.base) for w in self.workloads),
-            *(resolve("hardware", h, self.base) for h in self.hardware),
-            *(self.base / m for m in self.measurements),
-            *(self.base / file for file in (self.reviews, self.baseline) if file),
-        ]
+Settings = options.Settings
+MeasureOptions = options.MeasureOptions
 
 
 @dataclass(frozen=True)
@@ -109,7 +47,7 @@ class Result:
     """Everything a site shows: an analysis for each workload and GPU, the main one first."""
 
     analyses: Analyses
-    static: Static
+    static: StaticAnalysis
     verification: Verification
     checkpoint: CheckpointVerdict | None = None
     vendor: VendorVerdict | None = None
@@ -198,28 +136,6 @@ def _measured(analyses: Analyses, measurements: dict[Path, Measurement]) -> Anal
     )
 
 
-@dataclass(frozen=True)
-class MeasureOptions:
-    """How a device is measured.
-
-    Parameters
-    ----------
-    device
-        ``cuda`` or ``cpu``.
-    cuda_graph
-        Whether decode steps are replayed from a CUDA graph.
-    largest_batch
-        Whether the largest batch that the GPU holds is looked for.
-    repeats
-        Timed calls of each pass and module.
-    """
-
-    device: str = "cuda"
-    cuda_graph: bool = False
-    largest_batch: bool = False
-    repeats: int = 20
-
-
 def measure(analyses: Analyses, options: MeasureOptions, log: Log) -> Iterator[tuple[str, str]]:
     """Run workloads on a real device; yield each one's id and measurement file when it is done.
 
@@ -253,7 +169,7 @@ def measure(analyses: Analyses, options: MeasureOptions, log: Log) -> Iterator[t
         yield analysis.workload.profile_id, measurement.model_dump_json(indent=1) + "\n"
 
 
-def complete(analyses: Analyses, static: Static) -> Result:
+def complete(analyses: Analyses, static: StaticAnalysis) -> Result:
     """Join analyses with a trace: operator coverage and verification.
 
     Raises
@@ -274,7 +190,7 @@ def complete(analyses: Analyses, static: Static) -> Result:
     return Result(covered, static, verification, verdict, vendor)
 
 
-def with_company(result: Result, settings: Settings) -> Result:
+def attach_comparisons(result: Result, settings: Settings) -> Result:
     """Return a result with its reviews, baseline and other models, where the settings name them.
 
     Raises

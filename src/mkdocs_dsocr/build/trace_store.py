@@ -1,4 +1,4 @@
-"""The static analysis: traced by PyTorch, read from a file, or from the cache.
+"""The static analysis: from the cache, from a file, or traced by PyTorch.
 
 torch is imported inside :func:`trace_model` and :func:`trace_vendor` alone.
 """
@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from mkdocs_dsocr import __version__
-from mkdocs_dsocr.cache import Cache, source_digest
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.checkpoint import remote_code
+from mkdocs_dsocr.io import Cache, source_digest
 from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.build import class_families, generated_at
+from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.verify.vendor import as_vendor_runs
 
@@ -35,7 +36,7 @@ CODE: Final = (
     "inputs/constants.py",
     "models/tokens.py",
 )
-"""What a trace is made by."""
+"""Code that a trace depends on."""
 TRACE: Final = "trace.json"
 VENDOR: Final = "vendor-trace.json"
 TORCHINFO: Final = (
@@ -46,11 +47,11 @@ TORCHINFO: Final = (
     "torchinfo-unique-layers.json",
     "torchinfo-unique-layers.md",
 )
-"""Files that no page waits for."""
+"""Files of torchinfo, which no page needs."""
 
 
 @dataclass(frozen=True)
-class Static:
+class StaticAnalysis:
     """What the static analysis found.
 
     Attributes
@@ -91,8 +92,8 @@ def static_analysis(
     cache: Cache | None,
     *,
     trust: bool = False,
-    early: Callable[[Static], None] = lambda _: None,
-) -> Static:
+    early: Callable[[StaticAnalysis], None] = lambda _: None,
+) -> StaticAnalysis:
     """Return the static analysis, from the cache where that has it: then torch is not imported.
 
     Parameters
@@ -125,27 +126,26 @@ def static_analysis(
     return static
 
 
-def cached(key: str, cache: Cache | None) -> Static | None:
+def cached(key: str, cache: Cache | None) -> StaticAnalysis | None:
     """Return what the cache has under `key`."""
     content = cache.load(key) if cache is not None else None
     return content and from_artifacts(content["artifacts"], content["reason"])
 
 
-def from_artifacts(artifacts: dict[str, str], reason: str) -> Static:
+def from_artifacts(artifacts: dict[str, str], reason: str) -> StaticAnalysis:
     """Return the static analysis whose files these are."""
     vendor = Trace.from_json(artifacts[VENDOR]) if VENDOR in artifacts else None
-    return Static(Trace.from_json(artifacts[TRACE]), artifacts, reason, vendor)
+    return StaticAnalysis(Trace.from_json(artifacts[TRACE]), artifacts, reason, vendor)
 
 
 def cache_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
     """Return everything that a static analysis depends on, without importing torch."""
-    package = Path(__file__).parent
     own = model_of(analyses[0][0].config).packages
     packages = dict.fromkeys(("torch", "torchinfo", *own, *(["transformers"] if trust else [])))
     versions = [_release(name) for name in packages]
     # ``auto`` is what it was as long as there is a driver, or none.
     driver = [Path("/proc/driver/nvidia").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-    code = source_digest(package / part for part in CODE)
+    code = source_digest(PACKAGE / part for part in CODE)
     vendor = source_digest(remote_code(analyses[0][0].config.path)) if trust else None
     rest = [__version__, code, vendor, versions, driver, generated_at()]
     return json.dumps([trace_key(analyses, device, trust=trust), *rest])
@@ -165,8 +165,8 @@ def trace_model(
     log: Log,
     *,
     trust: bool = False,
-    early: Callable[[Static], None] = lambda _: None,
-) -> Static:
+    early: Callable[[StaticAnalysis], None] = lambda _: None,
+) -> StaticAnalysis:
     """Build the model and count every pass of every workload.
 
     Parameters are those of :func:`static_analysis`.
@@ -194,10 +194,10 @@ def trace_model(
     traces = {TRACE: trace.to_json()}
     if vendor is not None:
         traces[VENDOR] = vendor.to_json()
-    early(Static(trace, traces, where.reason, vendor))
+    early(StaticAnalysis(trace, traces, where.reason, vendor))
     with timed(log, "running torchinfo"):
         artifacts = tracing.torchinfo_artifacts(analyzer.session, main.plan, class_families(main))
-    return Static(trace, artifacts | traces, where.reason, vendor)
+    return StaticAnalysis(trace, artifacts | traces, where.reason, vendor)
 
 
 def trace_vendor(analyses: Analyses, log: Log) -> Trace:
@@ -236,7 +236,7 @@ def distinct_shapes(analyses: Analyses) -> tuple[PassShape, ...]:
     return tuple(dict.fromkeys(shape for row in analyses for shape in row[0].plan.shapes))
 
 
-def load_static(folder: Path) -> Static:
+def load_static(folder: Path) -> StaticAnalysis:
     """Read what ``dsocr static`` wrote.
 
     Raises

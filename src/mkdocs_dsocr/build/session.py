@@ -7,15 +7,23 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mkdocs_dsocr import outputs, pipeline
-from mkdocs_dsocr.beside import Beside
-from mkdocs_dsocr.cache import default_cache
+from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build.trace_store import (
+    TORCHINFO,
+    Analyses,
+    Log,
+    StaticAnalysis,
+    cache_key,
+    cached,
+    timed,
+)
+from mkdocs_dsocr.build.worker import FileWorker
 from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.io import default_cache
 from mkdocs_dsocr.site.pages import prepare
-from mkdocs_dsocr.static import TORCHINFO, Analyses, Log, Static, cache_key, cached, timed
 
 
-class Results:
+class BuildSession:
     """Makes results, and keeps the last one and its trace.
 
     Parameters
@@ -27,9 +35,9 @@ class Results:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._last: pipeline.Result | None = None
-        self._static: tuple[str, Static] | None = None
-        self._files: Beside | None = None
-        self._tracing: tuple[str, Beside] | None = None
+        self._static: tuple[str, StaticAnalysis] | None = None
+        self._files: FileWorker | None = None
+        self._tracing: tuple[str, FileWorker] | None = None
         self._folders: list[str] = []
 
     def result(
@@ -54,7 +62,7 @@ class Results:
         with timed(self._log, "analysing"):
             analyses = pipeline.analyse(settings)
         key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
-        later = outputs.other_names(analyses)
+        later = artifacts.other_names(analyses)
         static = self._known(key, uses_cache)
         stale = self._stale(analyses) if static is None and may_be_stale else None
         if stale is not None:
@@ -65,22 +73,22 @@ class Results:
         if classes is None:
             later += [f"static/{name}" for name in TORCHINFO]
         if later:
-            self._files = self._beside(settings, classes, uses_cache)
+            self._files = self._worker(settings, classes, uses_cache)
         if stale is not None:
-            return pipeline.with_company(stale, settings), later
+            return pipeline.attach_comparisons(stale, settings), later
         if static is None:
             assert self._files is not None
             prepare(analyses[0][0])
             cache = default_cache() if uses_cache else None
-            outputs.formulas(analyses, cache)
-            outputs.studies(analyses, cache)
+            artifacts.formulas(analyses, cache)
+            artifacts.studies(analyses, cache)
             try:
                 static = self._files.static()
             except InputError:
                 self._files = None  # it has ended, and there is nothing to wait for
                 raise
         self._static = (key, static)
-        self._last = pipeline.with_company(pipeline.complete(analyses, static), settings)
+        self._last = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
         return self._last, later
 
     def take(self) -> Path | None:
@@ -109,7 +117,7 @@ class Results:
             shutil.rmtree(folder, ignore_errors=True)
         self._folders.clear()
 
-    def _known(self, key: str, uses_cache: bool) -> Static | None:
+    def _known(self, key: str, uses_cache: bool) -> StaticAnalysis | None:
         """Return the trace under `key`, where there is one: made beside, kept here, or cached."""
         if self._tracing is not None and not self._tracing[1].is_running:
             (made, process), self._tracing = self._tracing, None
@@ -141,11 +149,11 @@ class Results:
             if self._tracing[0] == key:
                 return
             self._tracing[1].stop()
-        self._tracing = (key, self._beside(settings, None, uses_cache))
+        self._tracing = (key, self._worker(settings, None, uses_cache))
 
-    def _beside(
+    def _worker(
         self, settings: pipeline.Settings, classes: frozenset[str] | None, uses_cache: bool
-    ) -> Beside:
-        folder = tempfile.mkdtemp(prefix="dsocr_beside_")
+    ) -> FileWorker:
+        folder = tempfile.mkdtemp(prefix="dsocr_worker_")
         self._folders.append(folder)
-        return Beside(settings, Path(folder), classes, uses_cache=uses_cache, log=self._log)
+        return FileWorker(settings, Path(folder), classes, uses_cache=uses_cache, log=self._log)
