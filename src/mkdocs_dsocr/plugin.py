@@ -30,6 +30,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest
+from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
 from mkdocs_dsocr.site.navigation import NAV_TITLE, placed, prefixed
 from mkdocs_dsocr.site.pages import error_pages, nav
@@ -37,7 +38,6 @@ from mkdocs_dsocr.site.pages import error_pages, nav
 log = get_plugin_logger("dsocr")
 
 STYLE, SCRIPT = "assets/dsocr.css", "assets/dsocr.js"
-PACKAGE = Path(__file__).parent
 
 
 class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]

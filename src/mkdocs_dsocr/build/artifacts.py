@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mkdocs_dsocr.build.pipeline import Result
@@ -15,6 +14,7 @@ from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.io import Cache, source_digest
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
+from mkdocs_dsocr.resources import PACKAGE
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.content import Site
@@ -102,8 +102,7 @@ def _kept(key: str, cache: Cache | None, make: Callable[[], Any]) -> Any:
 
 def _code() -> str:
     """Return a digest of the formulas' code."""
-    package = Path(__file__).parent
-    return source_digest(package / part for part in FORMULAS_CODE)
+    return source_digest(PACKAGE / part for part in FORMULAS_CODE)
 
 
 def verdicts(result: Result) -> dict[str, str]:
