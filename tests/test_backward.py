@@ -159,10 +159,10 @@ def _one_call_each(root: Layer, calls: _Calls) -> Iterator[tuple[str, Layer]]:
 
 
 SHAPES = [
-    PassShape("v", "vision", image_size=1024, tiles_w=1, tiles_h=1),
-    PassShape("v", "vision", image_size=640, tiles_w=2, tiles_h=1),
-    PassShape("p", "language", batch=1, q_len=703, kv_len=703, image_tokens=257, logits=703),
-    PassShape("p", "language", batch=3, q_len=40, kv_len=40, logits=1),
+    PassShape("vision", "vision", image_size=1024, tiles_w=1, tiles_h=1),
+    PassShape("vision", "vision", image_size=640, tiles_w=2, tiles_h=1),
+    PassShape("prefill", "language", batch=1, q_len=703, kv_len=703, image_tokens=257, logits=703),
+    PassShape("prefill", "language", batch=3, q_len=40, kv_len=40, logits=1),
 ]
 NAMES = ["one view", "two views", "a page", "three texts"]
 
