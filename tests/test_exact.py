@@ -142,10 +142,12 @@ def test_a_short_last_round_is_verified(
 @pytest.mark.parametrize(
     "shape",
     [
-        PassShape("v", "vision", image_size=896, tiles_w=2, tiles_h=1),
-        PassShape("p", "projector", image_size=640, tiles_w=2, tiles_h=3),
-        PassShape("p", "language", batch=2, q_len=300, kv_len=300, image_tokens=257, logits=300),
-        PassShape("d", "language", batch=3, q_len=1, kv_len=900, logits=1, autocast=True),
+        PassShape("vision.local", "vision", image_size=896, tiles_w=2, tiles_h=1),
+        PassShape("projector.local", "projector", image_size=640, tiles_w=2, tiles_h=3),
+        PassShape(
+            "prefill", "language", batch=2, q_len=300, kv_len=300, image_tokens=257, logits=300
+        ),
+        PassShape("decode", "language", batch=3, q_len=1, kv_len=900, logits=1, autocast=True),
     ],
     ids=lambda shape: f"{shape.part}-{shape.kv_len}",
 )
@@ -327,7 +329,7 @@ def test_closed_forms_of_the_decoder(config: ModelConfig) -> None:
         flops = formula(config, prefill)
         layers = sum(v for p, v in flops.items() if "rotary" not in p and p != "lm_head")
         assert layers == 61440 * batch * seq_len**2 + 817233920 * batch * seq_len
-        head = PassShape("d", "language", batch=batch, q_len=1, kv_len=seq_len, logits=1)
+        head = PassShape("decode", "language", batch=batch, q_len=1, kv_len=seq_len, logits=1)
         flops = formula(config, head)
         layers = sum(v for p, v in flops.items() if "rotary" not in p and p != "lm_head")
         assert layers == 817233920 * batch + 61440 * batch * seq_len

@@ -17,7 +17,7 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.builtin import ExpertLinear, Group, Linear
 from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.layers.operations import fuse
+from mkdocs_dsocr.layers.kernels import fuse
 from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.report import Analysis

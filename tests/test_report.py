@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cost.time import by_ceiling, series_of_maximum
 from mkdocs_dsocr.inputs import InputError, shipped
-from mkdocs_dsocr.layers.operations import fuse
+from mkdocs_dsocr.layers.kernels import fuse
 from mkdocs_dsocr.layers.tree import walk
 from mkdocs_dsocr.models import build
 from mkdocs_dsocr.patterns import expand, indices

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import tree
 from mkdocs_dsocr.layers.decoder import expected_distinct
-from mkdocs_dsocr.layers.operations import fuse
+from mkdocs_dsocr.layers.kernels import fuse
 from mkdocs_dsocr.models import Load, expert_shares, pass_layer
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis

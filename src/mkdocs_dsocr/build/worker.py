@@ -52,7 +52,7 @@ class Worker:
     def __init__(
         self, request: dict[str, Any], settings: pipeline.Settings, *, uses_cache: bool, log: Log
     ) -> None:
-        self._log = log
+        self._log, self._passes_on = log, request["request"] == "files"
         command, pipe = [sys.executable, "-m", "mkdocs_dsocr.build.worker"], subprocess.PIPE
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
@@ -109,12 +109,13 @@ class Worker:
         self._answers.put(None)
 
     def _listen(self) -> None:
-        """Pass on what other code prints."""
+        """Keep what other code prints, and pass it on unless its error is shown on the pages."""
         assert self._process.stderr
         with self._process.stderr as stderr:
             for line in stderr:
                 self._words.append(line.rstrip("\n"))
-                sys.stderr.write(line)
+                if self._passes_on:
+                    sys.stderr.write(line)
 
 
 class FileWorker(Worker):

@@ -17,7 +17,7 @@ from mkdocs_dsocr.cost.time import (
     launches_of,
     mean,
 )
-from mkdocs_dsocr.layers.operations import Kernel
+from mkdocs_dsocr.layers.kernels import Kernel
 from mkdocs_dsocr.layers.tree import Visit
 
 Array = Any

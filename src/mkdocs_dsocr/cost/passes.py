@@ -22,8 +22,8 @@ from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import figures, memory, metrics, tree
 from mkdocs_dsocr.layers.builtin import Group
 from mkdocs_dsocr.layers.formats import Format
+from mkdocs_dsocr.layers.kernels import Kernel
 from mkdocs_dsocr.layers.layer import Child
-from mkdocs_dsocr.layers.operations import Kernel
 from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.layers.tree import Visit
 from mkdocs_dsocr.models import Batch, BatchPass, Choices, Load, built_pass, model_of

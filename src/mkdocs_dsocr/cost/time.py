@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers.formats import FORMATS
+from mkdocs_dsocr.layers.kernels import Kernel
 from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.layers.metrics import largest
-from mkdocs_dsocr.layers.operations import Kernel
 from mkdocs_dsocr.quantities import Expr, Quantity, apply, is_zero, maximum, ratio, select, total
 
 Array = Any

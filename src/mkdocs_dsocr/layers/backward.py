@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from mkdocs_dsocr.layers.kernels import Kernel
 from mkdocs_dsocr.layers.layer import Child, Layer
 from mkdocs_dsocr.layers.memory import storages
-from mkdocs_dsocr.layers.operations import Keep, Kernel, Operation, Tensor, whole
+from mkdocs_dsocr.layers.operations import Keep, Operation, Tensor, whole
 from mkdocs_dsocr.quantities import Quantity, total
 
 ELEMENTWISE: Final = 2

@@ -25,7 +25,8 @@ from typing import (
     dataclass_transform,
 )
 
-from mkdocs_dsocr.layers.operations import DType, Keep, Kernel, Operation, Tensor, fuse
+from mkdocs_dsocr.layers.kernels import Kernel, fuse
+from mkdocs_dsocr.layers.operations import DType, Keep, Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity, Symbol, product
 
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What a layer is made of: tensors, operations and the kernels that run them."""
+"""What a layer is made of: tensors, and operations on them."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ class Operation:
     @property
     def eager_bytes(self) -> Quantity:
         """Bytes that it touches when it runs alone: inputs once, outputs once."""
-        return whole(_bytes((*self.reads, *self.writes)))
+        return whole(bytes_of((*self.reads, *self.writes)))
 
 
 @dataclass(frozen=True)
@@ -247,77 +247,6 @@ def keep(*tensors: Tensor) -> Keep:
     return Keep(tensors)
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """Operations that run as one launch and share what stays inside it."""
-
-    operations: tuple[Operation, ...]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-
-    @property
-    def name(self) -> str:
-        return self.operations[0].kernel or self.operations[0].name
-
-    @property
-    def category(self) -> str:
-        """Family of its first operation that is more than a copy."""
-        families = [o.category for o in self.operations]
-        return next((f for f in families if f != "copy"), families[0])
-
-    @property
-    def compute_dtype(self) -> str | None:
-        """Format at whose peak its products run on tensor cores; None where none do."""
-        return next((o.compute_dtype for o in self.operations if o.on_tensor_cores), None)
-
-    @property
-    def tensor_core_flops(self) -> Quantity:
-        return total(o.tensor_core_flops for o in self.operations)
-
-    @property
-    def cuda_core_flops(self) -> Quantity:
-        return total(o.cuda_core_flops for o in self.operations)
-
-    @property
-    def io_bytes(self) -> Quantity:
-        """Bytes that cross its border; an expectation is rounded half-even, here only."""
-        return whole(_bytes((*self.inputs, *self.outputs)))
-
-
-def fuse(operations: Iterable[Operation]) -> list[Kernel]:
-    """Group operations into their declared kernels, in order of first appearance.
-
-    A tensor that is written and then read inside a kernel stays inside, unless
-    an operation of another kernel reads it too.
-    """
-    groups: dict[str, list[Operation]] = {}
-    for index, operation in enumerate(operations):
-        groups.setdefault(operation.kernel or f"#{index}", []).append(operation)
-    readers: dict[str, set[str]] = {}
-    for key, group in groups.items():
-        for operation in group:
-            for tensor in operation.reads:
-                readers.setdefault(tensor.name, set()).add(key)
-    return [_kernel(key, group, readers) for key, group in groups.items()]
-
-
-def _kernel(key: str, group: list[Operation], readers: dict[str, set[str]]) -> Kernel:
-    inputs: dict[str, Tensor] = {}
-    written: dict[str, Tensor] = {}
-    inside: set[str] = set()
-    for operation in group:
-        reads, writes = operation.in_place or (operation.reads, operation.writes)
-        for tensor in reads:
-            if tensor.name in written:
-                inside.add(tensor.name)
-            else:
-                inputs.setdefault(tensor.name, tensor)
-        for tensor in writes:
-            written[tensor.name] = tensor
-    outputs = [t for n, t in written.items() if n not in inside or readers[n] != {key}]
-    return Kernel(tuple(group), tuple(inputs.values()), tuple(outputs))
-
-
 def whole(quantity: Quantity) -> Quantity:
     """Round an expectation half-even; leave integers and expressions alone."""
     if isinstance(quantity, float):
@@ -327,15 +256,59 @@ def whole(quantity: Quantity) -> Quantity:
     return quantity
 
 
-def _bytes(tensors: Iterable[Tensor]) -> Quantity:
+def bytes_of(tensors: Iterable[Tensor]) -> Quantity:
+    """Return the bytes of tensors together."""
     return total(t.bytes for t in tensors)
+
+
+def elementwise(
+    name: str,
+    flops: Quantity,
+    reads: tuple[Tensor, ...],
+    *writes: Tensor,
+    category: str,
+    kernel: str = "",
+    saved_for_backward: tuple[Tensor, ...] = (),
+    autocast: Literal["", "float32", "off"] = "",
+    synchronises: Quantity = 0,
+    launches: Quantity = 1,
+    why: str = "",
+) -> Operation:
+    """Return an operation without matrix products: arithmetic, a copy, a gather or a scatter.
+
+    A layer whose steps share a category and a kernel takes it with :func:`functools.partial`.
+
+    Parameters
+    ----------
+    name
+        What is computed.
+    flops
+        FLOPs, by the table of costs; 0 if it only moves data.
+    reads, writes
+        The tensors touched.
+    category, kernel, saved_for_backward, autocast, synchronises, launches, why
+        As in :class:`Operation`.
+    """
+    return Operation(
+        name,
+        category,
+        elementwise_flops=flops,
+        reads=reads,
+        writes=writes,
+        kernel=kernel,
+        saved_for_backward=saved_for_backward,
+        autocast=autocast,
+        synchronises=synchronises,
+        launches=launches,
+        why=why,
+    )
 
 
 def residual(x: Tensor, branch: Tensor, y: Tensor, name: str) -> Operation:
     """Return the addition of a branch to its residual stream."""
-    return Operation(name, "residual", elementwise_flops=y.elements, reads=(x, branch), writes=(y,))
+    return elementwise(name, y.elements, (x, branch), y, category="residual")
 
 
-def copy(name: str, source: Tensor, target: Tensor, why: str = "") -> Operation:
-    """Return a copy of a tensor to a new place."""
-    return Operation(name, "copy", reads=(source,), writes=(target,), why=why)
+def copy(name: str, source: Tensor, target: Tensor, why: str = "", kernel: str = "") -> Operation:
+    """Return a copy of a tensor to a new place, or its cast to another dtype."""
+    return elementwise(name, 0, (source,), target, category="copy", kernel=kernel, why=why)

@@ -48,7 +48,7 @@ def report_markdown(analysis: Analysis) -> str:
         "|---|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {c.class_name} | {units.integer(c.instances)} | {units.integer(c.parameters)} | "
+        f"| {c.class_name} | {units.integer(c.instances)} | {units.integer(c.num_parameters)} | "
         f"{units.integer(c.tensor_core_flops + c.cuda_core_flops)} | {units.integer(c.io_bytes)} | "
         f"{units.milliseconds(c.total_time_ms)} |"
         for c in report.layers

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.layer import Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Tensor, elementwise
 from mkdocs_dsocr.quantities import Quantity
 
 
-def _activation(name: str, cost: int, rows: Quantity, width: Quantity, why: str) -> Operation:
-    return Operation(
-        name,
-        "activation",
-        elementwise_flops=cost * rows * width,
-        reads=(Tensor("x", rows * width),),
-        saved_for_backward=(Tensor("x", rows * width),),
-        writes=(Tensor("y", rows * width),),
-        why=why,
-    )
+@layer
+class Activation(BaseLayer):
+    """What elementwise activations share: one kernel that maps every element."""
+
+    formula: ClassVar[str]
+    cost: ClassVar[int]
+    """FLOPs of an element, by the table of costs."""
+    steps: ClassVar[str]
+    """The arithmetic of an element, in words."""
+
+    rows: Quantity = dim("N", "rows")
+    width: Quantity = dim("m", "width of a row", "elements")
+
+    def forward(self) -> Iterator[Step]:
+        x, y = (Tensor(n, self.rows * self.width) for n in ("x", "y"))
+        flops = self.cost * self.rows * self.width
+        yield elementwise(
+            self.formula,
+            flops,
+            (x,),
+            y,
+            category="activation",
+            saved_for_backward=(x,),
+            why=self.steps,
+        )
 
 
 @layer
-class GELU(BaseLayer):
+class GELU(Activation):
     """Gaussian error linear unit, exact: 0.5 x (1 + erf(x / √2))."""
 
     source = "torch.nn.GELU"
@@ -35,16 +51,13 @@ class GELU(BaseLayer):
         would_change="Fused into the epilogue of the linear before it, it would move no bytes.",
     )
 
-    rows: Quantity = dim("N", "rows")
-    width: Quantity = dim("m", "width of a row", "elements")
-
-    def forward(self) -> Iterator[Step]:
-        why = "divide, erf, add and two multiplications."
-        yield _activation("GELU(x)", costs.GELU, self.rows, self.width, why)
+    formula = "GELU(x)"
+    cost = costs.GELU
+    steps = "divide, erf, add and two multiplications."
 
 
 @layer
-class SiLU(BaseLayer):
+class SiLU(Activation):
     """Sigmoid linear unit: x / (1 + exp(−x))."""
 
     source = "torch.nn.SiLU"
@@ -55,9 +68,6 @@ class SiLU(BaseLayer):
         would_change="A fused SwiGLU kernel would keep its output on chip.",
     )
 
-    rows: Quantity = dim("N", "rows")
-    width: Quantity = dim("m", "width of a row", "elements")
-
-    def forward(self) -> Iterator[Step]:
-        why = "negate, exp, add and divide."
-        yield _activation("SiLU(x)", costs.SILU, self.rows, self.width, why)
+    formula = "SiLU(x)"
+    cost = costs.SILU
+    steps = "negate, exp, add and divide."

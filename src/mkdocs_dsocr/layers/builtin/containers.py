@@ -1,4 +1,4 @@
-"""Layers that only hold others: torch.nn.ModuleList, torch.nn.Sequential, and groups of them."""
+"""Layers that only hold others: torch.nn.ModuleList, torch.nn.Sequential, stages and passes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,24 @@ from mkdocs_dsocr.layers.modelmeter import BaseLayer
 
 
 @layer
-class ModuleList(BaseLayer):
+class Container(BaseLayer):
+    """What only runs others, in order."""
+
+    items: tuple[Child, ...]
+
+    def forward(self) -> Iterator[Step]:
+        yield from self.items
+
+
+@layer
+class Group(Container):
+    """A stage or a pass: modules that run together, and nothing else."""
+
+    is_module = False
+
+
+@layer
+class ModuleList(Container):
     """A list of modules. It is never called: its parent calls what it holds."""
 
     source = "torch.nn.ModuleList"
@@ -19,17 +36,11 @@ class ModuleList(BaseLayer):
         assumed="Items of equal shape are one row with a count.",
         would_change="Only its items.",
     )
-
     is_chain = True
-
-    items: tuple[Child, ...]
-
-    def forward(self) -> Iterator[Step]:
-        yield from self.items
 
 
 @layer
-class Sequential(BaseLayer):
+class Sequential(Container):
     """Modules that run one after another, each on the output of the one before."""
 
     source = "torch.nn.Sequential"
@@ -39,20 +50,3 @@ class Sequential(BaseLayer):
         assumed="Each item is a kernel of its own, not fused with its neighbours.",
         would_change="Only its items.",
     )
-
-    items: tuple[Child, ...]
-
-    def forward(self) -> Iterator[Step]:
-        yield from self.items
-
-
-@layer
-class Group(BaseLayer):
-    """A stage or a pass: modules that run together, and nothing else."""
-
-    is_module = False
-
-    items: tuple[Child, ...]
-
-    def forward(self) -> Iterator[Step]:
-        yield from self.items

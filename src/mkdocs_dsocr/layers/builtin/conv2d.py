@@ -91,3 +91,20 @@ class UnusedConv2d(BaseLayer):
 
     def forward(self) -> Iterator[Step]:
         yield from ()
+
+
+def conv(
+    views: Quantity,
+    channels: tuple[Quantity, Quantity],
+    kernel: int,
+    sides: tuple[Quantity, Quantity],
+) -> Conv2d:
+    """Return a convolution without bias: channels and sides of its input and its output."""
+    return Conv2d(
+        views=views,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        kernel=kernel,
+        side_in=sides[0],
+        side_out=sides[1],
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Role, Tensor
+from mkdocs_dsocr.layers.operations import Role, Tensor, elementwise
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -33,15 +33,14 @@ class Embedding(BaseLayer):
     def forward(self) -> Iterator[Step]:
         role: Role = "buffer" if self.constant else "activation"
         indices = Tensor("indices", self.rows, "int64", role)
-        yield Operation(
+        # The indices may all be the same.
+        weight = Tensor("weight", self.rows * self.width, role="weight", at_least=self.width)
+        yield elementwise(
             "pick rows",
-            "embedding",
+            0,
+            (indices, weight),
+            Tensor("y", self.rows * self.width),
+            category="embedding",
             saved_for_backward=(indices,),
-            reads=(
-                indices,
-                # The indices may all be the same.
-                Tensor("weight", self.rows * self.width, role="weight", at_least=self.width),
-            ),
-            writes=(Tensor("y", self.rows * self.width),),
             why="A gather reads the rows that it picks, not the table.",
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Tensor, elementwise
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -35,21 +35,16 @@ class LayerNorm(BaseLayer):
         elements = self.rows * self.width
         x = Tensor("x", elements)
         mean, inverse = (Tensor(n, self.rows, "float32") for n in ("mean", "1/std"))
-        yield Operation(
+        weight, bias = (Tensor(n, self.width, role="weight") for n in ("weight", "bias"))
+        yield elementwise(
             "layer norm",
-            "norm",
-            autocast="float32",
-            elementwise_flops=costs.LAYER_NORM * elements + costs.LAYER_NORM_ROW * self.rows,
-            reads=(
-                x,
-                Tensor("weight", self.width, role="weight"),
-                Tensor("bias", self.width, role="weight"),
-            ),
-            writes=(
-                Tensor("y", elements),
-                mean,
-                inverse,
-            ),
+            costs.LAYER_NORM * elements + costs.LAYER_NORM_ROW * self.rows,
+            (x, weight, bias),
+            Tensor("y", elements),
+            mean,
+            inverse,
+            category="norm",
             saved_for_backward=(x, mean, inverse),
+            autocast="float32",
             why="mean, subtract, square, mean of squares, × 1/std, × weight, + bias.",
         )

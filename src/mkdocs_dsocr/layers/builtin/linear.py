@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -125,10 +125,6 @@ class LMHead(BaseLayer):
     def forward(self) -> Iterator[Step]:
         weight = Tensor("W", self.d_out * self.d_in, role="weight", columns=self.d_in)
         yield _product(Product(self.rows, self.d_in, self.d_out), weight)
-        yield Operation(
-            "logits as float32",
-            "copy",
-            reads=(Tensor("y", self.rows * self.d_out),),
-            writes=(Tensor("logits", self.rows * self.d_out, "float32"),),
-            why="The model returns float32 logits: a copy of twice the bytes.",
-        )
+        [logits] = self.boundary()
+        why = "The model returns float32 logits: a copy of twice the bytes."
+        yield copy("logits as float32", Tensor("y", logits.elements), logits, why)

@@ -3,19 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import ClassVar
 
-from mkdocs_dsocr.layers.builtin import Embedding, ModuleList
+from mkdocs_dsocr.layers.builtin import Container, Embedding, ModuleList
 from mkdocs_dsocr.layers.decoder import DeepseekV2RMSNorm
 from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, elementwise, keep
 from mkdocs_dsocr.layers.vision import ImageEncoderViT, MlpProjector, VitModel
 from mkdocs_dsocr.quantities import Quantity
 
 
 @layer
-class _ModelPart(BaseLayer):
-    """A part of DeepseekOCRModel; the model's own parameters belong to every part."""
+class ModelPart(BaseLayer):
+    """A part of a model; the vectors that are the model's own parameters belong to every part."""
+
+    vectors: ClassVar[tuple[str, ...]]
+    """Names of these parameters."""
+
+    hidden_size: Quantity = dim("h", "hidden size of the decoder", "elements")
+
+    def parameters(self) -> Iterator[Parameter]:
+        for name in self.vectors:
+            yield Parameter(name, (self.hidden_size,))
+
+    def _end_rows(self, source: Tensor, rows: Tensor, of: str = "") -> Operation:
+        """Return the copy that ends each row of a map with a newline token."""
+        newline = Tensor("image_newline", self.hidden_size, role="weight")
+        return elementwise(
+            f"end each row{of} with a newline token",
+            0,
+            (source, newline),
+            rows,
+            category="copy",
+            why="The newline is one parameter, expanded over the rows: read once.",
+        )
+
+
+def one_map(source: Tensor) -> Operation:
+    """Return the copy that puts the maps of all tiles together."""
+    why = "Rows of tiles side by side interleave; a single column of tiles is a view."
+    return copy("tiles to one map", source, Tensor("map of all tiles", source.elements), why)
+
+
+@layer
+class _DeepseekOCRPart(ModelPart):
+    """A part of DeepseekOCRModel."""
 
     module_class = "DeepseekOCRModel"
     definition = (
@@ -23,16 +57,11 @@ class _ModelPart(BaseLayer):
         "of the model runs one of its parts."
     )
     source = "modeling_deepseekocr.DeepseekOCRModel"
-
-    hidden_size: Quantity = dim("h", "hidden size of the decoder", "elements")
-
-    def parameters(self) -> Iterator[Parameter]:
-        yield Parameter("image_newline", (self.hidden_size,))
-        yield Parameter("view_seperator", (self.hidden_size,))
+    vectors = ("image_newline", "view_seperator")
 
 
 @layer
-class VisionPart(_ModelPart):
+class VisionPart(_DeepseekOCRPart):
     """The model's vision pass: one batch of views through SAM, then through CLIP."""
 
     rationale = Rationale(
@@ -62,7 +91,7 @@ class VisionPart(_ModelPart):
 
 
 @layer
-class ProjectorPart(_ModelPart):
+class ProjectorPart(_DeepseekOCRPart):
     """The model's projector pass: features of both towers joined, projected, laid out in rows.
 
     Local views are put together to one map first; a newline token ends each row.
@@ -96,36 +125,33 @@ class ProjectorPart(_ModelPart):
         width = self.clip_width + self.sam_width
         clip, sam, tokens = self.boundary()
         joined, projected = Tensor("joined", rows * width), Tensor("map", rows * self.hidden_size)
-        yield Operation(
-            "join CLIP's and SAM's features",
-            "copy",
-            reads=(clip, sam),
-            writes=(joined,),
-        )
-        projector = MlpProjector(rows=rows, d_in=width, hidden_size=self.hidden_size)
+        name = "join CLIP's and SAM's features"
+        yield elementwise(name, 0, (clip, sam), joined, category="copy")
+        projector = self.inner(MlpProjector, rows=rows, d_in=width)
         yield Child("projector", projector, reads=(joined,), writes=(projected,))
         if self.tiled:
-            projected, source = Tensor("map of all tiles", projected.elements), projected
-            yield copy(
-                "tiles to one map",
-                source,
-                projected,
-                why="Rows of tiles side by side interleave; a single column of tiles is a view.",
-            )
-        yield Operation(
-            "end each row with a newline token",
-            "copy",
-            reads=(
-                projected,
-                Tensor("image_newline", self.hidden_size, role="weight"),
-            ),
-            writes=(tokens,),
-            why="The newline is one parameter, expanded over the rows: read once.",
-        )
+            step = one_map(projected)
+            yield step
+            [projected] = step.writes
+        yield self._end_rows(projected, tokens)
 
 
 @layer
-class LanguagePart(_ModelPart):
+class LanguageSizes(ModelPart):
+    """The dimensions of a decoder pass."""
+
+    batch: Quantity = dim("B", "samples in the batch", "samples")
+    q_len: Quantity = dim("S", "new positions a sample", "tokens")
+    image_tokens: Quantity = dim("T_i", "image tokens a sample", "tokens")
+    vocab_size: Quantity = dim("V", "vocabulary size", "words")
+    has_images: bool
+
+    def _embed(self, rows: Quantity) -> Embedding:
+        return Embedding(rows=rows, entries=self.vocab_size, width=self.hidden_size)
+
+
+@layer
+class LanguagePart(LanguageSizes, _DeepseekOCRPart):
     """The model's decoder pass: embeddings, image features in their places, layers, norm.
 
     A prefill puts the image features of each page in the place of its image
@@ -140,12 +166,7 @@ class LanguagePart(_ModelPart):
         "token a sample and is bound by reading weights and cache.",
     )
 
-    batch: Quantity = dim("B", "samples in the batch", "samples")
-    q_len: Quantity = dim("S", "new positions a sample", "tokens")
-    image_tokens: Quantity = dim("T_i", "image tokens a sample", "tokens")
-    vocab_size: Quantity = dim("V", "vocabulary size", "words")
     decoder_layers: tuple[Child, ...]
-    has_images: bool
 
     def boundary(self) -> Iterator[Tensor]:
         yield Tensor("token ids", self.batch * self.q_len, "int64")
@@ -157,14 +178,15 @@ class LanguagePart(_ModelPart):
         x, y, z = (Tensor(n, rows * self.hidden_size) for n in ("x", "layers(x)", "norm(y)"))
         ids = Tensor("token ids", rows, "int64")
         positions = Tensor("positions", self.q_len, "int64")
-        embed = Embedding(rows=rows, entries=self.vocab_size, width=self.hidden_size)
-        yield Child("embed_tokens", embed, reads=(ids,), writes=(x,))
+        yield Child("embed_tokens", self._embed(rows), reads=(ids,), writes=(x,))
         if self.has_images:
             yield from self._place_features(rows)
-        yield Operation(
+        yield elementwise(
             "positions",
-            "embedding",
-            writes=(positions,),
+            0,
+            (),
+            positions,
+            category="embedding",
             why="Counted up from the cache's length; all samples share them.",
         )
         layers = ModuleList(items=self.decoder_layers)
@@ -189,39 +211,32 @@ class LanguagePart(_ModelPart):
             role="weight",
             at_least=self.hidden_size,
         )
-        steps: tuple[tuple[str, str, tuple[Tensor, ...], Tensor, str], ...] = (
-            (
-                "join views and separator",
-                "copy",
-                (self._image_features(), separator),
-                features,
-                "Local views, global view and one separator, for each page.",
-            ),
-            ("empty mask", "copy", (), mask, ""),
-            ("mark image positions", "copy", (), Tensor("mask", tokens, "bool"), ""),
-            (
-                "image features to their places",
-                "embedding",
-                (features, mask),
-                Tensor("embeddings", features.elements, view_of="x"),
-                "A masked scatter: reads the mask, writes only the image positions.",
-            ),
+        embeddings = Tensor("embeddings", features.elements, view_of="x")
+        step = partial(
+            elementwise, category="copy", kernel="place image features", launches=self.batch
         )
-        for name, category, reads, write, why in steps:
-            yield Operation(
-                name,
-                category,
-                reads=reads,
-                writes=(write,),
-                saved_for_backward=(mask,) if name.startswith("image features") else (),
-                kernel="place image features",
-                launches=self.batch,
-                why=why,
-            )
+        yield step(
+            "join views and separator",
+            0,
+            (self._image_features(), separator),
+            features,
+            why="Local views, global view and one separator, for each page.",
+        )
+        yield step("empty mask", 0, (), mask)
+        yield step("mark image positions", 0, (), Tensor("mask", tokens, "bool"))
+        yield step(
+            "image features to their places",
+            0,
+            (features, mask),
+            embeddings,
+            category="embedding",
+            saved_for_backward=(mask,),
+            why="A masked scatter: reads the mask, writes only the image positions.",
+        )
 
 
 @layer
-class DeepseekOCRForCausalLM(BaseLayer):
+class DeepseekOCRForCausalLM(Container):
     """The whole model on the whole workload: every stage, every pass, every step.
 
     Vision and projector run page by page, prefill and decode in rounds of the
@@ -236,8 +251,3 @@ class DeepseekOCRForCausalLM(BaseLayer):
         "Every count is affine in the context, so the steps are an arithmetic series.",
         would_change="Stopping at the end-of-text token makes fewer steps.",
     )
-
-    items: tuple[Child, ...]
-
-    def forward(self) -> Iterator[Step]:
-        yield from self.items

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.builtin import ModuleList
-from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP, RoutedExperts
+from mkdocs_dsocr.layers.decoder.mlp import DeepseekV2MLP, RoutedExperts, Tokens
 from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
+from mkdocs_dsocr.layers.operations import (
+    Operation,
+    Product,
+    Tensor,
+    copy,
+    elementwise,
+    keep,
+    residual,
+)
 from mkdocs_dsocr.patterns import indices
 from mkdocs_dsocr.quantities import Quantity, ratio
 
@@ -27,7 +36,18 @@ def expected_distinct(experts: Quantity, top_k: Quantity, tokens: Quantity) -> Q
 
 
 @layer
-class MoEGate(BaseLayer):
+class ExpertSizes(BaseLayer):
+    """The dimensions of a mixture of experts, and of a decoder layer with one."""
+
+    moe_intermediate_size: Quantity = dim("m", "width inside a routed expert", "elements")
+    experts: Quantity = dim("E", "routed experts")
+    top_k: Quantity = dim("k", "experts a token")
+    shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
+    distinct_experts: Quantity = dim("D", "distinct experts that get any token (an expectation)")
+
+
+@layer
+class MoEGate(Tokens):
     """Score every expert for every token in float32 and take the best k."""
 
     source = "modeling_deepseekv2.MoEGate (greedy top-k of a softmax)"
@@ -42,8 +62,6 @@ class MoEGate(BaseLayer):
     held: ClassVar[tuple[str, ...]] = ("p", "best", "indices")
     """What the code holds until the call returns."""
 
-    rows: Quantity = dim("N", "tokens", "tokens")
-    hidden_size: Quantity = dim("h", "hidden size", "elements")
     experts: Quantity = dim("E", "routed experts")
     top_k: Quantity = dim("k", "experts a token")
 
@@ -58,20 +76,9 @@ class MoEGate(BaseLayer):
         logits = Tensor("logits", scores, "float32")
         probabilities = Tensor("p", scores, "float32")
         best, indices = Tensor("best", chosen, "float32"), Tensor("indices", chosen, "int64")
-        yield Operation(
-            "x as float32",
-            "copy",
-            reads=(Tensor("x", elements),),
-            writes=(x32,),
-            kernel="scores",
-        )
-        yield Operation(
-            "W as float32",
-            "copy",
-            reads=(Tensor("W", weights, role="weight"),),
-            writes=(w32,),
-            kernel="scores",
-        )
+        step = partial(elementwise, category="routing", kernel="select")
+        yield copy("x as float32", Tensor("x", elements), x32, kernel="scores")
+        yield copy("W as float32", Tensor("W", weights, role="weight"), w32, kernel="scores")
         yield Operation(
             "router scores",
             "routing",
@@ -81,33 +88,28 @@ class MoEGate(BaseLayer):
             kernel="scores",
             why="The module computes them in float32: CUDA-core work.",
         )
-        yield Operation(
+        yield step(
             "softmax over experts",
-            "routing",
-            elementwise_flops=costs.SOFTMAX * scores,
-            reads=(logits,),
-            writes=(probabilities,),
+            costs.SOFTMAX * scores,
+            (logits,),
+            probabilities,
             saved_for_backward=(probabilities,),
-            kernel="select",
             autocast="float32",
         )
-        yield Operation(
+        yield step(
             "top-k selection",
-            "routing",
-            elementwise_flops=scores,
-            reads=(probabilities,),
-            writes=(best, indices),
+            scores,
+            (probabilities,),
+            best,
+            indices,
             saved_for_backward=(indices,),
-            kernel="select",
             why="At least one comparison for each score.",
         )
-        yield Operation(
+        yield step(
             "× routed scaling factor",
-            "routing",
-            elementwise_flops=chosen,
-            reads=(best,),
-            writes=(Tensor("weights", chosen, "float32"),),
-            kernel="select",
+            chosen,
+            (best,),
+            Tensor("weights", chosen, "float32"),
             why="The factor is 1 here and is multiplied all the same.",
         )
         made = {t.name: t for t in (logits, probabilities, best, indices)}
@@ -115,7 +117,7 @@ class MoEGate(BaseLayer):
 
 
 @layer
-class DeepseekV2MoE(BaseLayer):
+class DeepseekV2MoE(ExpertSizes, Tokens):
     """Route every token to k of E experts, and every token through the shared experts.
 
     Tokens are sorted by expert, each expert maps its own, and the results are
@@ -135,13 +137,6 @@ class DeepseekV2MoE(BaseLayer):
         "FLOPs.",
     )
 
-    rows: Quantity = dim("N", "tokens", "tokens")
-    hidden_size: Quantity = dim("h", "hidden size", "elements")
-    moe_intermediate_size: Quantity = dim("m", "width inside a routed expert", "elements")
-    experts: Quantity = dim("E", "routed experts")
-    top_k: Quantity = dim("k", "experts a token")
-    shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
-    distinct_experts: Quantity = dim("D", "distinct experts that get any token (an expectation)")
     largest_load: Quantity = dim("L", "tokens of the expert that gets most")
     expert_count: int
 
@@ -151,15 +146,9 @@ class DeepseekV2MoE(BaseLayer):
             Tensor(n, self.rows * self.hidden_size) for n in ("x", "combined", "shared", "y")
         )
         choices, weights = Tensor("indices", routed, "int64"), Tensor("weights", routed, "float32")
-        gate = MoEGate(
-            rows=self.rows, hidden_size=self.hidden_size, experts=self.experts, top_k=self.top_k
-        )
-        shared_experts = DeepseekV2MLP(
-            rows=self.rows,
-            hidden_size=self.hidden_size,
-            intermediate_size=self.shared_experts * self.moe_intermediate_size,
-        )
-        yield Child("gate", gate, reads=(x,), writes=(choices, weights))
+        inner = self.shared_experts * self.moe_intermediate_size
+        shared_experts = self.inner(DeepseekV2MLP, intermediate_size=inner)
+        yield Child("gate", self.inner(MoEGate), reads=(x,), writes=(choices, weights))
         yield from self._dispatch(choices)
         yield self._experts(routed)
         yield from self._combine(routed)
@@ -169,13 +158,11 @@ class DeepseekV2MoE(BaseLayer):
 
     def _experts(self, routed: Quantity) -> Child:
         """Return the routed experts: their work together, and the one with most rows."""
-        together = RoutedExperts(
+        together = self.inner(
+            RoutedExperts,
             rows=routed,
-            hidden_size=self.hidden_size,
             intermediate_size=self.moe_intermediate_size,
-            experts=self.experts,
             distinct=self.distinct_experts,
-            top_k=self.top_k,
         )
         each = Child(
             indices(range(self.expert_count)),
@@ -199,47 +186,39 @@ class DeepseekV2MoE(BaseLayer):
         ones = Tensor("chosen", table, "int64")
         order, source = Tensor("order", routed, "int64"), Tensor("source", routed, "int64")
         elements = routed * self.hidden_size
-        yield Operation("zero the table of choices", "routing", writes=(ones,), kernel="count")
-        yield Operation(
+        step = partial(elementwise, category="routing")
+        count, gather = partial(step, kernel="count"), partial(step, kernel="gather")
+        yield count("zero the table of choices", 0, (), ones)
+        yield count(
             "mark choices",
-            "routing",
-            reads=(chosen,),
-            writes=(Tensor("chosen", routed, "int64"),),
-            kernel="count",
+            0,
+            (chosen,),
+            Tensor("chosen", routed, "int64"),
             why="A scatter writes the entries that it picks.",
         )
-        yield Operation(
+        yield count(
             "tokens per expert",
-            "routing",
-            elementwise_flops=table,
-            reads=(ones,),
-            writes=(Tensor("counts", self.experts, "int64"),),
-            kernel="count",
+            table,
+            (ones,),
+            Tensor("counts", self.experts, "int64"),
             synchronises=1,
             why="A sum over tokens for each expert; the host reads it, one synchronisation.",
         )
-        yield Operation(
+        yield step(
             "sort by expert",
-            "routing",
-            reads=(chosen,),
-            writes=(Tensor("sorted", routed, "int64"), order),
+            0,
+            (chosen,),
+            Tensor("sorted", routed, "int64"),
+            order,
             why="Sorting moves integers and is no arithmetic.",
         )
-        yield Operation(
-            "token of each choice",
-            "routing",
-            elementwise_flops=routed,
-            reads=(order,),
-            writes=(source,),
-            kernel="gather",
-        )
-        yield Operation(
+        yield gather("token of each choice", routed, (order,), source)
+        yield gather(
             "gather tokens",
-            "routing",
-            reads=(source, Tensor("x, picked", elements, view_of="x")),
+            0,
+            (source, Tensor("x, picked", elements, view_of="x")),
+            Tensor("x, sorted", elements),
             saved_for_backward=(source,),
-            writes=(Tensor("x, sorted", elements),),
-            kernel="gather",
             why="k copies of every token, in the order of the experts.",
         )
 
@@ -253,46 +232,21 @@ class DeepseekV2MoE(BaseLayer):
         gathered = Tensor("x, sorted", elements)
         chosen = Tensor("chosen", self.rows * self.experts, "int64")
         mixed, weights = Tensor("sum", out, "float32"), Tensor("weights", routed, "float32")
-        yield Operation(
-            "join the experts' results",
-            "routing",
-            reads=(results,),
-            writes=(joined,),
+        # In place: what is multiplied is copied first where a backward needs it.
+        copied = Tensor("placed32, kept", elements, "float32")
+        step = partial(elementwise, category="routing", kernel="combine")
+        yield step("join the experts' results", 0, (results,), joined, kernel="")
+        yield step(
+            "scatter to their places", 0, (order, joined), placed, saved_for_backward=(order,)
         )
-        yield Operation(
-            "scatter to their places",
-            "routing",
-            reads=(order, joined),
-            saved_for_backward=(order,),
-            writes=(placed,),
-            kernel="combine",
-        )
-        yield Operation(
-            "results as float32", "routing", reads=(placed,), writes=(wide,), kernel="combine"
-        )
-        yield Operation(
+        yield step("results as float32", 0, (placed,), wide)
+        yield step(
             "× weight of the choice",
-            "routing",
-            elementwise_flops=elements,
-            reads=(wide, weights),
-            # In place: what is multiplied is copied first where a backward needs it.
-            saved_for_backward=(Tensor("placed32, kept", elements, "float32"), weights),
-            writes=(weighted,),
-            kernel="combine",
+            elements,
+            (wide, weights),
+            weighted,
+            saved_for_backward=(copied, weights),
         )
-        yield Operation(
-            "sum over the k choices",
-            "routing",
-            elementwise_flops=elements,
-            reads=(weighted,),
-            writes=(mixed,),
-            kernel="combine",
-        )
-        yield Operation(
-            "sum as bfloat16",
-            "routing",
-            reads=(mixed,),
-            writes=(Tensor("combined", out),),
-            kernel="combine",
-        )
+        yield step("sum over the k choices", elements, (weighted,), mixed)
+        yield step("sum as bfloat16", 0, (mixed,), Tensor("combined", out))
         yield keep(chosen, order, gathered, results, joined, placed)

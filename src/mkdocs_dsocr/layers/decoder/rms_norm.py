@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import DType, Operation, Tensor, keep
+from mkdocs_dsocr.layers.operations import DType, Tensor, elementwise, keep
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -39,31 +40,18 @@ class DeepseekV2RMSNorm(BaseLayer):
         x32, squares, scaled = tensor("x32"), tensor("x²"), tensor("x·r")
         mean, shifted, rsqrt = (tensor(n, rows_only=True) for n in ("mean", "mean + ε", "r"))
         weight = Tensor("weight", self.width, role="weight")
-        steps: tuple[tuple[str, Quantity, tuple[Tensor, ...], Tensor], ...] = (
-            ("x as float32", 0, (x,), x32),
-            ("square", elements, (x32,), squares),
-            ("mean", costs.MEAN * elements, (squares,), mean),
-            ("mean + ε", self.rows, (mean,), shifted),
-            ("reciprocal square root", self.rows, (shifted,), rsqrt),
-            ("x · rsqrt", elements, (x32, rsqrt), scaled),
-            ("as bfloat16", 0, (scaled,), tensor("n", dtype="model")),
-            ("× weight", elements, (tensor("n", dtype="model"), weight), y),
+        n = tensor("n", dtype="model")
+        step = partial(elementwise, category="norm", kernel="RMSNorm")
+        in_float32 = partial(step, autocast="float32")
+        yield step("x as float32", 0, (x,), x32)
+        yield in_float32("square", elements, (x32,), squares, saved_for_backward=(x32,))
+        yield step("mean", costs.MEAN * elements, (squares,), mean)
+        yield step("mean + ε", self.rows, (mean,), shifted)
+        yield in_float32(
+            "reciprocal square root", self.rows, (shifted,), rsqrt, saved_for_backward=(rsqrt,)
         )
-        saved = {
-            "square": (x32,),
-            "reciprocal square root": (rsqrt,),
-            "x · rsqrt": (x32, rsqrt),
-            "× weight": (tensor("n", dtype="model"),),
-        }
-        for name, flops, reads, write in steps:
-            yield Operation(
-                name,
-                "norm",
-                elementwise_flops=flops,
-                reads=reads,
-                writes=(write,),
-                saved_for_backward=saved.get(name, ()),
-                kernel="RMSNorm",
-                autocast="float32" if name in ("square", "reciprocal square root") else "",
-            )
+        both = (x32, rsqrt)
+        yield step("x · rsqrt", elements, both, scaled, saved_for_backward=both)
+        yield step("as bfloat16", 0, (scaled,), n)
+        yield step("× weight", elements, (n, weight), y, saved_for_backward=(n,))
         yield keep(mean, scaled)

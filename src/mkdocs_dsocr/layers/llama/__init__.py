@@ -1,6 +1,6 @@
 """Modules that the decoder takes from Llama."""
 
-from mkdocs_dsocr.layers.llama.attention import LlamaFlashAttention2
+from mkdocs_dsocr.layers.llama.attention import AttentionSizes, LlamaFlashAttention2, Sequences
 from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding
 
-__all__ = ["LlamaFlashAttention2", "LlamaRotaryEmbedding"]
+__all__ = ["AttentionSizes", "LlamaFlashAttention2", "LlamaRotaryEmbedding", "Sequences"]

@@ -4,17 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.builtin import Linear, dot_product_attention
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding, rotate
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
 @layer
-class LlamaFlashAttention2(BaseLayer):
+class Sequences(BaseLayer):
+    """The dimensions of what works on a batch of samples with known and new positions."""
+
+    batch: Quantity = dim("B", "samples in the batch", "samples")
+    q_len: Quantity = dim("S", "new positions a sample", "tokens")
+    kv_len: Quantity = dim("K", "positions in the cache after the append", "tokens")
+    hidden_size: Quantity = dim("h", "hidden size", "elements")
+
+    def causal_pairs(self, heads: Quantity) -> Quantity:
+        """Return the pairs that a causal mask leaves: all old positions, and half of the new."""
+        old = self.q_len * (self.kv_len - self.q_len)
+        new = exact_div(self.q_len * (self.q_len + 1), 2)
+        pairs: Quantity = self.batch * heads * (old + new)
+        return pairs
+
+
+@layer
+class AttentionSizes(Sequences):
+    """The dimensions and choices of an attention, and of a decoder layer with one."""
+
+    heads: Quantity = dim("H", "query heads")
+    kv_heads: Quantity = dim("H_kv", "key and value heads")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+    cached: bool = False
+    grouped: bool = False
+
+
+@layer
+class LlamaFlashAttention2(AttentionSizes):
     """Causal multi-head attention with rotary positions, FlashAttention and a KV cache.
 
     Queries of the S new positions meet all K positions of the cache: K = S in
@@ -33,16 +60,6 @@ class LlamaFlashAttention2(BaseLayer):
         "grows by concatenation would copy all of it at every step.",
     )
 
-    batch: Quantity = dim("B", "samples in the batch", "samples")
-    q_len: Quantity = dim("S", "new positions a sample", "tokens")
-    kv_len: Quantity = dim("K", "positions in the cache after the append", "tokens")
-    hidden_size: Quantity = dim("h", "hidden size", "elements")
-    heads: Quantity = dim("H", "query heads")
-    kv_heads: Quantity = dim("H_kv", "key and value heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
-    cached: bool = False
-    grouped: bool = False
-
     def kv_cache(self) -> Iterator[Tensor]:
         elements = self.batch * self.kv_len * self.kv_heads * self.head_dim
         yield Tensor("keys", elements, role="kv_cache", columns=self.head_dim)
@@ -52,13 +69,12 @@ class LlamaFlashAttention2(BaseLayer):
         rows = self.batch * self.q_len
         q_width, kv_width = self.heads * self.head_dim, self.kv_heads * self.head_dim
         queries = self.batch * self.heads * self.q_len
-        pairs = queries * self.kv_len
         x, y = (Tensor(n, rows * self.hidden_size) for n in ("x", "y"))
         q, rotated, o = (Tensor(n, rows * q_width) for n in ("q", "rotated q", "o"))
         k, v = (Tensor(n, rows * kv_width) for n in ("k", "v"))
         angles = [Tensor(n, rows * self.head_dim) for n in ("cos", "sin")]
         positions = Tensor("positions", self.q_len, "int64")
-        rotary = LlamaRotaryEmbedding(batch=self.batch, q_len=self.q_len, head_dim=self.head_dim)
+        rotary = self.inner(LlamaRotaryEmbedding)
         for tensor, width in ((q, q_width), (k, kv_width), (v, kv_width)):
             linear = Linear(rows=rows, d_in=self.hidden_size, d_out=width)
             yield Child(f"{tensor.name}_proj", linear, reads=(x,), writes=(tensor,))
@@ -76,26 +92,13 @@ class LlamaFlashAttention2(BaseLayer):
                 Tensor(f"{t.name}, for every head", self.batch * self.kv_len * q_width)
                 for t in (keys, values)
             )
-        yield Operation(
+        yield dot_product_attention(
             "FlashAttention",
-            "attention",
-            products=(
-                Product(queries, self.head_dim, self.kv_len, self.batch * self.heads),
-                Product(queries, self.kv_len, self.head_dim, self.batch * self.heads),
-            ),
-            causal_matmul_flops=4 * self._causal_pairs() * self.head_dim,
-            elementwise_flops=costs.SOFTMAX * pairs,
-            unit="tensor",
-            reads=(rotated, keys, values),
-            writes=(o,),
-            saved_for_backward=(
-                rotated,
-                keys,
-                values,
-                o,
-                Tensor("log-sum-exp", queries, "float32"),
-            ),
-            recomputes=True,
+            (queries, self.kv_len, self.head_dim),
+            self.batch * self.heads,
+            (rotated, keys, values),
+            o,
+            causal_pairs=self.causal_pairs(self.heads),
             kernel="FlashAttention",
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs. "
             "One kernel reads q and the whole cache, writes the output, and keeps scores on chip.",
@@ -104,21 +107,13 @@ class LlamaFlashAttention2(BaseLayer):
         yield Child("o_proj", o_proj, reads=(o,), writes=(y,))
         yield keep(*angles, rotated, keys, values)
 
-    def _causal_pairs(self) -> Quantity:
-        """Return the pairs that a causal mask leaves: all old positions, and half of the new."""
-        old = self.q_len * (self.kv_len - self.q_len)
-        new = exact_div(self.q_len * (self.q_len + 1), 2)
-        pairs: Quantity = self.batch * self.heads * (old + new)
-        return pairs
-
     def _repeat(self, keys: Tensor, values: Tensor, wide: Quantity) -> Iterator[Operation]:
         """Yield the repetition of each key and value for the queries of its group."""
         for cache in (keys, values):
-            yield Operation(
+            yield copy(
                 f"{cache.name} for every head",
-                "copy",
-                reads=(cache,),
-                writes=(Tensor(f"{cache.name}, for every head", wide),),
+                cache,
+                Tensor(f"{cache.name}, for every head", wide),
                 kernel="FlashAttention",
                 why="Eagerly a copy; a fused kernel reads each one where it lies.",
             )
@@ -132,13 +127,35 @@ class LlamaFlashAttention2(BaseLayer):
                 Tensor(f"{n} {cache.name}", size, role="kv_cache", columns=self.head_dim)
                 for n, size in (("old", old), ("new", new))
             )
-            yield Operation(
-                f"append to the {cache.name}",
-                "copy",
-                reads=(before, added),
-                writes=(cache,),
-                in_place=((added,), (stored,)),
-                kernel="append to the cache",
-                why="Eagerly a concatenation: all old positions are read and written again. Fused: "
+            yield append(
+                cache,
+                (before, added),
+                stored,
+                "Eagerly a concatenation: all old positions are read and written again. Fused: "
                 "only the new ones are written, in place.",
             )
+
+
+def append(cache: Tensor, reads: tuple[Tensor, ...], stored: Tensor, why: str) -> Operation:
+    """Return the append of keys or values to the cache.
+
+    Parameters
+    ----------
+    cache
+        The cache after the append.
+    reads
+        The old positions, if there are any, and last the new ones.
+    stored
+        What a fused kernel writes: the new positions alone.
+    why
+        How the eager and the fused operation differ.
+    """
+    return Operation(
+        f"append to the {cache.name}",
+        "copy",
+        reads=reads,
+        writes=(cache,),
+        in_place=((reads[-1],), (stored,)),
+        kernel="append to the cache",
+        why=why,
+    )

@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from mkdocs_dsocr.layers.layer import Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy, elementwise, keep
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
 @layer
-class LlamaRotaryEmbedding(BaseLayer):
+class RotaryAngles(BaseLayer):
+    """What all rotary embeddings share: cosine and sine of position × frequency, in float32."""
+
+    q_len: Quantity = dim("S", "positions a sample", "tokens")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+
+    def _rows(self) -> Quantity:
+        """Return how many positions get angles."""
+        return self.q_len
+
+    def _product(self, positions: Tensor, inv_freq: Tensor, angles: Tensor) -> Operation:
+        """Return the product of positions and frequencies."""
+        raise NotImplementedError
+
+    def forward(self) -> Iterator[Step]:
+        rows, half = self._rows(), exact_div(self.head_dim, 2)
+        float32 = partial(Tensor, dtype="float32")
+        angles = float32("angles", rows * half)
+        doubled = float32("angles, twice", rows * self.head_dim)
+        # The positions are the same for all samples: expanded, so read once.
+        given, positions = Tensor("positions", self.q_len, "int64"), float32("p", rows)
+        scaled = [float32(f"{f}, scaled", doubled.elements) for f in ("cos", "sin")]
+        outputs = [Tensor(f, doubled.elements) for f in ("cos", "sin")]
+        step = partial(elementwise, category="rope", kernel="angles")
+        yield copy("positions as float32", given, positions, kernel="angles")
+        yield self._product(positions, float32("inv_freq", half, role="buffer"), angles)
+        yield copy("angles for both halves", angles, doubled, kernel="angles")
+        for output, write in zip(outputs, scaled, strict=True):
+            value = float32(f"{output.name} of the angles", doubled.elements)
+            yield step(output.name, doubled.elements, (doubled,), value)
+            why = "The attention scaling is 1 here and is multiplied all the same."
+            yield step(f"{output.name} × scaling", doubled.elements, (value,), write, why=why)
+        for read, output in zip(scaled, outputs, strict=True):
+            yield copy(f"{output.name} as bfloat16", read, output, kernel="angles")
+        yield keep(angles, doubled, *scaled, *outputs)
+
+
+@layer
+class _Samples(BaseLayer):
+    batch: Quantity = dim("B", "samples in the batch", "samples")
+
+
+@layer
+class LlamaRotaryEmbedding(RotaryAngles, _Samples):
     """Cosine and sine of position × frequency, for every position of every sample.
 
     The product is a batched matmul of one column and one row in float32.
@@ -25,68 +69,22 @@ class LlamaRotaryEmbedding(BaseLayer):
         would_change="Computing the angles once for all layers would save all but one call.",
     )
 
-    batch: Quantity = dim("B", "samples in the batch", "samples")
-    q_len: Quantity = dim("S", "positions a sample", "tokens")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
+    def _rows(self) -> Quantity:
+        return self.batch * self.q_len
 
-    def forward(self) -> Iterator[Step]:
-        positions = self.batch * self.q_len
+    def _product(self, positions: Tensor, inv_freq: Tensor, angles: Tensor) -> Operation:
         half = exact_div(self.head_dim, 2)
-        angles = Tensor("angles", positions * half, "float32")
-        doubled = Tensor("angles, twice", positions * self.head_dim, "float32")
-        inv_freq = Tensor("inv_freq", half, "float32", "buffer")
-        yield Operation(
-            "positions as float32",
-            "copy",
-            # The positions are the same for all samples: expanded, so read once.
-            reads=(Tensor("positions", self.q_len, "int64"),),
-            writes=(Tensor("p", positions, "float32"),),
-            kernel="angles",
-        )
-        yield Operation(
+        return Operation(
             "position × frequency",
             "rope",
-            products=(Product(positions, 1, half, self.batch, gradients=0),),
-            reads=(inv_freq, Tensor("p", positions, "float32")),
+            products=(Product(self._rows(), 1, half, self.batch, gradients=0),),
+            reads=(inv_freq, positions),
             writes=(angles,),
             kernel="angles",
             autocast="off",
             why="A matmul over an inner dimension of 1, in float32: with TF32 off it is "
             "CUDA-core work.",
         )
-        yield Operation(
-            "angles for both halves", "copy", reads=(angles,), writes=(doubled,), kernel="angles"
-        )
-        scaled = [Tensor(f"{f}, scaled", doubled.elements, "float32") for f in ("cos", "sin")]
-        outputs = [Tensor(f, doubled.elements) for f in ("cos", "sin")]
-        for function, write in zip(("cos", "sin"), scaled, strict=True):
-            value = Tensor(f"{function} of the angles", doubled.elements, "float32")
-            yield Operation(
-                function,
-                "rope",
-                elementwise_flops=positions * self.head_dim,
-                reads=(doubled,),
-                writes=(value,),
-                kernel="angles",
-            )
-            yield Operation(
-                f"{function} × scaling",
-                "rope",
-                elementwise_flops=positions * self.head_dim,
-                reads=(value,),
-                writes=(write,),
-                kernel="angles",
-                why="The attention scaling is 1 here and is multiplied all the same.",
-            )
-        for read, output in zip(scaled, outputs, strict=True):
-            yield Operation(
-                f"{output.name} as bfloat16",
-                "copy",
-                reads=(read,),
-                writes=(output,),
-                kernel="angles",
-            )
-        yield keep(angles, doubled, *scaled, *outputs)
 
 
 def rotate(
@@ -110,20 +108,10 @@ def rotate(
     negated, turned = Tensor(f"{name} negated", half), Tensor(f"{name} turned", elements)
     cos, sin = (Tensor(f, positions * head_dim) for f in ("cos", "sin"))
     # The angles need no gradient: only they are kept.
-    steps: tuple[tuple[str, str, Quantity, tuple[Tensor, ...], Tensor], ...] = (
-        ("× cos", "rope", elements, (x, cos), by_cos),
-        ("negate second half", "rope", half, (Tensor(name, half),), negated),
-        ("join halves", "copy", 0, (Tensor(name, half), negated), turned),
-        ("× sin", "rope", elements, (turned, sin), by_sin),
-        ("add", "rope", elements, (by_cos, by_sin), rotated),
-    )
-    for what, category, flops, reads, write in steps:
-        yield Operation(
-            f"{name}: {what}",
-            category,
-            elementwise_flops=flops,
-            reads=reads,
-            writes=(write,),
-            saved_for_backward=tuple(t for t in reads if t in (cos, sin)),
-            kernel=f"rotate {name}",
-        )
+    step = partial(elementwise, category="rope", kernel=f"rotate {name}")
+    second = Tensor(name, half)
+    yield step(f"{name}: × cos", elements, (x, cos), by_cos, saved_for_backward=(cos,))
+    yield step(f"{name}: negate second half", half, (second,), negated)
+    yield step(f"{name}: join halves", 0, (second, negated), turned, category="copy")
+    yield step(f"{name}: × sin", elements, (turned, sin), by_sin, saved_for_backward=(sin,))
+    yield step(f"{name}: add", elements, (by_cos, by_sin), rotated)

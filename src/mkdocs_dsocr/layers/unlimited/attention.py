@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.builtin import Linear, dot_product_attention
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
-from mkdocs_dsocr.layers.llama.rotary import rotate
-from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
-from mkdocs_dsocr.quantities import Quantity, exact_div
+from mkdocs_dsocr.layers.llama.attention import Sequences, append
+from mkdocs_dsocr.layers.llama.rotary import RotaryAngles, rotate
+from mkdocs_dsocr.layers.operations import Operation, Tensor, elementwise, keep
+from mkdocs_dsocr.quantities import Quantity
 
 SOURCE = "transformers 5.23.0, models/unlimited_ocr/modeling_unlimited_ocr.py"
 
 
 @layer
-class UnlimitedOcrTextRotaryEmbedding(BaseLayer):
+class UnlimitedOcrTextRotaryEmbedding(RotaryAngles):
     """Cosine and sine of position × frequency, once for all layers and samples."""
 
     source = SOURCE
@@ -28,56 +28,19 @@ class UnlimitedOcrTextRotaryEmbedding(BaseLayer):
         "again by every layer.",
     )
 
-    q_len: Quantity = dim("S", "positions", "tokens")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
-
-    def forward(self) -> Iterator[Step]:
-        half = exact_div(self.head_dim, 2)
-        angles, doubled = (
-            Tensor(n, self.q_len * width, "float32")
-            for n, width in (("angles", half), ("angles, twice", self.head_dim))
+    def _product(self, positions: Tensor, inv_freq: Tensor, angles: Tensor) -> Operation:
+        return elementwise(
+            "position × frequency",
+            angles.elements,
+            (positions, inv_freq),
+            angles,
+            category="rope",
+            kernel="angles",
         )
-        positions = Tensor("p", self.q_len, "float32")
-        inv_freq = Tensor("inv_freq", half, "float32", "buffer")
-        values, scaled = (
-            [Tensor(f"{f}{of}", doubled.elements, "float32") for f in ("cos", "sin")]
-            for of in (" of the angles", ", scaled")
-        )
-        outputs = [Tensor(f, doubled.elements) for f in ("cos", "sin")]
-        steps: list[tuple[str, str, Quantity, tuple[Tensor, ...], Tensor]] = [
-            (
-                "positions as float32",
-                "copy",
-                0,
-                (Tensor("positions", self.q_len, "int64"),),
-                positions,
-            ),
-            ("position × frequency", "rope", angles.elements, (positions, inv_freq), angles),
-            ("angles for both halves", "copy", 0, (angles,), doubled),
-        ]
-        for f, value, wide in zip(("cos", "sin"), values, scaled, strict=True):
-            steps += [
-                (f, "rope", value.elements, (doubled,), value),
-                (f"{f} × scaling", "rope", value.elements, (value,), wide),
-            ]
-        steps += [
-            (f"{output.name} as bfloat16", "copy", 0, (wide,), output)
-            for wide, output in zip(scaled, outputs, strict=True)
-        ]
-        for name, category, flops, reads, write in steps:
-            yield Operation(
-                name,
-                category,
-                elementwise_flops=flops,
-                reads=reads,
-                writes=(write,),
-                kernel="angles",
-            )
-        yield keep(angles, doubled, *scaled, *outputs)
 
 
 @layer
-class UnlimitedOcrTextAttention(BaseLayer):
+class UnlimitedOcrTextAttention(Sequences):
     """Multi-head attention to the whole prompt and to a window of the newest tokens.
 
     The cache has two parts: the prompt's keys and values, which stay, and those of the last
@@ -94,11 +57,8 @@ class UnlimitedOcrTextAttention(BaseLayer):
         would_change="The window's width: beyond it a step costs the same, however long the text.",
     )
 
-    batch: Quantity = dim("B", "samples in the batch", "samples")
-    q_len: Quantity = dim("S", "new positions a sample", "tokens")
     kv_len: Quantity = dim("K", "positions that are attended to", "tokens")
     window: Quantity = dim("s", "of those, positions after the prompt", "tokens")
-    hidden_size: Quantity = dim("h", "hidden size", "elements")
     heads: Quantity = dim("H", "heads")
     head_dim: Quantity = dim("d", "width of a head", "elements")
     decodes: bool = False
@@ -133,26 +93,14 @@ class UnlimitedOcrTextAttention(BaseLayer):
         # The cache's update is handed both, and holds them until it returns.
         yield keep(Tensor("rotated k", rows * width), v)
         mask = Tensor("mask", self.q_len * self.kv_len, "bool")
-        yield Operation(
+        yield dot_product_attention(
             "scaled dot-product attention",
-            "attention",
-            products=(
-                Product(queries, self.head_dim, self.kv_len, self.batch * self.heads),
-                Product(queries, self.kv_len, self.head_dim, self.batch * self.heads),
-            ),
-            causal_matmul_flops=4 * self._causal_pairs() * self.head_dim,
-            elementwise_flops=(costs.SOFTMAX + 1) * queries * self.kv_len,
-            unit="tensor",
-            reads=(rotated, *attended, mask),
-            writes=(o,),
-            saved_for_backward=(
-                rotated,
-                *attended,
-                mask,
-                o,
-                Tensor("log-sum-exp", queries, "float32"),
-            ),
-            recomputes=True,
+            (queries, self.kv_len, self.head_dim),
+            self.batch * self.heads,
+            (rotated, *attended, mask),
+            o,
+            flops_per_pair=costs.SOFTMAX + 1,
+            causal_pairs=self.causal_pairs(self.heads),
             kernel="attention",
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the mask for each "
             "pair. All samples share one mask.",
@@ -160,13 +108,6 @@ class UnlimitedOcrTextAttention(BaseLayer):
         o_proj = Linear(rows=rows, d_in=width, d_out=self.hidden_size)
         yield Child("o_proj", o_proj, reads=(o,), writes=(y,))
         yield keep(rotated, *attended)
-
-    def _causal_pairs(self) -> Quantity:
-        """Return the pairs that the mask leaves: all old positions, and half of the new."""
-        old = self.q_len * (self.kv_len - self.q_len)
-        new = exact_div(self.q_len * (self.q_len + 1), 2)
-        pairs: Quantity = self.batch * self.heads * (old + new)
-        return pairs
 
     def _append(self, new: Quantity) -> Iterator[Operation]:
         """Yield the append of `new` elements of keys, and as many of values."""
@@ -176,15 +117,12 @@ class UnlimitedOcrTextAttention(BaseLayer):
             size = self.window if self.decodes else self.kv_len
             whole = self._part(f"{part} {kind}", size)
             before = [self._part(f"old {part} {kind}", size - self.q_len)] if self.decodes else []
-            yield Operation(
-                f"append to the {whole.name}",
-                "copy",
-                reads=(*before, added),
-                writes=(whole,),
-                in_place=((added,), (stored,)),
-                kernel="append to the cache",
-                why="Eagerly a concatenation: the window's old positions are read and written "
-                "again. Fused: only the new ones are written, in place.",
+            yield append(
+                whole,
+                (*before, added),
+                stored,
+                "Eagerly a concatenation: the window's old positions are read and written again. "
+                "Fused: only the new ones are written, in place.",
             )
 
     def _join(self) -> Iterator[Operation]:
@@ -192,11 +130,12 @@ class UnlimitedOcrTextAttention(BaseLayer):
         parts = list(self.kv_cache())
         for kind, both in (("keys", parts[:2]), ("values", parts[2:])):
             elements = both[0].elements + both[1].elements
-            yield Operation(
+            yield elementwise(
                 f"join the {kind}",
-                "copy",
-                reads=tuple(both),
-                writes=(Tensor(f"all {kind}", elements),),
+                0,
+                tuple(both),
+                Tensor(f"all {kind}", elements),
+                category="copy",
                 kernel="attention",
                 why="Eagerly the whole prompt is copied at every step; a fused kernel reads both "
                 "parts where they lie.",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from mkdocs_dsocr.layers.decoder import MoEGate
+from mkdocs_dsocr.layers.decoder.mlp import Tokens, gated
+from mkdocs_dsocr.layers.decoder.moe import ExpertSizes
 from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
-from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, elementwise, keep, residual
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.unlimited.decoder import SiLUActivation, UnlimitedOcrTextMLP
 from mkdocs_dsocr.quantities import Quantity
@@ -22,7 +24,7 @@ class UnlimitedOcrTextTopkRouter(MoEGate):
 
 
 @layer
-class UnlimitedOcrTextExperts(BaseLayer):
+class UnlimitedOcrTextExperts(Tokens):
     """Every routed row through its expert: rows sorted by expert, then grouped products."""
 
     source = f"{SOURCE}; the grouped product of integrations/moe.py"
@@ -35,8 +37,6 @@ class UnlimitedOcrTextExperts(BaseLayer):
         would_change="Skewed routing reads fewer experts: fewer bytes, the same FLOPs.",
     )
 
-    rows: Quantity = dim("N", "tokens", "tokens")
-    hidden_size: Quantity = dim("h", "hidden size", "elements")
     moe_intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
     experts: Quantity = dim("E", "routed experts")
     top_k: Quantity = dim("k", "experts a token")
@@ -62,14 +62,7 @@ class UnlimitedOcrTextExperts(BaseLayer):
         yield self._product("gate_up_proj", hidden, 2 * width, picked, ends, wide)
         silu = SiLUActivation(rows=routed, width=width)
         yield Child("act_fn", silu, reads=(gate,), writes=(activated,))
-        yield Operation(
-            "SiLU(gate) · up",
-            "activation",
-            elementwise_flops=inner,
-            reads=(activated, up),
-            writes=(product,),
-            saved_for_backward=(activated, up),
-        )
+        yield gated(activated, up, product)
         yield keep(wide)
         yield self._product("down_proj", width, hidden, product, ends, mapped)
         yield from self._combined(routed, mapped)
@@ -108,38 +101,31 @@ class UnlimitedOcrTextExperts(BaseLayer):
         weights, picked = (
             Tensor(n, routed, "float32") for n in ("weights, picked", "weights, sorted")
         )
-        steps: tuple[tuple[str, Quantity, tuple[Tensor, ...], tuple[Tensor, ...], str], ...] = (
-            (
-                "sort by expert",
-                0,
-                (choices,),
-                (by_expert, order),
-                "Sorting moves integers and is no arithmetic.",
-            ),
-            ("token of each choice", routed, (order,), (source,), ""),
-            (
-                "gather tokens",
-                0,
-                (source, Tensor("x, picked", elements, view_of="x")),
-                (Tensor("x, sorted", elements),),
-                "k copies of every token, in the order of the experts.",
-            ),
-            ("gather weights", 0, (order, weights), (picked,), ""),
-            ("experts as int32", 0, (by_expert,), (short,), ""),
-            ("rows of each expert", routed, (short,), (counts,), "A histogram."),
-            ("where each expert's rows end", self.experts, (counts,), (ends,), "A running sum."),
+        step = partial(elementwise, category="routing")
+        gathered = (source, Tensor("x, picked", elements, view_of="x"))
+        yield step(
+            "sort by expert",
+            0,
+            (choices,),
+            by_expert,
+            order,
+            why="Sorting moves integers and is no arithmetic.",
         )
-        for name, flops, reads, writes, why in steps:
-            yield Operation(
-                name,
-                "routing",
-                elementwise_flops=flops,
-                reads=reads,
-                writes=writes,
-                saved_for_backward=reads[:1] if name.startswith("gather") else (),
-                kernel="gather" if name.startswith("gather t") else "",
-                why=why,
-            )
+        yield step("token of each choice", routed, (order,), source)
+        yield step(
+            "gather tokens",
+            0,
+            gathered,
+            Tensor("x, sorted", elements),
+            kernel="gather",
+            saved_for_backward=(source,),
+            why="k copies of every token, in the order of the experts.",
+        )
+        yield step("gather weights", 0, (order, weights), picked, saved_for_backward=(order,))
+        yield step("experts as int32", 0, (by_expert,), short)
+        yield step("rows of each expert", routed, (short,), counts, why="A histogram.")
+        ends_why = "A running sum."
+        yield step("where each expert's rows end", self.experts, (counts,), ends, why=ends_why)
 
     def _combined(self, routed: Quantity, mapped: Tensor) -> Iterator[Step]:
         """Yield the operations that bring the experts' results back to their tokens."""
@@ -148,38 +134,27 @@ class UnlimitedOcrTextExperts(BaseLayer):
         order, places, back = (Tensor(n, routed, "int64") for n in ("order", "places", "back"))
         mixed = Tensor("sum", out, "float32")
         weights = Tensor("weights, sorted", routed, "float32")
-        yield Operation(
-            "× weight of the choice",
-            "routing",
-            elementwise_flops=elements,
-            reads=(mapped, weights),
-            writes=(weighted,),
-            saved_for_backward=(mapped, weights),
-        )
-        yield Operation("count places", "routing", writes=(places,))
-        yield Operation("the order, inverted", "routing", reads=(order, places), writes=(back,))
-        yield Operation(
+        step = partial(elementwise, category="routing")
+        both = (mapped, weights)
+        yield step("× weight of the choice", elements, both, weighted, saved_for_backward=both)
+        yield step("count places", 0, (), places)
+        yield step("the order, inverted", 0, (order, places), back)
+        yield step(
             "scatter to their places",
-            "routing",
-            reads=(back, Tensor("weighted, picked", elements, "float32", view_of="weighted")),
-            writes=(placed,),
+            0,
+            (back, Tensor("weighted, picked", elements, "float32", view_of="weighted")),
+            placed,
             saved_for_backward=(back,),
         )
-        yield Operation(
-            "sum over the k choices",
-            "routing",
-            elementwise_flops=elements,
-            reads=(placed,),
-            writes=(mixed,),
-        )
-        yield Operation("sum as bfloat16", "routing", reads=(mixed,), writes=(Tensor("y", out),))
+        yield step("sum over the k choices", elements, (placed,), mixed)
+        yield step("sum as bfloat16", 0, (mixed,), Tensor("y", out))
         yield keep(order, back, weights, placed, mixed)
         yield keep(*(Tensor(n, routed, "int64") for n in ("sorted", "order")))
         yield keep(Tensor("short", routed, "int32"), Tensor("counts", self.experts, "int32"))
 
 
 @layer
-class UnlimitedOcrTextMoe(BaseLayer):
+class UnlimitedOcrTextMoe(ExpertSizes, Tokens):
     """Route every token to k of E experts, and every token through the shared experts."""
 
     source = SOURCE
@@ -190,8 +165,6 @@ class UnlimitedOcrTextMoe(BaseLayer):
         would_change="The number of experts a token: routed work grows with it.",
     )
 
-    rows: Quantity = dim("N", "tokens", "tokens")
-    hidden_size: Quantity = dim("h", "hidden size", "elements")
     moe_intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
     experts: Quantity = dim("E", "routed experts")
     top_k: Quantity = dim("k", "experts a token")
@@ -204,21 +177,10 @@ class UnlimitedOcrTextMoe(BaseLayer):
             Tensor(n, self.rows * self.hidden_size) for n in ("x", "routed", "shared", "y")
         )
         choices, weights = Tensor("indices", routed, "int64"), Tensor("weights", routed, "float32")
-        router = UnlimitedOcrTextTopkRouter(
-            rows=self.rows, hidden_size=self.hidden_size, experts=self.experts, top_k=self.top_k
-        )
-        experts = UnlimitedOcrTextExperts(
-            rows=self.rows,
-            hidden_size=self.hidden_size,
-            moe_intermediate_size=self.moe_intermediate_size,
-            experts=self.experts,
-            top_k=self.top_k,
-            distinct_experts=self.distinct_experts,
-        )
+        router = self.inner(UnlimitedOcrTextTopkRouter)
+        experts = self.inner(UnlimitedOcrTextExperts)
         inner = self.shared_experts * self.moe_intermediate_size
-        mlp = UnlimitedOcrTextMLP(
-            rows=self.rows, hidden_size=self.hidden_size, intermediate_size=inner
-        )
+        mlp = self.inner(UnlimitedOcrTextMLP, intermediate_size=inner)
         logits = Tensor("logits", self.rows * self.experts, "float32")
         yield Child("gate", router, reads=(x,), writes=(logits, choices, weights))
         yield Child("experts", experts, reads=(x, choices, weights), writes=(mapped,))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-from mkdocs_dsocr.layers.builtin import Embedding, Linear
-from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
-from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import DType, Operation, Tensor, copy, keep
+from mkdocs_dsocr.layers.builtin import Container, Linear
+from mkdocs_dsocr.layers.core.deepseek_ocr import LanguageSizes, ModelPart, one_map
+from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.operations import Operation, Tensor, elementwise, keep
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.unlimited.clip import UnlimitedOcrVisionModel
 from mkdocs_dsocr.layers.unlimited.text import UnlimitedOcrTextModel
@@ -15,8 +16,8 @@ from mkdocs_dsocr.quantities import Quantity
 
 
 @layer
-class _ModelPart(BaseLayer):
-    """A part of UnlimitedOcrModel; the model's own parameters belong to every part."""
+class _UnlimitedPart(ModelPart):
+    """A part of UnlimitedOcrModel."""
 
     module_class = "UnlimitedOcrModel"
     definition = (
@@ -24,16 +25,11 @@ class _ModelPart(BaseLayer):
         "of the model runs one of its parts."
     )
     source = SOURCE
-
-    hidden_size: Quantity = dim("h", "hidden size of the decoder", "elements")
-
-    def parameters(self) -> Iterator[Parameter]:
-        yield Parameter("view_separator", (self.hidden_size,))
-        yield Parameter("image_newline", (self.hidden_size,))
+    vectors = ("view_separator", "image_newline")
 
 
 @layer
-class UnlimitedVisionPart(_ModelPart):
+class UnlimitedVisionPart(_UnlimitedPart):
     """The model's vision pass: one batch of views through both towers."""
 
     rationale = Rationale(
@@ -57,7 +53,7 @@ class UnlimitedVisionPart(_ModelPart):
 
 
 @layer
-class UnlimitedFeaturesPart(_ModelPart):
+class UnlimitedFeaturesPart(_UnlimitedPart):
     """The model's projector pass: a page's features projected and laid out in rows.
 
     The global view and all local views are projected by themselves; local views are put
@@ -124,38 +120,24 @@ class UnlimitedFeaturesPart(_ModelPart):
         if self.has_tiles:
             source = projected[1]
             if self.interleaved:
-                source = Tensor("map of all tiles", source.elements)
-                yield copy(
-                    "tiles to one map",
-                    projected[1],
-                    source,
-                    why="Rows of tiles side by side interleave; a single column of tiles is a "
-                    "view.",
-                )
+                step = one_map(source)
+                yield step
+                [source] = step.writes
             parts.insert(0, self._lines("local map", source, self._local_tokens))
             yield parts[0]
         separator = Tensor("view_separator", self.hidden_size, role="weight")
-        yield Operation(
-            "join the views and a separator",
-            "copy",
-            reads=(*(o.writes[0] for o in parts), separator),
-            writes=(tokens,),
-        )
+        reads = (*(o.writes[0] for o in parts), separator)
+        yield elementwise("join the views and a separator", 0, reads, tokens, category="copy")
         yield keep(*projected)
 
     def _lines(self, name: str, source: Tensor, tokens: Quantity) -> Operation:
         """Return the operation that ends each row of a map with a newline token."""
-        return Operation(
-            f"end each row of the {name} with a newline token",
-            "copy",
-            reads=(source, Tensor("image_newline", self.hidden_size, role="weight")),
-            writes=(Tensor(f"rows of the {name}", tokens * self.hidden_size),),
-            why="The newline is one parameter, expanded over the rows: read once.",
-        )
+        rows = Tensor(f"rows of the {name}", tokens * self.hidden_size)
+        return self._end_rows(source, rows, f" of the {name}")
 
 
 @layer
-class UnlimitedLanguagePart(_ModelPart):
+class UnlimitedLanguagePart(LanguageSizes, _UnlimitedPart):
     """The model's decoder pass: embeddings, image features in their places, the decoder.
 
     A prefill puts the image features of each page in the place of its image
@@ -170,12 +152,7 @@ class UnlimitedLanguagePart(_ModelPart):
         would_change="Without the check the host would not wait for the device.",
     )
 
-    batch: Quantity = dim("B", "samples in the batch", "samples")
-    q_len: Quantity = dim("S", "new positions a sample", "tokens")
-    image_tokens: Quantity = dim("T_i", "image tokens a sample", "tokens")
-    vocab_size: Quantity = dim("V", "vocabulary size", "words")
     decoder: UnlimitedOcrTextModel
-    has_images: bool
 
     def boundary(self) -> Iterator[Tensor]:
         yield Tensor("token ids", self.batch * self.q_len, "int64")
@@ -187,8 +164,7 @@ class UnlimitedLanguagePart(_ModelPart):
         rows = self.batch * self.q_len
         ids, *features = self.boundary()
         x, y = (Tensor(n, rows * self.hidden_size) for n in ("embeddings", "decoder(x)"))
-        embed = Embedding(rows=rows, entries=self.vocab_size, width=self.hidden_size)
-        yield Child("language_model.embed_tokens", embed, reads=(ids,), writes=(x,))
+        yield Child("language_model.embed_tokens", self._embed(rows), reads=(ids,), writes=(x,))
         held = []
         for given in features:
             joined, mask = Tensor("features", given.elements), Tensor("mask", rows, "bool")
@@ -202,54 +178,34 @@ class UnlimitedLanguagePart(_ModelPart):
         self, given: Tensor, joined: Tensor, ids: Tensor, mask: Tensor, x: Tensor, whole: Tensor
     ) -> Iterator[Operation]:
         """Yield what puts each page's image features in the place of its image tokens."""
-
-        def one(name: str, dtype: DType = "int64") -> Tensor:
-            return Tensor(name, 1, dtype)
-
-        places, needed, same, every = (
-            one("n"),
-            one("n · h"),
-            one("same", "bool"),
-            one("all", "bool"),
+        places, needed = (Tensor(n, 1, "int64") for n in ("n", "n · h"))
+        same, every = (Tensor(n, 1, "bool") for n in ("same", "all"))
+        step = partial(elementwise, category="embedding")
+        yield step("join the pages' features", 0, (given,), joined, category="copy")
+        yield step("mark image positions", ids.elements, (ids,), mask)
+        yield step("count image positions", mask.elements, (mask,), places)
+        yield step("elements of their features", 1, (places,), needed)
+        yield step("as many as there are", 1, (needed,), same)
+        yield step(
+            "true for all",
+            1,
+            (same,),
+            every,
+            synchronises=1,
+            why="The host waits for the answer before it goes on.",
         )
-        steps: tuple[tuple[str, str, Quantity, tuple[Tensor, ...], Tensor, str], ...] = (
-            ("join the pages' features", "copy", 0, (given,), joined, ""),
-            ("mark image positions", "embedding", ids.elements, (ids,), mask, ""),
-            ("count image positions", "embedding", mask.elements, (mask,), places, ""),
-            ("elements of their features", "embedding", 1, (places,), needed, ""),
-            ("as many as there are", "embedding", 1, (needed,), same, ""),
-            (
-                "true for all",
-                "embedding",
-                1,
-                (same,),
-                every,
-                "The host waits for the answer before it goes on.",
-            ),
-            (
-                "image features to their places",
-                "embedding",
-                0,
-                (x, mask, joined),
-                whole,
-                "A masked scatter to a new tensor: reads and writes every embedding.",
-            ),
+        yield step(
+            "image features to their places",
+            0,
+            (x, mask, joined),
+            whole,
+            saved_for_backward=(mask,),
+            why="A masked scatter to a new tensor: reads and writes every embedding.",
         )
-        for name, category, flops, reads, write, why in steps:
-            yield Operation(
-                name,
-                category,
-                elementwise_flops=flops,
-                reads=reads,
-                writes=(write,),
-                synchronises=int(write is every),
-                saved_for_backward=(mask,) if write is whole else (),
-                why=why,
-            )
 
 
 @layer
-class UnlimitedOcrForConditionalGeneration(BaseLayer):
+class UnlimitedOcrForConditionalGeneration(Container):
     """The whole model on the whole workload: every stage, every pass, every step.
 
     Vision and projector run page by page, prefill and decode in rounds of the
@@ -265,8 +221,3 @@ class UnlimitedOcrForConditionalGeneration(BaseLayer):
         "arithmetic series; from then on all steps are equal.",
         would_change="Stopping at the end-of-text token makes fewer steps.",
     )
-
-    items: tuple[Child, ...]
-
-    def forward(self) -> Iterator[Step]:
-        yield from self.items

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.builtin import GELU, LayerNorm
 from mkdocs_dsocr.layers.layer import Rationale, Step, layer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy, keep
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy, elementwise, keep
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.vision.attention import Attention
 from mkdocs_dsocr.layers.vision.block import GlobalBlock, WindowBlock
@@ -66,24 +67,18 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
         pairs = rows * self.side**2
         products = [Tensor(f"rel_{axis}", rows * self.side) for axis in ("h", "w")]
         summed, bias = Tensor("rel_h + rel_w", pairs), Tensor("bias", pairs)
-        yield Operation(
+        yield elementwise(
             "rel_h + rel_w",
-            "attention",
-            elementwise_flops=pairs,
-            reads=tuple(products),
-            writes=(summed,),
+            pairs,
+            tuple(products),
+            summed,
+            category="attention",
             kernel="bias",
             why="Broadcast to every pair of tokens: the largest tensor of the layer.",
         )
         yield keep(*products)
-        yield Operation(
-            "bias in the order of the queries",
-            "copy",
-            reads=(summed,),
-            writes=(bias,),
-            kernel="bias",
-            why="The sum lies as the products do: row by row.",
-        )
+        why = "The sum lies as the products do: row by row."
+        yield copy("bias in the order of the queries", summed, bias, why, kernel="bias")
 
     def _held(self, rows: Quantity) -> tuple[Tensor, ...]:
         return ()
@@ -105,7 +100,7 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
 
     def _table(self, axis: str) -> Iterator[Step]:
         """Yield the resize and the gather of one axis's relative positions."""
-        pairs, kernel = self.side**2, f"table {axis}"
+        pairs = self.side**2
         entries = (2 * self.side - 1) * self.head_dim
         table = Tensor(f"rel_pos_{axis}", (2 * self.table_side - 1) * self.head_dim, role="weight")
         resized = Tensor(f"resized_{axis}", entries)
@@ -117,32 +112,19 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
         )
         index = Tensor(f"index_{axis}", pairs, "int64")
         picked = Tensor(f"picked_{axis}", pairs * self.head_dim, view_of=resized.name)
-        steps: list[tuple[str, str, Quantity, tuple[Tensor, ...], Tensor]] = [
-            ("resize", "interpolation", 2 * costs.MULTIPLY_ADD * entries, (table,), resized),
-        ]
+        step = partial(elementwise, category="embedding", kernel=f"table {axis}")
+        resize = partial(step, category="interpolation")
+        yield resize(f"resize on axis {axis}", 2 * costs.MULTIPLY_ADD * entries, (table,), resized)
         for name, place, scale in zip(names, places, scaled, strict=True):
-            steps += [
-                (name, "embedding", 0, (), place),
-                (f"{name} × 1", "embedding", self.side, (place,), scale),
-            ]
-        steps += [
-            ("i − j", "embedding", pairs, tuple(scaled), difference),
-            ("i − j + n − 1", "embedding", pairs, (difference,), shifted),
-            ("as int64", "copy", 0, (shifted,), index),
-            ("gather", "embedding", 0, (index, picked), Tensor(f"R_{axis}", pairs * self.head_dim)),
-        ]
-        for name, category, flops, reads, write in steps:
-            yield Operation(
-                f"{name} on axis {axis}",
-                category,
-                elementwise_flops=flops,
-                reads=reads,
-                writes=(write,),
-                saved_for_backward=(index,) if name == "gather" else (),
-                kernel=kernel,
-            )
-            if name == "i − j + n − 1":
-                yield keep(*scaled)
+            yield step(f"{name} on axis {axis}", 0, (), place)
+            yield step(f"{name} × 1 on axis {axis}", self.side, (place,), scale)
+        yield step(f"i − j on axis {axis}", pairs, tuple(scaled), difference)
+        yield step(f"i − j + n − 1 on axis {axis}", pairs, (difference,), shifted)
+        yield keep(*scaled)
+        yield step(f"as int64 on axis {axis}", 0, (shifted,), index, category="copy")
+        gathered = Tensor(f"R_{axis}", pairs * self.head_dim)
+        reads = (index, picked)
+        yield step(f"gather on axis {axis}", 0, reads, gathered, saved_for_backward=(index,))
         yield keep(resized)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mkdocs_dsocr.layers.builtin import Conv2d
+from mkdocs_dsocr.layers.builtin.conv2d import conv
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Tensor
@@ -15,24 +15,8 @@ from mkdocs_dsocr.layers.unlimited.sam import (
     UnlimitedOcrSamPatchEmbeddings,
     WindowSamLayer,
 )
-from mkdocs_dsocr.layers.vision.image_encoder import ImageEncoderViT
+from mkdocs_dsocr.layers.vision.image_encoder import ImageEncoderViT, narrow_map
 from mkdocs_dsocr.quantities import Quantity, ceil_div
-
-
-def _conv(
-    views: Quantity,
-    channels: tuple[Quantity, Quantity],
-    kernel: int,
-    sides: tuple[Quantity, Quantity],
-) -> Conv2d:
-    return Conv2d(
-        views=views,
-        in_channels=channels[0],
-        out_channels=channels[1],
-        kernel=kernel,
-        side_in=sides[0],
-        side_out=sides[1],
-    )
 
 
 @layer
@@ -53,16 +37,9 @@ class UnlimitedOcrSamVisionNeck(BaseLayer):
     channels: Quantity = dim("C_n", "channels after", "elements")
 
     def forward(self) -> Iterator[Step]:
-        pixels, sides = self.views * self.grid**2, (self.grid, self.grid)
-        x = Tensor("x", pixels * self.width)
-        a, b, c, y = (Tensor(n, pixels * self.channels) for n in ("a", "b", "c", "y"))
-        norm = UnlimitedOcrSamLayerNorm(rows=pixels, width=self.channels)
-        first = _conv(self.views, (self.width, self.channels), 1, sides)
-        second = _conv(self.views, (self.channels, self.channels), 3, sides)
-        yield Child("conv1", first, reads=(x,), writes=(a,))
-        yield Child("layer_norm1", norm, reads=(a,), writes=(b,))
-        yield Child("conv2", second, reads=(b,), writes=(c,))
-        yield Child("layer_norm2", norm, reads=(c,), writes=(y,))
+        norm = UnlimitedOcrSamLayerNorm(rows=self.views * self.grid**2, width=self.channels)
+        names = ("conv1", "layer_norm1", "conv2", "layer_norm2")
+        yield from narrow_map(self.views, self.grid, self.width, self.channels, norm, names)
 
 
 @layer
@@ -88,8 +65,8 @@ class UnlimitedOcrSamVisionProj(BaseLayer):
         x = Tensor("x", self.views * self.grid**2 * self.channels)
         a = Tensor("a", self.views * half**2 * self.mid_channels)
         y = Tensor("y", self.views * quarter**2 * self.out_channels)
-        first = _conv(self.views, (self.channels, self.mid_channels), 3, (self.grid, half))
-        second = _conv(self.views, (self.mid_channels, self.out_channels), 3, (half, quarter))
+        first = conv(self.views, (self.channels, self.mid_channels), 3, (self.grid, half))
+        second = conv(self.views, (self.mid_channels, self.out_channels), 3, (half, quarter))
         yield Child("conv1", first, reads=(x,), writes=(a,))
         yield Child("conv2", second, reads=(a,), writes=(y,))
 
@@ -108,18 +85,8 @@ class UnlimitedOcrSamVisionEncoder(ImageEncoderViT):
         narrow = Tensor("neck(y)", self.views * self.grid**2 * self.neck_channels)
         side = ceil_div(ceil_div(self.grid, 2), 2)
         features = Tensor("features", self.views * side**2 * self.out_channels)
-        neck = UnlimitedOcrSamVisionNeck(
-            views=self.views,
-            grid=self.grid,
-            width=self.heads * self.head_dim,
-            channels=self.neck_channels,
-        )
-        proj = UnlimitedOcrSamVisionProj(
-            views=self.views,
-            grid=self.grid,
-            channels=self.neck_channels,
-            mid_channels=self.mid_channels,
-            out_channels=self.out_channels,
-        )
+        width, channels = self.heads * self.head_dim, self.neck_channels
+        neck = self.inner(UnlimitedOcrSamVisionNeck, width=width, channels=channels)
+        proj = self.inner(UnlimitedOcrSamVisionProj, channels=channels)
         yield Child("neck", neck, reads=(y,), writes=(narrow,))
         yield Child("proj", proj, reads=(narrow,), writes=(features,))

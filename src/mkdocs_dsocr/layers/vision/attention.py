@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.builtin import Linear
+from mkdocs_dsocr.layers.builtin import Linear, dot_product_attention
 from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep
+from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy, elementwise, keep
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -57,29 +58,25 @@ class Attention(BaseLayer):
         project = Linear(rows=tokens, d_in=width, d_out=3 * width, bias=True)
         yield Child("qkv", project, reads=(x,), writes=(qkv,))
         if not self.single:
-            yield Operation(
+            yield elementwise(
                 "split q, k, v by head",
-                "copy",
-                reads=(qkv,),
-                writes=(q, kv),
+                0,
+                (qkv,),
+                q,
+                kv,
+                category="copy",
                 why="The permutation to [3, B·H, n², d] is made contiguous; for a single square it "
                 "is a view.",
             )
         yield from self._bias(q, rows)
         bias = Tensor("bias", pairs)
-        yield Operation(
+        yield dot_product_attention(
             "scaled dot-product attention",
-            "attention",
-            products=(
-                Product(rows, self.head_dim, self.side**2, self.windows * self.heads),
-                Product(rows, self.side**2, self.head_dim, self.windows * self.heads),
-            ),
-            elementwise_flops=(costs.SOFTMAX + 1) * pairs,
-            unit="tensor",
-            reads=(q, kv, bias),
-            writes=(attended,),
-            saved_for_backward=(q, kv, bias, attended, Tensor("log-sum-exp", rows, "float32")),
-            recomputes=True,
+            (rows, self.side**2, self.head_dim),
+            self.windows * self.heads,
+            (q, kv, bias),
+            attended,
+            flops_per_pair=costs.SOFTMAX + 1,
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the bias's addition "
             "for each pair.",
         )
@@ -94,22 +91,21 @@ class Attention(BaseLayer):
             yield from self._relative_scores(axis, q, rows)
         products = self._held(rows)
         for product in products:
-            yield Operation(
+            yield copy(
                 f"{product.name} in the order of the queries",
-                "copy",
-                reads=(Tensor(f"{product.name}, transposed", product.elements),),
-                writes=(product,),
+                Tensor(f"{product.name}, transposed", product.elements),
+                product,
                 kernel="bias",
                 why="The product runs row by row or column by column, so its result lies "
                 "transposed.",
             )
         pairs = rows * self.side**2
-        yield Operation(
+        yield elementwise(
             "bias = rel_h + rel_w",
-            "attention",
-            elementwise_flops=pairs,
-            reads=products,
-            writes=(Tensor("bias", pairs),),
+            pairs,
+            products,
+            Tensor("bias", pairs),
+            category="attention",
             kernel="bias",
             why="Broadcast to every pair of tokens: the largest tensor of the layer.",
         )
@@ -122,11 +118,10 @@ class Attention(BaseLayer):
         """Yield the product of the queries with one axis's relative positions."""
         if axis == "h" or self.single:
             source, q = q, Tensor(f"q along {axis}", q.elements)
-            yield Operation(
+            yield copy(
                 q.name,
-                "copy",
-                reads=(source,),
-                writes=(q,),
+                source,
+                q,
                 kernel=f"q · R_{axis}",
                 why="The batched product runs over the places of an axis; only the columns of "
                 "queries that lie head by head are so by a view.",
@@ -145,72 +140,47 @@ class Attention(BaseLayer):
 
     def _table(self, axis: str) -> Iterator[Step]:
         """Yield the gather of one axis's relative positions, resized first where needed."""
-        kernel, pairs = f"table {axis}", self.side**2
+        pairs = self.side**2
+        step = partial(elementwise, category="embedding", kernel=f"table {axis}")
         source = Tensor(f"rel_pos_{axis}", (2 * self.table_side - 1) * self.head_dim, role="weight")
         if self.resize:
             yield from self._resized(axis, source)
             source = Tensor(f"resized_{axis}", (2 * self.side - 1) * self.head_dim)
         places = Tensor(f"places_{axis}", self.side, "int64")
+        # Both operands are the same places, once as a column and once as a row.
+        as_row = Tensor(f"places_{axis} as a row", self.side, "int64", view_of=places.name)
         difference, index = (Tensor(f"{n}_{axis}", pairs, "int64") for n in ("i − j", "index"))
-        yield Operation(f"places on axis {axis}", "embedding", writes=(places,), kernel=kernel)
-        yield Operation(
-            f"i − j on axis {axis}",
-            "embedding",
-            elementwise_flops=pairs,
-            # Both operands are the same places, once as a column and once as a row.
-            reads=(
-                places,
-                Tensor(f"places_{axis} as a row", self.side, "int64", view_of=places.name),
-            ),
-            writes=(difference,),
-            kernel=kernel,
-        )
-        yield Operation(
-            f"i − j + n − 1 on axis {axis}",
-            "embedding",
-            elementwise_flops=pairs,
-            reads=(difference,),
-            writes=(index,),
-            kernel=kernel,
-        )
+        yield step(f"places on axis {axis}", 0, (), places)
+        yield step(f"i − j on axis {axis}", pairs, (places, as_row), difference)
+        yield step(f"i − j + n − 1 on axis {axis}", pairs, (difference,), index)
         # Some pair is at every distance: the whole table is read.
         picked = Tensor(
             source.name, pairs * self.head_dim, role=source.role, at_least=source.elements
         )
-        yield Operation(
+        yield step(
             f"gather R_{axis}",
-            "embedding",
-            reads=(index, picked),
-            writes=(Tensor(f"R_{axis}", pairs * self.head_dim),),
+            0,
+            (index, picked),
+            Tensor(f"R_{axis}", pairs * self.head_dim),
             saved_for_backward=(index,),
-            kernel=kernel,
             why="Row i − j + n − 1 of the table for each pair (i, j) of an axis.",
         )
         yield keep(places)
 
     def _resized(self, axis: str, source: Tensor) -> Iterator[Operation]:
         entries = (2 * self.side - 1) * self.head_dim
+        kernel = f"table {axis}"
         wide = Tensor(f"table32_{axis}", source.elements, "float32")
         resized = Tensor(f"resized32_{axis}", entries, "float32")
-        steps: tuple[tuple[str, str, Quantity, Tensor, Tensor, str], ...] = (
-            ("as float32", "copy", 0, source, wide, ""),
-            (
-                "resized",
-                "interpolation",
-                2 * costs.MULTIPLY_ADD * entries,
-                wide,
-                resized,
-                "Linear interpolation: two multiply-adds an entry.",
-            ),
-            ("as bfloat16", "copy", 0, resized, Tensor(f"resized_{axis}", entries), ""),
+        result = Tensor(f"resized_{axis}", entries)
+        yield copy(f"{source.name} as float32", source, wide, kernel=kernel)
+        yield elementwise(
+            f"{source.name} resized",
+            2 * costs.MULTIPLY_ADD * entries,
+            (wide,),
+            resized,
+            category="interpolation",
+            kernel=kernel,
+            why="Linear interpolation: two multiply-adds an entry.",
         )
-        for what, category, flops, read, write, why in steps:
-            yield Operation(
-                f"rel_pos_{axis} {what}",
-                category,
-                elementwise_flops=flops,
-                reads=(read,),
-                writes=(write,),
-                kernel=f"table {axis}",
-                why=why,
-            )
+        yield copy(f"{source.name} as bfloat16", resized, result, kernel=kernel)

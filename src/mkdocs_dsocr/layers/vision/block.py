@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import ClassVar
 
 from mkdocs_dsocr.layers.builtin import LayerNorm
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Tensor, copy, keep, residual
+from mkdocs_dsocr.layers.operations import Tensor, copy, keep
+from mkdocs_dsocr.layers.prenorm import pre_norm
 from mkdocs_dsocr.layers.vision.attention import Attention
 from mkdocs_dsocr.layers.vision.mlp import MLPBlock
 from mkdocs_dsocr.quantities import Quantity, ceil_div
@@ -38,23 +39,17 @@ class _Block(BaseLayer):
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
     single: bool = False
 
-    def _attention(self, **sizes: Any) -> Attention:
-        return self.attention(heads=self.heads, head_dim=self.head_dim, single=self.single, **sizes)
+    def _attend(self, x: Tensor, attended: Tensor) -> Iterator[Step]:
+        """Yield the attention and the copies before and after it."""
+        raise NotImplementedError
 
-    def _around(self, attend: Iterable[Step]) -> Iterator[Step]:
+    def forward(self) -> Iterator[Step]:
         width, rows = self.heads * self.head_dim, self.views * self.grid**2
-        names = ("x", "norm1(x)", "attn(norm1(x))", "y", "norm2(y)", "mlp(norm2(y))", "z")
-        x, normed, attended, y, normed_y, mapped, z = (Tensor(n, rows * width) for n in names)
         norm = LayerNorm(rows=rows, width=width)
         mlp = self.mlp(rows=rows, width=width, hidden=self.mlp_hidden)
-        yield Child(self.norms[0], norm, reads=(x,), writes=(normed,))
-        yield from attend
-        yield residual(x, attended, y, "x + attn(norm1(x))")
-        yield Child(self.norms[1], norm, reads=(y,), writes=(normed_y,))
-        yield Child("mlp", mlp, reads=(normed_y,), writes=(mapped,))
-        yield residual(y, mapped, z, "y + mlp(norm2(y))")
+        yield from pre_norm(rows * width, norm, self._attend, mlp, norms=self.norms)
         if self.holds_norm:
-            yield keep(normed_y)
+            yield keep(Tensor("norm2(y)", rows * width))
 
 
 @layer
@@ -72,14 +67,9 @@ class GlobalBlock(_Block):
     table_side: Quantity = dim("t", "side that the position tables were trained for", "tokens")
     resize: bool = False
 
-    def forward(self) -> Iterator[Step]:
-        elements = self.views * self.grid**2 * self.heads * self.head_dim
-        attention = self._attention(
-            windows=self.views, side=self.grid, table_side=self.table_side, resize=self.resize
-        )
-        normed, attended = (Tensor(n, elements) for n in ("norm1(x)", "attn(norm1(x))"))
-        attend = Child("attn", attention, reads=(normed,), writes=(attended,))
-        yield from self._around((attend,))
+    def _attend(self, x: Tensor, attended: Tensor) -> Iterator[Step]:
+        attention = self.inner(self.attention, windows=self.views, side=self.grid)
+        yield Child("attn", attention, reads=(x,), writes=(attended,))
 
 
 @layer
@@ -108,30 +98,26 @@ class WindowBlock(_Block):
     padded: bool = True
     partitioned: bool = True
 
-    def forward(self) -> Iterator[Step]:
-        yield from self._around(self._in_windows())
-
-    def _in_windows(self) -> Iterator[Step]:
-        """Yield the attention and the copies before and after it."""
-        width = self.heads * self.head_dim
-        elements = self.views * self.grid**2 * width
+    def _attend(self, x: Tensor, attended: Tensor) -> Iterator[Step]:
         windows = self.views * ceil_div(self.grid, self.window) ** 2
-        inside = windows * self.window**2 * width
-        attention = self._attention(windows=windows, side=self.window, table_side=self.window)
-        x, last = Tensor("norm1(x)", elements), Tensor("attn(norm1(x))", elements)
+        inside = windows * self.window**2 * (self.heads * self.head_dim)
+        attention = self.inner(
+            self.attention, windows=windows, side=self.window, table_side=self.window
+        )
         if self.padded or self.always_pads:
             x, source = Tensor("padded", inside), x
             yield copy("pad the grid", source, x, "Zeros up to the next multiple of the window.")
         if self.partitioned:
             x, source = Tensor("windows", inside), x
             yield copy("partition into windows", source, x)
-        out = Tensor("attended", inside) if self.padded or self.partitioned else last
+        out = Tensor("attended", inside) if self.padded or self.partitioned else attended
         yield Child("attn", attention, reads=(x,), writes=(out,))
         if self.partitioned:
-            out, source = (Tensor("grid", inside) if self.padded else last), out
+            out, source = (Tensor("grid", inside) if self.padded else attended), out
             yield copy("windows back to the grid", source, out)
             if self.holds_windows:
                 yield keep(source)
         if self.padded:
             # What is cut off is not read.
-            yield copy("cut the padding off", Tensor("inside", elements, view_of=out.name), last)
+            inner = Tensor("inside", attended.elements, view_of=out.name)
+            yield copy("cut the padding off", inner, attended)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import ClassVar
 
-from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.builtin import Embedding, LayerNorm, Linear, ModuleList, UnusedConv2d
+from mkdocs_dsocr.layers.builtin import (
+    Embedding,
+    LayerNorm,
+    Linear,
+    ModuleList,
+    UnusedConv2d,
+    dot_product_attention,
+)
 from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, keep, residual
+from mkdocs_dsocr.layers.operations import Tensor, elementwise, keep
+from mkdocs_dsocr.layers.prenorm import pre_norm
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
 from mkdocs_dsocr.layers.vision.mlp import NoTPFeedForward
 from mkdocs_dsocr.patterns import indices
@@ -17,7 +24,46 @@ from mkdocs_dsocr.quantities import Quantity
 
 
 @layer
-class CLIPVisionEmbeddings(BaseLayer):
+class VisionEmbeddings(BaseLayer):
+    """What all embeddings of CLIP share: a class token, and positions for all tokens."""
+
+    views: Quantity = dim("B", "views in the batch", "views")
+    side: Quantity = dim("n", "features a side, as SAM leaves them", "tokens")
+    width: Quantity = dim("d", "width of a token", "elements")
+    table_side: Quantity = dim("t", "side of the trained position table", "tokens")
+    resize: bool = False
+
+    def parameters(self) -> Iterator[Parameter]:
+        yield Parameter("class_embedding", (self.width,))
+
+    def _table(self) -> Embedding:
+        entries = self.table_side**2 + 1
+        return Embedding(rows=entries, entries=entries, width=self.width, constant=True)
+
+    def _positions(self) -> Generator[Step, None, Tensor]:
+        """Yield what makes the positions, and return them."""
+        raise NotImplementedError
+
+    def forward(self) -> Iterator[Step]:
+        elements = self.views * (self.side**2 + 1) * self.width
+        tokens = Tensor("tokens", elements)
+        features = Tensor("features", self.views * self.side**2 * self.width)
+        yield elementwise(
+            "class token, then features",
+            0,
+            (features, Tensor("class_embedding", self.width, role="weight")),
+            tokens,
+            category="copy",
+            why="The class token is expanded over the views: its storage is read once.",
+        )
+        positions = yield from self._positions()
+        both = (tokens, positions)
+        y = Tensor("y", elements)
+        yield elementwise("tokens + positions", elements, both, y, category="embedding")
+
+
+@layer
+class CLIPVisionEmbeddings(VisionEmbeddings):
     """A class token before SAM's features, and a position for each.
 
     CLIP's own patch convolution is a parameter that never runs: SAM's output
@@ -33,62 +79,41 @@ class CLIPVisionEmbeddings(BaseLayer):
         "interpolation, the class token's position apart.",
     )
 
-    views: Quantity = dim("B", "views in the batch", "views")
-    side: Quantity = dim("n", "features a side, as SAM leaves them", "tokens")
-    width: Quantity = dim("d", "width of a token", "elements")
-    table_side: Quantity = dim("t", "side of the trained position table", "tokens")
     in_channels: Quantity = dim("C_in", "colour channels of the unused convolution")
     patch: Quantity = dim("p", "side of the unused convolution's kernel", "px")
-    resize: bool = False
-
-    def parameters(self) -> Iterator[Parameter]:
-        yield Parameter("class_embedding", (self.width,))
 
     def forward(self) -> Iterator[Step]:
-        features = self.views * self.side**2 * self.width
-        elements = self.views * (self.side**2 + 1) * self.width
-        entries = self.table_side**2 + 1
-        yield Child(
-            "patch_embedding",
-            UnusedConv2d(in_channels=self.in_channels, out_channels=self.width, kernel=self.patch),
-        )
-        tokens, positions = Tensor("tokens", elements), Tensor("table", entries * self.width)
-        yield Operation(
-            "class token, then features",
-            "copy",
-            reads=(
-                Tensor("features", features),
-                Tensor("class_embedding", self.width, role="weight"),
-            ),
-            writes=(tokens,),
-            why="The class token is expanded over the views: its storage is read once.",
-        )
-        embedding = Embedding(rows=entries, entries=entries, width=self.width, constant=True)
-        yield Child("position_embedding", embedding, writes=(positions,))
-        if self.resize:
-            square = Tensor("square", self.table_side**2 * self.width, view_of="table")
-            yield from resize_table(self.table_side, self.side, self.width, square, "resized")
-            positions = Tensor("positions", (self.side**2 + 1) * self.width)
-            yield Operation(
-                "class position, then resized ones",
-                "copy",
-                reads=(
-                    Tensor("resized", self.side**2 * self.width),
-                    Tensor("class", self.width, view_of="table"),
-                ),
-                writes=(positions,),
-            )
-        yield Operation(
-            "tokens + positions",
-            "embedding",
-            elementwise_flops=elements,
-            reads=(tokens, positions),
-            writes=(Tensor("y", elements),),
-        )
+        unused = self.inner(UnusedConv2d, out_channels=self.width, kernel=self.patch)
+        yield Child("patch_embedding", unused)
+        yield from super().forward()
+
+    def _positions(self) -> Generator[Step, None, Tensor]:
+        table = Tensor("table", (self.table_side**2 + 1) * self.width)
+        yield Child("position_embedding", self._table(), writes=(table,))
+        if not self.resize:
+            return table
+        square = Tensor("square", self.table_side**2 * self.width, view_of="table")
+        yield from resize_table(self.table_side, self.side, self.width, square, "resized")
+        resized = Tensor("resized", self.side**2 * self.width)
+        positions = Tensor("positions", (self.side**2 + 1) * self.width)
+        reads = (resized, Tensor("class", self.width, view_of="table"))
+        name = "class position, then resized ones"
+        yield elementwise(name, 0, reads, positions, category="copy")
+        return positions
 
 
 @layer
-class NoTPAttention(BaseLayer):
+class ViewTokens(BaseLayer):
+    """The dimensions of what works on the tokens of views."""
+
+    views: Quantity = dim("B", "views in the batch", "views")
+    seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
+    heads: Quantity = dim("H", "attention heads")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+
+
+@layer
+class NoTPAttention(ViewTokens):
     """CLIP's multi-head attention over all tokens of a view, without a mask."""
 
     source = "deepencoder.NoTPAttention (CLIP ViT-L/14)"
@@ -101,42 +126,33 @@ class NoTPAttention(BaseLayer):
         would_change="Without FlashAttention B·H·S² scores would be written and read.",
     )
 
-    views: Quantity = dim("B", "views in the batch", "views")
-    seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
+    def _project(self, x: Tensor) -> Generator[Step, None, tuple[Tensor, ...]]:
+        """Yield the projections of the input, and return queries, keys and values."""
+        width = self.heads * self.head_dim
+        qkv = Tensor("qkv", 3 * x.elements)
+        project = Linear(rows=self.views * self.seq_len, d_in=width, d_out=3 * width, bias=True)
+        yield Child("qkv_proj", project, reads=(x,), writes=(qkv,))
+        return (qkv,)
 
     def forward(self) -> Iterator[Step]:
-        width = self.heads * self.head_dim
-        rows = self.views * self.seq_len
-        queries = self.views * self.heads * self.seq_len
-        pairs = queries * self.seq_len
+        width, rows = self.heads * self.head_dim, self.views * self.seq_len
         x, o, y = (Tensor(n, rows * width) for n in ("x", "o", "y"))
-        qkv = Tensor("qkv", 3 * rows * width)
-        project = Linear(rows=rows, d_in=width, d_out=3 * width, bias=True)
-        yield Child("qkv_proj", project, reads=(x,), writes=(qkv,))
-        yield Operation(
+        projected = yield from self._project(x)
+        yield dot_product_attention(
             "scaled dot-product attention",
-            "attention",
-            products=(
-                Product(queries, self.head_dim, self.seq_len, self.views * self.heads),
-                Product(queries, self.seq_len, self.head_dim, self.views * self.heads),
-            ),
-            elementwise_flops=costs.SOFTMAX * pairs,
-            unit="tensor",
-            reads=(qkv,),
-            writes=(o,),
-            saved_for_backward=(qkv, o, Tensor("log-sum-exp", queries, "float32")),
-            recomputes=True,
+            (self.views * self.heads * self.seq_len, self.seq_len, self.head_dim),
+            self.views * self.heads,
+            projected,
+            o,
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax over each row of pairs.",
         )
         out_proj = Linear(rows=rows, d_in=width, d_out=width, bias=True)
         yield Child("out_proj", out_proj, reads=(o,), writes=(y,))
-        yield keep(qkv)
+        yield keep(*projected)
 
 
 @layer
-class NoTPTransformerBlock(BaseLayer):
+class NoTPTransformerBlock(ViewTokens):
     """CLIP's pre-norm block: attention and MLP, each with a residual."""
 
     source = "deepencoder.NoTPTransformerBlock (CLIP ViT-L/14)"
@@ -150,32 +166,21 @@ class NoTPTransformerBlock(BaseLayer):
     attention: ClassVar[type[NoTPAttention]] = NoTPAttention
     mlp: ClassVar[type[NoTPFeedForward]] = NoTPFeedForward
 
-    views: Quantity = dim("B", "views in the batch", "views")
-    seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
 
+    def _attend(self, normed: Tensor, attended: Tensor) -> Iterator[Step]:
+        yield Child("self_attn", self.inner(self.attention), reads=(normed,), writes=(attended,))
+
     def forward(self) -> Iterator[Step]:
-        width = self.heads * self.head_dim
-        rows = self.views * self.seq_len
-        attention = self.attention(
-            views=self.views, seq_len=self.seq_len, heads=self.heads, head_dim=self.head_dim
-        )
-        names = ("x", "norm1(x)", "attn(norm1(x))", "y", "norm2(y)", "mlp(norm2(y))", "z")
-        x, normed, attended, y, normed_y, mapped, z = (Tensor(n, rows * width) for n in names)
+        width, rows = self.heads * self.head_dim, self.views * self.seq_len
         norm = LayerNorm(rows=rows, width=width)
         mlp = self.mlp(rows=rows, width=width, hidden=self.mlp_hidden)
-        yield Child("layer_norm1", norm, reads=(x,), writes=(normed,))
-        yield Child("self_attn", attention, reads=(normed,), writes=(attended,))
-        yield residual(x, attended, y, "x + attn(norm1(x))")
-        yield Child("layer_norm2", norm, reads=(y,), writes=(normed_y,))
-        yield Child("mlp", mlp, reads=(normed_y,), writes=(mapped,))
-        yield residual(y, mapped, z, "y + mlp(norm2(y))")
+        norms = ("layer_norm1", "layer_norm2")
+        yield from pre_norm(rows * width, norm, self._attend, mlp, norms=norms)
 
 
 @layer
-class NoTPTransformer(BaseLayer):
+class NoTPTransformer(ViewTokens):
     """CLIP's stack of equal blocks."""
 
     source = "deepencoder.NoTPTransformer (CLIP ViT-L/14)"
@@ -188,29 +193,50 @@ class NoTPTransformer(BaseLayer):
 
     block: ClassVar[type[NoTPTransformerBlock]] = NoTPTransformerBlock
 
-    views: Quantity = dim("B", "views in the batch", "views")
-    seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
     depth: int
 
     def forward(self) -> Iterator[Step]:
-        block = self.block(
-            views=self.views,
-            seq_len=self.seq_len,
-            heads=self.heads,
-            head_dim=self.head_dim,
-            mlp_hidden=self.mlp_hidden,
-        )
-        items = (Child(indices(range(self.depth)), block, self.depth, "for"),)
+        items = (Child(indices(range(self.depth)), self.inner(self.block), self.depth, "for"),)
         elements = self.views * self.seq_len * self.heads * self.head_dim
         x, y = Tensor("x", elements), Tensor("y", elements)
         yield Child("layers", ModuleList(items=items), reads=(x,), writes=(y,))
 
 
 @layer
-class VitModel(BaseLayer):
+class VisionTransformer(BaseLayer):
+    """What all CLIP towers share: embeddings, a first norm, the stack of blocks."""
+
+    embeddings: ClassVar[type[VisionEmbeddings]]
+    stack: ClassVar[type[NoTPTransformer]]
+    stack_name: ClassVar[str]
+    """Name of the module that is the stack."""
+
+    views: Quantity = dim("B", "views in the batch", "views")
+    side: Quantity = dim("n", "features a side, as SAM leaves them", "tokens")
+    heads: Quantity = dim("H", "attention heads")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+    mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
+    table_side: Quantity = dim("t", "side of the trained position table", "tokens")
+    depth: int
+    resize: bool
+
+    def forward(self) -> Iterator[Step]:
+        width, seq_len = self.heads * self.head_dim, self.side**2 + 1
+        features = Tensor("features", self.views * self.side**2 * width)
+        embedded, normed, y = (
+            Tensor(n, self.views * seq_len * width) for n in ("embedded", "normed", "y")
+        )
+        embeddings = self.inner(self.embeddings, width=width)
+        norm = LayerNorm(rows=self.views * seq_len, width=width)
+        stack = self.inner(self.stack, seq_len=seq_len)
+        yield Child("embeddings", embeddings, reads=(features,), writes=(embedded,))
+        yield Child("pre_layrnorm", norm, reads=(embedded,), writes=(normed,))
+        yield Child(self.stack_name, stack, reads=(normed,), writes=(y,))
+
+
+@layer
+class VitModel(VisionTransformer):
     """CLIP's body: positions, a first norm, the stack of blocks."""
 
     source = "deepencoder.VitModel (CLIP ViT-L/14)"
@@ -221,41 +247,9 @@ class VitModel(BaseLayer):
         would_change="The view's side: a view of side s gives (s/64)² + 1 tokens.",
     )
 
-    views: Quantity = dim("B", "views in the batch", "views")
-    side: Quantity = dim("n", "features a side, as SAM leaves them", "tokens")
-    heads: Quantity = dim("H", "attention heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
-    mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")
-    table_side: Quantity = dim("t", "side of the trained position table", "tokens")
+    embeddings = CLIPVisionEmbeddings
+    stack = NoTPTransformer
+    stack_name = "transformer"
+
     in_channels: Quantity = dim("C_in", "colour channels of the unused convolution")
     patch: Quantity = dim("p", "side of the unused convolution's kernel", "px")
-    depth: int
-    resize: bool
-
-    def forward(self) -> Iterator[Step]:
-        width = self.heads * self.head_dim
-        seq_len = self.side**2 + 1
-        elements = self.views * seq_len * width
-        features = Tensor("features", self.views * self.side**2 * width)
-        embedded, normed, y = (Tensor(n, elements) for n in ("embedded", "normed", "y"))
-        embeddings = CLIPVisionEmbeddings(
-            views=self.views,
-            side=self.side,
-            width=width,
-            table_side=self.table_side,
-            in_channels=self.in_channels,
-            patch=self.patch,
-            resize=self.resize,
-        )
-        transformer = NoTPTransformer(
-            views=self.views,
-            seq_len=seq_len,
-            heads=self.heads,
-            head_dim=self.head_dim,
-            mlp_hidden=self.mlp_hidden,
-            depth=self.depth,
-        )
-        norm = LayerNorm(rows=self.views * seq_len, width=width)
-        yield Child("embeddings", embeddings, reads=(features,), writes=(embedded,))
-        yield Child("pre_layrnorm", norm, reads=(embedded,), writes=(normed,))
-        yield Child("transformer", transformer, reads=(normed,), writes=(y,))

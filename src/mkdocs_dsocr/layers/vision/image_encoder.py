@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from mkdocs_dsocr.layers.builtin import Conv2d, ModuleList, Sequential
-from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
+from mkdocs_dsocr.layers.builtin.conv2d import conv
+from mkdocs_dsocr.layers.layer import Child, Layer, Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
+from mkdocs_dsocr.layers.operations import Tensor, copy, elementwise, keep
 from mkdocs_dsocr.layers.vision.block import GlobalBlock, WindowBlock
 from mkdocs_dsocr.layers.vision.interpolation import resize_table
 from mkdocs_dsocr.layers.vision.layer_norm2d import LayerNorm2d
@@ -68,25 +69,14 @@ class ImageEncoderViT(BaseLayer):
         elements = self.views * self.grid**2 * width
         pixels = Tensor("pixels", self.views * (self.patch * self.grid) ** 2 * self.in_channels)
         patches, x, y = (Tensor(n, elements) for n in ("patches", "x", f"{self.stack}(x)"))
-        embed = self.embedding(
-            views=self.views,
-            in_channels=self.in_channels,
-            width=width,
-            patch=self.patch,
-            grid=self.grid,
-        )
+        embed = self.inner(self.embedding, width=width)
         yield Child("patch_embed", embed, reads=(pixels,), writes=(patches,))
         positions = Tensor("pos_embed", self.table_side**2 * width, role="weight")
         if self.resize:
             yield from resize_table(self.table_side, self.grid, width, positions, "positions")
             positions = Tensor("positions", self.grid**2 * width)
-        yield Operation(
-            "patches + positions",
-            "embedding",
-            elementwise_flops=elements,
-            reads=(patches, positions),
-            writes=(x,),
-        )
+        both = (patches, positions)
+        yield elementwise("patches + positions", elements, both, x, category="embedding")
         blocks = ModuleList(items=tuple(self._blocks()))
         yield Child(self.stack, blocks, reads=(x,), writes=(y,))
         yield from self._downsample(y)
@@ -98,9 +88,12 @@ class ImageEncoderViT(BaseLayer):
             Tensor(n, self.views * half**2 * self.mid_channels) for n in ("net_2(y)", "clone")
         )
         features = Tensor("features", self.views * quarter**2 * self.out_channels)
-        net_2 = self._conv(self.neck_channels, self.mid_channels, 3, half, self.grid)
-        net_3 = self._conv(self.mid_channels, self.out_channels, 3, quarter, half)
-        neck = Sequential(items=tuple(self._neck()))
+        net_2 = conv(self.views, (self.neck_channels, self.mid_channels), 3, (self.grid, half))
+        net_3 = conv(self.views, (self.mid_channels, self.out_channels), 3, (half, quarter))
+        norm = LayerNorm2d(views=self.views, channels=self.neck_channels, side=self.grid)
+        width = self.heads * self.head_dim
+        sizes = (self.views, self.grid, width, self.neck_channels)
+        neck = Sequential(items=tuple(narrow_map(*sizes, norm, ("0", "1", "2", "3"))))
         yield Child("neck", neck, reads=(y,), writes=(narrow,))
         yield Child("net_2", net_2, reads=(narrow,), writes=(halved,))
         why = "The model clones net_2's output before net_3 reads it."
@@ -111,52 +104,42 @@ class ImageEncoderViT(BaseLayer):
     def _blocks(self) -> Iterator[Child]:
         windowed, whole = self.kinds
         in_windows = [i for i in range(self.depth) if i not in self.global_blocks]
-        common: dict[str, Any] = {
-            "views": self.views,
-            "grid": self.grid,
-            "heads": self.heads,
-            "head_dim": self.head_dim,
-            "mlp_hidden": self.mlp_hidden,
-        }
         if in_windows:
-            block: BaseLayer = windowed(
-                window=self.window,
-                padded=self.padded,
-                partitioned=self.partitioned,
-                single=self.single_view and not self.partitioned,
-                **common,
-            )
+            single = self.single_view and not self.partitioned
+            block: BaseLayer = self.inner(windowed, single=single)
             yield Child(indices(in_windows), block, len(in_windows), "for")
         if self.global_blocks:
-            block = whole(
-                table_side=self.table_side,
-                resize=self.resize and not self.always_resizes,
-                single=self.single_view,
-                **common,
-            )
+            resize = self.resize and not self.always_resizes
+            block = self.inner(whole, resize=resize, single=self.single_view)
             yield Child(indices(self.global_blocks), block, len(self.global_blocks), "for")
 
-    def _neck(self) -> Iterator[Child]:
-        width = self.heads * self.head_dim
-        pixels = self.views * self.grid**2
-        x = Tensor("x", pixels * width)
-        a, b, c, y = (Tensor(n, pixels * self.neck_channels) for n in ("a", "b", "c", "y"))
-        norm = LayerNorm2d(views=self.views, channels=self.neck_channels, side=self.grid)
-        first = self._conv(width, self.neck_channels, 1, self.grid, self.grid)
-        second = self._conv(self.neck_channels, self.neck_channels, 3, self.grid, self.grid)
-        yield Child("0", first, reads=(x,), writes=(a,))
-        yield Child("1", norm, reads=(a,), writes=(b,))
-        yield Child("2", second, reads=(b,), writes=(c,))
-        yield Child("3", norm, reads=(c,), writes=(y,))
 
-    def _conv(
-        self, c_in: Quantity, c_out: Quantity, kernel: int, side_out: Quantity, side_in: Quantity
-    ) -> Conv2d:
-        return Conv2d(
-            views=self.views,
-            in_channels=c_in,
-            out_channels=c_out,
-            kernel=kernel,
-            side_in=side_in,
-            side_out=side_out,
-        )
+def narrow_map(
+    views: Quantity,
+    side: Quantity,
+    width: Quantity,
+    channels: Quantity,
+    norm: Layer,
+    names: tuple[str, str, str, str],
+) -> Iterator[Child]:
+    """Yield the neck: two convolutions that narrow a map, each with a norm over its channels.
+
+    Parameters
+    ----------
+    views, side
+        Maps, and pixels along each of their sides.
+    width, channels
+        Channels before and after.
+    norm
+        The norm; both are alike.
+    names
+        Module names, in order.
+    """
+    pixels = views * side**2
+    x = Tensor("x", pixels * width)
+    a, b, c, y = (Tensor(n, pixels * channels) for n in ("a", "b", "c", "y"))
+    first = conv(views, (width, channels), 1, (side, side))
+    second = conv(views, (channels, channels), 3, (side, side))
+    layers, tensors = (first, norm, second, norm), ((x, a), (a, b), (b, c), (c, y))
+    for name, layer_, (read, write) in zip(names, layers, tensors, strict=True):
+        yield Child(name, layer_, reads=(read,), writes=(write,))

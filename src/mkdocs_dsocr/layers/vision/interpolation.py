@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, elementwise
 from mkdocs_dsocr.quantities import Quantity, ceil_div, maximum
 
 
@@ -27,21 +27,15 @@ def resize_table(
     after = side_to**2 * width
     taps = ceil_div(4 * maximum(side_from, side_to), side_to)
     table, resized = Tensor("table32", before, "float32"), Tensor("resized32", after, "float32")
-    yield Operation("table as float32", "copy", reads=(read,), writes=(table,), kernel=write)
-    yield Operation(
+    yield copy("table as float32", read, table, kernel=write)
+    yield elementwise(
         "bicubic resize",
-        "interpolation",
-        elementwise_flops=costs.MULTIPLY_ADD * after * taps**2,
-        reads=(table,),
-        writes=(resized,),
+        costs.MULTIPLY_ADD * after * taps**2,
+        (table,),
+        resized,
+        category="interpolation",
         kernel=write,
         why="A cubic kernel spans 4 entries a side, 4·from/to where it shrinks (antialiasing): "
         "one multiply-add for each of the taps² entries. Weights are not counted.",
     )
-    yield Operation(
-        "resized table as bfloat16",
-        "copy",
-        reads=(resized,),
-        writes=(Tensor(write, after),),
-        kernel=write,
-    )
+    yield copy("resized table as bfloat16", resized, Tensor(write, after), kernel=write)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Tensor, keep
+from mkdocs_dsocr.layers.operations import Tensor, elementwise, keep
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -36,41 +37,27 @@ class LayerNorm2d(BaseLayer):
         pixels = self.views * self.side**2
         elements = pixels * self.channels
 
-        def full(name: str) -> Tensor:
-            return Tensor(name, elements)
-
-        def row(name: str) -> Tensor:
-            return Tensor(name, pixels)
-
-        def step(
-            name: str,
-            flops: Quantity,
-            reads: tuple[Tensor, ...],
-            write: Tensor,
-            saves: tuple[Tensor, ...] = (),
-        ) -> Operation:
-            return Operation(
-                name,
-                "norm",
-                elementwise_flops=flops,
-                reads=reads,
-                writes=(write,),
-                saved_for_backward=saves,
-                kernel="layer norm 2d",
-                autocast="float32" if name == "square" else "",
-            )
-
+        full, row = (partial(Tensor, elements=n) for n in (elements, pixels))
+        step = partial(elementwise, category="norm", kernel="layer norm 2d")
         weight = Tensor("weight", self.channels, role="weight")
         bias = Tensor("bias", self.channels, role="weight")
         yield step("mean over channels", costs.MEAN * elements, (full("x"),), row("u"))
         yield step("x − mean", elements, (full("x"), row("u")), full("d"))
-        yield step("square", elements, (full("d"),), full("d²"), (full("d"),))
+        yield step(
+            "square",
+            elements,
+            (full("d"),),
+            full("d²"),
+            saved_for_backward=(full("d"),),
+            autocast="float32",
+        )
         yield step("variance", costs.MEAN * elements, (full("d²"),), row("s"))
         yield step("x − mean, again", elements, (full("x"), row("u")), full("c"))
         yield step("variance + ε", pixels, (row("s"),), row("s+ε"))
-        yield step("square root", pixels, (row("s+ε"),), row("std"), (row("std"),))
-        both = (full("c"), row("std"))
-        yield step("divide by std", elements, both, full("n"), both)
-        yield step("× weight", elements, (full("n"), weight), full("wn"), (full("n"),))
+        std, normed = row("std"), full("n")
+        both = (full("c"), std)
+        yield step("square root", pixels, (row("s+ε"),), std, saved_for_backward=(std,))
+        yield step("divide by std", elements, both, normed, saved_for_backward=both)
+        yield step("× weight", elements, (normed, weight), full("wn"), saved_for_backward=(normed,))
         yield step("+ bias", elements, (full("wn"), bias), full("y"))
         yield keep(row("u"), row("s"), full("n"))
