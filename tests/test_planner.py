@@ -175,7 +175,7 @@ def test_a_format_that_the_gpu_lacks_is_said(chrome: Browser, address: str) -> N
     page.select_option("[name=gpu]", "a100-80gb-sxm")
     page.select_option("[name=activation_dtype]", "fp8")
     page.select_option("[name=weight_dtype]", "fp8")
-    assert "do not know a format" in page.locator("[data-planner=message]").inner_text()
+    assert "do not support a chosen format" in page.locator("[data-planner=message]").inner_text()
     page.select_option("[name=gpu]", "h100-sxm")
     assert page.locator("[data-planner=message]").is_hidden()
 

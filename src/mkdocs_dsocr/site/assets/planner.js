@@ -1,14 +1,17 @@
-// What if: reads the form, evaluates the formulas (formulas.js, written from the layers' Python),
-// shows what comes of it, and keeps the choices in the page's address.
+// The page "What if": reads the form, evaluates the formulas (formulas.js, generated from the layer
+// definitions), shows the results, and keeps the choices in the page's address. The limits of the
+// fields are attributes of the form, made from the same table as the checks of workload files.
 globalThis.dsocrPlanner = (form) => {
   const STAGES = ["vision", "projector", "prefill", "decode"];
   const OWN = ["tensor_tflops", "cuda_tflops", "bandwidth_gb_s", "memory_gb", "dispatch_us", "synchronise_us"];
-  const MOST = 16384;
+  const most = (name) => Number(form.dataset[name]);
   const field = (name) => form.elements[name];
   const place = (name) => form.querySelector(`[data-planner="${name}"]`);
   const layers = JSON.parse(form.dataset.layers);
   const start = Object.fromEntries(new FormData(form));
 
+  // Integers above 2^53 are rounded by the browser: they are marked.
+  const inexact = (value) => (value > Number.MAX_SAFE_INTEGER ? "≈ " : "");
   const significant = (value) => {
     if (!Number.isFinite(value)) return "–";
     if (value === 0 || Math.abs(value) >= 100) return Math.round(value).toLocaleString("en-US");
@@ -16,18 +19,19 @@ globalThis.dsocrPlanner = (form) => {
   };
   const scaled = (value, unit) => {
     const step = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([size]) => Math.abs(value) >= size);
-    return step ? `${significant(value / step[0])} ${step[1]}${unit}` : `${significant(value)} ${unit}`;
+    return inexact(value) + (step ? `${significant(value / step[0])} ${step[1]}${unit}` : `${significant(value)} ${unit}`);
   };
   const milliseconds = (value) => {
     const step = [[1e3, "s"], [1, "ms"], [1e-3, "µs"]].find(([size]) => value >= size);
     return step ? `${significant(value / step[0])} ${step[1]}` : value === 0 ? "0" : "–";
   };
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
-  const integer = (value) => Math.round(value).toLocaleString("en-US");
+  const integer = (value) => inexact(value) + Math.round(value).toLocaleString("en-US");
 
   const workload = () => {
     const number = (name) => field(name).valueAsNumber;
     const result = {
+      ...JSON.parse(form.dataset.fixed),
       base_size: number("base_size"),
       image_size: number("image_size"),
       crop_mode: field("crop_mode").checked,
@@ -56,7 +60,7 @@ globalThis.dsocrPlanner = (form) => {
 
   const largestBatch = (chosen, rates) => {
     const fits = (batch_size) => dsocrFormulas.batch({ ...chosen, batch_size }, rates).footprint_bytes <= rates.capacity;
-    let [low, high] = [0, MOST + 1];
+    let [low, high] = [0, most("batches") + 1];
     while (high - low > 1) {
       const middle = (low + high) >> 1;
       if (fits(middle)) low = middle;
@@ -103,7 +107,7 @@ globalThis.dsocrPlanner = (form) => {
     image_tokens: integer,
     seq_len: integer,
     footprint_bytes: (value) => scaled(value, "B"),
-    largest_batch: integer,
+    largest_batch: (value) => (value === most("batches") ? "at least " : "") + integer(value),
   };
   const evaluate = () => {
     const [chosen, rates] = [workload(), gpu()];
@@ -113,12 +117,64 @@ globalThis.dsocrPlanner = (form) => {
     found.largest_batch = largestBatch(chosen, rates);
     return [chosen, rates, found];
   };
-  let before;
+  let before = {};
+
+  // What is wrong with the value of one field, in words; empty where nothing is.
+  const fault = (element) => {
+    const { validity, value } = element;
+    const isTooLow = element.step === "any" && value !== "" && Number(value) <= Number(element.min);
+    if (!element.willValidate || (validity.valid && !isTooLow)) return "";
+    const found = Number(value).toLocaleString("en-US", { maximumFractionDigits: 20 });
+    return `Found ${validity.badInput ? "no number" : value === "" ? "nothing" : found}; allowed: ${element.dataset.allowed}.`;
+  };
+  // What is wrong with all fields, by name; of values that are allowed one by one, together.
+  const faults = () => {
+    const numbers = [...form.querySelectorAll("input[data-allowed]")];
+    const result = Object.fromEntries(numbers.map((element) => [element.name, fault(element)]));
+    if (Object.values(result).some(Boolean)) return result;
+    const { crop_grid: [across, down], crop_mode } = workload();
+    if (crop_mode && across * down > most("tiles")) {
+      result.tiles_h = `Found ${integer(across * down)} views; allowed: at most ${integer(most("tiles"))}.`;
+    }
+    return result;
+  };
+  const tell = (result) => {
+    for (const [name, text] of Object.entries(result)) {
+      const note = form.querySelector(`#dsocr-fault-${name}`);
+      note.textContent = text;
+      note.hidden = !text;
+      field(name).setAttribute("aria-invalid", String(Boolean(text)));
+      field(name).setAttribute("aria-describedby", note.id);
+    }
+    return Object.values(result).some(Boolean);
+  };
+  const refuse = (why) => {
+    form.result = null;
+    place("message").textContent = `Not computed: ${why}`;
+    place("message").hidden = false;
+    place("inexact").hidden = place("results").hidden = true;
+    for (const name of Object.keys(FACTS)) place(name).textContent = "–";
+    for (const name of Object.keys(FACTS)) place(`${name}_change`).textContent = "";
+  };
 
   const show = () => {
-    if (!form.reportValidity()) return;
     field("tiles_w").disabled = field("tiles_h").disabled = !field("crop_mode").checked;
-    const [chosen, rates, found] = evaluate();
+    if (tell(faults())) return refuse("a value is outside its limits; the field says which are allowed.");
+    let evaluated;
+    try {
+      evaluated = evaluate();
+    } catch (error) {
+      return refuse(error.message);
+    }
+    const [chosen, rates, found] = evaluated;
+    const tokens = found.seq_len + chosen.max_new_tokens;
+    if (tokens > most("tokens")) {
+      const text = `Found ${integer(tokens)} tokens a page, image and new tokens included; allowed: at most ${integer(most("tokens"))}.`;
+      tell({ max_new_tokens: text });
+      return refuse("a page has more tokens than are allowed.");
+    }
+    place("results").hidden = false;
+    place("inexact").hidden = !Object.values(found).some(inexact);
     form.result = found;
     for (const [name, write] of Object.entries(FACTS)) {
       place(name).textContent = write(found[name]);
@@ -127,7 +183,7 @@ globalThis.dsocrPlanner = (form) => {
     }
     const knows = Number.isFinite(found.time_ms);
     place("message").hidden = knows;
-    place("message").textContent = knows ? "" : "The GPU's tensor cores do not know a format that is chosen: no times.";
+    place("message").textContent = knows ? "" : "No times: the tensor cores of this GPU do not support a chosen format.";
     place("memory_note").textContent = found.footprint_bytes <= rates.capacity
       ? `${scaled(found.footprint_bytes, "B")} of ${scaled(rates.capacity, "B")}.`
       : `Does not fit: ${scaled(found.footprint_bytes, "B")} of ${scaled(rates.capacity, "B")}.`;
@@ -162,9 +218,9 @@ globalThis.dsocrPlanner = (form) => {
   };
 
   const yaml = (chosen) => {
-    const { crop_grid, ...rest } = chosen;
-    const lines = ["profile_id: planned", ...Object.entries(rest).map(([name, value]) => `${name}: ${value}`)];
-    if (chosen.crop_mode) lines.push(`crop_grid: [${crop_grid.join(", ")}]`);
+    const written = Object.entries(chosen).filter(([name]) => chosen.crop_mode || name !== "crop_grid");
+    const lines = ["profile_id: planned"];
+    for (const [name, value] of written) lines.push(`${name}: ${Array.isArray(value) ? `[${value.join(", ")}]` : value}`);
     return `${lines.join("\n")}\n`;
   };
 
@@ -223,7 +279,11 @@ globalThis.dsocrPlanner = (form) => {
     place("copied").textContent = "copied";
   });
   follow("");
-  before = evaluate()[2];
+  try {
+    before = evaluate()[2];
+  } catch {
+    // The message appears below, where the same is evaluated again.
+  }
   recall();
   follow("");
   form.querySelector("[data-planner-off]").hidden = true;
