@@ -11,7 +11,10 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from mkdocs_dsocr.cost.memory import LIMIT
 from mkdocs_dsocr.inputs.constants import TILE_SIZE
+from mkdocs_dsocr.inputs.fields import RATE
+from mkdocs_dsocr.inputs.workload import CHOICES, LIMITS
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.changes import amount, moved
 from mkdocs_dsocr.verify.formulas import METRICS
@@ -44,7 +47,14 @@ def environment() -> Environment:
         "dirname": posixpath.dirname,
         "basename": posixpath.basename,
     }
-    made.globals |= {"metric_names": METRICS, "tile_size": TILE_SIZE}
+    made.globals |= {
+        "metric_names": METRICS,
+        "tile_size": TILE_SIZE,
+        "limits": LIMITS,
+        "rate_limit": RATE,
+        "choices": CHOICES,
+        "fit_limit": LIMIT,
+    }
     return made
 
 
