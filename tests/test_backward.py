@@ -22,8 +22,8 @@ from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
+from mkdocs_dsocr.tracing.kv_cache import KVCache
 from mkdocs_dsocr.tracing.operators import FURTHER_PRODUCTS
-from mkdocs_dsocr.tracing.reference import KVCache
 
 OF_PIXELS = (
     "model.sam_model",

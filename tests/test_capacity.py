@@ -16,6 +16,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.to_measure import Batches
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.capacity import capacity, search
+from mkdocs_dsocr.tracing.reference.decoder import DeepseekV2MoE
 from mkdocs_dsocr.tracing.session import build_session
 from tests.conftest import TINY_CONFIG, TINY_UNLIMITED
 
@@ -88,6 +89,21 @@ def test_a_run_that_is_made_once_gives_its_cache_up(text: str, tmp_path: Path) -
     session.prepare(shape, once=True)()
     twice, alone = seen
     assert twice > alone == before > 0
+
+
+def test_a_fixed_routing_is_that_of_one_run(tmp_path: Path) -> None:
+    """A CUDA graph cannot wait for the rows of each expert; after the capture they vary again."""
+    (tmp_path / "config.json").write_text(TINY_CONFIG)
+    session = build_session(load_model_config(f"{tmp_path}/"), "cpu")
+    run = session.prepare(PassShape("decode", "language", batch=3, q_len=1, kv_len=9, logits=1))
+    mixtures = [m for m in session.model.modules() if isinstance(m, DeepseekV2MoE)]
+    with session.fixed_routing(run):
+        loads = [m.fixed_load for m in mixtures]
+        assert [sum(load or ()) for load in loads] == [3 * m.gate.top_k for m in mixtures]
+        run()
+        assert [m.fixed_load for m in mixtures] == loads
+    assert loads
+    assert not any(m.fixed_load for m in mixtures)
 
 
 def _caches() -> int:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.quantities import Symbol, ceil_div, maximum
-from mkdocs_dsocr.site.export import _latex
+from mkdocs_dsocr.site.markdown import latex
 from mkdocs_dsocr.site.notation import text
 from tests.conftest import ROOT, TINY_CONFIG
 
@@ -111,5 +111,5 @@ def test_what_a_user_writes_stays_text(github: Path) -> None:
 
 def test_a_symbols_text_as_latex() -> None:
     n, d = Symbol("N"), Symbol("d_in")
-    assert _latex(text(2 * n * d**2 - n)) == r"2 \cdot N \cdot d_{in}^{2} - N"
-    assert _latex(text(maximum(ceil_div(n, 14), d))) == r"\max(\lceil N / 14 \rceil, d_{in})"
+    assert latex(text(2 * n * d**2 - n)) == r"2 \cdot N \cdot d_{in}^{2} - N"
+    assert latex(text(maximum(ceil_div(n, 14), d))) == r"\max(\lceil N / 14 \rceil, d_{in})"

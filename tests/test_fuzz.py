@@ -1,6 +1,6 @@
 """Ten thousand damaged files: each is read, or refused with one message that names it.
 
-``nox -s fuzz`` runs these, in processes of their own so that memory can be measured.
+``nox -s slow`` runs these, in processes of their own so that memory can be measured.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from mkdocs_dsocr.layers.operations import Operation, copy, keep
 from mkdocs_dsocr.layers.operations import Tensor as T
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.trace import Peak
+from mkdocs_dsocr.trace import TracedPeak
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
 
 
@@ -35,7 +35,7 @@ class _Module(nn.Module):
         return self.function(x)
 
 
-def _peak(function: Callable[[Tensor], Tensor]) -> Peak:
+def _peak(function: Callable[[Tensor], Tensor]) -> TracedPeak:
     module = _Module(function)
     x = torch.zeros(100)
     counter = OperatorCounter(module)
@@ -65,20 +65,20 @@ def _concatenated(x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (lambda x: x, Peak(0, "", 0)),
-        (lambda x: x.view(10, 10)[1:].T, Peak(0, "", 0)),
-        (lambda x: x + 1, Peak(800, "", 0)),
-        (lambda x: ((x + 1) + 1) + 1, Peak(1200, "", 1)),
-        (_named, Peak(1600, "", 2)),
-        (_rebound, Peak(1200, "", 1)),
-        (lambda x: x.clone().mul_(2).add_(1), Peak(800, "", 0)),
-        (lambda x: x[:10] + 1, Peak(80, "", 0)),
-        (_concatenated, Peak(200 + 200 + 400, "", 1)),
-        (lambda x: torch.empty(300), Peak(1200, "", 0)),
-        (lambda x: (x + 1).sum(), Peak(804, "", 1)),
+        (lambda x: x, TracedPeak(0, "", 0)),
+        (lambda x: x.view(10, 10)[1:].T, TracedPeak(0, "", 0)),
+        (lambda x: x + 1, TracedPeak(800, "", 0)),
+        (lambda x: ((x + 1) + 1) + 1, TracedPeak(1200, "", 1)),
+        (_named, TracedPeak(1600, "", 2)),
+        (_rebound, TracedPeak(1200, "", 1)),
+        (lambda x: x.clone().mul_(2).add_(1), TracedPeak(800, "", 0)),
+        (lambda x: x[:10] + 1, TracedPeak(80, "", 0)),
+        (_concatenated, TracedPeak(200 + 200 + 400, "", 1)),
+        (lambda x: torch.empty(300), TracedPeak(1200, "", 0)),
+        (lambda x: (x + 1).sum(), TracedPeak(804, "", 1)),
     ],
 )
-def test_what_is_in_memory(function: Callable[[Tensor], Tensor], expected: Peak) -> None:
+def test_what_is_in_memory(function: Callable[[Tensor], Tensor], expected: TracedPeak) -> None:
     """Inputs as far as they are read, results until Python lets them go, views nothing."""
     assert _peak(function) == expected
 

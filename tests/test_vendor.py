@@ -17,13 +17,8 @@ from mkdocs_dsocr import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.static import Static, load_static, trace_model
-from mkdocs_dsocr.tracing.meta_values import (
-    BLANK,
-    MetaValues,
-    balanced,
-    calls_for_forwards,
-    stand_ins,
-)
+from mkdocs_dsocr.tracing.forwards import calls_for_forwards, stand_ins
+from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues, balanced
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
 CODE = ROOT / "tests/remote_code/modeling_deepseekocr.py"

@@ -1,4 +1,4 @@
-"""Plain records of a static trace, to and from JSON. Imports nothing of the project.
+"""Records of a static trace, to and from JSON. Imports nothing of the project.
 
 A trace says what PyTorch counted: FLOPs of every module in every pass, and the
 parameters and classes of the model. Formulas are verified against it.
@@ -74,7 +74,7 @@ class ModuleRecord:
 
 
 @dataclass(frozen=True)
-class Peak:
+class TracedPeak:
     """The most bytes of activations at once in a call of a module.
 
     Attributes
@@ -112,7 +112,7 @@ class PassRecord:
     synchronisations
         Values that the host asked the device for.
     unknown_operators
-        Operators that the table does not know.
+        Operators that the registry does not know.
     kvcache_bytes
         Storage of the cache after the pass.
     operators
@@ -124,7 +124,7 @@ class PassRecord:
     elementwise_flops: dict[str, int]
     eager_bytes: dict[str, int]
     dispatches: dict[str, int]
-    peaks: dict[str, Peak]
+    peaks: dict[str, TracedPeak]
     synchronisations: int
     unknown_operators: tuple[str, ...]
     kvcache_bytes: int
@@ -135,7 +135,7 @@ class PassRecord:
 class Trace:
     """Everything that one static analysis found.
 
-    `packages` are the releases of what the modules come from, beside PyTorch.
+    `packages` are the releases of the packages that the modules come from, except PyTorch.
     """
 
     device: str

@@ -44,7 +44,7 @@ class DeepSeekOCR(Model):
         "and shapes; the project's tests compare it with an independent implementation and with "
         "counts made on the vendor's code"
     )
-    session = "mkdocs_dsocr.tracing.session:DeepSeekOCRSession"
+    session = "mkdocs_dsocr.tracing.deepseek_ocr:DeepSeekOCRSession"
     has_autocast = True
     runs_remote_code = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -49,10 +50,9 @@ def call_graph(found: Edges, layer_link: Callable[[str], str]) -> Markup:
     words = {
         (a, b): f"{a} calls {b} {units.integer(count)} times" for (a, b), count in found.items()
     }
-    calls = {
-        name: sum(count for (_, callee), count in found.items() if callee == name)
-        for name in places
-    }
+    calls: Counter[str] = Counter()
+    for (_, callee), count in found.items():
+        calls[callee] += count
     width = len(columns) * (BOX[0] + GAP[0]) - GAP[0]
     return svg.chart(
         "dsocr-graph",

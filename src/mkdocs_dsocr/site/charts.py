@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,8 +25,11 @@ class Bar:
     value: str
 
 
-def bars(title: str, items: Sequence[Bar], kinds: bool = True) -> Markup:
-    """Return horizontal bars in rows; `kinds` gives each its own colour."""
+def bars(
+    title: str, amounts: Mapping[str, float], write: Callable[[float], str], kinds: bool = True
+) -> Markup:
+    """Return an amount for each label as bars in rows; `kinds` gives each its own colour."""
+    items = [Bar(label, amount, write(amount)) for label, amount in amounts.items()]
     scale = (WIDTH - LABEL - VALUE) / (max((b.amount for b in items), default=0) or 1)
     marks: list[Markup] = []
     for index, bar in enumerate(items):

@@ -18,7 +18,7 @@ from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import notation, units
-from mkdocs_dsocr.site.charts import Bar, bars
+from mkdocs_dsocr.site.charts import bars
 from mkdocs_dsocr.site.dataflow import dataflow
 from mkdocs_dsocr.site.forms import Form, form_key, forms
 from mkdocs_dsocr.site.roofline import points, roofline
@@ -126,8 +126,7 @@ class LayerPage:
     def roofline(self, layer_link: Callable[[str], str]) -> Markup:
         """Return the class's place on the roofline, a point for each stage."""
         mine = [p for p in points(self.analysis, STAGES) if p.class_name == self.class_name]
-        gpu, dtype = self.analysis.hardware, self.analysis.workload.activation_dtype
-        return roofline(f"{self.class_name} on the roofline", mine, gpu, dtype, layer_link)
+        return roofline(f"{self.class_name} on the roofline", mine, self.analysis, layer_link)
 
     def said(self, form: Form, kind: str, name: str, symbols: Markup) -> str:
         """Return where the same formula stands already: "above", a row's name, or nothing.
@@ -206,8 +205,8 @@ class LayerPage:
         return self._bars("operator family", times)
 
     def _bars(self, what: str, times: dict[str, float]) -> Markup:
-        items = [Bar(label, ms, units.milliseconds(ms)) for label, ms in times.items()]
-        return bars(f"Predicted time of {self.class_name} by {what}", items)
+        title = f"Predicted time of {self.class_name} by {what}"
+        return bars(title, times, units.milliseconds)
 
     @property
     def parents(self) -> list[str]:

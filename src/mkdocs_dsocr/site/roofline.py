@@ -10,7 +10,6 @@ from typing import Final
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Totals, merged
-from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import svg, units
 
@@ -19,6 +18,8 @@ Y: Final = svg.Axis("FLOPs a second, by the estimate of its kernels", lambda v: 
 LARGEST: Final = 16.0
 """Radius of a point that takes all of the time."""
 SMALLEST: Final = 3.0
+LABEL: Final = 0.35
+"""Position of the bandwidth along its slope."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def points(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
 
 
 def roofline(
-    title: str, shown: Sequence[Point], gpu: Hardware, dtype: str, layer_link: Callable[[str], str]
+    title: str, shown: Sequence[Point], analysis: Analysis, layer_link: Callable[[str], str]
 ) -> Markup:
     """Return points under the ceilings of a GPU; nothing if there is no point.
 
@@ -79,13 +80,14 @@ def roofline(
         What the chart shows.
     shown
         The points.
-    gpu, dtype
-        The GPU, and the format of its tensor cores whose ceiling is drawn.
+    analysis
+        Gives the GPU, and the format of its tensor cores whose ceiling is drawn.
     layer_link
         Returns the link to the page of a module class.
     """
     if not shown:
         return Markup("")
+    gpu, dtype = analysis.hardware, analysis.workload.activation_dtype
     bandwidth = gpu.memory_gb_s * 1e9
     ceilings = {
         f"tensor cores, {dtype}": gpu.tensor_tflops(dtype) * 1e12,
@@ -105,13 +107,14 @@ def roofline(
 
 
 def _bandwidth(frame: svg.Frame, bandwidth: float, corner: float) -> Iterator[Markup]:
-    """Yield the slope up to the highest ceiling, and its rate along it."""
+    """Yield the slope up to the highest ceiling, and its rate left of the ceilings' names."""
     low = frame.x_range[0]
     x1, y1 = frame.x(low), frame.y(low * bandwidth)
     x2, y2 = frame.x(corner), frame.y(corner * bandwidth)
     yield svg.line("dsocr-roof", x1, y1, x2, y2)
     angle = math.degrees(math.atan2(y2 - y1, x2 - x1))
-    turn = f"translate({(x1 + x2) / 2:.1f} {(y1 + y2) / 2 - 6:.1f}) rotate({angle:.1f})"
+    x, y = x1 + LABEL * (x2 - x1), y1 + LABEL * (y2 - y1) - 6
+    turn = f"translate({x:.1f} {y:.1f}) rotate({angle:.1f})"
     yield svg.text(0, 0, units.scaled(bandwidth, "B/s"), "middle", transform=turn)
 
 

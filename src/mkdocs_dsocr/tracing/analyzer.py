@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.models import model_of
-from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Peak, Trace
+from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Trace, TracedPeak
 from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
 from mkdocs_dsocr.tracing.operators import FURTHER_PRODUCTS
@@ -97,7 +97,7 @@ class StaticAnalyzer:
         run = self.session.prepare(shape, operators.memory)
         precision = autocast(self.session.device, enabled=shape.autocast)
         with precision, sdpa_kernel(kernels), counter, operators.watching():
-            cache = run()
+            kvcache_bytes = run()
         found = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
         products = {self._path(name): amount for name, amount in found.items()}
         if operators.replayer:
@@ -111,7 +111,7 @@ class StaticAnalyzer:
             peaks=_by_path(shape, _named(operators.memory.peaks)),
             synchronisations=operators.synchronisations + self.session.asked,
             unknown_operators=tuple(sorted(operators.unknown)),
-            kvcache_bytes=cache.nbytes,
+            kvcache_bytes=kvcache_bytes,
             operators=self._by_class(operators) if self.detailed else {},
         )
 
@@ -152,7 +152,7 @@ def _by_path(shape: PassShape, counts: Mapping[str, T]) -> dict[str, T]:
     return dict(sorted(paths.items()))
 
 
-def _named(peaks: Mapping[str, Peak]) -> dict[str, Peak]:
+def _named(peaks: Mapping[str, TracedPeak]) -> dict[str, TracedPeak]:
     """Return peaks that stand at the model where they stand outside of any module's call."""
     return {
         path: dataclasses.replace(peak, path="model") if peak.path == EVERYTHING else peak

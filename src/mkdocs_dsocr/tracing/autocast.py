@@ -2,7 +2,7 @@
 
 Autocast does nothing to tensors on ``meta``, and on a CPU other rules hold. So
 elsewhere the rules of CUDA are applied to the calls that the model makes; they
-are those of PyTorch's list of autocast operators.
+are in the registry of operators.
 """
 
 from __future__ import annotations

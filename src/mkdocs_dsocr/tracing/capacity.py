@@ -1,4 +1,4 @@
-"""The largest batch that a GPU really holds, beside the one that the memory model says."""
+"""Measures the largest batch that fits on a GPU, to compare it with the memory model's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mkdocs_dsocr.trace import PassShape
 
 
 def capacity(batches: Batches, run: Callable[[PassShape], object]) -> Capacity:
-    """Try batches until one runs and the next one does not.
+    """Try batches until one runs and the next larger one does not.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def capacity(batches: Batches, run: Callable[[PassShape], object]) -> Capacity:
 def search(fits: Callable[[int], bool], guess: int, limit: int = LIMIT) -> int:
     """Return the largest batch up to `limit` that fits; 0 where none does.
 
-    Steps away from the guess, each twice as far as the last one, until the border
-    is crossed; halves what is between after that.
+    The search starts at the guess and doubles its steps until it has passed the limit of the
+    memory. Then it bisects.
     """
     low, high = 0, limit + 1
     batch, stride = min(max(guess, 1), limit), max(guess // 100, 1)

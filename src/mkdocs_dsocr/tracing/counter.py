@@ -1,4 +1,4 @@
-"""Counts every operator that a pass dispatches: work, bytes, launches, by module."""
+"""Counts every operator that a pass dispatches: FLOPs, bytes and launches of each module."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class OperatorCounter(TorchDispatchMode):
     Attributes
     ----------
     elementwise_flops, eager_bytes, dispatches
-        By module path; under :data:`EVERYTHING` for all operators, whoever called them.
+        By module path; under :data:`EVERYTHING` for all operators of the pass.
     memory
         The activations meanwhile, and their peak in each module.
     unknown
-        Operators that the table of costs does not know.
+        Operators that the registry does not know.
     own
         Dispatches and bytes of each operator, by path of the module whose own code it is.
     """
@@ -91,13 +91,12 @@ class OperatorCounter(TorchDispatchMode):
                 self._running.pop()
                 self.memory.leave()
 
-        hooks = (register_module_forward_pre_hook(enter), register_module_forward_hook(leave))
-        try:
-            with self:
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with (
+            register_module_forward_pre_hook(enter),
+            register_module_forward_hook(leave),
+            self,
+        ):
+            yield
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

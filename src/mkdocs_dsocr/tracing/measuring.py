@@ -7,6 +7,7 @@ import gc
 import platform
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any, Final
@@ -31,8 +32,7 @@ from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.tracing.capacity import capacity
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
-from mkdocs_dsocr.tracing.reference.decoder import DeepseekV2MoE
-from mkdocs_dsocr.tracing.session import Cache, Session, build_session
+from mkdocs_dsocr.tracing.session import Session, build_session
 from mkdocs_dsocr.tracing.stopwatch import (
     achieved,
     device_name,
@@ -42,9 +42,9 @@ from mkdocs_dsocr.tracing.stopwatch import (
 )
 
 INPUT_SETS: Final = 3
-"""Inputs that a pass rotates over, so that no run finds its own in a cache."""
+"""Inputs that a pass uses in turn, so that no run finds its own in a hardware cache."""
 INSTANCES: Final = 16
-"""Equal modules that are timed one after another: starting the first is no part of the others."""
+"""Equal modules that are timed in one run, so that only the first pays the start of a call."""
 
 
 class Measurer:
@@ -91,27 +91,25 @@ class Measurer:
         repeats
             Timed calls of each pass and module.
         batches
-            Where it is given, the largest batch that a GPU holds is looked for as well.
+            If given, the largest batch that fits on the GPU is measured as well.
 
         Raises
         ------
         InputError
             If a decode step cannot be captured.
         """
-        session, passes = self._session, []
+        session, passes, held = self._session, [], None
         for task in tasks:
             self._progress(f"{profile_id}: measuring {task.shape.pass_id}")
             graph = cuda_graph and task.shape.pass_id == "decode"
             passes.append(_measure_pass(session, task, graph, repeats))
-        held = None
         if batches is not None:
             self._progress(f"{profile_id}: looking for the largest batch")
             held = self.largest_batch(batches)
         now = datetime.now(UTC).replace(microsecond=0)
-        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{profile_id}-{session.device}").strip("-")
         return Measurement(
             schema_version=SCHEMA_VERSION,
-            run_id=f"{name[:40]}-{now:%Y%m%dT%H%M%SZ}",
+            run_id=_run_id(f"{profile_id}-{session.device}", now),
             measured_at=now.isoformat(),
             model_variant=session.config.variant,
             model_fingerprint=fingerprint(session.config),
@@ -130,8 +128,13 @@ class Measurer:
         return capacity(batches, lambda shape: _prepared(self._session, shape, once=True)())
 
     def pass_call(self, shape: PassShape) -> Callable[[], object]:
-        """Return what runs a pass in its precision mode, as often as wanted."""
+        """Return a function that runs a pass in its precision mode; it can be called many times."""
         return _prepared(self._session, shape)
+
+
+def _run_id(name: str, now: datetime) -> str:
+    """Return an id of a measurement that is safe in a file name."""
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40]}-{now:%Y%m%dT%H%M%SZ}"
 
 
 def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> MeasuredPass:
@@ -159,11 +162,11 @@ def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> Me
     return result.model_copy(update={"peak_memory_bytes": _peak_bytes(session, task.shape)})
 
 
-def _prepared(session: Session, shape: PassShape, *, once: bool = False) -> Callable[[], Cache]:
-    """Return what runs a pass in its precision mode."""
+def _prepared(session: Session, shape: PassShape, *, once: bool = False) -> Callable[[], int]:
+    """Return a function that runs a pass in its precision mode."""
     run = session.prepare(shape, once=once)
 
-    def call() -> Cache:
+    def call() -> int:
         with autocast(session.device, enabled=shape.autocast):
             return run()
 
@@ -171,7 +174,7 @@ def _prepared(session: Session, shape: PassShape, *, once: bool = False) -> Call
 
 
 def _peak_bytes(session: Session, shape: PassShape) -> int | None:
-    """Return what one run has allocated at most, its inputs and the weights included."""
+    """Return the peak of allocated memory in one run, inputs and weights included."""
     if session.device != "cuda":
         return None
     run = _prepared(session, shape, once=True)
@@ -183,7 +186,7 @@ def _peak_bytes(session: Session, shape: PassShape) -> int | None:
 
 
 def _measure_modules(
-    session: Session, task: Task, run: Callable[[], Cache], repeats: int
+    session: Session, task: Task, run: Callable[[], int], repeats: int
 ) -> Iterable[MeasuredModule]:
     """Time each module alone, with the inputs that it had in the pass."""
 
@@ -208,71 +211,45 @@ def _measure_modules(
 
 
 def _record_calls(
-    session: Session, paths: Sequence[str], run: Callable[[], Cache]
+    session: Session, paths: Sequence[str], run: Callable[[], int]
 ) -> list[Callable[[], object]]:
-    """Run a pass and return what calls each module at `paths` again, as often as wanted."""
+    """Run a pass, and return functions that repeat the call of each module at `paths`."""
     calls: list[Callable[[], object]] = []
 
-    def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.append(_replay(session, module, *_own(session, args, kwargs)))
+    def own(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments with copies of caches: a call extends the one that it is given."""
+        named = {name: session.own_cache(value) for name, value in kwargs.items()}
+        return [session.own_cache(value) for value in args], named
+
+    def record(module: nn.Module, *given: Any) -> None:
+        args, kwargs = own(*given)
+
+        @torch.inference_mode()
+        def call() -> object:
+            again, named = own(args, kwargs)
+            return module(*again, **named)
+
+        calls.append(call)
 
     modules = dict(session.model.named_modules())
-    hooks = [modules[path].register_forward_pre_hook(record, with_kwargs=True) for path in paths]
-    try:
+    with ExitStack() as hooks:
+        for path in paths:
+            hook = modules[path].register_forward_pre_hook(record, with_kwargs=True)
+            hooks.enter_context(hook)
         run()
-    finally:
-        for hook in hooks:
-            hook.remove()
     return calls
 
 
-def _own(
-    session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return arguments with caches of their own, as a call extends the one that it is given."""
-    own = session.own_cache
-    return tuple(map(own, args)), {name: own(value) for name, value in kwargs.items()}
-
-
-def _replay(
-    session: Session, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Callable[[], object]:
-    @torch.inference_mode()
-    def call() -> object:
-        again, named = _own(session, args, kwargs)
-        return module(*again, **named)
-
-    return call
-
-
-def _captured(session: Session, run: Callable[[], Cache]) -> Callable[[], object]:
-    """Return what replays a decode step from a CUDA graph, its routing fixed to this input's."""
-    mixtures = [m for m in session.model.modules() if isinstance(m, DeepseekV2MoE)]
-    hooks = [m.gate.register_forward_hook(_fix_load(m)) for m in mixtures]
-    try:
-        run()
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _captured(session: Session, run: Callable[[], int]) -> Callable[[], object]:
+    """Return a function that replays a decode step from a CUDA graph, with the routing of `run`."""
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph):
+        with session.fixed_routing(run), torch.cuda.graph(graph):
             run()
     except RuntimeError as error:
         found = f"a decode step that cannot be captured: {str(error).partition(chr(10))[0]}"
         raise InputError("option", "--cuda-graph", found, "to leave it out") from error
-    finally:
-        for mixture in mixtures:
-            mixture.fixed_load = None
     return graph.replay
-
-
-def _fix_load(moe: DeepseekV2MoE) -> Callable[..., None]:
-    def hook(gate: nn.Module, args: Any, out: tuple[torch.Tensor, torch.Tensor]) -> None:
-        load = torch.bincount(out[0].flatten(), minlength=len(moe.experts))
-        moe.fixed_load = load.tolist()
-
-    return hook
 
 
 def _versions(session: Session) -> dict[str, str]:

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from mkdocs_dsocr.trace import Peak
-from mkdocs_dsocr.tracing.reference import KVCache
+from mkdocs_dsocr.trace import TracedPeak
 from mkdocs_dsocr.tracing.tensors import storage, touched_bytes
 
 
@@ -22,25 +21,25 @@ class _Call:
         self.operators = 0
         self.sizes: dict[int, int] = {}
         self.current = 0
-        self.peak = Peak(0, path, 0)
+        self.peak = TracedPeak(0, path, 0)
 
     def add_input(self, key: int, size: int) -> None:
         """Count an input that is read for the first time; it was there from the start."""
         self.sizes[key] = size
         self.current += size
-        self.peak = Peak(self.peak.bytes + size, self.peak.path, self.peak.operator)
+        self.peak = TracedPeak(self.peak.bytes + size, self.peak.path, self.peak.operator)
 
     def allocate(self, key: int, size: int, place: _Call) -> None:
         self.sizes[key] = size
         self.current += size
         if self.current > self.peak.bytes:
-            self.peak = Peak(self.current, place.path, place.operators)
+            self.peak = TracedPeak(self.current, place.path, place.operators)
 
-    def reach(self, peak: Peak, inputs: int) -> None:
+    def reach(self, peak: TracedPeak, inputs: int) -> None:
         """Have a peak of a call below, whose inputs are here already."""
         amount = self.current + peak.bytes - inputs
         if amount > self.peak.bytes:
-            self.peak = Peak(amount, peak.path, peak.operator)
+            self.peak = TracedPeak(amount, peak.path, peak.operator)
 
     def free(self, key: int) -> None:
         self.current -= self.sizes.pop(key, 0)
@@ -59,7 +58,7 @@ class ActivationMemory:
     """
 
     def __init__(self, model: nn.Module, outermost: str) -> None:
-        self.peaks: dict[str, Peak] = {}
+        self.peaks: dict[str, TracedPeak] = {}
         self._others = {storage(t) for t in (*model.parameters(), *model.buffers())}
         self._calls = [_Call(outermost)]
         self._cached: float = 0
@@ -115,7 +114,9 @@ class ActivationMemory:
         """Return the bytes of an input that the innermost call has read; 0 if it has not."""
         return self._calls[-1].sizes.get(storage(tensor), 0)
 
-    def replay(self, peak: Peak, inputs: list[Tensor], read: tuple[int, ...], out: Tensor) -> None:
+    def replay(
+        self, peak: TracedPeak, inputs: list[Tensor], read: tuple[int, ...], out: Tensor
+    ) -> None:
         """Let the innermost call be one that had a `peak`, read of its inputs and returned."""
         for tensor, size in zip(inputs, read, strict=True):
             if size:
@@ -139,18 +140,3 @@ class ActivationMemory:
             yield
         finally:
             self._cached = 0
-
-
-class WatchedCache(KVCache):
-    """A cache that says what it takes."""
-
-    def __init__(self, memory: ActivationMemory) -> None:
-        super().__init__()
-        self._memory = memory
-
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        self._memory.keep(list(self.layers.get(layer, ())))
-        with self._memory.caching():
-            k, v = super().append(layer, k, v)
-        self._memory.keep([k, v])
-        return k, v

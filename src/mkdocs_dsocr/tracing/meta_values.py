@@ -8,8 +8,7 @@ from typing import Any, Final
 from unittest import mock
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 BLANK: Final = "is_blank"
@@ -76,66 +75,3 @@ def _autocast_or_nothing(
     device_type: str, *args: Any, **kwargs: Any
 ) -> AbstractContextManager[Any]:
     return nullcontext() if device_type == "meta" else _autocast(device_type, *args, **kwargs)
-
-
-@contextmanager
-def calls_for_forwards(model: nn.Module) -> Iterator[None]:
-    """Make a call of ``module.forward(...)`` one of ``module(...)``, which hooks see."""
-    called: set[nn.Module] = set()
-
-    def wrapped(module: nn.Module, forward: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if module not in called:
-                return module(*args, **kwargs)
-            called.discard(module)
-            return forward(*args, **kwargs)
-
-        return call
-
-    def begin(module: nn.Module, args: Any) -> None:
-        called.add(module)
-
-    hook = register_module_forward_pre_hook(begin)
-    modules = list(model.modules())
-    for module in modules:
-        module.forward = wrapped(module, module.forward)
-    try:
-        yield
-    finally:
-        hook.remove()
-        for module in modules:
-            del module.forward  # the class's own shows again
-
-
-@contextmanager
-def stand_ins(outputs: dict[nn.Module, Any]) -> Iterator[None]:
-    """Let modules return what functions of their inputs return, without running them.
-
-    What the functions allocate is no work: no mode sees it.
-    """
-
-    def replaced(function: Any) -> Any:
-        def forward(*args: Any) -> Tensor:
-            with torch._C._DisableTorchDispatch():
-                out: Tensor = function(*args)
-            return out
-
-        return forward
-
-    with _forwards({module: replaced(function) for module, function in outputs.items()}):
-        yield
-
-
-@contextmanager
-def _forwards(forwards: dict[nn.Module, Any]) -> Iterator[None]:
-    before = {module: vars(module).get("forward") for module in forwards}
-    for module, forward in forwards.items():
-        module.forward = forward
-    try:
-        yield
-    finally:
-        for module, forward in before.items():
-            if forward is None:
-                del module.forward
-            else:
-                module.forward = forward

@@ -1,13 +1,13 @@
 """Counts equal calls once: the blocks of a tower, decoder layers, experts.
 
-On ``meta`` a call is decided by its module's sizes and its inputs' shapes. One
-that was counted before is not run again: it returns a tensor of the same shape,
-and what it came to is added for it when the pass is over.
+On ``meta`` the sizes of a module and the shapes of its inputs decide what a call does. A call
+that is equal to an earlier one is not run: it returns a tensor of the same shape. At the end of
+the pass the counts of the earlier call are added for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +16,15 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from mkdocs_dsocr.trace import Peak
+from mkdocs_dsocr.trace import TracedPeak
+from mkdocs_dsocr.tracing.forwards import Forward, replaced_forwards
+from mkdocs_dsocr.tracing.kv_cache import KVCache
 from mkdocs_dsocr.tracing.memory import ActivationMemory
-from mkdocs_dsocr.tracing.reference import KVCache
-
-Forward = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A call that was counted: where, what it read of its inputs, and what it returned."""
+    """A call that was counted: its module, the bytes read of its inputs, and its result."""
 
     path: str
     read: tuple[int, ...]
@@ -77,37 +76,33 @@ class Replayer:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Replay what is called meanwhile."""
-        for path, module in self._items.items():
-            module.forward = self._wrapped(path, module, module.forward)
-        try:
+        items = self._items.items()
+        with replaced_forwards({item: self._wrapped(path, item) for path, item in items}):
             yield
-        finally:
-            for module in self._items.values():
-                del module.forward  # the class's own shows again
 
-    def _wrapped(self, path: str, module: nn.Module, forward: Forward) -> Forward:
-        sizes = _sizes(module)
+    def _wrapped(self, path: str, module: nn.Module) -> Forward:
+        sizes, forward = _sizes(module), module.forward
 
         def call(*args: Any) -> Tensor:
-            key = (sizes, *(_signature(module, a) for a in args))
+            key = (sizes, *(_signature(path, a) for a in args))
             known = self._known.get(key)
             if known is not None:
-                return self._replay(path, module, known, args)
-            out = forward(*args)
+                return self._replay(path, known, args)
+            out: Tensor = forward(*args)
             read = tuple(self._memory.read_by_call(t) for t in args if isinstance(t, Tensor))
             self._known[key] = _Known(path, read, out.shape, out.stride(), out.dtype)
             return out
 
         return call
 
-    def _replay(self, path: str, module: nn.Module, known: _Known, args: tuple[Any, ...]) -> Tensor:
+    def _replay(self, path: str, known: _Known, args: tuple[Any, ...]) -> Tensor:
         self.replays.append(Replay(known.path, path, tuple(self._running[:-1])))
         peak = rerooted(self._memory.peaks[known.path], known.path, path)
         inputs = [a for a in args if isinstance(a, Tensor)]
         with torch._C._DisableTorchDispatch():
             out = torch.empty_strided(known.shape, known.stride, dtype=known.dtype, device="meta")
             for cache in (a for a in args if isinstance(a, KVCache)):
-                cache.take(int(module.self_attn.layer), _layer(known.path))  # type: ignore[union-attr,arg-type]
+                cache.take(_place(path), _place(known.path))
         self._memory.replay(peak, inputs, known.read, out)
         return out
 
@@ -122,7 +117,7 @@ class Replayer:
             for caller in replay.callers if callers and amount else ():
                 counts[caller] = counts.get(caller, 0) + amount
 
-    def spread_peaks(self, peaks: MutableMapping[str, Peak]) -> None:
+    def spread_peaks(self, peaks: MutableMapping[str, TracedPeak]) -> None:
         """Add the peaks of what was not run."""
         for replay in self.replays:
             for suffix in self._suffixes(replay.source):
@@ -139,12 +134,13 @@ class Replayer:
         return self._below[path]
 
 
-def rerooted(peak: Peak, source: str, target: str) -> Peak:
+def rerooted(peak: TracedPeak, source: str, target: str) -> TracedPeak:
     """Return a peak below `source` as one below `target`."""
-    return Peak(peak.bytes, target + peak.path.removeprefix(source), peak.operator)
+    return TracedPeak(peak.bytes, target + peak.path.removeprefix(source), peak.operator)
 
 
-def _layer(path: str) -> int:
+def _place(path: str) -> int:
+    """Return the place of an item in its list, which is its layer in a cache."""
     return int(path.rpartition(".")[2])
 
 
@@ -173,10 +169,10 @@ def _found_sizes(module: nn.Module) -> tuple[Any, ...]:
     return (*without_place, *shapes)
 
 
-def _signature(module: nn.Module, value: Any) -> Any:
+def _signature(path: str, value: Any) -> Any:
+    """Return what of an argument decides the work of the module at `path`."""
     if isinstance(value, Tensor):
         return value.shape, value.stride(), value.dtype
     if isinstance(value, KVCache):
-        pair = value.layers.get(int(module.self_attn.layer))  # type: ignore[union-attr,arg-type]
-        return tuple(t.shape for t in pair or ())
+        return tuple(t.shape for t in value.layers.get(_place(path), ()))
     return value

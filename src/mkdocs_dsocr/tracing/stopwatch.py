@@ -39,7 +39,7 @@ def synchronise(device: str) -> None:
 
 
 def timing(
-    calls: Sequence[Callable[[], object]], device: str, repeats: int, parts: int = 1
+    calls: Sequence[Callable[[], object]], device: str, repeats: int, calls_per_run: int = 1
 ) -> Timing:
     """Time `calls` in turn, `repeats` times in all.
 
@@ -49,12 +49,14 @@ def timing(
     ----------
     calls, device, repeats
         What is timed, where, and how often.
-    parts
-        How many equal parts a call has: the time is that of one.
+    calls_per_run
+        How many equal calls each of `calls` makes: the time is that of one.
     """
     for index in range(max(WARM_UP, len(calls))):
         calls[index % len(calls)]()
-    times = sorted(_once(calls[index % len(calls)], device) / parts for index in range(repeats))
+    times = sorted(
+        _once(calls[index % len(calls)], device) / calls_per_run for index in range(repeats)
+    )
     tenth = (len(times) - 1) // 10
     return Timing(
         median_ms=statistics.median(times),

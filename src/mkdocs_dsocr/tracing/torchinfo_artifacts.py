@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,16 +24,8 @@ SUMMARY_DEPTH = 4
 """Depth of the text summary; the JSON files go all the way down."""
 
 
-@dataclass(frozen=True)
-class _Call:
-    """One call of a module, as torchinfo saw it."""
-
-    path: str
-    info: LayerInfo
-
-    @property
-    def is_leaf(self) -> bool:
-        return bool(self.info.is_leaf_layer)
+Call = tuple[str, LayerInfo]
+"""The path of a module, and one call of it as torchinfo saw it."""
 
 
 def torchinfo_artifacts(
@@ -54,10 +45,11 @@ def torchinfo_artifacts(
     statistics = _summary(session, *session.page_inputs(plan))
     calls = _calls(statistics.summary_list)
     step = _summary(session, *session.step_inputs(plan)) if plan.steps else None
-    layers = [_layer(c) for c in calls]
+    layers = [_layer(*call) for call in calls]
     unique = _unique_layers(session, calls)
     inputs = {
-        "model_path": plan_model(session),
+        # The name of the folder only: a path of this machine has no meaning elsewhere.
+        "model_path": session.config.variant,
         "device": session.device,
         "base_size": plan.global_view,
         "image_size": plan.workload.image_size,
@@ -84,11 +76,6 @@ def torchinfo_artifacts(
     }
 
 
-def plan_model(session: Session) -> str:
-    """Return the model's folder name: a path of this machine says nothing elsewhere."""
-    return session.config.variant
-
-
 def _summary(
     session: Session, inputs: list[Tensor], further: dict[str, Any]
 ) -> torchinfo.ModelStatistics:
@@ -105,89 +92,78 @@ def _summary(
         )
 
 
-def _calls(infos: Iterable[LayerInfo]) -> list[_Call]:
-    return [_Call(_path(info), info) for info in infos]
+def _calls(infos: Iterable[LayerInfo]) -> list[Call]:
+    return [(_path(info), info) for info in infos]
 
 
 def _path(info: LayerInfo) -> str:
-    segments: list[str] = []
-    node: LayerInfo | None = info
-    while node is not None and node.parent_info is not None:
-        segments.append(node.var_name)
-        node = node.parent_info
-    return ".".join(["model", *reversed(segments)])
+    parent = info.parent_info
+    return "model" if parent is None else f"{_path(parent)}.{info.var_name}"
 
 
-def _layer(call: _Call) -> dict[str, Any]:
-    info = call.info
+def _layer(path: str, info: LayerInfo) -> dict[str, Any]:
     return {
-        "path": call.path,
+        "path": path,
         "class_name": info.class_name,
         "depth": info.depth,
         "input_size": list(info.input_size),
         "output_size": list(info.output_size),
         "num_params": info.num_params,
-        "mult_adds": info.macs if call.is_leaf else None,
-        "is_leaf": call.is_leaf,
+        "mult_adds": info.macs if info.is_leaf_layer else None,
+        "is_leaf": bool(info.is_leaf_layer),
         "is_repeated_call": bool(info.is_recursive),
     }
 
 
 def _stages(
-    session: Session, calls: list[_Call], step: torchinfo.ModelStatistics | None, steps: int
+    session: Session, calls: list[Call], step: torchinfo.ModelStatistics | None, steps: int
 ) -> list[dict[str, Any]]:
     """Return parameters, mult-adds and calls of sam, clip, projector, prefill and decode."""
-    stages = [_stage(name, calls, roots, 1) for name, roots in session.parts.items()]
+    stages = [_stage(name, calls, roots, 1) for name, roots in session.stages.items()]
     decode = _calls(step.summary_list) if step is not None else []
-    return [*stages, _stage("decode", decode, session.parts["prefill"], steps)]
+    return [*stages, _stage("decode", decode, session.stages["prefill"], steps)]
 
 
-def _stage(name: str, calls: list[_Call], roots: Sequence[str], repeats: int) -> dict[str, Any]:
+def _stage(name: str, calls: list[Call], roots: Sequence[str], repeats: int) -> dict[str, Any]:
     inside = [
-        c for c in calls if any(c.path == root or c.path.startswith(f"{root}.") for root in roots)
+        (path, info)
+        for path, info in calls
+        if any(path == root or path.startswith(f"{root}.") for root in roots)
     ]
     parameters = {
-        f"{c.path}.{n}": p.numel() for c in inside for n, p in c.info.module.named_parameters()
+        f"{path}.{n}": p.numel() for path, info in inside for n, p in info.module.named_parameters()
     }
-    tops = [c for c in inside if c.path == roots[-1] and c.info.executed]
     return {
         "stage": name,
         "modules": list(roots),
         "params": sum(parameters.values()),
-        "mult_adds": repeats * sum(c.info.macs for c in inside if c.is_leaf),
-        "calls": repeats * len(tops),
+        "mult_adds": repeats * sum(info.macs for _, info in inside if info.is_leaf_layer),
+        "calls": repeats * sum(path == roots[-1] and info.executed for path, info in inside),
     }
 
 
-def _unique_layers(session: Session, calls: list[_Call]) -> list[dict[str, Any]]:
+def _unique_layers(session: Session, calls: list[Call]) -> list[dict[str, Any]]:
     """Return an entry for each class that takes part in the forward."""
     modules = dict(session.model.named_modules())
-    entries: dict[str, dict[str, set[str]]] = {}
-    counts: dict[str, int] = {}
-    for path in dict.fromkeys(c.path for c in calls):
-        module = modules[path]
-        name = _qualified(module)
-        entry = entries.setdefault(name, {k: set() for k in _LISTS})
-        counts[name] = counts.get(name, 0) + 1
-        parent = modules[path.rpartition(".")[0]] if path != "model" else None
-        entry["var_name"].add(path.rpartition(".")[2])
-        entry["instance_name"].add(path)
-        entry["filepaths"].add(type(module).__module__.replace(".", "/") + ".py")
-        entry["parents"] |= {_qualified(parent)} if parent is not None else set()
-        entry["children"] |= {_qualified(child) for child in module.children()}
+    instances: dict[str, list[str]] = {}
+    for path in dict.fromkeys(path for path, _ in calls):
+        instances.setdefault(_qualified(modules[path]), []).append(path)
     return [
         {
             "class_name_qualified": name,
             "class_name": name.rpartition(".")[2],
-            **{key: sorted(values) for key, values in entries[name].items()},
+            "var_name": sorted({path.rpartition(".")[2] for path in paths}),
+            "instance_name": sorted(paths),
+            "filepaths": [type(modules[paths[0]]).__module__.replace(".", "/") + ".py"],
+            "parents": sorted(
+                {_qualified(modules[path.rpartition(".")[0]]) for path in paths if path != "model"}
+            ),
+            "children": sorted({_qualified(c) for p in paths for c in modules[p].children()}),
             "is_torch_builtin": name.startswith("torch."),
-            "count": counts[name],
+            "count": len(paths),
         }
-        for name in sorted(entries)
+        for name, paths in sorted(instances.items())
     ]
-
-
-_LISTS = ("var_name", "instance_name", "filepaths", "parents", "children")
 
 
 def _qualified(module: torch.nn.Module) -> str:

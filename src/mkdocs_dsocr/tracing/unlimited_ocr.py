@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import importlib
+import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final
@@ -18,6 +18,7 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
 from mkdocs_dsocr.models import Plan
 from mkdocs_dsocr.models.tokens import features_a_side
 from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.tracing.forwards import replaced_forwards
 from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.meta_values import MetaValues
 from mkdocs_dsocr.tracing.session import Session, default_dtype
@@ -26,13 +27,6 @@ from mkdocs_dsocr.tracing.tensors import storage
 NEEDED: Final = {"transformers": "5.23.0", "torch": "2.8.0"}
 """The first releases that have the model, and the grouped products that it calls."""
 TOWER: Final = "model.vision_tower"
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The storage of a cache, in bytes."""
-
-    nbytes: int
 
 
 class UnlimitedOcrSession(Session):
@@ -50,7 +44,7 @@ class UnlimitedOcrSession(Session):
     """
 
     roots = (TOWER, "model.multi_modal_projector")
-    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    stages: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "sam": (f"{TOWER}.sam_encoder",),
         "clip": (f"{TOWER}.vision_encoder",),
         "projector": ("model.multi_modal_projector",),
@@ -95,7 +89,7 @@ class UnlimitedOcrSession(Session):
 
     def prepare(
         self, shape: PassShape, memory: ActivationMemory | None = None, *, once: bool = False
-    ) -> Callable[[], Stored]:
+    ) -> Callable[[], int]:
         """Make inputs for a pass, and return what runs it; see the base class."""
         if shape.part == "language":
             run = self._language(shape, memory, once)
@@ -103,9 +97,9 @@ class UnlimitedOcrSession(Session):
             run = self._vision(shape) if shape.part == "vision" else self._projector(shape)
 
         @torch.inference_mode()
-        def call() -> Stored:
+        def call() -> int:
             with self.answering():
-                return Stored(run())
+                return run()
 
         return call
 
@@ -120,22 +114,15 @@ class UnlimitedOcrSession(Session):
 
     def _projector(self, shape: PassShape) -> Callable[[], int]:
         """Return what projects and lays out features of pages: their views are not looked at."""
-        whole = self._features(shape.pages, shape.image_size)
-        tiles = shape.tiles_w * shape.tiles_h
-        has_tiles = shape.tile_size > 0
-        features = [whole]
-        arguments: dict[str, Any] = {"pixel_values": self.views(shape.pages, 1)}
-        if has_tiles:
-            features.append(self._features(shape.pages * tiles, shape.tile_size))
-            arguments |= {
-                "pixel_values_local": self.views(shape.pages * tiles, 1),
-                "num_local_patches": [tiles] * shape.pages,
-                "patches_grid": [[shape.tiles_w, shape.tiles_h]] * shape.pages,
-            }
+        grid = (shape.tiles_w, shape.tiles_h)
+        features = [self._features(shape.pages, shape.image_size)]
+        if shape.tile_size:
+            features.append(self._features(shape.pages * math.prod(grid), shape.tile_size))
+        pixels = self._pixels(shape.pages, 1, grid, 1 if shape.tile_size else 0)
 
         def run() -> int:
             with self._stand_in(features):
-                self.model.model.get_image_features(**arguments)
+                self.model.model.get_image_features(**pixels)
             return 0
 
         return run
@@ -172,21 +159,16 @@ class UnlimitedOcrSession(Session):
         width = self.config.clip.width + self.config.sam.downsample_channels[-1]
         return self.values(views, features_a_side(size) ** 2, width)
 
-    @contextmanager
-    def _stand_in(self, features: list[Tensor]) -> Iterator[None]:
-        """Let the vision tower, which is a pass of its own, return these, one a call."""
-        tower, returned = self.model.model.vision_tower, iter(features)
+    def _stand_in(self, features: list[Tensor]) -> AbstractContextManager[None]:
+        """Let the vision tower, which is a pass of its own, return these, one per call."""
+        returned = iter(features)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             return SimpleNamespace(
                 last_hidden_state=next(returned), hidden_states=None, attentions=None
             )
 
-        tower.forward = forward
-        try:
-            yield
-        finally:
-            del tower.forward  # the class's own shows again
+        return replaced_forwards({self.model.model.vision_tower: forward})
 
     def _past(self, batch: int, prompt: int, window: int) -> list[tuple[Tensor, ...]]:
         """Return keys and values of prompt and window before a step, for each layer."""
@@ -222,15 +204,22 @@ class UnlimitedOcrSession(Session):
         """Return token ids and the pixels of a page."""
         ids = self.token_ids(1, plan.seq_len)
         ids[:, : plan.image_tokens] = self._config.image_token_id
-        inputs: dict[str, Any] = {"pixel_values": self.views(1, plan.global_view)}
-        if plan.grid != (1, 1):
-            tiles = plan.grid[0] * plan.grid[1]
-            inputs |= {
-                "pixel_values_local": self.views(tiles, plan.workload.image_size),
-                "num_local_patches": [tiles],
-                "patches_grid": [list(plan.grid)],
+        tile_size = plan.workload.image_size if plan.grid != (1, 1) else 0
+        return [ids], self._pixels(1, plan.global_view, plan.grid, tile_size)
+
+    def _pixels(
+        self, pages: int, size: int, grid: tuple[int, int], tile_size: int
+    ) -> dict[str, Any]:
+        """Return the pixels of pages as transformers takes them; no tiles where their size is 0."""
+        pixels: dict[str, Any] = {"pixel_values": self.views(pages, size)}
+        if tile_size:
+            tiles = math.prod(grid)
+            pixels |= {
+                "pixel_values_local": self.views(pages * tiles, tile_size),
+                "num_local_patches": [tiles] * pages,
+                "patches_grid": [list(grid)] * pages,
             }
-        return [ids], inputs
+        return pixels
 
     def step_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
         """Return a token id, and a cache that holds the prompt."""

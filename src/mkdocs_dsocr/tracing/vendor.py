@@ -1,4 +1,4 @@
-"""The checkpoint's own modules, built on ``meta`` without weights, ready to run any pass.
+"""DeepSeek-OCR as a checkpoint's own modules: on ``meta``, without weights, ready to run any pass.
 
 Nothing here is reached unless the user said ``trust_remote_code: true``.
 """
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.trace import PassShape
-from mkdocs_dsocr.tracing.memory import ActivationMemory
-from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues, calls_for_forwards, stand_ins
-from mkdocs_dsocr.tracing.reference import KVCache
-from mkdocs_dsocr.tracing.session import DeepSeekOCRSession, default_dtype
+from mkdocs_dsocr.tracing.deepseek_ocr import DeepSeekOCRSession, Run
+from mkdocs_dsocr.tracing.forwards import calls_for_forwards, stand_ins
+from mkdocs_dsocr.tracing.kv_cache import KVCache
+from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues
+from mkdocs_dsocr.tracing.session import default_dtype
 
 VERSION: Final = "4.46.3"
 """The transformers release that the public checkpoint's code is written for."""
@@ -61,48 +62,24 @@ class VendorSession(DeepSeekOCRSession):
         with _told(config.path.parent):
             self.model = _build(config.path.parent)
 
-    def prepare(
-        self, shape: PassShape, memory: ActivationMemory | None = None, *, once: bool = False
-    ) -> Callable[[], KVCache]:
-        """Make inputs for a pass, and return what runs it; see the base class."""
-        past = self.past(shape, memory)
-        run = {
-            "vision": self._vision,
-            "projector": self._projector,
-            "language": self._language,
-        }[shape.part](shape)
+    @contextmanager
+    def _running(self, shape: PassShape) -> Iterator[None]:
+        routed = shape.batch * shape.q_len * self.config.language.num_experts_per_tok
+        values, folder = MetaValues(routed), self.config.path.parent
+        with _told(folder), calls_for_forwards(self.model), values.answering():
+            yield
+        self.asked = values.asked
 
-        @torch.inference_mode()
-        def call() -> KVCache:
-            grown = past if once else past.copy()
-            tokens = shape.batch * shape.q_len
-            values = MetaValues(tokens * self.config.language.num_experts_per_tok)
-            folder = self.config.path.parent
-            with _told(folder), calls_for_forwards(self.model), values.answering():
-                run(grown)
-            self.asked = values.asked
-            return grown
-
-        return call
-
-    def _vision(self, shape: PassShape) -> Callable[[KVCache], None]:
+    def _vision(self, shape: PassShape) -> Run:
         model, views = self.model.model, self.views(shape.views, shape.image_size)
+        return lambda _: model.vision_model(views, model.sam_model(views))
 
-        def run(_: KVCache) -> None:
-            model.vision_model(views, model.sam_model(views))
-
-        return run
-
-    def _projector(self, shape: PassShape) -> Callable[[KVCache], None]:
+    def _projector(self, shape: PassShape) -> Run:
         sam, clip = self._tower_outputs(shape)
         joined = self.values(sam.shape[0], clip.shape[1] - 1, sam.shape[1] + clip.shape[2])
+        return lambda _: self.model.model.projector(joined)
 
-        def run(_: KVCache) -> None:
-            self.model.model.projector(joined)
-
-        return run
-
-    def _language(self, shape: PassShape) -> Callable[[KVCache], None]:
+    def _language(self, shape: PassShape) -> Run:
         ids = self.token_ids(shape.batch, shape.q_len)
         positions = torch.arange(shape.kv_len - shape.q_len, shape.kv_len, device="meta")
         page = self._page(shape)

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint beside the parameters of the model that was traced."""
+"""Compares the tensors of a checkpoint with the parameters of the traced model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONAL: Final = "model.vision_model.embeddings.position_ids"
 
 @dataclass(frozen=True)
 class Difference:
-    """A tensor that is not as it should be; None stands for one that is not there."""
+    """A tensor that differs; None stands for a missing tensor."""
 
     name: str
     expected: Header | None

@@ -1,9 +1,10 @@
-"""Formulas against the trace: every node of the report beside what was counted."""
+"""Compares the formulas of every node of a report with the counts of a trace."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +12,11 @@ from typing import Any, Final
 
 from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.layers import memory
-from mkdocs_dsocr.models import Run, model_of
+from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.patterns import expand
-from mkdocs_dsocr.quantities import arithmetic_series
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.trace import PassRecord, PassShape, Peak, Trace
+from mkdocs_dsocr.trace import Trace, TracedPeak
+from mkdocs_dsocr.verify.counts import Counts
 
 METRICS: Final = {
     "matmul_flops": "matmul FLOPs",
@@ -189,7 +190,7 @@ def verify(analyses: list[Analysis], trace: Trace) -> Verification:
     LookupError
         If the trace lacks a pass that an analysis runs.
     """
-    counter, analyses = _Counter(trace), [_as_traced(analysis) for analysis in analyses]
+    counter, analyses = Counts(trace), [_as_traced(analysis) for analysis in analyses]
     rows = tuple(row for analysis in analyses for row in _rows(analysis, counter))
     layers = {name for analysis in analyses for name in analysis.classes}
     return Verification(
@@ -212,67 +213,7 @@ def _as_traced(analysis: Analysis) -> Analysis:
     return dataclasses.replace(analysis, workload=workload)
 
 
-class _Counter:
-    """Looks FLOPs up in a trace by pass and path pattern."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.device = trace.device
-        self._records = {record.shape: record for record in trace.passes}
-        self._sums: dict[tuple[PassShape, str, str], int] = {}
-        self.children: dict[str, list[str]] = {}
-        for module in trace.modules:
-            if module.path:
-                self.children.setdefault(module.path.rpartition(".")[0], []).append(module.path)
-
-    def record(self, shape: PassShape) -> PassRecord:
-        record = self._records.get(shape)
-        if record is None:
-            raise LookupError(f"the trace has no pass {shape}")
-        return record
-
-    def run(self, run: Run, pattern: str, metric: str) -> int:
-        """Return what was counted for `pattern` over all calls and steps of a run."""
-        first, last = (self._sum(shape, pattern, metric) for shape in (run.first, run.last))
-        if run.steps == 1:
-            return run.calls * first
-        if run.steps * (first + last) % 2:
-            raise LookupError(f"{metric} of {pattern} over {run.steps} steps is no integer")
-        steps: int = arithmetic_series(first, last, run.steps)
-        return run.calls * steps
-
-    def _sum(self, shape: PassShape, pattern: str, metric: str) -> int:
-        key = (shape, pattern, metric)
-        if key not in self._sums:
-            counts = getattr(self.record(shape), metric)
-            self._sums[key] = sum(self._inclusive(counts, path) for path in expand(pattern))
-        return self._sums[key]
-
-    def peak(self, runs: Iterable[Run], pattern: str) -> Peak:
-        """Return the largest peak of any call of `pattern` in several runs."""
-        found = [
-            peak
-            for run in runs
-            for path in expand(pattern)
-            for peak in self._peaks(self.record(run.last).peaks, path)
-        ]
-        return max(found, key=lambda p: p.bytes, default=Peak(0, "", 0))
-
-    def _peaks(self, peaks: dict[str, Peak], path: str) -> Iterator[Peak]:
-        """Yield a module's peak, or its children's where it was not called."""
-        if path in peaks:
-            yield peaks[path]
-            return
-        for child in self.children.get(path, ()):
-            yield from self._peaks(peaks, child)
-
-    def _inclusive(self, flops: dict[str, int], path: str) -> int:
-        """Return a module's FLOPs; a module that was not called is the sum of its children."""
-        if (counted := flops.get(path)) is not None:
-            return counted
-        return sum(self._inclusive(flops, child) for child in self.children.get(path, ()))
-
-
-def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
+def _rows(analysis: Analysis, counter: Counts) -> Iterator[Row]:
     """Yield a row for each node, the formulas given the routing of the trace.
 
     On a real device the routing differs from step to step, so each loop is compared at the two
@@ -310,7 +251,7 @@ def _rows(analysis: Analysis, counter: _Counter) -> Iterator[Row]:
         yield Row(analysis.workload.profile_id, module_id, node.class_name, compared, place)
 
 
-def _place(pattern: str, peak: memory.Peak, counted: Peak) -> Place:
+def _place(pattern: str, peak: memory.Peak, counted: TracedPeak) -> Place:
     """Return where a peak stands by formula and in the trace, and whether it is the same."""
     if peak.operation is None:
         return Place("", "", counted.bytes == 0)
@@ -323,7 +264,7 @@ def _place(pattern: str, peak: memory.Peak, counted: Peak) -> Place:
     )
 
 
-def _caches(analysis: Analysis, counter: _Counter) -> Iterator[CacheRow]:
+def _caches(analysis: Analysis, counter: Counts) -> Iterator[CacheRow]:
     for pass_id in ("prefill", "decode"):
         shapes = [r.last for r in analysis.plan.runs if r.last.pass_id == pass_id]
         if shapes:
@@ -355,8 +296,8 @@ def _verdicts(analysis: Analysis, rows: tuple[Row, ...], trace: Trace) -> Iterat
             tensors=len(counted),
             wrong_tensors=len(wrong),
             wrong_places=sum(not r.peak_at.agrees for r in mine),
-            parameters_formula=sum(_elements(s) for s in expected.values()),
-            parameters_counted=sum(_elements(s) for s in counted.values()),
+            parameters_formula=sum(math.prod(s) for s in expected.values()),
+            parameters_counted=sum(math.prod(s) for s in counted.values()),
         )
 
 
@@ -373,10 +314,3 @@ def _parameters(nodes: list[Node]) -> Iterator[tuple[str, tuple[int, ...]]]:
         for path in expand(node.visit.torch_path):
             for parameter in node.visit.layer.parameters():
                 yield f"{path}.{parameter.name}", tuple(int(s) for s in parameter.shape)  # type: ignore[arg-type]
-
-
-def _elements(shape: tuple[int, ...]) -> int:
-    result = 1
-    for side in shape:
-        result *= side
-    return result

@@ -1,4 +1,4 @@
-"""The checkpoint's own modules beside the formulas, and where the two run other operators."""
+"""Compares formulas with a trace of the checkpoint's own modules, and lists other operators."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any
 
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.trace import Trace
+from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.verify.formulas import Verification, verify
 
 EXACT = "matmul_flops"
-"""What must agree; everything else may differ, and is laid open operator by operator."""
+"""The metric that must agree. The others may differ; the differences are listed by operator."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class VendorVerdict:
     Attributes
     ----------
     verification
-        Every node's formulas beside that trace.
+        The formulas of every node compared with that trace.
     traced_as
         The checkpoint's name of each class that has another one here.
     operators
@@ -146,19 +146,15 @@ def _differences(
         raise LookupError(f"the reference's trace has no pass {lacking.pop()}")
     ours, theirs = (_work(t, names, shapes) for t in (reference, vendor))
     for key in sorted(ours.keys() | theirs.keys()):
-        (our_calls, our_bytes), (their_calls, their_bytes) = ours[key], theirs[key]
-        if (our_calls, our_bytes) != (their_calls, their_bytes):
-            yield OperatorDifference(*key, our_calls, their_calls, our_bytes, their_bytes)
+        mine, other = ours.get(key, (0, 0)), theirs.get(key, (0, 0))
+        if mine != other:
+            yield OperatorDifference(*key, mine[0], other[0], mine[1], other[1])
 
 
-class _Work(dict[tuple[str, str], tuple[int, int]]):
-    """Calls and bytes by class and operator; none where there is no entry."""
-
-    def __missing__(self, key: tuple[str, str]) -> tuple[int, int]:
-        return 0, 0
-
-
-def _work(trace: Trace, names: dict[str, str], shapes: set[Any]) -> _Work:
+def _work(
+    trace: Trace, names: dict[str, str], shapes: set[PassShape]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the calls and bytes by class and operator."""
     calls: Counter[tuple[str, str]] = Counter()
     moved: Counter[tuple[str, str]] = Counter()
     for record in trace.passes:
@@ -167,4 +163,4 @@ def _work(trace: Trace, names: dict[str, str], shapes: set[Any]) -> _Work:
                 key = (names.get(class_name, class_name), operator)
                 calls[key] += count
                 moved[key] += size
-    return _Work({key: (calls[key], moved[key]) for key in calls})
+    return {key: (calls[key], moved[key]) for key in calls}

@@ -78,4 +78,4 @@ def _memory_chart(main: Analysis) -> Markup:
         "waiting image tokens": stage.waiting_bytes,
         "activations": stage.activation_bytes,
     }
-    return bars("Memory", [Bar(name, size, units.bytes_(size)) for name, size in sizes.items()])
+    return bars("Memory", sizes, units.bytes_)

@@ -72,12 +72,10 @@ def _tree(main: Analysis, module_id: str, depth: int) -> Iterator[tuple[str, Nod
 
 def rooflines(site: Site, links: Links) -> dict[str, Any]:
     """Return heading, chart, legend and points of each section that has points."""
-    main = site.main
     sections = []
     for heading, stages in SECTIONS.items():
-        if shown := points(main, stages):
-            title, dtype = f"Roofline: {', '.join(stages)}", main.workload.activation_dtype
-            chart = roofline(title, shown, main.hardware, dtype, links.layer)
+        if shown := points(site.main, stages):
+            chart = roofline(f"Roofline: {', '.join(stages)}", shown, site.main, links.layer)
             keys = svg.legend(stages) if len(stages) > 1 else ""
             sections.append((heading, chart, keys, shown))
     return {"sections": sections}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -34,28 +35,8 @@ LINES: Final = {
     "tokens_per_s": "output tokens a second",
 }
 """The columns that are plotted, in words."""
-MEMORY: Final = ("memory", units.bytes_)
 MOST_IN_TIME: Final = 1024
 """Pages at once up to which the requirements of a latency target are shown."""
-
-Plotted = tuple[str, Callable[[float], str], tuple[str, ...]]
-"""Label and numbers of the vertical axis, and the columns over it."""
-BY_GRID: Final[tuple[Plotted, ...]] = (
-    ("tokens a page", units.scaled_count, ("image_tokens",)),
-    ("FLOPs", units.flops, ("tensor_core_flops",)),
-    ("bytes", units.bytes_, ("io_bytes",)),
-    (*MEMORY, ("kvcache_bytes", "activation_bytes", "footprint_bytes")),
-    ("time", units.milliseconds, ("ttft_ms",)),
-)
-BY_CONTEXT: Final[tuple[Plotted, ...]] = (
-    ("time", units.milliseconds, ("tpot_ms", "decode_device_time_ms")),
-)
-BY_BATCH: Final[tuple[Plotted, ...]] = (
-    ("output tokens a second", units.significant, ("tokens_per_s",)),
-    ("time per output token", units.milliseconds, ("tpot_ms",)),
-    ("time to first token", units.milliseconds, ("ttft_ms",)),
-    (*MEMORY, ("footprint_bytes", "kvcache_bytes", "activation_bytes")),
-)
 
 
 def sweeps(site: Site, links: Links) -> dict[str, Any]:
@@ -68,31 +49,47 @@ def sweeps(site: Site, links: Links) -> dict[str, Any]:
     grids = {name: column[widest] for name, column in found.grids.items()}
     fits = site.main.largest_batch
     wall = (float(fits), f"memory wall: {fits:,}") if fits else None
+    over_grid = partial(_plot, grids, "tiles", "local views")
+    over_context = partial(_plot, found.contexts, "context", "context, tokens")
+    over_batch = partial(_plot, found.batches, "batch_size", "pages at once", wall=wall)
+    ms, size = units.milliseconds, units.bytes_
     return {
-        "by_grid": _plots(grids, "tiles", "local views", BY_GRID),
-        "by_context": _plots(found.contexts, "context", "context, tokens", BY_CONTEXT),
-        "by_batch": _plots(found.batches, "batch_size", "pages at once", BY_BATCH, wall),
+        "by_grid": [
+            over_grid("tokens a page", units.scaled_count, "image_tokens"),
+            over_grid("FLOPs", units.flops, "tensor_core_flops"),
+            over_grid("bytes", size, "io_bytes"),
+            over_grid("memory", size, "kvcache_bytes", "activation_bytes", "footprint_bytes"),
+            over_grid("time", ms, "ttft_ms"),
+        ],
+        "by_context": [
+            over_context("time per output token", ms, "tpot_ms", "decode_device_time_ms")
+        ],
+        "by_batch": [
+            over_batch("output tokens a second", units.significant, "tokens_per_s"),
+            over_batch("time per output token", ms, "tpot_ms"),
+            over_batch("time to first token", ms, "ttft_ms"),
+            over_batch("memory", size, "footprint_bytes", "kvcache_bytes", "activation_bytes"),
+        ],
         "in_time": [i for i, n in enumerate(found.batches["batch_size"]) if n <= MOST_IN_TIME],
         "sensitivity": _sensitivity(found.sensitivity),
         "study": studies,
     }
 
 
-def _plots(
-    table: Table, x: str, label: str, plotted: tuple[Plotted, ...], wall: Wall | None = None
-) -> list[Markup]:
-    axis, xs = svg.Axis(label, units.scaled_count), [float(v) for v in table[x]]
-    return [
-        plot(
-            f"{name} by {label}",
-            axis,
-            svg.Axis(name, write),
-            xs,
-            [Series(LINES[c], [float(v) for v in table[c]]) for c in columns],
-            wall,
-        )
-        for name, write, columns in plotted
-    ]
+def _plot(
+    table: Table,
+    over: str,
+    label: str,
+    name: str,
+    write: Callable[[float], str],
+    *columns: str,
+    wall: Wall | None = None,
+) -> Markup:
+    """Return columns of a table over another column of it."""
+    axes = (svg.Axis(label, units.scaled_count), svg.Axis(name, write))
+    series = [Series(LINES[c], [float(v) for v in table[c]]) for c in columns]
+    title = f"{name} by {label.partition(',')[0]}"
+    return plot(title, *axes, [float(v) for v in table[over]], series, wall)
 
 
 def _sensitivity(table: Table) -> list[tuple[str, float, list[float]]]:

@@ -15,7 +15,7 @@ from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.paper import MODES, PAPER_ARCHITECTURE
 from mkdocs_dsocr.site import svg, units
-from mkdocs_dsocr.site.charts import Bar, bars, strip
+from mkdocs_dsocr.site.charts import bars, strip
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.links import Links
 
@@ -73,11 +73,11 @@ def memory(site: Site, links: Links) -> dict[str, Any]:
 def serving(site: Site, links: Links) -> dict[str, Any]:
     """Return the rates by batch as a chart, and the critical batch of each module."""
     found, nodes = site.main.report.serving, site.main.nodes
-    rates = [(p.batch, p.tokens_per_s) for p in (found.points if found else ())]
+    rates = {f"{p.batch:,} at once": p.tokens_per_s for p in (found.points if found else ())}
     critical = found.critical_batches.items() if found else ()
-    items = [Bar(f"{batch:,} at once", rate, units.significant(rate)) for batch, rate in rates]
+    title = "Tokens a second by sequences at once"
     return {
-        "chart": bars("Tokens a second by sequences at once", items, kinds=False),
+        "chart": bars(title, rates, units.significant, kinds=False),
         "critical_batches": [(name, nodes[name].class_name, batch) for name, batch in critical],
         "launches_experts": any(n.visit.child.active is not None for n in nodes.values()),
     }

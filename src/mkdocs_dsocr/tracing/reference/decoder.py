@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -11,36 +10,8 @@ from torch.nn import functional as F
 
 from mkdocs_dsocr.inputs import constants
 from mkdocs_dsocr.inputs.model_config import LanguageConfig
-
-
-class KVCache:
-    """Keys and values of every layer, ``[B, kv_heads, K, head_dim]`` each."""
-
-    def __init__(self) -> None:
-        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return all keys and values of `layer`, the new ones last."""
-        if layer in self.layers:
-            old_k, old_v = self.layers[layer]
-            k, v = torch.cat((old_k, k), dim=2), torch.cat((old_v, v), dim=2)
-        self.layers[layer] = (k, v)
-        return k, v
-
-    def take(self, layer: int, source: int) -> None:
-        """Hold for `layer` what `source` holds, in tensors of its own."""
-        k, v = self.layers[source]
-        self.layers[layer] = (torch.empty_like(k), torch.empty_like(v))
-
-    def copy(self) -> KVCache:
-        """Return a cache that holds the same tensors and grows by itself."""
-        other = copy.copy(self)
-        other.layers = dict(self.layers)
-        return other
-
-    @property
-    def nbytes(self) -> int:
-        return sum(t.nbytes for pair in self.layers.values() for t in pair)
+from mkdocs_dsocr.tracing.kv_cache import KVCache
+from mkdocs_dsocr.tracing.meta_values import balanced
 
 
 class DeepseekV2RMSNorm(nn.Module):
@@ -199,8 +170,7 @@ class DeepseekV2MoE(nn.Module):
         if self.fixed_load is not None:
             return self.fixed_load
         if counts.is_meta:
-            share, rest = divmod(routed, len(self.experts))
-            return [share + (e < rest) for e in range(len(self.experts))]
+            return balanced(routed, len(self.experts))
         load: list[int] = counts.tolist()
         return load
 

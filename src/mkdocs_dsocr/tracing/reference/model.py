@@ -8,11 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.tracing.reference.decoder import (
-    DeepseekV2DecoderLayer,
-    DeepseekV2RMSNorm,
-    KVCache,
-)
+from mkdocs_dsocr.tracing.kv_cache import KVCache
+from mkdocs_dsocr.tracing.reference.decoder import DeepseekV2DecoderLayer, DeepseekV2RMSNorm
 from mkdocs_dsocr.tracing.reference.vision import ImageEncoderViT, MlpProjector, VitModel
 
 
