@@ -40,7 +40,7 @@ def test_what_is_renamed_or_changed_was_recorded() -> None:
     for old in golden.RENAMED:
         assert any(f".{old}." in f".{column}." for column in columns), old
     for pattern in golden.CHANGED:
-        assert golden.matching(columns, (pattern,)), pattern
+        assert golden.matching(columns, (pattern.partition("|")[0],)), pattern
 
 
 def test_a_report_is_read_as_columns() -> None:

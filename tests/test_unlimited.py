@@ -18,6 +18,7 @@ from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.unlimited import (
     DenseTextLayer,
     SparseTextLayer,
+    UnlimitedFeaturesPart,
     UnlimitedOcrSamVisionEncoder,
     UnlimitedOcrTextAttention,
     UnlimitedOcrTextMLP,
@@ -278,3 +279,17 @@ def test_decoder(batch: int, step: int) -> None:
     # The embedding of tokens belongs to the model that calls the decoder.
     found["parameters"] -= 100 * 64
     assert by_formula(layer) | {"peak_bytes": 0} == found | {"peak_bytes": 0}
+
+
+def test_the_projector_is_a_child_for_each_kind_of_view() -> None:
+    """Their sum is the product over all features, as the one node of the report has it."""
+    features = UnlimitedFeaturesPart(
+        hidden_size=64, side=16, tile_side=10, tiles_w=2, tiles_h=3, width=48, has_tiles=True
+    )
+    calls = [c.layer for c in features.children()]
+    assert [c.name for c in features.children()] == ["multi_modal_projector"] * 2
+    assert [call.values()["N"] for call in calls] == [16**2, 6 * 10**2]
+    flops = [tree.summed(call, metrics.matmul_flops) for call in calls]
+    rows = 16**2 + 6 * 10**2
+    assert sum(flops) == tree.summed(features, metrics.matmul_flops) == 2 * rows * 48 * 64  # type: ignore[arg-type]
+    assert tree.resident(features, metrics.num_parameters) == 48 * 64 + 64 + 2 * 64

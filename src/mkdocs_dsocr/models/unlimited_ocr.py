@@ -73,12 +73,10 @@ class UnlimitedOCR(Model):
         if pass_id.startswith("vision"):
             return towers_choices(config, sizes)
         if pass_id.startswith("projector"):
-            side, tile_side = (features_a_side(sizes[k]) for k in ("image_size", "tile_size"))
-            views = sizes["pages"] * sizes["tiles_w"] * sizes["tiles_h"]
+            tile_side = features_a_side(sizes["tile_size"])
             return {
                 "has_tiles": less(0, tile_side),
                 "interleaved": less(1, sizes["tiles_w"]) * less(1, tile_side),
-                "mostly_tiles": less(side**2, views * tile_side**2),
             }
         return {"has_images": less(0, sizes["image_tokens"])}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mkdocs_dsocr.layers.builtin.linear import weighted
 from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
+from mkdocs_dsocr.layers.operations import Product, Tensor
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -38,32 +39,19 @@ class Conv2d(BaseLayer):
             yield Parameter("bias", (self.out_channels,))
 
     def forward(self) -> Iterator[Step]:
-        outputs = self.views * self.side_out**2 * self.out_channels
-        weight = self.out_channels * self.in_channels * self.kernel**2
-        reads = [
-            Tensor("x", self.views * self.side_in**2 * self.in_channels),
-            Tensor("W", weight, role="weight"),
-        ]
-        if self.bias:
-            reads.append(Tensor("b", self.out_channels, role="weight"))
-        yield Operation(
-            "x ∗ W + b" if self.bias else "x ∗ W",
-            "conv2d",
-            products=(
-                Product(
-                    self.views * self.side_out**2,
-                    self.in_channels * self.kernel**2,
-                    self.out_channels,
-                    # Pixels need no gradient.
-                    gradients=1 if self.of_pixels else 2,
-                ),
-            ),
-            elementwise_flops=outputs if self.bias else 0,
-            unit="tensor",
-            reads=tuple(reads),
-            writes=(Tensor("y", outputs),),
-            why="One multiply-add, 2 FLOPs, for each output, input channel and kernel position.",
+        product = Product(
+            self.views * self.side_out**2,
+            self.in_channels * self.kernel**2,
+            self.out_channels,
+            # Pixels need no gradient.
+            gradients=1 if self.of_pixels else 2,
         )
+        x = Tensor("x", self.views * self.side_in**2 * self.in_channels)
+        weight = self.out_channels * self.in_channels * self.kernel**2
+        reads = (x, Tensor("W", weight, role="weight"))
+        why = "One multiply-add, 2 FLOPs, for each output, input channel and kernel position."
+        y = Tensor("y", product.rows * product.columns)
+        yield weighted("x ∗ W", "conv2d", product, reads, y, bias=self.bias, why=why)
 
 
 @layer

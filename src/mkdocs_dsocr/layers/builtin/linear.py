@@ -10,26 +10,52 @@ from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy
 from mkdocs_dsocr.quantities import Quantity
 
 
+def weighted(
+    name: str,
+    category: str,
+    product: Product,
+    reads: tuple[Tensor, ...],
+    write: Tensor,
+    *,
+    bias: bool = False,
+    why: str,
+) -> Operation:
+    """Return a product with a weight on tensor cores, and the bias where there is one.
+
+    Parameters
+    ----------
+    name, category, why
+        As in :class:`Operation`.
+    product
+        The matrix product.
+    reads
+        What it reads, the bias apart.
+    write
+        The result.
+    bias
+        Whether a bias is added.
+    """
+    biases = (Tensor("b", product.columns, role="weight"),) if bias else ()
+    return Operation(
+        f"{name} + b" if bias else name,
+        category,
+        products=(product,),
+        elementwise_flops=write.elements if bias else 0,
+        unit="tensor",
+        reads=(*reads, *biases),
+        writes=(write,),
+        why=why,
+    )
+
+
 def _product(product: Product, weight: Tensor, bias: bool = False) -> Operation:
     """Return ``x Wᵀ`` (with the bias, where there is one) as one operation."""
-    rows, d_in, d_out = product.rows, product.inner, product.columns
     why = "One multiply-add, 2 FLOPs, for each row, input and output."
     if bias:
         why += " The bias is added in the product's epilogue, on CUDA cores."
-    return Operation(
-        "x Wᵀ + b" if bias else "x Wᵀ",
-        "linear",
-        products=(product,),
-        elementwise_flops=rows * d_out if bias else 0,
-        unit="tensor",
-        reads=(
-            Tensor("x", rows * d_in),
-            weight,
-            *((Tensor("b", d_out, role="weight"),) if bias else ()),
-        ),
-        writes=(Tensor("y", rows * d_out),),
-        why=why,
-    )
+    x = Tensor("x", product.rows * product.inner)
+    y = Tensor("y", product.rows * product.columns)
+    return weighted("x Wᵀ", "linear", product, (x, weight), y, bias=bias, why=why)
 
 
 @layer

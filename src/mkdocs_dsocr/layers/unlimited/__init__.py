@@ -5,16 +5,8 @@ from mkdocs_dsocr.layers.unlimited.attention import (
     UnlimitedOcrTextRotaryEmbedding,
 )
 from mkdocs_dsocr.layers.unlimited.clip import UnlimitedOcrVisionEncoder, UnlimitedOcrVisionModel
-from mkdocs_dsocr.layers.unlimited.decoder import (
-    SiLUActivation,
-    UnlimitedOcrTextMLP,
-    UnlimitedOcrTextRMSNorm,
-)
-from mkdocs_dsocr.layers.unlimited.experts import (
-    UnlimitedOcrTextExperts,
-    UnlimitedOcrTextMoe,
-    UnlimitedOcrTextTopkRouter,
-)
+from mkdocs_dsocr.layers.unlimited.decoder import UnlimitedOcrTextMLP, UnlimitedOcrTextRMSNorm
+from mkdocs_dsocr.layers.unlimited.experts import UnlimitedOcrTextMoe
 from mkdocs_dsocr.layers.unlimited.model import (
     UnlimitedFeaturesPart,
     UnlimitedLanguagePart,
@@ -30,20 +22,17 @@ from mkdocs_dsocr.layers.unlimited.text import (
 
 __all__ = [
     "DenseTextLayer",
-    "SiLUActivation",
     "SparseTextLayer",
     "UnlimitedFeaturesPart",
     "UnlimitedLanguagePart",
     "UnlimitedOcrForConditionalGeneration",
     "UnlimitedOcrSamVisionEncoder",
     "UnlimitedOcrTextAttention",
-    "UnlimitedOcrTextExperts",
     "UnlimitedOcrTextMLP",
     "UnlimitedOcrTextModel",
     "UnlimitedOcrTextMoe",
     "UnlimitedOcrTextRMSNorm",
     "UnlimitedOcrTextRotaryEmbedding",
-    "UnlimitedOcrTextTopkRouter",
     "UnlimitedOcrVisionEncoder",
     "UnlimitedOcrVisionModel",
     "UnlimitedVisionPart",

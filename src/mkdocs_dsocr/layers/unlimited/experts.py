@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from mkdocs_dsocr.layers.builtin.linear import weighted
 from mkdocs_dsocr.layers.decoder import MoEGate
 from mkdocs_dsocr.layers.decoder.mlp import Tokens, gated
 from mkdocs_dsocr.layers.decoder.moe import ExpertSizes
@@ -80,15 +81,10 @@ class UnlimitedOcrTextExperts(Tokens):
             at_least=self.top_k * d_in * d_out,
             columns=d_in,
         )
-        return Operation(
-            f"x Wᵀ by expert ({name})",
-            "linear",
-            products=(Product(routed, d_in, d_out, self.distinct_experts),),
-            unit="tensor",
-            reads=(x, weight, ends),
-            writes=(y,),
-            why="One multiply-add, 2 FLOPs, for each routed row, input and output.",
-        )
+        why = "One multiply-add, 2 FLOPs, for each routed row, input and output."
+        product = Product(routed, d_in, d_out, self.distinct_experts)
+        reads, called = (x, weight, ends), f"x Wᵀ by expert ({name})"
+        return weighted(called, "linear", product, reads, y, why=why)
 
     def _sorted(self, routed: Quantity, ends: Tensor) -> Iterator[Operation]:
         """Yield the operations that bring each expert its rows."""

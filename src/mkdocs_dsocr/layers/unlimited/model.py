@@ -75,7 +75,6 @@ class UnlimitedFeaturesPart(_UnlimitedPart):
     width: Quantity = dim("d_v", "width of the vision tower's features", "elements")
     has_tiles: bool = False
     interleaved: bool = False
-    mostly_tiles: bool = False
 
     def boundary(self) -> Iterator[Tensor]:
         whole, local = self.side**2, self._local_rows
@@ -104,17 +103,9 @@ class UnlimitedFeaturesPart(_UnlimitedPart):
             Tensor(name, n * self.hidden_size)
             for name, n in zip(("map", "local maps"), rows, strict=False)
         ]
-        linears = [Linear(rows=n, d_in=self.width, d_out=self.hidden_size, bias=True) for n in rows]
-        # Two calls of any two sizes are an arithmetic series.
-        yield Child(
-            "multi_modal_projector",
-            linears[0],
-            reads=tuple(features),
-            writes=tuple(projected),
-            last=linears[-1],
-            largest=linears[-1 if self.mostly_tiles else 0],
-            steps=len(linears),
-        )
+        for read, write, n in zip(features, projected, rows, strict=False):
+            linear = Linear(rows=n, d_in=self.width, d_out=self.hidden_size, bias=True)
+            yield Child("multi_modal_projector", linear, reads=(read,), writes=(write,))
         parts = [self._lines("map", projected[0], self.side * (self.side + 1))]
         yield parts[0]
         if self.has_tiles:

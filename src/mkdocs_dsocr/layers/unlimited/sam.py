@@ -9,7 +9,7 @@ from typing import ClassVar
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.builtin import GELU, LayerNorm
 from mkdocs_dsocr.layers.layer import Rationale, Step, layer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy, elementwise, keep
+from mkdocs_dsocr.layers.operations import Tensor, copy, elementwise, keep
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.vision.attention import Attention
 from mkdocs_dsocr.layers.vision.block import GlobalBlock, WindowBlock
@@ -59,6 +59,8 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
         "traffic a head, twice.",
     )
 
+    transposes = False
+
     def _bias(self, q: Tensor, rows: Quantity) -> Iterator[Step]:
         for axis in ("h", "w"):
             yield from self._table(axis)
@@ -82,21 +84,6 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
 
     def _held(self, rows: Quantity) -> tuple[Tensor, ...]:
         return ()
-
-    def _relative_scores(self, axis: str, q: Tensor, rows: Quantity) -> Iterator[Operation]:
-        """Yield the product of the queries with one axis's relative positions."""
-        if axis == "h" or self.single:
-            source, q = q, Tensor(f"q along {axis}", q.elements)
-            yield copy(q.name, source, q, "The batched product runs over the places of an axis.")
-        yield Operation(
-            f"q · R_{axis}",
-            "attention",
-            products=(Product(rows, self.head_dim, self.side, self.side),),
-            unit="tensor",
-            reads=(q, Tensor(f"R_{axis}", self.side**2 * self.head_dim)),
-            writes=(Tensor(f"rel_{axis}", rows * self.side),),
-            why="Each query meets the n relative positions of its row or column.",
-        )
 
     def _table(self, axis: str) -> Iterator[Step]:
         """Yield the resize and the gather of one axis's relative positions."""

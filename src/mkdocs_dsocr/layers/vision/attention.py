@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.builtin import Linear, dot_product_attention
@@ -32,6 +33,9 @@ class Attention(BaseLayer):
         would_change="Computing the bias inside the attention kernel would save n⁴ elements of "
         "traffic a head; a view of another size resizes the tables first.",
     )
+
+    transposes: ClassVar[bool] = True
+    """Whether the products for the bias are put into the order of the queries one by one."""
 
     windows: Quantity = dim("B", "squares of tokens: windows, or whole views")
     side: Quantity = dim("n", "side of a square", "tokens")
@@ -116,24 +120,25 @@ class Attention(BaseLayer):
 
     def _relative_scores(self, axis: str, q: Tensor, rows: Quantity) -> Iterator[Operation]:
         """Yield the product of the queries with one axis's relative positions."""
+        name = f"q · R_{axis}"
+        kernel, written = "", f"rel_{axis}"
+        if self.transposes:
+            kernel, written = name, f"{written}, transposed"
         if axis == "h" or self.single:
             source, q = q, Tensor(f"q along {axis}", q.elements)
-            yield copy(
-                q.name,
-                source,
-                q,
-                kernel=f"q · R_{axis}",
-                why="The batched product runs over the places of an axis; only the columns of "
-                "queries that lie head by head are so by a view.",
+            why = (
+                "The batched product runs over the places of an axis; only the columns of "
+                "queries that lie head by head are so by a view."
             )
+            yield copy(q.name, source, q, why, kernel=kernel)
         yield Operation(
-            f"q · R_{axis}",
+            name,
             "attention",
             products=(Product(rows, self.head_dim, self.side, self.side),),
             unit="tensor",
             reads=(q, Tensor(f"R_{axis}", self.side**2 * self.head_dim)),
-            writes=(Tensor(f"rel_{axis}, transposed", rows * self.side),),
-            kernel=f"q · R_{axis}",
+            writes=(Tensor(written, rows * self.side),),
+            kernel=kernel,
             why="Each query meets the n relative positions of its row or column, not all n² "
             "tokens.",
         )
