@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from mkdocs.config import config_options as c
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority, get_plugin_logger
-from mkdocs.structure.files import File, Files, file_sort_key
+from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from mkdocs.utils.templates import TemplateContext
@@ -30,7 +29,13 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest
-from mkdocs_dsocr.resources import PACKAGE
+from mkdocs_dsocr.plugin_files import Made
+from mkdocs_dsocr.resources import (
+    DEFAULT_HARDWARE,
+    DEFAULT_MODEL,
+    DEFAULT_WORKLOAD,
+    PACKAGE,
+)
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
 from mkdocs_dsocr.site.navigation import NAV_TITLE, placed, prefixed
 from mkdocs_dsocr.site.pages import error_pages, nav
@@ -45,9 +50,9 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
 
     enabled = c.Type(bool, default=True)
     path = c.Type(str, default="dsocr")
-    model = c.Type(str, default="deepseek-ocr-v1-base")
-    workloads = c.ListOfItems(c.Type(str), default=["dsocr-standard-v1"])
-    hardware = c.ListOfItems(c.Type(str), default=["rtx-5090"])
+    model = c.Type(str, default=DEFAULT_MODEL)
+    workloads = c.ListOfItems(c.Type(str), default=[DEFAULT_WORKLOAD])
+    hardware = c.ListOfItems(c.Type(str), default=[DEFAULT_HARDWARE])
     device = c.Choice(("auto", "cuda", "meta"), default="auto")
     measurements = c.ListOfItems(c.Type(str), default=[])
     cache = c.Type(bool, default=True)
@@ -56,52 +61,6 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     require_review = c.Type(bool, default=False)
     baseline = c.Type(str, default="")
     compared_models = c.ListOfItems(c.Type(str), default=[])
-
-
-class _Whole(File):
-    """A file that is in the site whole or not at all, whenever a build is killed."""
-
-    def copy_file(self, dirty: bool = False) -> None:
-        target = Path(self.abs_dest_path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
-        shutil.copyfile(str(self.abs_src_path), part)
-        os.replace(part, target)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Made:
-    """Files that were written for a site, and where they go.
-
-    Attributes
-    ----------
-    state
-        What they depend on.
-    folder
-        Where they lie.
-    places
-        Path within the folder, and within the site's sources.
-    nav
-        Navigation entries.
-    """
-
-    state: tuple[Any, ...]
-    folder: str
-    places: tuple[tuple[str, str], ...]
-    nav: list[Any]
-
-    def added_to(self, files: Files, config: MkDocsConfig) -> Files:
-        """Return the files of the site with these among them."""
-        mine = {}
-        for source, uri in self.places:
-            file = _Whole(source, self.folder, config.site_dir, config.use_directory_urls)
-            file.generated_by = "dsocr"
-            file.edit_uri = None
-            if source != uri:
-                file.dest_uri = uri
-            mine[source] = file
-        others = [file for file in files if file.src_uri not in mine]
-        return Files(sorted([*others, *mine.values()], key=file_sort_key))
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
@@ -115,7 +74,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._folder: str | None = None
         self._blocks: dict[str, tuple[str, ...]] = {}
         self._is_serving = False
-        self._made: _Made | None = None
+        self._made: Made | None = None
         self._code = ""
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
@@ -194,7 +153,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         authors = frozenset(f.src_uri for f in files if f.src_uri.startswith(f"{path}/"))
         return (settings, config.use_directory_urls, authors, stamps([*settings.files(), *code]))
 
-    def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> _Made:
+    def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> Made:
         style = "directory" if config.use_directory_urls else "html"
         if self._is_serving and source_digest([PACKAGE]) != self._code:
             with timed(log.info, "making the pages with edited code, in a process of its own"):
@@ -307,7 +266,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         *,
         nav: list[Any],
         later: Sequence[str] = (),
-    ) -> _Made:
+    ) -> Made:
         """Write everything through one editor; an author's own file of the same name wins."""
         self._clean()
         self._later = []
@@ -323,7 +282,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         others: dict[str, bytes],
         nav: list[Any],
         later: Sequence[str],
-    ) -> _Made:
+    ) -> Made:
         self._folder = tempfile.mkdtemp(prefix="dsocr_")
         taken = {file.src_uri for file in files}
         self._blocks = {f"{path}/{name}": () for name in pages if f"{path}/{name}" not in taken}
@@ -345,7 +304,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                     with editor.open(source, "wb") as out:
                         out.write(content)
                 places.append((source, uri))
-        return _Made((), self._folder, tuple(places), nav)
+        return Made((), self._folder, tuple(places), nav)
 
     def _fill_nav(self, config: MkDocsConfig, path: str, pages: list[Any]) -> None:
         """Put the pages where the navigation asks for them; say so where it does not."""

@@ -18,6 +18,7 @@ from mkdocs_dsocr.inputs import (
     load_workload,
 )
 from mkdocs_dsocr.models import STAGES, Plan, load_model_config, plan
+from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
 from mkdocs_dsocr.sweep.columns import (
     CHOICES,
     HARDWARE,
@@ -68,9 +69,9 @@ class Sweep(Mapping[str, Array]):
 
 
 def rows(
-    model: str = "deepseek-ocr-v1-base",
-    workload: str = "dsocr-standard-v1",
-    hardware: Any = "rtx-5090",
+    model: str = DEFAULT_MODEL,
+    workload: str = DEFAULT_WORKLOAD,
+    hardware: Any = DEFAULT_HARDWARE,
     **dimensions: Any,
 ) -> Sweep:
     """Evaluate scenarios that are given one by one.
@@ -149,9 +150,9 @@ def rows_of(
 
 
 def grid(
-    model: str = "deepseek-ocr-v1-base",
-    workload: str = "dsocr-standard-v1",
-    hardware: Any = "rtx-5090",
+    model: str = DEFAULT_MODEL,
+    workload: str = DEFAULT_WORKLOAD,
+    hardware: Any = DEFAULT_HARDWARE,
     **dimensions: Any,
 ) -> Sweep:
     """Evaluate every combination of the values of several dimensions; see :func:`rows`.
@@ -167,9 +168,9 @@ def grid(
 
 
 def grid_chunks(
-    model: str = "deepseek-ocr-v1-base",
-    workload: str = "dsocr-standard-v1",
-    hardware: Any = "rtx-5090",
+    model: str = DEFAULT_MODEL,
+    workload: str = DEFAULT_WORKLOAD,
+    hardware: Any = DEFAULT_HARDWARE,
     **dimensions: Any,
 ) -> Iterator[Sweep]:
     """Yield the rows of :func:`grid` in pieces that fit memory, however many there are.

@@ -16,6 +16,7 @@ from mkdocs_dsocr.inputs.errors import ContradictionError, room_to_write
 from mkdocs_dsocr.inputs.fields import Strict
 from mkdocs_dsocr.inputs.files import read_mapping, validate
 from mkdocs_dsocr.io import atomic_path
+from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
 from mkdocs_dsocr.sweep.api import Sweep, grid_chunks
 from mkdocs_dsocr.sweep.columns import checked
 
@@ -43,8 +44,8 @@ class Range(Strict):
 class Spec(Strict):
     """What ``dsocr sweep`` evaluates: every combination of the values of `sweep`."""
 
-    model: str = "deepseek-ocr-v1-base"
-    workload: str = "dsocr-standard-v1"
+    model: str = DEFAULT_MODEL
+    workload: str = DEFAULT_WORKLOAD
     sweep: dict[str, list[str] | list[bool] | list[int] | list[float] | Range]
 
     @property
@@ -55,7 +56,7 @@ class Spec(Strict):
     def chunks(self) -> Iterator[Sweep]:
         """Yield the results in pieces."""
         dimensions: dict[str, Any] = {name: _listed(values) for name, values in self.sweep.items()}
-        hardware = dimensions.pop("hardware", "rtx-5090")
+        hardware = dimensions.pop("hardware", DEFAULT_HARDWARE)
         yield from grid_chunks(self.model, self.workload, hardware, **dimensions)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mkdocs_dsocr.cli.options import hardware_option, model_option, workload_option
+
 if TYPE_CHECKING:
     from mkdocs_dsocr.inputs.reviews import Status
     from mkdocs_dsocr.site.review import Reviewed
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--hardware", default="rtx-5090", show_default=True, help="Id or path."),
-        click.option("--workload", default="dsocr-standard-v1", show_default=True),
-        click.option("--model", default="deepseek-ocr-v1-base", show_default=True),
+        hardware_option,
+        workload_option,
+        model_option,
         click.option(
             "--reviews",
             type=click.Path(path_type=Path),

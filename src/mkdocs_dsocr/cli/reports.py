@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mkdocs_dsocr.cli.options import hardware_option, workload_option, write_file
+
 if TYPE_CHECKING:
     from mkdocs_dsocr.report.schema import AnalyticModelReport
     from mkdocs_dsocr.report.whatif import Scenario
@@ -33,8 +35,8 @@ def diff(before: Path, now: Path) -> None:
 
 @click.command()
 @click.argument("models", nargs=-1, required=True)
-@click.option("--workload", default="dsocr-standard-v1", show_default=True, help="Id or path.")
-@click.option("--hardware", default="rtx-5090", show_default=True, help="Id or path.")
+@workload_option
+@hardware_option
 @click.option("--output", type=click.Path(path_type=Path), help="JSON file to write instead.")
 def compare(models: tuple[str, ...], workload: str, hardware: str, output: Path | None) -> None:
     """Set MODELS side by side on one workload and GPU: work, traffic, times, memory.
@@ -42,7 +44,6 @@ def compare(models: tuple[str, ...], workload: str, hardware: str, output: Path 
     Each is an id or a path; ratios are of the last one over the first.
     """
     from mkdocs_dsocr.build import pipeline
-    from mkdocs_dsocr.inputs.errors import room_to_write
     from mkdocs_dsocr.models import load_model_config
     from mkdocs_dsocr.report.models import compare_models
     from mkdocs_dsocr.site.models import model_lines
@@ -55,8 +56,7 @@ def compare(models: tuple[str, ...], workload: str, hardware: str, output: Path 
         for line in model_lines(found):
             click.echo(line)
         return
-    with room_to_write(output):
-        output.write_text(found.to_json(), encoding="utf-8")
+    write_file(output, found.to_json())
     click.echo(f"{len(found.rows)} figures of {len(models)} models in {output}", err=True)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
+from mkdocs_dsocr.cli.options import model_option, say, write_file
+from mkdocs_dsocr.resources import DEFAULT_WORKLOAD
+
 
 @click.command()
-@click.option("--model", default="deepseek-ocr-v1-base", show_default=True, help="Id or path.")
+@model_option
 @click.option(
     "--workload",
     "workloads",
     multiple=True,
-    default=("dsocr-standard-v1",),
+    default=(DEFAULT_WORKLOAD,),
     show_default=True,
     help="Id or path; more than once for several.",
 )
@@ -56,19 +58,6 @@ def measure(
     measured = pipeline.measure(analyses, options, lambda line: click.echo(line, err=True))
     for profile_id, text in measured:
         # Each as soon as it is done: whatever happens later, it is there.
-        _write(output / f"{profile_id}.json" if several else output, text)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    from mkdocs_dsocr.inputs.errors import room_to_write
-
-    part = path.with_name(f".{path.name}.part")
-    with room_to_write(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    click.echo(f"wrote {path}", err=True)
+        path = output / f"{profile_id}.json" if several else output
+        write_file(path, text)
+        say(f"wrote {path}")
