@@ -38,7 +38,7 @@ from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.inputs import load_workload, shipped
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.to_measure import Task, tasks
+from mkdocs_dsocr.report.measurement_plan import Task, tasks
 from mkdocs_dsocr.tracing import Measurer
 
 BATCHES: Final = (1, 8)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.to_measure import Batches
+from mkdocs_dsocr.report.measurement_plan import Batches
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.capacity import capacity, search
 from mkdocs_dsocr.tracing.reference.decoder import DeepseekV2MoE

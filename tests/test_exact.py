@@ -37,7 +37,7 @@ slow_draws = settings(
 def own(
     config: ModelConfig,
     shape: PassShape,
-    figure: Callable[[tree.Visit], Quantity],
+    figure: Callable[[tree.NodeVisit], Quantity],
     load: Load | None = None,
 ) -> dict[str, int]:
     """Return a figure of one run of a pass by formula, by path pattern, without children."""
@@ -65,7 +65,7 @@ def check(config: ModelConfig, analyzer: StaticAnalyzer, shape: PassShape) -> No
     record = analyzer.count(shape)
     assert record.unknown_operators == ()
     load = model_of(config).traced_load(config, record.matmul_flops)
-    figures: tuple[tuple[Callable[[tree.Visit], Quantity], dict[str, int]], ...] = (
+    figures: tuple[tuple[Callable[[tree.NodeVisit], Quantity], dict[str, int]], ...] = (
         (lambda v: v.summed(metrics.matmul_flops), record.matmul_flops),
         (lambda v: v.summed(metrics.elementwise_flops), record.elementwise_flops),
         (lambda v: v.summed(metrics.eager_bytes), record.eager_bytes),

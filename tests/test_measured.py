@@ -22,7 +22,7 @@ from mkdocs_dsocr.layers.metrics import kvcache_bytes
 from mkdocs_dsocr.layers.tree import resident
 from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.to_measure import tasks
+from mkdocs_dsocr.report.measurement_plan import tasks
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
 WORKLOAD = """profile_id: w

@@ -125,10 +125,10 @@ def test_bad_options(build_site: BuildSite, options: str, words: str) -> None:
     ("file", "right", "wrong", "blamed"),
     [
         (
-            "vision/clip.py",
-            "Product(queries, self.seq_len, self.head_dim",
-            "Product(queries, self.seq_len, self.seq_len",
-            "NoTPAttention",
+            "vision/attention.py",
+            "Product(rows, self.head_dim, self.side, self.side)",
+            "Product(rows, self.side, self.side, self.side)",
+            "Attention",
         ),
         ("builtin/layer_norm.py", "costs.LAYER_NORM * elements", "8 * elements", "LayerNorm"),
         ("vision/mlp.py", "d_out=self.hidden, bias=True", "d_out=self.hidden", "Linear"),

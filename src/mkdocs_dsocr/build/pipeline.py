@@ -29,8 +29,8 @@ from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes, load_report
 from mkdocs_dsocr.report.changes import compare as compare_reports
+from mkdocs_dsocr.report.measurement_plan import check_covers, tasks
 from mkdocs_dsocr.report.models import ModelsCompared, compare_models
-from mkdocs_dsocr.report.to_measure import check_covers, tasks
 from mkdocs_dsocr.verify.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.verify.formulas import Verification, verify
 from mkdocs_dsocr.verify.vendor import VendorVerdict, compare_vendor

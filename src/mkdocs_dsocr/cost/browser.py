@@ -241,7 +241,7 @@ class _Symbols(dict[str, Any]):
 _BATCH: Final = Batch(
     pages=Symbol("batch"),
     is_batched=Symbol("batched"),
-    is_cut=Symbol("crop"),
+    crop_mode=Symbol("crop"),
     base_size=Symbol("base_size"),
     image_size=Symbol("image_size"),
     tiles_w=Symbol("tiles_w"),

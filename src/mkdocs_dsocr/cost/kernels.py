@@ -18,7 +18,7 @@ from mkdocs_dsocr.cost.time import (
     mean,
 )
 from mkdocs_dsocr.layers.kernels import Kernel
-from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.layers.tree import NodeVisit
 
 Array = Any
 """A NumPy array."""
@@ -52,7 +52,7 @@ class Kernels:
         The layers of a walk, each with the index of its node.
     """
 
-    def __init__(self, visits: Iterable[tuple[int, Visit]]) -> None:
+    def __init__(self, visits: Iterable[tuple[int, NodeVisit]]) -> None:
         import numpy as np
 
         visits = list(visits)
@@ -101,7 +101,7 @@ class Kernels:
         return result
 
 
-def _starts(visit: Visit, low: Kernel, high: Kernel) -> float:
+def _starts(visit: NodeVisit, low: Kernel, high: Kernel) -> float:
     """Return how often a kernel starts over all calls of a node: an expectation for experts."""
     first, last = visit.active * launches_of(low), visit.last_active * launches_of(high)
     return float(visit.modules * visit.calls * visit.steps * mean(first, last))

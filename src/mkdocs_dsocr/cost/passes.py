@@ -25,7 +25,7 @@ from mkdocs_dsocr.layers.formats import Format
 from mkdocs_dsocr.layers.kernels import Kernel
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.precision import Precision
-from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.models import Batch, BatchPass, Choices, Load, built_pass, model_of
 from mkdocs_dsocr.quantities import (
     Expr,
@@ -280,7 +280,7 @@ def weights_program(config: ModelConfig) -> Program:
     return Program({"weight_bytes": weights(config)})
 
 
-def _summed(key: str, visits: list[Visit]) -> Quantity:
+def _summed(key: str, visits: list[NodeVisit]) -> Quantity:
     """Return one of :data:`COUNTS` over all layers in one call of the pass, dispatches in all."""
     if key == "dispatches":
         # An expectation is rounded once, over all calls of the pass.
@@ -290,14 +290,14 @@ def _summed(key: str, visits: list[Visit]) -> Quantity:
         "eager_io_bytes": lambda layer: total(_rounded(o.eager_bytes) for o in layer.operations()),
     }
     metric = rounded.get(key, figures.FIGURES[key].metric)
-    series: dict[Quantity, list[Visit]] = {}
+    series: dict[Quantity, list[NodeVisit]] = {}
     for visit in visits:
         series.setdefault(visit.steps, []).append(visit)
     # Every layer's counts are affine in the step, and so is the sum of those of equal steps.
     return total(_series(metric, found, steps) for steps, found in series.items())
 
 
-def _series(metric: metrics.MetricOf, visits: list[Visit], steps: Quantity) -> Quantity:
+def _series(metric: metrics.MetricOf, visits: list[NodeVisit], steps: Quantity) -> Quantity:
     """Return a metric over all layers that run in the same steps."""
     first = total(v.modules * v.calls * metric(v.layer) for v in visits)
     if steps == 1:
@@ -307,7 +307,7 @@ def _series(metric: metrics.MetricOf, visits: list[Visit], steps: Quantity) -> Q
     return series
 
 
-def _device_ms(visit: Visit, works: Works) -> Quantity:
+def _device_ms(visit: NodeVisit, works: Works) -> Quantity:
     """Return the time of a layer's own kernels over all calls, in ms."""
     kernels = list(zip(visit.layer.kernels(), visit.last.kernels(), strict=True))
     longest = total(
@@ -317,7 +317,7 @@ def _device_ms(visit: Visit, works: Works) -> Quantity:
     return total((longest, *(_start_ms(visit, low, high, works) for low, high in kernels)))
 
 
-def _start_ms(visit: Visit, low: Kernel, high: Kernel, works: Works) -> Quantity:
+def _start_ms(visit: NodeVisit, low: Kernel, high: Kernel, works: Works) -> Quantity:
     first = works.symbol(visit.active * launches_of(low))
     last = works.symbol(visit.last_active * launches_of(high))
     starts = first if visit.last is visit.layer else visit.steps * mean(first, last)
@@ -331,7 +331,7 @@ def _ms(kernel: Kernel, works: Works) -> tuple[Any, Any, Any]:
     return ceilings_ms(named, kind_of(kernel), kernel.compute_dtype, SYMBOLIC_MS)
 
 
-def _causal_ms(visit: Visit, works: Works) -> Quantity:
+def _causal_ms(visit: NodeVisit, works: Works) -> Quantity:
     """Return the time of a layer's own products at the dense peaks, masked pairs left out."""
     first, last = causal_products(visit.layer), causal_products(visit.last)
 

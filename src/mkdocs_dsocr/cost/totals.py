@@ -12,7 +12,7 @@ from mkdocs_dsocr.cost.time import CEILINGS
 from mkdocs_dsocr.layers import figures, metrics
 from mkdocs_dsocr.layers.figures import FIGURES
 from mkdocs_dsocr.layers.operations import TILE
-from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.quantities import Quantity, arithmetic_series
 
 PERIOD: Final = max(TILE)
@@ -139,7 +139,7 @@ class Node:
     `own` leaves children out, `total` includes them.
     """
 
-    visit: Visit
+    visit: NodeVisit
     calls: int = 0
     own: Totals = field(default_factory=Totals)
     total: Totals = field(default_factory=Totals)
@@ -159,13 +159,13 @@ class Node:
         return stage_of(self.visit)
 
 
-def stage_of(visit: Visit) -> str:
+def stage_of(visit: NodeVisit) -> str:
     """Return the stage in which a layer runs; ``other`` for the whole model."""
     stage = visit.pass_id.partition(".")[0]
     return "other" if stage == "model" else stage
 
 
-def count(visits: Iterable[Visit]) -> dict[str, Node]:
+def count(visits: Iterable[NodeVisit]) -> dict[str, Node]:
     """Return every node of a walk by ``module_id``, parents first, without times."""
     nodes: dict[str, Node] = {}
     for visit in visits:
@@ -199,11 +199,11 @@ def merged(totals: Iterable[Totals]) -> Totals:
     return result
 
 
-def _bytes_at_peak(visit: Visit) -> int:
+def _bytes_at_peak(visit: NodeVisit) -> int:
     return _integer(visit.peak.bytes)
 
 
-def _own(visit: Visit) -> Totals:
+def _own(visit: NodeVisit) -> Totals:
     """Return what a layer's own operations amount to over all calls."""
     path, modules = visit.torch_path, visit.modules
     activations = _integer(metrics.activation_bytes(visit.largest)) if visit.calls else 0
@@ -232,7 +232,7 @@ def _own(visit: Visit) -> Totals:
     return result
 
 
-def _padded(visit: Visit) -> int:
+def _padded(visit: NodeVisit) -> int:
     """Return the padded FLOPs over all calls.
 
     Padding grows in jumps; steps that are a tile apart grow evenly, so each

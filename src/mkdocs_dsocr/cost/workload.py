@@ -20,7 +20,7 @@ from mkdocs_dsocr.cost.totals import Node, Totals, count, merged
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.models import STAGES, Plan, Routing, build, pass_layer, plan
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.trace import PassShape
@@ -257,7 +257,7 @@ class WorkloadCost:
         return build(self.config, self.plan, self.routing)
 
     @cached_property
-    def _visits(self) -> list[Visit]:
+    def _visits(self) -> list[NodeVisit]:
         return list(tree.walk(self._model))
 
     @cached_property

@@ -134,6 +134,9 @@ class ModelConfig(Dimensions):
         return Dimensions.model_construct(**{name: getattr(self, name) for name in fields})
 
 
+Check = tuple[str, Any, bool, str]
+
+
 def check_shapes(
     path: Path, config: Dimensions, key_of: Callable[[str], str] = "model.dimensions.{}".format
 ) -> None:
@@ -151,8 +154,15 @@ def check_shapes(
     InputError
         For the first that does not fit the others, by its key.
     """
-    language, sam, clip = config.language, config.sam, config.clip
-    checks: tuple[tuple[str, Any, bool, str], ...] = (
+    checks = (*_language_checks(config.language), *_vision_checks(config))
+    for key, value, right, allowed in checks:
+        if not right:
+            raise InputError(path, key_of(key), repr_short(value), allowed)
+
+
+def _language_checks(language: LanguageConfig) -> tuple[Check, ...]:
+    """Return what the decoder's dimensions must be: key, value, whether it is, what is allowed."""
+    return (
         (
             "language.hidden_size",
             language.hidden_size,
@@ -177,6 +187,13 @@ def check_shapes(
             language.first_k_dense_replace <= language.num_hidden_layers,
             f"at most num_hidden_layers = {language.num_hidden_layers}",
         ),
+    )
+
+
+def _vision_checks(config: Dimensions) -> tuple[Check, ...]:
+    """Return the same of the towers."""
+    sam, clip = config.sam, config.clip
+    return (
         (
             "sam.downsample_channels",
             list(sam.downsample_channels),
@@ -209,6 +226,3 @@ def check_shapes(
             f"a multiple of the patch, {constants.SAM_PATCH}",
         ),
     )
-    for key, value, right, allowed in checks:
-        if not right:
-            raise InputError(path, key_of(key), repr_short(value), allowed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from mkdocs_dsocr.layers import metrics
-from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.quantities import Quantity
 
 Sum = Literal["calls", "modules", "peak"]
@@ -45,7 +45,7 @@ class Figure:
     description: str
     in_report: bool = True
 
-    def of(self, visit: Visit) -> Quantity:
+    def of(self, visit: NodeVisit) -> Quantity:
         """Return the amount of one node's own operations over all its calls."""
         if self.key == "dispatches":
             # Of modules that share rows only some run: an expectation, rounded once.

@@ -12,7 +12,7 @@ from mkdocs_dsocr.quantities import Quantity, arithmetic_series, total
 
 
 @dataclass(frozen=True)
-class Visit:
+class NodeVisit:
     """A layer met on a walk, and how often it stands there.
 
     Attributes
@@ -80,20 +80,20 @@ class Visit:
         return first if self.steps == 1 else arithmetic_series(first, last, self.steps)
 
 
-def walk(root: Layer, name: str = "model") -> Iterator[Visit]:
+def walk(root: Layer, name: str = "model") -> Iterator[NodeVisit]:
     """Yield `root` and every layer under it, parents first."""
     top = Child(name, root)
-    yield from _walk(Visit(name, "", None, root, root, root, 1, 1, 1, 1, 1, 1, top))
+    yield from _walk(NodeVisit(name, "", None, root, root, root, 1, 1, 1, 1, 1, 1, top))
 
 
-def _walk(visit: Visit) -> Iterator[Visit]:
+def _walk(visit: NodeVisit) -> Iterator[NodeVisit]:
     yield visit
     stages = (visit.layer, visit.last, visit.largest)
     for child, end, largest in zip(*(layer.children() for layer in stages), strict=True):
         group = not child.layer.is_module
         segments = () if group else (visit.torch_path, child.name)
         yield from _walk(
-            Visit(
+            NodeVisit(
                 pass_id=child.name if group else visit.pass_id,
                 torch_path=".".join(s for s in segments if s),
                 parent_id=visit.module_id,

@@ -75,7 +75,7 @@ class Batch:
         How many.
     is_batched
         Whether they are encoded at once.
-    is_cut, base_size, image_size, tiles_w, tiles_h
+    crop_mode, base_size, image_size, tiles_w, tiles_h
         Whether each is cut into local views; sides of the global and of a local view (the only
         one where it is not cut), and local views a row and a column (1 where it is not).
     text_tokens, max_new_tokens
@@ -86,7 +86,7 @@ class Batch:
 
     pages: Any
     is_batched: Any
-    is_cut: Any
+    crop_mode: Any
     base_size: Any
     image_size: Any
     tiles_w: Any
@@ -98,12 +98,12 @@ class Batch:
     @property
     def global_view(self) -> Any:
         """The side of the view of a whole page, px."""
-        return select(self.is_cut, self.base_size, self.image_size)
+        return select(self.crop_mode, self.base_size, self.image_size)
 
     @property
     def has_tiles(self) -> Any:
         """Whether there are local views."""
-        return self.is_cut * less(1, self.tiles_w * self.tiles_h)
+        return self.crop_mode * less(1, self.tiles_w * self.tiles_h)
 
     @property
     def image_tokens(self) -> Any:

@@ -159,7 +159,7 @@ def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: i
     return Batch(
         pages=pages,
         is_batched=int(workload.vision_batching == "batched"),
-        is_cut=int(workload.crop_mode),
+        crop_mode=int(workload.crop_mode),
         base_size=workload.base_size,
         image_size=workload.image_size,
         tiles_w=grid[0],

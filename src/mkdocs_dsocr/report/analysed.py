@@ -17,8 +17,8 @@ from mkdocs_dsocr.models import Plan, Routing, compute_dtypes
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.latency import latency
 from mkdocs_dsocr.report.measured import Comparison
+from mkdocs_dsocr.report.measurement_plan import Batches
 from mkdocs_dsocr.report.serving import serving
-from mkdocs_dsocr.report.to_measure import Batches
 
 READING: Final = (
     "Estimate of a forward run: a kernel takes a start time plus the ceiling that binds it, "

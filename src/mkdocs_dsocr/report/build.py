@@ -14,7 +14,7 @@ from mkdocs_dsocr.cost.totals import Node, Totals, merged
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.layers.categories import AROUND, CATEGORIES, OTHER
-from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.models import STAGES, Plan, expected_load, model_of
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
@@ -268,7 +268,7 @@ def _module(module_id: str, node: Node) -> schema.AnalyticModuleNode:
 
 
 def constructor_params(
-    visit: Visit,
+    visit: NodeVisit,
 ) -> dict[str, int | float | bool | list[int | float]]:
     """Return the dimensions of a layer; ``[first, last]`` where they grow."""
     first, last = (

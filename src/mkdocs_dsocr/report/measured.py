@@ -14,7 +14,7 @@ from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.inputs.hardware import Host, Rates
 from mkdocs_dsocr.inputs.measurement import MeasuredPass, Measurement
 from mkdocs_dsocr.models import STAGES
-from mkdocs_dsocr.report.to_measure import middle, points
+from mkdocs_dsocr.report.measurement_plan import middle, points
 from mkdocs_dsocr.trace import PassShape
 
 CLOSE = 0.2

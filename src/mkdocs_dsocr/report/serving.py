@@ -23,7 +23,7 @@ from mkdocs_dsocr.cost.time import (
 from mkdocs_dsocr.cost.workload import WorkloadCost
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers import metrics, tree
-from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.report import schema
 
@@ -86,7 +86,7 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
     )
 
 
-def _times(visit: Visit, per: MsPer, batches: Array) -> Array:
+def _times(visit: NodeVisit, per: MsPer, batches: Array) -> Array:
     """Return ``[ceilings, batch sizes]``: a module's own kernels by the ceiling that binds each."""
     import numpy
 
@@ -101,7 +101,7 @@ def _times(visit: Visit, per: MsPer, batches: Array) -> Array:
     return result
 
 
-def _host_ms(visits: list[Visit], per: MsPer, is_graph: bool) -> Array:
+def _host_ms(visits: list[NodeVisit], per: MsPer, is_graph: bool) -> Array:
     if is_graph:
         return host_ms(1, 0, per)
     launches: Array = sum(v.dispatches() for v in visits)

@@ -21,7 +21,7 @@ from mkdocs_dsocr.layers.builtin import Group, ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.layer import Child, Layer, Rationale
 from mkdocs_dsocr.layers.operations import Keep, Operation, whole
-from mkdocs_dsocr.layers.tree import Visit
+from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero, total
 from mkdocs_dsocr.site import notation, units
 from mkdocs_dsocr.site.rows import (
@@ -48,7 +48,7 @@ class Form:
     summary: str
     details: str
     options: str
-    example: Visit
+    example: NodeVisit
     rationale: Rationale
     symbols: tuple[SymbolRow, ...]
     rows: tuple[OperationRow | ChildRow, ...]
@@ -113,7 +113,7 @@ def forms(nodes: Sequence[Node]) -> list[Form]:
     return [_form(_example(group).visit, differing) for group in ordered]
 
 
-def form_key(visit: Visit) -> tuple[Any, ...]:
+def form_key(visit: NodeVisit) -> tuple[Any, ...]:
     """Return what tells one form from another: the layer, and the fields that choose."""
     layer = visit.layer
     if not layer.dimensions():
@@ -137,7 +137,7 @@ def _example(nodes: Sequence[Node]) -> Node:
 
 
 @lru_cache(maxsize=1024)
-def _form(visit: Visit, differing: frozenset[tuple[type[Layer], str]]) -> Form:
+def _form(visit: NodeVisit, differing: frozenset[tuple[type[Layer], str]]) -> Form:
     """Return the form of a layer: made once, whichever GPU it is shown on."""
     layer = visit.layer
     symbolic = layer.symbolic()
@@ -245,7 +245,7 @@ def _kernels(symbolic: Layer, concrete: Layer, values: dict[str, Any]) -> Iterat
         yield KernelRow(part.name, names, formula)
 
 
-def _peak(visit: Visit) -> PeakRows | None:
+def _peak(visit: NodeVisit) -> PeakRows | None:
     """Return what is in memory at the peak of the largest call; None where nothing ever is."""
     layer = visit.largest
     total, moments = memory.peak(layer).bytes, memory.moments(layer)
@@ -293,7 +293,7 @@ def _totals(symbolic: Layer, concrete: Layer) -> Iterator[TotalRow]:
     yield from _backward(symbolic, concrete, calls)
 
 
-def _backward(symbolic: Layer, concrete: Layer, calls: list[tree.Visit]) -> Iterator[TotalRow]:
+def _backward(symbolic: Layer, concrete: Layer, calls: list[tree.NodeVisit]) -> Iterator[TotalRow]:
     products = _expanded(symbolic, backward.matmul_flops)
     yield TotalRow("backward: matmul FLOPs", products, _sum(calls, backward.matmul_flops), "FLOP")
     again = _sum(calls, backward.recompute_flops)
@@ -331,7 +331,7 @@ def _terms(quantity: Quantity) -> list[Quantity]:
     return [quantity]
 
 
-def _sum(calls: list[tree.Visit], metric: metrics.MetricOf) -> int:
+def _sum(calls: list[tree.NodeVisit], metric: metrics.MetricOf) -> int:
     return _integer(total(call.summed(metric) for call in calls))
 
 

@@ -210,15 +210,15 @@ def _rated(dims: Columns) -> Columns:
 
 
 def _batch(dims: Columns, pages: Array) -> Batch:
-    is_cut = dims["crop_mode"]
+    crop_mode = dims["crop_mode"]
     return Batch(
         pages=pages,
         is_batched=dims["vision_batching"] == allowed("vision_batching").index("batched"),
-        is_cut=is_cut,
+        crop_mode=crop_mode,
         base_size=dims["base_size"],
         image_size=dims["image_size"],
-        tiles_w=np.where(is_cut, dims["tiles_w"], 1),
-        tiles_h=np.where(is_cut, dims["tiles_h"], 1),
+        tiles_w=np.where(crop_mode, dims["tiles_w"], 1),
+        tiles_h=np.where(crop_mode, dims["tiles_h"], 1),
         text_tokens=dims["text_tokens"],
         max_new_tokens=dims["max_new_tokens"],
         last_logits=dims["logits_positions"] == allowed("logits_positions").index("last"),

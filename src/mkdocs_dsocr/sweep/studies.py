@@ -85,8 +85,8 @@ def _middle_step(config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
 def _image_tokens(planned: Plan, base: Mapping[str, Any]) -> Any:
     names = ("base_size", "image_size", "tiles_w", "tiles_h")
     views = {name: np.asarray(base[name]) for name in names}
-    is_cut = 1 * np.asarray(base["crop_mode"])
-    return dataclasses.replace(planned.of(1), is_cut=is_cut, **views).image_tokens
+    crop_mode = 1 * np.asarray(base["crop_mode"])
+    return dataclasses.replace(planned.of(1), crop_mode=crop_mode, **views).image_tokens
 
 
 def by_grid(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:

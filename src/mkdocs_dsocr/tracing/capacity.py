@@ -9,7 +9,7 @@ import torch
 
 from mkdocs_dsocr.cost.memory import LIMIT
 from mkdocs_dsocr.inputs.measurement import Capacity
-from mkdocs_dsocr.report.to_measure import Batches
+from mkdocs_dsocr.report.measurement_plan import Batches
 from mkdocs_dsocr.trace import PassShape
 
 

@@ -27,7 +27,7 @@ from mkdocs_dsocr.inputs.measurement import (
 )
 from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.patterns import expand
-from mkdocs_dsocr.report.to_measure import Batches, Task
+from mkdocs_dsocr.report.measurement_plan import Batches, Task
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.tracing.capacity import capacity
