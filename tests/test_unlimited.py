@@ -291,5 +291,5 @@ def test_the_projector_is_a_child_for_each_kind_of_view() -> None:
     assert [call.values()["N"] for call in calls] == [16**2, 6 * 10**2]
     flops = [tree.summed(call, metrics.matmul_flops) for call in calls]
     rows = 16**2 + 6 * 10**2
-    assert sum(flops) == tree.summed(features, metrics.matmul_flops) == 2 * rows * 48 * 64  # type: ignore[arg-type]
+    assert sum(flops) == tree.summed(features, metrics.matmul_flops) == 2 * rows * 48 * 64
     assert tree.resident(features, metrics.num_parameters) == 48 * 64 + 64 + 2 * 64
