@@ -126,8 +126,8 @@ def test_bad_options(build_site: BuildSite, options: str, words: str) -> None:
     [
         (
             "vision/clip.py",
-            "Product(queries, self.seq_len, self.head_dim",
-            "Product(queries, self.seq_len, self.seq_len",
+            "self.seq_len, self.seq_len, self.head_dim)",
+            "self.seq_len, self.seq_len, self.seq_len)",
             "NoTPAttention",
         ),
         ("builtin/layer_norm.py", "costs.LAYER_NORM * elements", "8 * elements", "LayerNorm"),
