@@ -130,7 +130,7 @@ def _setup(text: str) -> str:
     imports = (
         "from mkdocs_dsocr.layers import BaseLayer, dim, layer\\n"
         "from mkdocs_dsocr.layers.builtin import Linear\\n"
-        "from mkdocs_dsocr.layers.operations import Operation, Tensor\\n"
+        "from mkdocs_dsocr.layers.operations import Operation, Tensor, elementwise\\n"
         "from mkdocs_dsocr.layers.layer import Child, Parameter\\n"
         "from mkdocs_dsocr.quantities import Quantity\\n"
     )
