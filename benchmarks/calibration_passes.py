@@ -31,7 +31,7 @@ from benchmarks.calibration_model import (
     reduction_us,
 )
 from benchmarks.calibration_tables import PROFILED_STEPS, profile_means
-from mkdocs_dsocr import pipeline
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.inputs import load_workload
 from mkdocs_dsocr.layers.operations import BYTES_PER_ELEMENT, Operation, Tensor
 from mkdocs_dsocr.quantities import Quantity

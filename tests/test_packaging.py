@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mkdocs_dsocr.inputs.references import KINDS
 from tests.conftest import ROOT
 
 
@@ -23,16 +24,20 @@ def test_the_sdist_is_complete(dist: Path) -> None:
 
 
 def test_the_wheel_is_the_checkout(dist: Path) -> None:
-    """Code, data and assets, byte for byte: an installed wheel makes the same pages."""
+    """Code, data and assets, byte for byte: an installed wheel makes the same pages.
+
+    Raw measurements and calibrations stay in the checkout: no page needs them.
+    """
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
         names = set(archive.namelist())
         content = {name: archive.read(name) for name in names}
     for path in ROOT.joinpath("data").rglob("*"):
-        if path.is_file():
+        if path.is_file() and path.parts[len(ROOT.parts) + 1] in KINDS:
             assert content[f"mkdocs_dsocr/{path.relative_to(ROOT).as_posix()}"] == path.read_bytes()
     for path in ROOT.joinpath("src/mkdocs_dsocr").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             assert content[path.relative_to(ROOT / "src").as_posix()] == path.read_bytes()
+    assert not any("measurements/" in name or "calibration/" in name for name in names)
     assert not any("__pycache__" in name or name.startswith("tests") for name in names)
 
 
