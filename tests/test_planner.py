@@ -185,3 +185,53 @@ def test_without_scripts_the_page_says_where_the_numbers_are(chrome: Browser, ad
     page.goto(address + "dsocr/planner/")
     assert page.get_by_text("This page needs scripts").is_visible()
     assert not any(part.is_visible() for part in page.locator("[data-planner-on]").all())
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [{"batch_size": 20_000}, {"tiles_w": 120, "tiles_h": 3}, {"max_new_tokens": 2_000_000}],
+    ids=["batch", "tiles", "tokens"],
+)
+def test_every_allowed_value_has_figures(
+    chrome: Browser, address: str, config: ModelConfig, typed: dict[str, int]
+) -> None:
+    """The page allows what a workload file allows, and its figures are Python's."""
+    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    if "tiles_w" in typed:
+        page.check("[name=crop_mode]")
+        for name in ("page_w", "page_h"):
+            page.fill(f"[name={name}]", "")
+    for name, value in typed.items():
+        page.fill(f"[name={name}]", str(value))
+    assert page.locator("[data-planner=message]").is_hidden()
+    shown = page.evaluate("document.querySelector('form.dsocr-planner').result")
+    fields = load_workload("dsocr-standard-v1").model_dump() | {"seq_len": None}
+    grid = (typed.get("tiles_w", 1), typed.get("tiles_h", 2))
+    fields |= {"page_size": None, "crop_grid": grid, "text_tokens": 19, "num_pages": None}
+    fields |= {k: v for k, v in typed.items() if k in fields}
+    planned = Workload.model_validate(fields)
+    analysis = Analysis(config, planned, load_hardware("rtx-5090"))
+    assert shown["seq_len"] == analysis.plan.seq_len
+    assert shown["footprint_bytes"] == analysis.footprint_bytes
+    assert shown["time_ms"] == pytest.approx(analysis.predicted_ms, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("batch_size", "1000001", "1,000,000"),
+        ("tiles_w", "10001", "10,000"),
+        ("text_tokens", "", ""),
+    ],
+)
+def test_a_value_outside_a_limit_shows_a_message(
+    chrome: Browser, address: str, name: str, value: str, allowed: str
+) -> None:
+    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    page.check("[name=crop_mode]")
+    page.fill(f"[name={name}]", value)
+    fault = page.locator(f"#dsocr-fault-{name}")
+    assert "allowed" in fault.inner_text()
+    assert allowed in fault.inner_text()
+    assert "Not computed" in page.locator("[data-planner=message]").inner_text()
+    assert page.locator("[data-planner=ttft_ms]").inner_text() == "–"
