@@ -1,0 +1,146 @@
+"""Predicted against measured kernel times; the page *Accuracy*, run by mkdocs-gen-files.
+
+``python -m benchmarks.accuracy`` prints every row and records the error that the tests allow.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from ruamel.yaml import YAML
+
+from mkdocs_dsocr.cost.time import ms_per
+from mkdocs_dsocr.cost.workload import WorkloadCost, workload_cost
+from mkdocs_dsocr.inputs import load_hardware, load_workload
+from mkdocs_dsocr.models import load_model_config
+from mkdocs_dsocr.trace import PassShape
+
+ROOT: Final = Path(__file__).parents[1]
+MEASUREMENTS: Final = ROOT / "data/measurements"
+RECORDED: Final = Path(__file__).parent / "results/accuracy.json"
+MODEL: Final = "deepseek-ocr-v1-base"
+VALIDATION, REPRODUCTION = "validation", "reproduction"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measured figure and its prediction, in ms.
+
+    Attributes
+    ----------
+    hardware, run, workload, figure
+        What was measured, and where.
+    batch
+        Pages that are decoded together.
+    kind
+        ``validation``: it set no constant; ``reproduction``: the constants of this GPU come from
+        data that contain it.
+    """
+
+    hardware: str
+    run: str
+    workload: str
+    figure: str
+    batch: int
+    measured_ms: float
+    predicted_ms: float
+    kind: str
+
+    @property
+    def error(self) -> float:
+        """The signed relative error."""
+        return self.predicted_ms / self.measured_ms - 1
+
+
+@lru_cache(maxsize=64)
+def _cost(path: Path) -> WorkloadCost:
+    """Return a workload as it was measured: every operation is a kernel of its own."""
+    workload = load_workload(str(path)).model_copy(update={"traffic": "eager"})
+    return workload_cost(load_model_config(MODEL), workload, path.name)
+
+
+def own_rows() -> Iterator[Row]:
+    """Yield the kernel time of every pass that this project measured."""
+    for file in sorted(MEASUREMENTS.glob("*/*/passes/*.json")):
+        run = file.parents[1]
+        hardware, cost = run.parent.name, _cost(run / "workloads" / f"{file.stem}.yaml")
+        per = ms_per(load_hardware(hardware))
+        for found in json.loads(file.read_text(encoding="utf-8")):
+            shape = PassShape(**found["shape"])
+            yield Row(
+                hardware,
+                run.name,
+                file.stem,
+                shape.pass_id,
+                cost.plan.batch,
+                found["kernel_ms"],
+                cost.pass_cost(shape).on(per).device_ms,
+                VALIDATION,
+            )
+
+
+def published_rows() -> Iterator[Row]:
+    """Yield figures that others published."""
+    for file in sorted((MEASUREMENTS / "published").glob("*.yaml")):
+        content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+        hardware, cost = load_hardware(content["hardware"]), _cost(ROOT / content["workload"])
+        nodes = cost.on(hardware).nodes
+        for row in content["rows"]:
+            node = nodes[row["module"]]
+            total = node.total
+            steps = cost.plan.steps if row["module"].startswith("decode") else 1
+            ms = total.host_time_ms if row.get("host") else total.device_time_ms
+            figure = f"{row['figure']} ({row['id']})"
+            yield Row(
+                content["hardware"],
+                "published",
+                cost.workload.profile_id,
+                figure,
+                cost.plan.batch,
+                row["measured_ms"],
+                ms / steps,
+                row["kind"],
+            )
+
+
+def rows() -> list[Row]:
+    """Return every row."""
+    return [*published_rows(), *own_rows()]
+
+
+def mean_error(found: Iterable[Row]) -> float:
+    """Return the mean absolute relative error."""
+    return statistics.fmean(abs(row.error) for row in found)
+
+
+def validation(found: Sequence[Row]) -> dict[str, float]:
+    """Return the mean absolute error over validation rows, by figure and GPU."""
+    groups: dict[str, list[Row]] = {}
+    for row in found:
+        if row.kind == VALIDATION:
+            groups.setdefault(f"{row.hardware}: {row.figure}", []).append(row)
+    return {name: round(mean_error(group), 4) for name, group in sorted(groups.items())}
+
+
+def lines(found: Sequence[Row]) -> list[str]:
+    """Return a line of text for each row, the largest error first."""
+    ordered = sorted(found, key=lambda row: -abs(row.error))
+    return [
+        f"{row.error:+7.1%}  {row.predicted_ms:10.4g} ms for {row.measured_ms:10.4g} ms  "
+        f"{row.hardware}/{row.run} {row.workload}: {row.figure} ({row.kind})"
+        for row in ordered
+    ]
+
+
+if __name__ == "__main__":
+    every = rows()
+    print("\n".join(lines(every)))
+    checked = [row for row in every if row.kind == VALIDATION]
+    print(f"{len(checked)} validation rows, mean absolute error {mean_error(checked):.1%}")
+    RECORDED.write_text(json.dumps(validation(every), indent=1) + "\n", encoding="utf-8")
