@@ -107,7 +107,7 @@ def test_unknown_ids_and_paths(option: str, value: str, words: str) -> None:
 
 def test_a_binary_file(tmp_path: Path) -> None:
     (tmp_path / "w.yaml").write_bytes(b"\x00\xff\xfe" * 50)
-    with pytest.raises(InputError, match=r"w\.yaml: found a byte that is no UTF-8 at 1"):
+    with pytest.raises(InputError, match=r"w\.yaml: found a byte that is not UTF-8 at 1"):
         load_workload(str(tmp_path / "w.yaml"))
 
 
