@@ -15,8 +15,13 @@ from ruamel.yaml import YAML
 
 from mkdocs_dsocr import resources
 from mkdocs_dsocr.cli import main
-from mkdocs_dsocr.inputs import InputError, load_hardware, load_workload
+from mkdocs_dsocr.inputs import InputError, Workload, load_hardware, load_workload
+from mkdocs_dsocr.inputs.files import validate
+from mkdocs_dsocr.inputs.measurement import SCHEMA_VERSION, VERSIONS, load_measurements
+from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.models import load_model_config
+from mkdocs_dsocr.sweep.columns import NUMBERS, checked
+from tests.conftest import ROOT
 
 CASES = YAML(typ="safe", pure=True).load(
     (Path(__file__).parent / "data" / "bad_inputs.yaml").read_text(encoding="utf-8")
@@ -102,7 +107,7 @@ def test_unknown_ids_and_paths(option: str, value: str, words: str) -> None:
 
 def test_a_binary_file(tmp_path: Path) -> None:
     (tmp_path / "w.yaml").write_bytes(b"\x00\xff\xfe" * 50)
-    with pytest.raises(InputError, match=r"w\.yaml: found a byte that is no UTF-8 at 1"):
+    with pytest.raises(InputError, match=r"w\.yaml: found a byte that is not UTF-8 at 1"):
         load_workload(str(tmp_path / "w.yaml"))
 
 
@@ -169,3 +174,38 @@ def test_no_value_makes_a_traceback(tmp_path: Path, value: object) -> None:
         load_workload(str(tmp_path / "w.json"))
     except InputError as error:
         assert "base_size" in str(error)  # noqa: PT017 - valid sizes are drawn too
+
+
+def test_each_limit_is_that_of_files_and_sweeps() -> None:
+    for name in sorted({*Workload.model_fields} & {*LIMITS}):
+        limit = LIMITS[name]
+        step = limit.multiple or 1
+        for value in (limit.least, limit.most):
+            assert getattr(validate(Workload, WORKLOAD | {name: value}, "w"), name) == value
+        for value in (limit.least - step, limit.most + step):
+            with pytest.raises(InputError) as said:
+                validate(Workload, WORKLOAD | {name: value}, "w")
+            assert said.value.allowed == str(limit)
+            if name in NUMBERS:
+                with pytest.raises(InputError) as said:
+                    checked(name, [value])
+                assert said.value.allowed == str(limit)
+
+
+def test_what_is_published_as_measured_can_be_read() -> None:
+    """Files of every version that was ever written stay valid."""
+    files = sorted((ROOT / "data/measurements").glob("*/*/dsocr-*.json"))
+    assert files
+    found = [*load_measurements(tuple(map(str, files))).values()]
+    assert {m.schema_version for m in found} <= {*VERSIONS}
+    assert "1.1" in VERSIONS
+    assert VERSIONS[-1] == SCHEMA_VERSION
+
+
+def test_a_measurement_of_a_later_version_is_refused_for_that(tmp_path: Path) -> None:
+    first = next((ROOT / "data/measurements").glob("*/*/dsocr-*.json"))
+    later = json.loads(first.read_text()) | {"schema_version": "9.0", "added": 1}
+    (tmp_path / "m.json").write_text(json.dumps(later))
+    message = r"m\.json: schema_version: found '9\.0'; allowed: 1\.1; measure again, or install"
+    with pytest.raises(InputError, match=message):
+        load_measurements((str(tmp_path / "m.json"),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ from playwright.sync_api import Browser
 from mkdocs_dsocr import sweep
 from mkdocs_dsocr.cost.browser import gpu_rates, text
 from mkdocs_dsocr.inputs import ModelConfig, Workload, load_hardware, load_workload, shipped
+from mkdocs_dsocr.inputs.fields import RATE
+from mkdocs_dsocr.inputs.workload import CHOICES as CHOICES_OF
+from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.report import Analysis
-from tests.browsing import Visitor
+from mkdocs_dsocr.sweep.columns import NUMBERS
+from tests.browsing import Visitor, served
+from tests.conftest import TINY_CONFIG, BuildSite
 
 pytestmark = pytest.mark.browser
 SCENARIOS = 500
@@ -216,22 +222,108 @@ def test_every_allowed_value_has_figures(
     assert shown["time_ms"] == pytest.approx(analysis.predicted_ms, rel=1e-9)
 
 
+LARGE = """profile_id: large
+base_size: 1024
+image_size: 640
+crop_mode: true
+crop_grid: [120, 3]
+text_tokens: 1900000
+max_new_tokens: 100000
+batch_size: 20000
+"""
+
+
+@pytest.fixture(scope="module")
+def large(build_site: BuildSite) -> Iterator[str]:
+    """The address of a site whose workload is larger than any page's form once allowed."""
+    options = "{device: meta, model: tiny/, workloads: [large.yaml], hardware: [h100-sxm]}"
+    yml = f"site_name: s\ntheme: {{name: material, font: false}}\nplugins:\n  - dsocr: {options}\n"
+    built = build_site(yml, {"large.yaml": LARGE})
+    assert built.returncode == 0, built.output
+    with served(built.site) as url:
+        yield url
+
+
+def test_a_large_workload_has_pythons_figures(chrome: Browser, large: str, tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny/config.json").write_text(TINY_CONFIG)
+    (tmp_path / "large.yaml").write_text(LARGE)
+    config = load_model_config(f"{tmp_path}/tiny/")
+    analysis = Analysis(
+        config, load_workload(str(tmp_path / "large.yaml")), load_hardware("h100-sxm")
+    )
+    visitor = Visitor(chrome, large)
+    page = visitor.open("dsocr/planner/", until="networkidle")
+    found = page.evaluate("document.querySelector('form.dsocr-planner').result")
+    for name, of in LATENCY.items():
+        assert found[name] == pytest.approx(getattr(analysis.latency, of), rel=1e-9), name
+    assert found["seq_len"] == analysis.plan.seq_len
+    assert found["image_tokens"] == analysis.plan.image_tokens
+    assert found["footprint_bytes"] == pytest.approx(analysis.footprint_bytes, rel=1e-12)
+    assert page.locator("[data-planner=seq_len]").inner_text() == f"{analysis.plan.seq_len:,}"
+    assert page.locator("[data-planner=message]").is_hidden()
+    assert page.locator("[data-planner=stages] tr").count() == 4
+    # FLOPs of 20,000 such pages are above 2^53.
+    assert "≈" in page.locator("[data-planner=stages]").inner_text()
+    assert page.locator("[data-planner=inexact]").is_visible()
+    assert not visitor.errors
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "allowed"),
+    ("name", "value", "message"),
     [
-        ("batch_size", "1000001", "1,000,000"),
-        ("tiles_w", "10001", "10,000"),
-        ("text_tokens", "", ""),
+        ("batch_size", "1000001", "Found 1,000,001; allowed: a whole number from 1 to 1,000,000."),
+        ("batch_size", "", "Found nothing; allowed: a whole number from 1 to 1,000,000."),
+        ("base_size", "650", "Found 650; allowed: a multiple of 64 from 64 to 8,192."),
+        ("text_tokens", "1.5", "Found 1.5; allowed: a whole number from 0 to 10,000,000."),
+        ("memory_gb", "0", "Found 0; allowed: a number above 0, at most 1,000,000,000."),
+        ("tiles_h", "9000", "Found 18,000 views; allowed: at most 10,000."),
+        (
+            "max_new_tokens",
+            "9999999",
+            "image and new tokens included; allowed: at most 10,000,000.",
+        ),
     ],
 )
-def test_a_value_outside_a_limit_shows_a_message(
-    chrome: Browser, address: str, name: str, value: str, allowed: str
+def test_a_value_outside_its_limits_is_said(
+    chrome: Browser, address: str, name: str, value: str, message: str
 ) -> None:
-    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    visitor = Visitor(chrome, address)
+    page = visitor.open("dsocr/planner/", until="networkidle")
+    facts, refusal = page.locator("[data-planner=ttft_ms]"), page.locator("[data-planner=message]")
+    before = facts.inner_text()
     page.check("[name=crop_mode]")
+    page.fill("[name=tiles_w]", "2")
+    page.fill("[name=tiles_h]", "1")
     page.fill(f"[name={name}]", value)
-    fault = page.locator(f"#dsocr-fault-{name}")
-    assert "allowed" in fault.inner_text()
-    assert allowed in fault.inner_text()
-    assert "Not computed" in page.locator("[data-planner=message]").inner_text()
-    assert page.locator("[data-planner=ttft_ms]").inner_text() == "–"
+    note = page.locator(f"#dsocr-fault-{name}")
+    assert message in note.inner_text()
+    assert page.get_attribute(f"[name={name}]", "aria-describedby") == f"dsocr-fault-{name}"
+    assert refusal.inner_text().startswith("Not computed: ")
+    assert facts.inner_text() == "–"
+    assert page.locator("[data-planner=results]").is_hidden()
+    assert page.evaluate("document.querySelector('form.dsocr-planner').result") is None
+    page.get_by_role("button", name="Back to").click()
+    refusal.wait_for(state="hidden")
+    assert note.is_hidden()
+    assert facts.inner_text() == before
+    assert page.locator("[data-planner=stages]").is_visible()
+    assert not visitor.errors
+
+
+def test_the_forms_limits_are_the_workloads(chrome: Browser, address: str) -> None:
+    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    fields = page.evaluate(
+        """() => [...document.querySelectorAll("form.dsocr-planner [data-allowed]")]
+          .map(({ name, min, max, step, dataset }) => [name, min, max, step, dataset.allowed])"""
+    )
+    assert {name for name, *_ in fields} >= {*NUMBERS} - {"num_pages"}
+    for name, *attributes in fields:
+        limit = LIMITS.get(name, RATE)
+        expected = (limit.least, limit.most, limit.multiple or "any", limit)
+        assert attributes == [str(value) for value in expected], name
+    for name in page.evaluate(
+        "[...document.querySelectorAll('[data-workload]')].map((x) => x.name)"
+    ):
+        offered = page.locator(f"select[name={name}] option").all_inner_texts()
+        assert tuple(offered) == CHOICES_OF[name]

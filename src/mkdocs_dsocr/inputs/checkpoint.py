@@ -69,7 +69,7 @@ def remote_code(config_path: Path) -> list[Path]:
 
 
 def read_checkpoint(config_path: Path) -> Checkpoint | None:
-    """Read the headers of the safetensors files beside a ``config.json``.
+    """Read the headers of the safetensors files next to a ``config.json``.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def read_checkpoint(config_path: Path) -> Checkpoint | None:
 
 
 def _placed(index: Path) -> dict[str, str]:
-    """Return the file of each tensor as the index says, all beside it."""
+    """Return the file of each tensor as the index says; all are in its folder."""
     placed = read_mapping(index, MAX_INDEX).get("weight_map")
     if not isinstance(placed, dict) or not placed:
         raise InputError(index, "weight_map", repr_short(placed), "a file name for each tensor")
@@ -121,7 +121,7 @@ def _placed(index: Path) -> dict[str, str]:
         if not name.endswith(".safetensors"):
             raise InputError(index, key, repr_short(name), "a .safetensors file")
         if not (index.parent / name).is_file():
-            raise InputError(index, key, f"{name}, which is not there", "a file beside the index")
+            raise InputError(index, key, f"{name}, a missing file", "a file in the same folder")
     return placed
 
 
@@ -152,7 +152,7 @@ def revision(config_path: Path, content: Mapping[str, Any]) -> str | None:
     """Return the commit of a checkpoint folder, where it can be known.
 
     The name of a snapshot in a cache of the hub, else the ``_commit_hash`` of its
-    config, else what the hub's client noted beside a download into the folder, else
+    config, else what the hub's client noted when it downloaded into the folder, else
     the commit that a clone's ``.git`` has checked out.
     """
     folder = config_path.absolute().parent

@@ -1,4 +1,4 @@
-"""The one error that bad input raises."""
+"""The error for bad input, and how values are shown in its message."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 class InputError(ValueError):
-    """Bad input, said in one line: which file, which key, what was found, what is allowed.
+    """Bad input, as one line: file, key, the value found, and what is allowed.
 
     Parameters
     ----------
     source
         The file, option or argument that holds the value.
     key
-        The key within it; empty where the whole of it is wrong.
+        The key in it; empty if the whole file is wrong.
     found
-        What was found, in words.
+        The value found, in words.
     allowed
-        What would be right.
+        What is allowed, and what to do.
     """
 
     def __init__(self, source: str | Path, key: str, found: str, allowed: str) -> None:
@@ -30,12 +30,13 @@ class InputError(ValueError):
 
 
 class ContradictionError(ValueError):
-    """Values that do not fit each other, raised while a file is validated.
+    """A value that does not fit a limit or other values; raised while a file is validated.
 
     Parameters
     ----------
     key, found, allowed
-        As in :class:`InputError`, whose message it becomes.
+        As in :class:`InputError`; :func:`~mkdocs_dsocr.inputs.files.validate` turns one into the
+        other.
     """
 
     def __init__(self, key: str, found: str, allowed: str) -> None:
@@ -62,15 +63,15 @@ def room_to_write(place: str | Path) -> Iterator[None]:
 
 
 def repr_short(value: object, limit: int = 60) -> str:
-    """Return `value` as it should stand in a message: printable and short."""
+    """Return the ``repr`` of a value, cut to `limit` characters, for a message."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):
-        text = f"a {type(value).__name__} without end"  # Python writes no integer that long
+        text = f"a {type(value).__name__} that is too long"  # repr of integers has a limit
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def plain(text: str, limit: int = 200) -> str:
-    """Return text of a file as it should stand in a message: printable and short."""
+    """Return text of a file without control characters, cut to `limit`, for a message."""
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: limit + 1])
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

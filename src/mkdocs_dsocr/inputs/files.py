@@ -1,4 +1,4 @@
-"""Reading input files: YAML and JSON mappings, with errors that name the place."""
+"""Read input files: YAML and JSON mappings, with errors that name file and key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
-    """Return path, time and size of files, those in folders included: an edit changes them."""
+    """Return path, modification time and size of each file, also of those in folders."""
     found = []
     for path in paths:
         inside = (f for f in path.rglob("*") if f.is_file() and f.suffix != ".pyc")
@@ -52,7 +52,9 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(path, "", f"a byte that is no UTF-8 at {error.start}", "text") from error
+        raise InputError(
+            path, "", f"a byte that is not UTF-8 at {error.start}", "UTF-8 text"
+        ) from error
     content = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
     if not isinstance(content, dict) or not content:
         found = "nothing" if content is None or content == {} else repr_short(content)
@@ -96,7 +98,7 @@ def _json(path: Path, text: str) -> Any:
 
 def _check_depth(path: Path, node: Any, depth: int = 0, key: str = "") -> None:
     if depth > MAX_DEPTH:
-        raise InputError(path, key, "nodes nested without end", f"at most {MAX_DEPTH} levels")
+        raise InputError(path, key, "deeper nesting", f"at most {MAX_DEPTH} levels")
     if isinstance(node, dict):
         for name, value in node.items():
             if not isinstance(name, str):

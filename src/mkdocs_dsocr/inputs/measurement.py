@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
 from mkdocs_dsocr.inputs.fields import Count, Identifier, Positive, PositiveInt, Strict, Text
@@ -17,11 +17,26 @@ from mkdocs_dsocr.inputs.model_config import ModelConfig
 from mkdocs_dsocr.inputs.workload import HostMode, Workload
 from mkdocs_dsocr.trace import PassShape
 
-SCHEMA_VERSION: Final = "1.1"
+VERSIONS: Final = ("1.1",)
+"""Versions that are read, the one that is written last.
+
+A version is added here when a key is added to :class:`Measurement`. The key has a default, so that
+the files of earlier versions stay valid.
+"""
+SCHEMA_VERSION: Final = VERSIONS[-1]
+
+
+def _known_version(value: str) -> str:
+    if value not in VERSIONS:
+        allowed = (
+            f"{', '.join(VERSIONS)}; measure again, or install the release that wrote the file"
+        )
+        raise ContradictionError("", repr_short(value), allowed)
+    return value
 
 
 class Timing(Strict):
-    """How long repeated calls took, in ms: the median, and where 80 % of them lie."""
+    """Times of repeated calls, in ms: the median, and the range of 80 % of them."""
 
     median_ms: Positive
     p10_ms: Positive
@@ -40,10 +55,10 @@ class Timing(Strict):
 
 
 class MeasuredModule(Strict):
-    """A module (or several equal ones) within one run of a pass.
+    """A module, or several equal ones, within one run of a pass.
 
-    `timing` is of one call, the mean over a few of the equal modules, one after
-    another, with the inputs that they had in the pass.
+    `timing` is per call: the mean over a few equal modules that run one after another, with
+    their inputs of the pass.
     """
 
     module_id: Text
@@ -52,10 +67,10 @@ class MeasuredModule(Strict):
 
 
 class DeviceWork(Strict):
-    """What one run puts on the device, without the gaps in which it waits for the host."""
+    """Kernels of one run, without the gaps in which the device waits for the host."""
 
     kernels: PositiveInt
-    time_ms: Positive = Field(description="their own times, one after another")
+    time_ms: Positive = Field(description="sum of the times of the kernels")
 
 
 class MeasuredPass(Strict):
@@ -63,8 +78,8 @@ class MeasuredPass(Strict):
 
     shape: dict[str, bool | int | str]
     timing: Timing
-    dispatches: Count = Field(description="operators dispatched that are no views")
-    synchronisations: Count = Field(description="values that the host asked the device for")
+    dispatches: Count = Field(description="operators dispatched, without views")
+    synchronisations: Count = Field(description="waits of the host for a value of the device")
     peak_memory_bytes: Count | None = Field(description="allocated at most, weights included")
     device_work: DeviceWork | None = Field(description="None where nothing records it")
     modules: tuple[MeasuredModule, ...] = ()
@@ -83,7 +98,7 @@ class MeasuredPass(Strict):
 
 
 class Achieved(Strict):
-    """What the device reached in the simplest cases."""
+    """What the device achieved in the simplest cases."""
 
     matmul_tflops: Positive = Field(description="large bfloat16 product, 1e12 FLOPs a second")
     copy_gb_s: Positive = Field(description="large copy, read and written, 1e9 byte a second")
@@ -92,7 +107,7 @@ class Achieved(Strict):
 
 
 class Capacity(Strict):
-    """The largest batch that a device holds, tried out."""
+    """The largest batch that ran on a device."""
 
     memory_bytes: Count = Field(description="what an empty process can allocate")
     predicted_batch: Count = Field(description="the largest that fits by the memory model")
@@ -102,7 +117,7 @@ class Capacity(Strict):
 class Measurement(Strict):
     """Everything that one run of ``dsocr measure`` found."""
 
-    schema_version: Literal["1.1"]
+    schema_version: Annotated[str, AfterValidator(_known_version)]
     run_id: Identifier
     measured_at: Text
     model_variant: Text
@@ -156,7 +171,7 @@ def load_measurements(values: tuple[str, ...], base: Path | None = None) -> dict
 
 
 def check_measurable(workload: Workload, source: str | Path) -> None:
-    """Refuse a workload whose formats no reference runs in: everything is bfloat16.
+    """Refuse a workload in other formats than bfloat16: the reference model runs in no other.
 
     Raises
     ------
@@ -166,7 +181,7 @@ def check_measurable(workload: Workload, source: str | Path) -> None:
     for key in ("weight_dtype", "activation_dtype", "kv_dtype"):
         dtype = getattr(workload, key)
         if dtype != "bf16":
-            raise InputError(source, key, dtype, "bf16 where it is measured: the model runs in it")
+            raise InputError(source, key, dtype, "bf16: the measured model runs in no other format")
 
 
 def check_belongs(
@@ -175,7 +190,7 @@ def check_belongs(
     config: ModelConfig,
     pairs: list[tuple[Workload, Hardware]],
 ) -> tuple[Workload, Hardware]:
-    """Return the workload and GPU, of those that are shown, that a measurement is of.
+    """Return the workload and GPU of a measurement, among those that a site shows.
 
     Raises
     ------
@@ -185,23 +200,19 @@ def check_belongs(
     expected = fingerprint(config)
     if measurement.model_fingerprint != expected:
         found = f"{measurement.model_variant} with sizes {measurement.model_fingerprint}"
-        raise InputError(
-            path, "model_fingerprint", found, f"{config.variant} with sizes {expected}"
-        )
-    workloads = list(dict.fromkeys(w.profile_id for w, _ in pairs))
-    if measurement.profile_id not in workloads:
-        raise InputError(
-            path, "profile_id", repr_short(measurement.profile_id), ", ".join(workloads)
-        )
-    for workload, hardware in pairs:
-        same = workload.profile_id == measurement.profile_id
-        if same and measurement.mode != workload.host_mode:
+        allowed = f"{config.variant} with sizes {expected}"
+        raise InputError(path, "model_fingerprint", found, allowed)
+    same = [(w, gpu) for w, gpu in pairs if w.profile_id == measurement.profile_id]
+    if not same:
+        allowed = ", ".join(dict.fromkeys(w.profile_id for w, _ in pairs))
+        raise InputError(path, "profile_id", repr_short(measurement.profile_id), allowed)
+    for workload, hardware in same:
+        if measurement.mode != workload.host_mode:
             allowed = f"{workload.host_mode}, the host_mode of {workload.profile_id}"
             raise InputError(path, "mode", measurement.mode, allowed)
-        if same:
-            check_measurable(workload, f"{path}: {workload.profile_id}")
-        if same and measurement.device in hardware.device_names:
+        check_measurable(workload, f"{path}: {workload.profile_id}")
+        if measurement.device in hardware.device_names:
             return workload, hardware
-    names: dict[str, Any] = {n: None for _, h in pairs for n in h.device_names}
-    allowed = "a device of the hardware shown: " + (", ".join(names) or "none names its devices")
+    names = ", ".join(dict.fromkeys(name for _, gpu in pairs for name in gpu.device_names))
+    allowed = f"one of the device_names of the hardware: {names or 'no profile lists any'}"
     raise InputError(path, "device", repr_short(measurement.device), allowed)

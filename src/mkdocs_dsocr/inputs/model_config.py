@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ Depth = Annotated[int, Field(ge=1, le=1000)]
 
 
 class ConfigSection(BaseModel):
-    """A section of config.json; keys that we do not need are the vendor's business."""
+    """A section of config.json; keys that no formula needs are ignored."""
 
     model_config = ConfigDict(
         strict=True, extra="ignore", frozen=True, allow_inf_nan=False, protected_namespaces=()
@@ -41,7 +42,7 @@ class LanguageConfig(ConfigSection):
     vocab_size: Size
     max_position_embeddings: Size
     sliding_window: Size | None = None
-    """New tokens that a decode step sees at most, beside the prompt; all where it is None."""
+    """New tokens that a decode step attends to at most, besides the prompt; None: all of them."""
 
     @property
     def head_dim(self) -> int:
@@ -118,8 +119,8 @@ class ModelConfig(Dimensions):
 
     @staticmethod
     def place(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a config.json and its folder say of a model beside its dimensions."""
-        # A snapshot's files are links: the folder is that of the path, not of what it leads to.
+        """Return what a config.json and its folder say about a model besides its dimensions."""
+        # A snapshot's files are links: the folder is that of the link, not of its target.
         folder, public = Path(os.path.abspath(path)).parent.name, public_name(path)
         return {
             "variant": public.rpartition("/")[2] if public else folder,
@@ -134,13 +135,10 @@ class ModelConfig(Dimensions):
         return Dimensions.model_construct(**{name: getattr(self, name) for name in fields})
 
 
-Check = tuple[str, Any, bool, str]
-
-
 def check_shapes(
     path: Path, config: Dimensions, key_of: Callable[[str], str] = "model.dimensions.{}".format
 ) -> None:
-    """Refuse dimensions that make no model.
+    """Refuse dimensions that do not fit each other.
 
     Parameters
     ----------
@@ -154,75 +152,33 @@ def check_shapes(
     InputError
         For the first that does not fit the others, by its key.
     """
-    checks = (*_language_checks(config.language), *_vision_checks(config))
-    for key, value, right, allowed in checks:
-        if not right:
-            raise InputError(path, key_of(key), repr_short(value), allowed)
+    for key, fits, allowed in _checks(config):
+        if not fits:
+            value = attrgetter(key)(config)
+            found = repr_short(list(value) if isinstance(value, tuple) else value)
+            raise InputError(path, key_of(key), found, allowed)
 
 
-def _language_checks(language: LanguageConfig) -> tuple[Check, ...]:
-    """Return what the decoder's dimensions must be: key, value, whether it is, what is allowed."""
-    return (
-        (
-            "language.hidden_size",
-            language.hidden_size,
-            language.hidden_size % (2 * language.num_attention_heads) == 0,
-            f"an even multiple of num_attention_heads = {language.num_attention_heads}",
-        ),
-        (
-            "language.num_key_value_heads",
-            language.num_key_value_heads,
-            language.num_attention_heads % language.num_key_value_heads == 0,
-            f"a divisor of num_attention_heads = {language.num_attention_heads}",
-        ),
-        (
-            "language.num_experts_per_tok",
-            language.num_experts_per_tok,
-            language.num_experts_per_tok <= language.n_routed_experts,
-            f"at most n_routed_experts = {language.n_routed_experts}",
-        ),
-        (
-            "language.first_k_dense_replace",
-            language.first_k_dense_replace,
-            language.first_k_dense_replace <= language.num_hidden_layers,
-            f"at most num_hidden_layers = {language.num_hidden_layers}",
-        ),
-    )
-
-
-def _vision_checks(config: Dimensions) -> tuple[Check, ...]:
-    """Return the same of the towers."""
-    sam, clip = config.sam, config.clip
-    return (
-        (
-            "sam.downsample_channels",
-            list(sam.downsample_channels),
-            sam.downsample_channels[-1] == clip.width,
-            f"CLIP's width {clip.width} at the end: SAM's output is CLIP's input",
-        ),
-        (
-            "sam.global_attn_indexes",
-            list(sam.global_attn_indexes),
-            sorted(set(sam.global_attn_indexes)) == list(sam.global_attn_indexes)
-            and all(i < sam.layers for i in sam.global_attn_indexes),
-            f"increasing indices below layers = {sam.layers}",
-        ),
-        (
-            "sam.width",
-            sam.width,
-            sam.width % sam.heads == 0,
-            f"a multiple of heads = {sam.heads}",
-        ),
-        (
-            "clip.width",
-            clip.width,
-            clip.width % clip.heads == 0,
-            f"a multiple of heads = {clip.heads}",
-        ),
-        (
-            "trained_image_size",
-            config.trained_image_size,
-            config.trained_image_size % constants.SAM_PATCH == 0,
-            f"a multiple of the patch, {constants.SAM_PATCH}",
-        ),
-    )
+def _checks(config: Dimensions) -> Iterator[tuple[str, bool, str]]:
+    """Yield dimensions with whether each fits the others, and what is allowed."""
+    language, sam, clip = config.language, config.sam, config.clip
+    heads, experts = language.num_attention_heads, language.n_routed_experts
+    fits = language.hidden_size % (2 * heads) == 0
+    yield "language.hidden_size", fits, f"an even multiple of num_attention_heads = {heads}"
+    fits = heads % language.num_key_value_heads == 0
+    yield "language.num_key_value_heads", fits, f"a divisor of num_attention_heads = {heads}"
+    fits = language.num_experts_per_tok <= experts
+    yield "language.num_experts_per_tok", fits, f"at most n_routed_experts = {experts}"
+    layers = language.num_hidden_layers
+    fits = language.first_k_dense_replace <= layers
+    yield "language.first_k_dense_replace", fits, f"at most num_hidden_layers = {layers}"
+    fits = sam.downsample_channels[-1] == clip.width
+    allowed = f"CLIP's width {clip.width} at the end: SAM's output is CLIP's input"
+    yield "sam.downsample_channels", fits, allowed
+    indexes = sam.global_attn_indexes
+    fits = sorted(set(indexes)) == list(indexes) and all(i < sam.layers for i in indexes)
+    yield "sam.global_attn_indexes", fits, f"increasing indices below layers = {sam.layers}"
+    yield "sam.width", sam.width % sam.heads == 0, f"a multiple of heads = {sam.heads}"
+    yield "clip.width", clip.width % clip.heads == 0, f"a multiple of heads = {clip.heads}"
+    fits = config.trained_image_size % constants.SAM_PATCH == 0
+    yield "trained_image_size", fits, f"a multiple of the patch, {constants.SAM_PATCH}"

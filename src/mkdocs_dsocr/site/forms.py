@@ -8,6 +8,7 @@ takes most of the time.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -142,7 +143,7 @@ def _form(visit: NodeVisit, differing: frozenset[tuple[type[Layer], str]]) -> Fo
     layer = visit.layer
     symbolic = layer.symbolic()
     values = layer.values()
-    summary, _, details = _docstring(layer).partition("\n\n")
+    summary, _, details = inspect.cleandoc(type(layer).__doc__ or "").partition("\n\n")
     chosen = ", ".join(
         f"{k} = {v}" for k, v in options(layer).items() if (type(layer), k) in differing
     )
@@ -159,11 +160,6 @@ def _form(visit: NodeVisit, differing: frozenset[tuple[type[Layer], str]]) -> Fo
         totals=tuple(_totals(symbolic, layer)),
         peak=_peak(visit),
     )
-
-
-def _docstring(layer: Layer) -> str:
-    text = type(layer).__doc__ or ""
-    return "\n".join(line.strip() for line in text.strip().splitlines())
 
 
 def _symbols(layer: Layer) -> Iterator[SymbolRow]:
@@ -282,31 +278,25 @@ def _totals(symbolic: Layer, concrete: Layer) -> Iterator[TotalRow]:
     )
     for name, of, table in bytes_:
         yield TotalRow(name, None, _sum(calls, of), "B", table)
-    launched = whole(total(call.dispatches() for call in calls))
-    yield TotalRow("operators dispatched", None, launched, "", "eager")  # type: ignore[arg-type]
-    parameters = _expanded(symbolic, metrics.num_parameters)
-    yield TotalRow("parameters", parameters, _resident(concrete, metrics.num_parameters), "")
-    cache = _expanded(symbolic, metrics.kvcache_bytes)
-    kept = _resident(concrete, metrics.kvcache_bytes)
-    if kept:
-        yield TotalRow("KV cache after the call", cache, kept, "B")
-    yield from _backward(symbolic, concrete, calls)
-
-
-def _backward(symbolic: Layer, concrete: Layer, calls: list[tree.NodeVisit]) -> Iterator[TotalRow]:
+    launched = _integer(whole(total(call.dispatches() for call in calls)))
+    yield TotalRow("operators dispatched", None, launched, "", "eager")
+    parameters = _integer(tree.resident(concrete, metrics.num_parameters))
+    yield TotalRow("parameters", _expanded(symbolic, metrics.num_parameters), parameters, "")
+    cache = _integer(tree.resident(concrete, metrics.kvcache_bytes))
+    if cache:
+        formula = _expanded(symbolic, metrics.kvcache_bytes)
+        yield TotalRow("KV cache after the call", formula, cache, "B")
     products = _expanded(symbolic, backward.matmul_flops)
     yield TotalRow("backward: matmul FLOPs", products, _sum(calls, backward.matmul_flops), "FLOP")
     again = _sum(calls, backward.recompute_flops)
     if again:
-        yield TotalRow(
-            "backward: more, if attention computes its scores again", None, again, "FLOP"
-        )
+        name = "backward: more, if attention computes its scores again"
+        yield TotalRow(name, None, again, "FLOP")
     cuda = _sum(calls, backward.cuda_core_flops)
     yield TotalRow("backward: CUDA-core FLOPs (twice the elementwise ones)", None, cuda, "FLOP")
     moved = _sum(calls, backward.io_bytes)
     yield TotalRow("backward: bytes across kernel borders", None, moved, "B", "kernels")
-    saved = backward.kept(concrete).bytes
-    assert isinstance(saved, int)  # concrete layers come to integers
+    saved = _integer(backward.kept(concrete).bytes)
     yield TotalRow("kept by the forward for the backward, inputs included", None, saved, "B")
 
 
@@ -335,10 +325,6 @@ def _sum(calls: list[tree.NodeVisit], metric: metrics.MetricOf) -> int:
     return _integer(total(call.summed(metric) for call in calls))
 
 
-def _resident(layer: Layer, metric: metrics.MetricOf) -> int:
-    return _integer(tree.resident(layer, metric))
-
-
 def _integer(value: Quantity) -> int:
-    assert isinstance(value, int)  # concrete layers come to integers
+    assert isinstance(value, int)  # the metrics of a concrete layer are integers
     return value
