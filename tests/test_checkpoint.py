@@ -167,7 +167,10 @@ def _indexed(placed: Callable[[dict[str, str]], Any]) -> Callable[[Path], None]:
         (_indexed(lambda m: {**m, "x": "a\\b.safetensors"}), ["weight_map: x", "same folder"]),
         (_indexed(lambda m: {**m, "x": 3}), ["weight_map: x", "found 3"]),
         (_indexed(lambda m: {**m, "x": "pytorch_model.bin"}), ["x", "a .safetensors file"]),
-        (_indexed(lambda m: {**m, "x": "gone.safetensors"}), ["gone.safetensors", "a missing file"]),
+        (
+            _indexed(lambda m: {**m, "x": "gone.safetensors"}),
+            ["gone.safetensors", "a missing file"],
+        ),
         (_indexed(lambda m: {**m, "x": "model.safetensors"}), ["weight_map: x", "no file has it"]),
     ],
 )

@@ -58,9 +58,10 @@ def _shipped(place: str) -> dict[str, Any]:
 
 def _gpu(text: str) -> dict[str, Any]:
     content = _shipped("hardware/rtx-5090.yaml")
+    kinds = {kind: {**rates, "source": text} for kind, rates in content.pop("kernels").items()}
     sources = {k: {**v, "source": text} for k, v in content.items() if isinstance(v, dict)}
     others = dict.fromkeys((k for k in content if k.endswith("_source")), text)
-    return {**content, **sources, **others, "hardware_id": "h", "name": text}
+    return {**content, **sources, **others, "kernels": kinds, "hardware_id": "h", "name": text}
 
 
 def _write(folder: Path) -> dict[str, str]:
