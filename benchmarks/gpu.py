@@ -37,7 +37,6 @@ from ruamel.yaml import YAML
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.inputs import ModelConfig, load_workload, shipped
-
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.measurement_plan import Task, tasks
 from mkdocs_dsocr.tracing import Measurer

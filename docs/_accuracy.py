@@ -10,7 +10,7 @@ import mkdocs_gen_files
 
 sys.path.append(str(Path(__file__).parents[1]))  # `mkdocs build` does not look for modules here
 
-from benchmarks.accuracy import REPRODUCTION, VALIDATION, Row, mean_error, rows  # noqa: E402
+from benchmarks.accuracy import REPRODUCTION, VALIDATION, Row, mean_error, rows
 
 
 def summary(found: list[Row]) -> Iterator[str]:
