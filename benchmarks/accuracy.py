@@ -109,6 +109,14 @@ def published_rows() -> Iterator[Row]:
             )
 
 
+def not_comparable() -> Iterator[tuple[str, str, str]]:
+    """Yield the source, the rows and the reason of published figures that are no rows here."""
+    for file in sorted((MEASUREMENTS / "published").glob("*.yaml")):
+        content = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+        for row in content["not_comparable"]:
+            yield file.stem, row["id"], row["why"]
+
+
 def rows() -> list[Row]:
     """Return every row."""
     return [*published_rows(), *own_rows()]

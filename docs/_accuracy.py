@@ -10,7 +10,18 @@ import mkdocs_gen_files
 
 sys.path.append(str(Path(__file__).parents[1]))  # `mkdocs build` does not look for modules here
 
-from benchmarks.accuracy import REPRODUCTION, VALIDATION, Row, mean_error, rows
+from benchmarks.accuracy import (
+    REPRODUCTION,
+    VALIDATION,
+    Row,
+    mean_error,
+    not_comparable,
+    rows,
+)
+
+
+def _signed(error: float) -> str:
+    return f"{error:+.1%}".replace("-", "−")
 
 
 def summary(found: list[Row]) -> Iterator[str]:
@@ -23,7 +34,7 @@ def summary(found: list[Row]) -> Iterator[str]:
         errors = [row.error for row in group]
         yield (
             f"| `{hardware}` | {figure} | {len(group)} | {mean_error(group):.1%} | "
-            f"{min(errors):+.1%} | {max(errors):+.1%} |"
+            f"{_signed(min(errors))} | {_signed(max(errors))} |"
         )
 
 
@@ -33,7 +44,7 @@ def table(found: list[Row]) -> Iterator[str]:
     yield "|--:|--:|--:|---|---|---|--:|---|"
     for row in sorted(found, key=lambda row: -abs(row.error)):
         yield (
-            f"| {row.error:+.1%} | {row.predicted_ms:.4g} | {row.measured_ms:.4g} | "
+            f"| {_signed(row.error)} | {row.predicted_ms:.4g} | {row.measured_ms:.4g} | "
             f"`{row.hardware}` | {row.run} | `{row.workload}` | {row.batch} | {row.figure} |"
         )
 
@@ -65,8 +76,8 @@ def page(found: list[Row]) -> Iterator[str]:
         "**Projector.** Its kernels take a few microseconds, so the start of a kernel is most of "
         "the time, and an error of one microsecond shows.\n\n"
         "**Prefill.** Its matrix products are small for the GPU; tiles that do not fill all "
-        "multiprocessors are not modelled. The H200 shows it more than the H100, because its "
-        "larger bandwidth shortens everything else.\n\n"
+        "multiprocessors are not modelled. On the H200 the small products take nearly as long as "
+        "on the H100 (see `kernels.json` of both), although its bandwidth is larger.\n\n"
         "A model with access patterns, reductions, tiles and several kernels for an operation "
         "is calibrated in `benchmarks/CALIBRATION.md`, with its errors. "
         "The figures of this site do not use it yet.\n"
@@ -78,10 +89,9 @@ def page(found: list[Row]) -> Iterator[str]:
     )
     yield from table([row for row in found if row.kind == REPRODUCTION])
     yield "\n## What cannot be compared\n"
-    yield (
-        "Published pages per second and tokens per second of serving engines are no rows here: "
-        "an engine fuses operations, and no profile of this project describes that yet.\n"
-    )
+    yield "| Source | Rows | Why |\n|---|---|---|"
+    yield from (f"| {source} | {ids} | {why} |" for source, ids, why in not_comparable())
+    yield ""
     yield "## Every row\n"
     yield from table(checked)
 
