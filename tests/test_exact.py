@@ -92,7 +92,7 @@ def check_peaks(group: Group, record: PassRecord) -> None:
         highest, mine = max(counted, key=lambda p: p.bytes), memory.peak(visit.largest)
         where = (record.shape, visit.torch_path)
         assert mine.bytes == highest.bytes, where
-        assert mine.operation is memory.dispatched(mine.layer)[highest.operator], where
+        assert mine.operation is memory.dispatched(mine.operations)[highest.operator], where
         assert highest.path in expand(f"{visit.torch_path}.{mine.path}".removesuffix(".")), where
 
 

@@ -80,18 +80,19 @@ class Peak:
         Inputs, and what the call allocated.
     path
         Pattern of the module, below the one called, whose own operation runs then.
-    layer, operation
-        That module's layer, and the operation; None where nothing runs.
+    operations, operation
+        That module's own operations, and the one that runs; None where nothing runs. A layer
+        keeps its peak, so a peak that kept the layer would keep both from being freed.
     """
 
     bytes: Quantity
     path: str
-    layer: Layer
+    operations: tuple[Operation, ...]
     operation: Operation | None
 
     def less(self, amount: Quantity) -> Peak:
         """Return the same with fewer bytes."""
-        return Peak(self.bytes - amount, self.path, self.layer, self.operation)
+        return Peak(self.bytes - amount, self.path, self.operations, self.operation)
 
     @property
     def at(self) -> str:
@@ -130,14 +131,15 @@ def peak(layer: Layer) -> Peak:
 
 def _peak(layer: Layer, chosen: Iterable[Moment]) -> Peak:
     """Return the largest of some moments of a layer."""
-    result = Peak(0, "", layer, None)
+    own = tuple(layer.operations())
+    result = Peak(0, "", own, None)
     for moment in chosen:
         inner = moment.peak
         if inner is None or isinstance(moment.step, Operation):
-            result = _larger(result, Peak(moment.bytes, "", layer, moment.step))  # type: ignore[arg-type]
+            result = _larger(result, Peak(moment.bytes, "", own, moment.step))  # type: ignore[arg-type]
         else:
             path = _below(moment.step, inner.path)
-            result = _larger(result, Peak(moment.total, path, inner.layer, inner.operation))
+            result = _larger(result, Peak(moment.total, path, inner.operations, inner.operation))
     return result
 
 
@@ -161,19 +163,19 @@ def _below(child: Child, path: str, *, after: bool = False) -> str:
     return ".".join(p for p in ((path, name) if after else (name, path)) if p)
 
 
-def dispatched(layer: Layer) -> list[Operation]:
-    """Return the own operations of a layer as often and in the order as they are dispatched.
+def dispatched(operations: Iterable[Operation]) -> list[Operation]:
+    """Return a layer's own operations as often and in the order as they are dispatched.
 
     Neighbours with equally many launches are the body of a loop.
     """
-    loops = itertools.groupby(layer.operations(), key=lambda o: o.launches)
+    loops = itertools.groupby(operations, key=lambda o: o.launches)
     return [o for times, body in loops for o in list(body) * int(times)]
 
 
 def _larger(a: Peak, b: Peak) -> Peak:
     if isinstance(a.bytes, int) and isinstance(b.bytes, int):
         return b if b.bytes > a.bytes else a
-    return Peak(maximum(a.bytes, b.bytes), a.path, a.layer, a.operation)
+    return Peak(maximum(a.bytes, b.bytes), a.path, a.operations, a.operation)
 
 
 class Storages(NamedTuple):

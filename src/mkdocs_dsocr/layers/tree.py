@@ -55,7 +55,7 @@ class NodeVisit:
     @property
     def peak(self) -> memory.Peak:
         """The peak of activations in the largest call, if there is any."""
-        return memory.peak(self.largest) if self.calls else memory.Peak(0, "", self.largest, None)
+        return memory.peak(self.largest) if self.calls else memory.Peak(0, "", (), None)
 
     @property
     def module_id(self) -> str:

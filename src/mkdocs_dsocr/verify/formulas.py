@@ -256,7 +256,7 @@ def _place(pattern: str, peak: memory.Peak, counted: TracedPeak) -> Place:
     if peak.operation is None:
         return Place("", "", counted.bytes == 0)
     path = ".".join(p for p in (pattern, peak.path) if p)
-    order = memory.dispatched(peak.layer)
+    order = memory.dispatched(peak.operations)
     same = counted.operator < len(order) and order[counted.operator] is peak.operation
     agrees = same and counted.path in expand(path)
     return Place(
