@@ -19,6 +19,18 @@ from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_shor
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 20
 
+_YAML_ERRORS: Final = (
+    YAMLError,
+    RecursionError,
+    # What the parser lets through from a value that does not fit its tag: ``!!int ""``.
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -34,8 +46,12 @@ def stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
     return tuple(found)
 
 
-def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
+def read_mapping(
+    path: Path, limit: int = MAX_BYTES, *, may_be_empty: bool = False
+) -> dict[str, Any]:
     """Read a YAML or JSON file of at most `limit` bytes that holds one mapping.
+
+    With `may_be_empty`, a file without content is an empty mapping.
 
     Raises
     ------
@@ -55,7 +71,9 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
         raise InputError(
             path, "", f"a byte that is not UTF-8 at {error.start}", "UTF-8 text"
         ) from error
-    content = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
+    content = _json(path, text) if path.suffix == ".json" else parse_yaml(text, path)
+    if may_be_empty and (content is None or content == {}):
+        return {}
     if not isinstance(content, dict) or not content:
         found = "nothing" if content is None or content == {} else repr_short(content)
         raise InputError(path, "", found, "a mapping of keys to values")
@@ -63,18 +81,27 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
     return content
 
 
-def _yaml(path: Path, text: str) -> Any:
+def parse_yaml(text: str, source: str | Path, key: str = "") -> Any:
+    """Return the content of a YAML 1.2 text.
+
+    Raises
+    ------
+    InputError
+        If it is malformed, names `source`, and `key` or the line.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
             return YAML(typ="safe", pure=True).load(StringIO(text))
-    except (YAMLError, ValueError, RecursionError, OverflowError) as error:
-        where, problem = "", str(error).splitlines()[0] if str(error) else type(error).__name__
+    except _YAML_ERRORS as error:
+        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, MarkedYAMLError):
             problem = error.problem or problem
             if error.problem_mark is not None:
-                where = f"line {error.problem_mark.line + 1}"
-        raise InputError(path, where, problem, "YAML 1.2 without duplicate keys") from error
+                key = key or f"line {error.problem_mark.line + 1}"
+        elif not isinstance(error, (YAMLError, RecursionError)):
+            problem = f"a value that its tag does not allow ({problem})"
+        raise InputError(source, key, problem, "YAML 1.2 without duplicate keys") from error
 
 
 def _json(path: Path, text: str) -> Any:
