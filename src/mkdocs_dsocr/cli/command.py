@@ -135,8 +135,8 @@ def failed(sentences: Iterable[str]) -> click.ClickException:
 
 @contextmanager
 def progress(scenarios: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error, and yield what is told how many scenarios were done."""
-    if _loudness() < 0:
+    """Show a bar on a terminal, and yield what is told how many scenarios were done."""
+    if _loudness() < 0 or not sys.stderr.isatty():
         yield lambda _: None
         return
     label = f"{scenarios:,} scenarios"

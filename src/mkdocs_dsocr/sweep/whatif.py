@@ -88,10 +88,11 @@ def _rows(
     gpus: Sequence[Hardware],
 ) -> Iterator[_Row]:
     for changes in variants:
+        place = "--set" if changes else str(source)
         workload = as_workload(report.workload, changes, source)
-        planned = resolved(config, workload, source)
+        planned = resolved(config, workload, place)
         for gpu in gpus:
-            analysis = Analysis(config, workload, gpu, str(source))
+            analysis = Analysis(config, workload, gpu, place)
             analysis.check_formats()
             yield _Row(changes, planned, analysis)
 
