@@ -212,7 +212,7 @@ def write_files(folder: Path, files: dict[str, bytes], inputs: Iterable[Path] = 
     try:
         atomic_write_all(folder, files)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)).lower()
         raise InputError("option", "--output", f"{folder}: {reason}", "a folder to write to") from (
             error
         )
