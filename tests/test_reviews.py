@@ -26,7 +26,7 @@ from mkdocs_dsocr.report.build import NOT_MODELLED
 from mkdocs_dsocr.site.canonical import canonical, canonical_text
 from mkdocs_dsocr.site.notation import text
 from mkdocs_dsocr.site.review import Reviewed, Rows, reviewed
-from tests.conftest import ROOT, BuildSite
+from tests.conftest import BuildSite
 
 ENTRY = {
     "status": "approved",
@@ -402,14 +402,18 @@ def test_a_new_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:
 
 def test_reviews_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
-    names = [f"Layer{n}" for n in range(8)]
+    names = [f"Layer{n}" for n in range(4)]
     code = (
-        "import sys; from pathlib import Path; from tests.test_reviews import put\n"
+        "import sys; from pathlib import Path\n"
+        "from mkdocs_dsocr.inputs.reviews import Entry, save_entries\n"
+        f"entry = Entry.model_validate({ENTRY!r})\n"
         "sys.stdin.readline()\n"
-        "for n in range(5): put(Path(sys.argv[1]), sys.argv[2], f'by{n}')\n"
+        "for n in range(5):\n"
+        "    new = entry.model_copy(update={'by': f'by{n}'})\n"
+        "    save_entries(Path(sys.argv[1]), {'layers': {sys.argv[2]: new}})\n"
     )
     command = [sys.executable, "-c", code, str(path)]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "text": True, "cwd": ROOT}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen([*command, name], **pipes) for name in names]
     for process in processes:
         assert process.stdin
