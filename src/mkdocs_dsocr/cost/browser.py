@@ -19,14 +19,15 @@ from mkdocs_dsocr.cost.passes import (
     weights,
 )
 from mkdocs_dsocr.cost.program import Program
-from mkdocs_dsocr.cost.time import ms_per, stage_ms
+from mkdocs_dsocr.cost.rates import RATES, ms_per
+from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.layers.metrics import largest
 from mkdocs_dsocr.models import STAGES, Batch, BatchPass, expected_load, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.quantities import (
     Quantity,
     Symbol,
+    largest,
     less,
     ratio,
     select,
@@ -220,12 +221,8 @@ def gpu_rates(gpu: Hardware) -> dict[str, Any]:
     a FLOP at the dense peak, by format; ``capacity``: bytes of memory.
     """
     per = ms_per(gpu)
-    one = {name: getattr(per, name) for name in ("cuda", "bandwidth", "dispatch", "sync")}
     return {
-        "ms": {f"{name}_ms": value for name, value in one.items()}
-        | {f"{kind}_tensor_factor": factor for kind, factor in per.tensor_factor.items()}
-        | {f"{kind}_memory_ms": ms for kind, ms in per.memory.items()}
-        | {f"{kind}_start_ms": ms for kind, ms in per.start.items()},
+        "ms": {name: getattr(per, name) for name in RATES},
         "peak_ms": dict(per.tensor_peak),
         "capacity": gpu.memory_gb * 1e9,
     }

@@ -15,7 +15,7 @@ from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.layers.memory import Peak
 from mkdocs_dsocr.layers.operations import Tensor
 from mkdocs_dsocr.models import Plan, Run, pass_layer
-from mkdocs_dsocr.quantities import total
+from mkdocs_dsocr.quantities import largest, total
 
 LIMIT: Final = 16_384
 """Batch sizes from 1 to this one are evaluated."""
@@ -127,7 +127,7 @@ def footprints(
 
     def needed(batch: Any) -> Array:
         runs = run_memories(config, plan, weight_bytes, batch)
-        return metrics.largest(m.total for _, m in runs)
+        return largest(m.total for _, m in runs)
 
     kvcache = max(m.kvcache for _, m in run_memories(config, plan, weight_bytes, 1))
     most = min(LIMIT, memory_gb * 1e9 // kvcache + 1)

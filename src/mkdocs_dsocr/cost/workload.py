@@ -15,7 +15,8 @@ from mkdocs_dsocr.cost.memory import (
     run_memories,
     stage_memory,
 )
-from mkdocs_dsocr.cost.time import MsPer, host_ms, ms_per, stage_ms
+from mkdocs_dsocr.cost.rates import MsPer, ms_per
+from mkdocs_dsocr.cost.time import host_ms, stage_ms
 from mkdocs_dsocr.cost.totals import Node, Totals, count, merged
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers import metrics, tree

@@ -9,17 +9,9 @@ import dataclasses
 from typing import Any
 
 from mkdocs_dsocr.cost.memory import LIMIT, Array, fitting
-from mkdocs_dsocr.cost.time import (
-    CEILINGS,
-    MsPer,
-    by_ceiling,
-    ceilings_ms,
-    host_ms,
-    kernel_work,
-    kind_of,
-    launches_of,
-    ms_per,
-)
+from mkdocs_dsocr.cost.rates import MsPer, ms_per
+from mkdocs_dsocr.cost.time import CEILINGS, by_part, host_ms
+from mkdocs_dsocr.cost.work import exposed_ms, parts_ms, start_ms, works
 from mkdocs_dsocr.cost.workload import WorkloadCost
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers import metrics, tree
@@ -90,13 +82,14 @@ def _times(visit: NodeVisit, per: MsPer, batches: Array) -> Array:
     """Return ``[ceilings, batch sizes]``: a module's own kernels by the ceiling that binds each."""
     import numpy
 
-    result = numpy.zeros((len(CEILINGS), len(batches)))
-    for kernel in visit.layer.kernels():
-        times: Any = ceilings_ms(kernel_work(kernel), kind_of(kernel), kernel.compute_dtype, per)
-        one = numpy.array([numpy.broadcast_to(t, batches.shape) for t in times], float)
-        starts = visit.active * launches_of(kernel) * per.start[kind_of(kernel)]
-        ones = numpy.ones(len(batches))
-        spent = numpy.vstack((by_ceiling(one, one, ones), ones * starts))
+    result, ones = numpy.zeros((len(CEILINGS), len(batches))), numpy.ones(len(batches))
+    for _, work, _ in works(visit):
+        parts = parts_ms(work, per, work.activations)
+        one = numpy.array([numpy.broadcast_to(t, batches.shape) for t in parts], float)
+        longest = by_part(one, one, ones)
+        longest[one.argmax(axis=0), batches - 1] += exposed_ms(work, parts)
+        tensor, cuda, memory, l2 = longest
+        spent = numpy.array([tensor, cuda, memory + l2, ones * start_ms(work, per)])
         result += visit.modules * visit.calls * spent
     return result
 
