@@ -19,7 +19,7 @@ from mkdocs_dsocr.cost.passes import (
     weights,
 )
 from mkdocs_dsocr.cost.program import Program
-from mkdocs_dsocr.cost.rates import RATES, ms_per
+from mkdocs_dsocr.cost.rates import ms_per, quantities, rates
 from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.models import STAGES, Batch, BatchPass, expected_load, model_of
@@ -186,6 +186,7 @@ def text(config: ModelConfig, workloads: Sequence[Workload] = ()) -> str:
         "sizes": sizes_program(config, stages),
         "grid": grid_program(config),
         "rated": rated_program(),
+        "rates": rates_program(),
         "totals": totals_program(config, stages, programs),
         **{f"load{index}": program for index, program in enumerate(loads.values())},
     }
@@ -200,6 +201,13 @@ def text(config: ModelConfig, workloads: Sequence[Workload] = ()) -> str:
     written.append(f"const LOADS = new Map([{pairs}]);\n")
     template = (package_resources.files("mkdocs_dsocr.cost") / "formulas.js").read_text("utf-8")
     return template.replace("/* FORMULAS */", "\n".join(written))
+
+
+def rates_program() -> Program:
+    """Return the times of a GPU from its peaks, shares and minimum times."""
+    symbols = _Symbols()
+    found = rates(symbols)
+    return Program(found, floats=symbols)
 
 
 def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[str, Program]:
@@ -217,14 +225,15 @@ def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[st
 def gpu_rates(gpu: Hardware) -> dict[str, Any]:
     """Return what the script's ``batch`` takes of a GPU.
 
-    ``ms``: times by the symbols of :data:`mkdocs_dsocr.cost.passes.SYMBOLIC_MS`; ``peak_ms``: for
+    ``of``: what :func:`mkdocs_dsocr.cost.rates.rates` takes; ``peak_ms``: for
     a FLOP at the dense peak, by format; ``capacity``: bytes of memory.
     """
     per = ms_per(gpu)
     return {
-        "ms": {name: getattr(per, name) for name in RATES},
+        "of": quantities(gpu),
         "peak_ms": dict(per.tensor_peak),
-        "capacity": gpu.memory_gb * 1e9,
+        "capacity": gpu.room_bytes,
+        "reserved": gpu.reserved_bytes,
     }
 
 
@@ -232,6 +241,7 @@ class _Symbols(dict[str, Any]):
     """Every size as the symbol of its name."""
 
     def __missing__(self, name: str) -> Symbol:
+        self[name] = Symbol(name)
         return Symbol(name)
 
 

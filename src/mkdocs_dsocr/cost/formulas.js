@@ -45,7 +45,7 @@ function inputs(workload, gpu) {
     last_logits: +(workload.logits_positions === "last"),
     cuda_graph: +(workload.host_mode === "cuda_graph"),
     eager: +(workload.traffic === "eager"),
-    ...gpu.ms,
+    ...rates(gpu.of),
   };
   const names = Object.keys(FORMATS);
   const codes = {};

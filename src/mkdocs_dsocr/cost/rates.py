@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.quantities import maximum
+from mkdocs_dsocr.quantities import less, maximum, ratio, select
 
 SECTOR_BYTES: Final = 32
 """What an access that is not coalesced moves between the L2 cache and an SM."""
@@ -113,36 +113,37 @@ def quantities(hardware: Hardware) -> dict[str, float]:
 
 
 def rates(of: Mapping[str, Any]) -> dict[str, Any]:
-    """Return :data:`RATES` from peaks, shares and minimum times: numbers, or arrays.
+    """Return :data:`RATES` from peaks, shares and minimum times: numbers, arrays or symbols.
 
     Parameters
     ----------
     of
         What :func:`quantities` returns.
     """
-    bandwidth = 1e-6 / of["bandwidth_gb_s"]
-    memory = bandwidth / of["bandwidth_share"]
+    bandwidth = ratio(1e-6, of["bandwidth_gb_s"])
+    memory = ratio(bandwidth, of["bandwidth_share"])
     share = of["l2_share"]
+    has_l2 = less(0, share)
     # Without an L2 cache a byte comes from memory: its other time is 0, and the longer one counts.
-    l2 = bandwidth * (share > 0) / (share + (share == 0))
-    element = 1 / (of["elements_per_clock"] * of["unit_clocks"])
+    l2 = select(has_l2, ratio(bandwidth, select(has_l2, share, 1)), 0)
+    element = ratio(1, of["elements_per_clock"] * of["unit_clocks"])
     return {
-        "tensor_factor": 1 / of["tensor_share"],
+        "tensor_factor": ratio(1, of["tensor_share"]),
         "vector_factor": 1 - of["has_vector"],
-        "cuda_ms": 1e-9 / of["cuda_tflops"],
+        "cuda_ms": ratio(1e-9, of["cuda_tflops"]),
         "bandwidth_ms": bandwidth,
         "memory_ms": memory,
         "l2_ms": l2,
         "l2_bytes": of["l2_bytes"],
         "element_ms": element,
-        "sector_ms": maximum(element, SECTOR_BYTES * (l2 + memory * (share == 0))),
-        "score_ms": 1 / (of["scores_per_clock"] * of["unit_clocks"]),
-        "product_ms": of["gemm_us"] / 1000,
-        "vector_ms": of["matvec_us"] / 1000,
-        "elementwise_ms": of["elementwise_us"] / 1000,
-        "reduction_ms": of["reduction_us"] / 1000,
-        "attention_ms": of["attention_us"] / 1000,
+        "sector_ms": maximum(element, SECTOR_BYTES * select(has_l2, l2, memory)),
+        "score_ms": ratio(1, of["scores_per_clock"] * of["unit_clocks"]),
+        "product_ms": ratio(of["gemm_us"], 1000),
+        "vector_ms": ratio(of["matvec_us"], 1000),
+        "elementwise_ms": ratio(of["elementwise_us"], 1000),
+        "reduction_ms": ratio(of["reduction_us"], 1000),
+        "attention_ms": ratio(of["attention_us"], 1000),
         "units": of["units"],
-        "dispatch_ms": of["dispatch_us"] / 1000,
-        "sync_ms": of["synchronise_us"] / 1000,
+        "dispatch_ms": ratio(of["dispatch_us"], 1000),
+        "sync_ms": ratio(of["synchronise_us"], 1000),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,9 @@ from mkdocs_dsocr.inputs.references import resolve
 
 TOLERANCE = 0.01
 """How far a stated peak may be from units × clock × FLOPs per clock."""
+
+RESERVED_BYTES: Final = 600_000_000
+"""What the CUDA context, cuBLAS and the caching allocator keep of the memory: an assumption."""
 
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -161,14 +165,24 @@ class Hardware(Strict):
     cuda_fp32: Peak = Field(description="float32 CUDA cores")
     bandwidth_gb_s: Positive = Field(description="memory bandwidth, 1e9 byte a second")
     bandwidth_source: Text
-    memory_gb: Positive = Field(description="memory, 1e9 byte")
+    memory_bytes: Annotated[int, Field(ge=1, le=10**15)] = Field(
+        description="memory as the driver reports it"
+    )
     memory_source: Text
+    reserved_bytes: Annotated[int, Field(ge=0, le=10**12)] = Field(
+        RESERVED_BYTES, description="memory that the CUDA context and its libraries take (assumed)"
+    )
     l2: Cache | None = Field(None, description="last-level cache in front of the memory")
     host: Host | None = Field(None, description="host costs; without them the host takes no time")
     kernels: tuple[KernelConstants, ...] = Field(
         (), description="constants of the time model, those of one source together"
     )
     achieved: Rates | None = None
+
+    @property
+    def room_bytes(self) -> int:
+        """Memory that a model can use."""
+        return max(0, self.memory_bytes - self.reserved_bytes)
 
     def peak(self, dtype: str) -> Peak | None:
         """Return the dense tensor-core peak for operands of a format, if there is one."""
@@ -274,7 +288,20 @@ def load_hardware(value: str, base: Path | None = None, source: str = "option") 
     return hardware
 
 
+def with_memory_bytes(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a profile with the memory in bytes where an earlier version has it in 1e9 byte.
+
+    Such a profile states what a model can use, so nothing of it is reserved.
+    """
+    result = dict(content)
+    old = result.get("memory_gb")
+    if isinstance(old, int | float) and 0 < old < 1e6 and "memory_bytes" not in result:
+        del result["memory_gb"]
+        result |= {"memory_bytes": round(old * 1e9), "reserved_bytes": 0}
+    return result
+
+
 @lru_cache(maxsize=128)
 def _read(path: Path, stamp: tuple[tuple[str, int, int], ...]) -> Hardware:
     """Return a profile: read once, as long as its file is as its stamp says."""
-    return validate(Hardware, read_mapping(path), path)
+    return validate(Hardware, with_memory_bytes(read_mapping(path)), path)

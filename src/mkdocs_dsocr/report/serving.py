@@ -54,7 +54,7 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
         _host_ms(visits, per, plan.workload.host_mode == "cuda_graph"), device.shape
     )
     step = numpy.maximum(device, host)
-    largest = fitting(needed, hardware.memory_gb)
+    largest = fitting(needed, hardware.room_bytes)
     return schema.Serving(
         context=shape.kv_len,
         limit=LIMIT,
@@ -71,7 +71,7 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
             for b in _shown(largest or 0)
         ],
         critical_batches={
-            visit.module_id: _critical(modules[visit.module_id])
+            visit.module_id: _critical(visit, per)
             for visit in visits
             if any(kernel.compute_dtype is not None for kernel in visit.layer.kernels())
         },
@@ -108,7 +108,18 @@ def _shown(fitting: int) -> list[int]:
     return powers if not fitting or powers[-1] == fitting else [*powers, fitting]
 
 
-def _critical(times_ms: Array) -> int | None:
-    """Return the first batch at which compute takes as long as memory, if any does."""
-    compute = times_ms[0] + times_ms[1] >= times_ms[2]
+def _critical(visit: NodeVisit, per: MsPer) -> int | None:
+    """Return the first batch whose products take as long as its bytes, if any does.
+
+    Both at the achieved rates of large kernels: whole tiles take time before that, which further
+    rows then fill.
+    """
+    kernels = [k for k in visit.layer.kernels() if k.compute_dtype is not None]
+    moved: Any = sum(k.io_bytes * per.memory_ms for k in kernels)
+    products: Any = sum(
+        k.tensor_core_flops * per.tensor_peak[k.compute_dtype] * per.tensor_factor
+        for k in kernels
+        if k.compute_dtype is not None
+    )
+    compute = products >= moved
     return int(compute.argmax()) + 1 if compute.any() else None

@@ -157,7 +157,9 @@ class Rates:
             own = [g.tensor_bf16.tflops if g.tensor_bf16 else np.nan for g in gpus]
             scale = overrides["tensor_tflops"] / np.array(own)[places]
         self.peak = scale[:, None] * self._peaks(gpus)[places]
-        self.capacity = 1e9 * column("memory_gb", lambda g: g.memory_gb)
+        reserved = np.array([g.reserved_bytes for g in gpus])[places]
+        memory = column("memory_gb", lambda g: g.memory_bytes / 1e9)
+        self.capacity = np.rint(1e9 * memory) - reserved
         found = [quantities(gpu) for gpu in gpus]
         values = {name: np.array([of[name] for of in found])[places] for name in found[0]}
         self._ms = rates(values | {k: v for k, v in overrides.items() if k in values})
