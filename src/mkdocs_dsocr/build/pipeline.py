@@ -112,7 +112,7 @@ def analyse(settings: Settings) -> Analyses:
 def _measured(analyses: Analyses, measurements: dict[Path, Measurement]) -> Analyses:
     """Give each measurement to the analysis that it belongs to."""
     every = [a for row in analyses for a in row]
-    pairs = [(a.workload, a.hardware) for a in every]
+    pairs = [(a.plan.workload, a.hardware) for a in every]
     owners: dict[tuple[str, str], Measurement] = {}
     for path, measurement in measurements.items():
         workload, gpu = check_belongs(path, measurement, every[0].config, pairs)
@@ -146,7 +146,7 @@ def measure(analyses: Analyses, options: MeasureOptions, log: Log) -> Iterator[t
     """
     mains = [row[0] for row in analyses]
     for analysis in mains:
-        check_measurable(analysis.workload, analysis.source)
+        check_measurable(analysis.plan.workload, analysis.source)
     with timed(log, "importing torch"):
         from mkdocs_dsocr import tracing
 

@@ -57,7 +57,7 @@ function inputs(workload, gpu) {
     codes[`${operand}_dtype`] = names.indexOf(format);
     for (const [what, value] of Object.entries(FORMATS[format])) x[`${operand}_${what}`] = value;
   }
-  const wide = +(FORMATS[workload.activation_dtype].bytes === 2);
+  const wide = +(FORMATS[workload.activation_dtype].bytes >= 2);
   for (const [operand, code] of Object.entries(rated({ ...codes, activation_is_wide: wide }))) {
     x[`${operand}_peak_ms`] = gpu.peak_ms[names[code]] ?? NaN;
   }

@@ -26,7 +26,15 @@ from mkdocs_dsocr.layers.kernels import Kernel
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.layers.tree import NodeVisit
-from mkdocs_dsocr.models import Batch, BatchPass, Choices, Load, built_pass, model_of
+from mkdocs_dsocr.models import (
+    Batch,
+    BatchPass,
+    Choices,
+    Load,
+    built_pass,
+    model_of,
+    plain_format,
+)
 from mkdocs_dsocr.quantities import (
     Expr,
     Quantity,
@@ -133,7 +141,16 @@ class Form:
     def group(self, config: ModelConfig, shape: PassShape) -> Group:
         """Return the layers of a run."""
         weight, activation, kv = (_SymbolicFormat(n, 16) for n in ("weight", "activation", "kv"))
-        precision = _SymbolicPrecision(weight, activation, kv, self.autocast, self.eager)
+        plain = plain_format(config)
+        precision = _SymbolicPrecision(
+            weight,
+            activation,
+            kv,
+            self.autocast,
+            self.eager,
+            plain and dataclasses.replace(plain, name="bf16"),  # the operand that it is
+            config.storage.kept,
+        )
         load = Load(*map(Symbol, LOAD))
         return built_pass(config, shape, load, dict(self.chosen), precision)
 

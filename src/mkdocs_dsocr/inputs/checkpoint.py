@@ -6,7 +6,9 @@ kind of file is opened, and nothing is executed.
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 MAX_INDEX: Final = 16_000_000
 """Bytes of an index: some 100,000 tensors."""
+_POINTER: Final = b"version https://git-lfs"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
@@ -137,6 +140,35 @@ def _headers(path: Path) -> dict[str, Header]:
             }
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise InputError(path, "", str(error), "a whole safetensors file") from error
+
+
+def common_dtype(config_path: Path) -> str | None:
+    """Return the dtype of most values in the first safetensors file of a checkpoint.
+
+    Returns
+    -------
+    The dtype as safetensors names it; None where there is no such file.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    for path in sorted(config_path.parent.glob("*.safetensors")):
+        if not path.is_file() or is_pointer(path):
+            continue
+        values: Counter[str] = Counter()
+        for header in _headers(path).values():
+            values[header.dtype] += math.prod(header.shape)
+        if values:
+            return values.most_common(1)[0][0]
+    return None
+
+
+def is_pointer(path: Path) -> bool:
+    """Tell whether a file stands for one that was not downloaded (Git LFS)."""
+    with path.open("rb") as file:
+        return file.read(len(_POINTER)) == _POINTER
 
 
 def _quantization(config_path: Path) -> str:

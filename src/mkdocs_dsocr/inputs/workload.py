@@ -46,7 +46,8 @@ PageSide = Annotated[int, within(PAGE_SIDE)]
 Tiles = Annotated[int, within(TILES)]
 Tokens = Annotated[int, within(TOKENS)]
 Batch = Annotated[int, within(BATCH)]
-Dtype = Literal["bf16", "fp16", "fp8", "int8", "int4"]
+Dtype = Literal["bf16", "fp16", "fp8", "int8", "int4", "fp32"]
+WeightDtype = Literal[Dtype, "nf4", "mlx4", "mlx8"]
 DocKind = Literal["text_heavy", "mixed_layout", "image_rich", "synthetic"]
 VisionBatching = Literal["per_page", "batched"]
 HostMode = Literal["eager", "cuda_graph"]
@@ -82,9 +83,15 @@ class Workload(Strict):
     precision_mode: PrecisionMode = Field(
         "module", description="dtypes as the modules say, or under torch.autocast to bfloat16"
     )
-    weight_dtype: Dtype = Field("bf16", description="of the weights of linears")
-    activation_dtype: Dtype = Field("bf16", description="of activations that are not float32")
-    kv_dtype: Dtype = Field("bf16", description="of keys and values")
+    weight_dtype: WeightDtype | None = Field(
+        None, description="of the weights of linears; the checkpoint's where not given"
+    )
+    activation_dtype: Dtype | None = Field(
+        None, description="of activations that are not float32; the checkpoint's where not given"
+    )
+    kv_dtype: Dtype | None = Field(
+        None, description="of keys and values; the checkpoint's where not given"
+    )
     traffic: Traffic = Field(
         "fused", description="whether times are of fused kernels or of one operation at a time"
     )
@@ -110,7 +117,7 @@ class Workload(Strict):
             raise ContradictionError(
                 "crop_grid", "a grid with crop_mode: false", "crop_mode: true, or no grid"
             )
-        if self.precision_mode == "autocast" and self.activation_dtype != "bf16":
+        if self.precision_mode == "autocast" and self.activation_dtype not in (None, "bf16"):
             raise ContradictionError(
                 "activation_dtype", self.activation_dtype, "bf16 with precision_mode: autocast"
             )
@@ -124,10 +131,16 @@ class Workload(Strict):
         return self.num_pages if self.num_pages is not None else self.batch_size
 
 
+def _values(annotation: Any) -> tuple[Any, ...]:
+    """Return the values of a type that has only a few; of an optional one, without None."""
+    found = next((a for a in get_args(annotation) if get_origin(a) is Literal), annotation)
+    return get_args(found) if get_origin(found) is Literal else ()
+
+
 CHOICES: Final[dict[str, tuple[Any, ...]]] = {"crop_mode": (False, True)} | {
-    name: get_args(field.annotation)
+    name: values
     for name, field in Workload.model_fields.items()
-    if get_origin(field.annotation) is Literal
+    if (values := _values(field.annotation))
 }
 """The values of each key that has only a few, in the order in which they are offered."""
 

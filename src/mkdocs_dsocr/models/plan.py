@@ -12,6 +12,7 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, constants
 from mkdocs_dsocr.inputs.workload import TOKENS
 from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
 from mkdocs_dsocr.models.registry import model_of
+from mkdocs_dsocr.models.storage import as_stored, formats_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.trace import PassShape
 
@@ -55,6 +56,8 @@ class Plan:
     text_tokens: int
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What is not modelled as the checkpoint has it, in sentences."""
 
     @property
     def batch(self) -> int:
@@ -126,9 +129,11 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
     model = model_of(config)
     if workload.precision_mode == "autocast":
         check_autocast(config, source)
+        _check_bfloat16(formats_of(config.storage, workload).activation_dtype, source)
     grid = _grid(workload, model.max_tiles, source)
     image_tokens = _batch(workload, grid, 0).image_tokens
-    resolved = Plan(workload, grid, _text_tokens(workload, image_tokens, source), (), ())
+    text_tokens = _text_tokens(workload, image_tokens, source)
+    resolved = Plan(as_stored(config.storage, workload), grid, text_tokens, (), ())
     tokens = resolved.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
@@ -137,7 +142,8 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
     return dataclasses.replace(
         resolved,
         runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
-        notes=tuple(_notes(config, resolved)),
+        notes=(*config.notes, *config.storage.notes, *_notes(config, resolved)),
+        warnings=config.storage.warnings if workload.weight_dtype is None else (),
     )
 
 
@@ -153,6 +159,12 @@ def check_autocast(config: ModelConfig, source: str | Path) -> None:
     if not model.has_autocast:
         allowed = f"module: {model.title} is not modelled under autocast"
         raise InputError(source, "precision_mode", "autocast", allowed)
+
+
+def _check_bfloat16(dtype: str, source: str | Path) -> None:
+    """Refuse activations that ``torch.autocast`` to bfloat16 does not have."""
+    if dtype != "bf16":
+        raise InputError(source, "activation_dtype", dtype, "bf16 with precision_mode: autocast")
 
 
 def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: int = 1) -> Batch:

@@ -56,7 +56,8 @@ def load_model_config(value: str, base: Path | None = None, source: str = "optio
     path = resolve("models", value, base, source)
     path = path if path.suffix == ".json" else path / "config.json"
     content = read_mapping(path)
-    found, known = content.get("architectures"), known_models()
+    found = content.get("architectures")
+    known = {n: m for m in known_models().values() for n in (m.architecture, *m.aliases)}
     names = found if isinstance(found, list) else []
     model = next((known[name] for name in names if isinstance(name, str) and name in known), None)
     if model is None:

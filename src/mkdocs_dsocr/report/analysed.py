@@ -76,13 +76,13 @@ class Analysed:
         InputError
             If there is one.
         """
-        for dtype in sorted(compute_dtypes(self.workload)):
+        for dtype in sorted(compute_dtypes(self.config, self.workload)):
             if self.hardware.peak(dtype) is None:
                 known = ", ".join(d for d in FORMATS if self.hardware.peak(d) is not None)
                 raise InputError(
                     self.source,
                     "activation_dtype",
-                    f"{self.workload.activation_dtype}: products in {dtype}",
+                    f"{self.plan.workload.activation_dtype}: products in {dtype}",
                     f"what the tensor cores of {self.hardware.hardware_id} know: {known}",
                 )
 
@@ -93,7 +93,7 @@ class Analysed:
     @property
     def notes(self) -> str:
         """How to read the estimate, and what the plan has to say."""
-        return " ".join((READING, *self.plan.notes))
+        return " ".join((READING, *self.plan.notes, *self.plan.warnings))
 
     @cached_property
     def _timed(self) -> Timed:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from mkdocs_dsocr.inputs.hardware import Hardware
-from mkdocs_dsocr.inputs.model_config import Dimensions
+from mkdocs_dsocr.inputs.model_config import Dimensions, Storage
 from mkdocs_dsocr.inputs.workload import (
     DocKind,
     HostMode,
@@ -150,6 +150,10 @@ class DeepSeekOCRModelSpec(Record):
     dimensions: Dimensions | None = Field(
         None, description="all that the formulas need of the model; absent before 1.1"
     )
+    storage: Storage = Field(
+        Storage(), description="how the checkpoint stores its weights; absent: bfloat16"
+    )
+    unused_keys: list[str] = Field([], description="keys of config.json that no formula uses")
 
 
 class OCRWorkloadProfile(Record):

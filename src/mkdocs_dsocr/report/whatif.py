@@ -67,6 +67,7 @@ def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
         model_id=model.model_id,
         path=Path(model.config_path),
         revision=model.hf_revision,
+        storage=model.storage,
     )
 
 
