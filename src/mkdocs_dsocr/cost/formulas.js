@@ -39,6 +39,7 @@ function inputs(workload, gpu) {
     base_size: workload.base_size,
     image_size: workload.image_size,
     crop: +workload.crop_mode,
+    text_only: +Boolean(workload.text_only),
     tiles_w: workload.crop_mode ? workload.crop_grid[0] : 1,
     tiles_h: workload.crop_mode ? workload.crop_grid[1] : 1,
     text_tokens: workload.text_tokens,

@@ -12,11 +12,12 @@ from mkdocs_dsocr.models.passes import (
     pass_layer,
     plain_format,
 )
-from mkdocs_dsocr.models.plan import Plan, Run, check_autocast, plan
+from mkdocs_dsocr.models.plan import NO_VIEW, Plan, Run, check_autocast, max_tiles_of, plan
 from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
 from mkdocs_dsocr.models.storage import formats_of
 
 __all__ = [
+    "NO_VIEW",
     "STAGES",
     "Batch",
     "BatchPass",
@@ -36,6 +37,7 @@ __all__ = [
     "formats_of",
     "known_models",
     "load_model_config",
+    "max_tiles_of",
     "model_of",
     "pass_layer",
     "plain_format",

@@ -62,7 +62,7 @@ class UnlimitedOCR(Model):
             "projector.page",
             "projector",
             features,
-            calls=batch.pages,
+            calls=batch.has_image * batch.pages,
             follows_batch=0,
         )
         yield from batch.language(self.window(config))

@@ -165,6 +165,8 @@ class OCRWorkloadProfile(Record):
     base_size: Count = Field(description="px")
     image_size: Count = Field(description="px")
     crop_mode: bool
+    text_only: bool = Field(False, description="whether there is no image; then sizes are 0")
+    max_tiles: Count | None = Field(None, description="the engine's limit; null: the model's")
     max_new_tokens: Count
     doc_kind: DocKind
     num_pages: Count

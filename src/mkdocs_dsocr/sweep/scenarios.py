@@ -222,6 +222,7 @@ def _batch(dims: Columns, pages: Array) -> Batch:
         text_tokens=dims["text_tokens"],
         max_new_tokens=dims["max_new_tokens"],
         last_logits=dims["logits_positions"] == allowed("logits_positions").index("last"),
+        text_only=dims["text_only"],
     )
 
 
