@@ -83,6 +83,8 @@ class Storage(ConfigSection):
 
     Attributes
     ----------
+    is_quantised
+        Whether linears have another format than the rest.
     dtype
         Of all that is not quantised, and of activations and KV cache unless a workload says
         otherwise.
@@ -96,6 +98,7 @@ class Storage(ConfigSection):
         What is not modelled, in sentences. They hold for a workload without ``weight_dtype``.
     """
 
+    is_quantised: bool = False
     dtype: str = "bf16"
     weight_dtype: str = "bf16"
     kept: tuple[str, ...] = ()

@@ -71,7 +71,7 @@ class Workload(Strict):
     image_size: ViewSize | None = Field(
         None, description="side of a local view (the only view without crops)"
     )
-    crop_mode: bool = Field(description="whether the page is also cut into local views")
+    crop_mode: bool = Field(False, description="whether the page is also cut into local views")
     max_new_tokens: Tokens = Field(description="tokens generated for each page")
     seq_len: Tokens | None = Field(None, description="image and text tokens of a page")
     text_tokens: Annotated[int, within(TEXT_TOKENS)] | None = Field(
@@ -113,18 +113,6 @@ class Workload(Strict):
         "all", description="prefill positions that get logits"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _implied(cls, content: Any) -> Any:
-        """Fill in what other keys imply: no crops without an image, one view without crops."""
-        if not isinstance(content, dict):
-            return content
-        if content.get("text_only") is True:
-            content = {"crop_mode": False, **content}
-        elif content.get("crop_mode") is False and content.get("base_size") is None:
-            content = {**content, "base_size": content.get("image_size")}
-        return content
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_views()
@@ -155,10 +143,10 @@ class Workload(Strict):
             if self.crop_mode:
                 raise ContradictionError("crop_mode", "true", "false with text_only: true")
             return
-        for key in sizes:
-            if getattr(self, key) is None:
+        for key in ("image_size", "crop_mode", *(("base_size",) if self.crop_mode else ())):
+            if key not in self.model_fields_set or getattr(self, key) is None:
                 raise ContradictionError(key, "nothing", "a value: the key is required")
-        if not self.crop_mode and self.base_size != self.image_size:
+        if not self.crop_mode and self.base_size not in (None, self.image_size):
             allowed = f"image_size = {self.image_size}, or no base_size: without crops "
             allowed += "it has no effect"
             raise ContradictionError("base_size", repr_short(self.base_size), allowed)

@@ -86,6 +86,7 @@ def read_storage(file: ConfigFile, sections: tuple[str, ...], components: Compon
             "than in the checkpoint. Set weight_dtype in the workload to choose another format.",
         )
     return Storage(
+        is_quantised=True,
         dtype=dtype,
         weight_dtype=found.weight_dtype or dtype,
         kept=tuple(kept),

@@ -11,6 +11,7 @@ from mkdocs_dsocr.cost.memory import Array, StageMemory, fitting
 from mkdocs_dsocr.cost.totals import Node, Totals
 from mkdocs_dsocr.cost.workload import StageTime, Timed, WorkloadCost, workload_cost
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
+from mkdocs_dsocr.inputs.config_file import unexpected
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import Plan, Routing, compute_dtypes
@@ -93,7 +94,14 @@ class Analysed:
     @property
     def notes(self) -> str:
         """How to read the estimate, and what the plan has to say."""
-        return " ".join((READING, *self.plan.notes, *self.plan.warnings))
+        return " ".join((READING, *self.plan.notes))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the inputs is not modelled or not used, in sentences."""
+        keys = unexpected(self.config.unused_keys)
+        unused = (f"Keys of config.json that are not used: {', '.join(keys)}.",) if keys else ()
+        return (*self.plan.warnings, *unused)
 
     @cached_property
     def _timed(self) -> Timed:

@@ -85,6 +85,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         measured_total_time_ms=measured.measured_ms if measured else None,
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=analysis.notes,
+        warnings=list(analysis.warnings),
         not_modelled=list(NOT_MODELLED.values()),
         layer_docs_dir="layers",
     )
@@ -159,7 +160,7 @@ def _workload(config: ModelConfig, plan: Plan) -> schema.OCRWorkloadProfile:
         profile_id=workload.profile_id,
         description=workload.description,
         seq_len=plan.seq_len,
-        base_size=workload.base_size or 0,
+        base_size=workload.base_size or workload.image_size or 0,
         image_size=workload.image_size or 0,
         crop_mode=workload.crop_mode,
         text_only=workload.text_only,

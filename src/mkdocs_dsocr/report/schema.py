@@ -300,6 +300,9 @@ class AnalyticModelReport(Record):
     measured_total_time_ms: Amount | None
     predicted_vs_measured_ratio: Amount | None
     notes: str
+    warnings: list[str] = Field(
+        [], description="what of the inputs is not modelled or not used, in sentences"
+    )
     not_modelled: list[str]
     layer_docs_dir: str
 
