@@ -79,7 +79,8 @@ class Analysed:
         """
         for dtype in sorted(compute_dtypes(self.config, self.workload)):
             if self.hardware.peak(dtype) is None:
-                known = ", ".join(d for d in FORMATS if self.hardware.peak(d) is not None)
+                peaks = {d: self.hardware.peak(d) for d in FORMATS if d != "fp32"}  # CUDA cores
+                known = ", ".join(name for name, peak in peaks.items() if peak is not None)
                 raise InputError(
                     self.source,
                     "activation_dtype",
