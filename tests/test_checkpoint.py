@@ -205,8 +205,8 @@ def test_a_checkpoint_of_another_dtype_is_of_the_model(
         verdict = compare(checkpoint, tiny.modules(), config.storage)
         assert verdict.matching == verdict.expected == len(shapes)
         assert verdict.failures == []
-    (failure,) = compare(checkpoint, tiny.modules()).failures
-    assert f"{len(shapes)} differ only in dtype, such as {header} instead of BF16" in failure
+        (failure,) = compare(checkpoint, tiny.modules()).failures
+        assert f"{len(shapes)} differ only in dtype, such as {header} instead of BF16" in failure
 
 
 @pytest.mark.parametrize("pointer", [False, True])

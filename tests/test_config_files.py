@@ -272,8 +272,9 @@ def _bits(analysis: Analysis, module_id: str) -> float:
     weights = [p for v in layers or [node.visit] for p in v.layer.parameters() if p.is_linear]
     precision = (layers or [node.visit])[0].layer.precision
     assert precision is not None
-    stored = sum(precision.stored(p.tensor).bytes for p in weights)  # type: ignore[misc]
-    return float(8 * stored / sum(p.elements for p in weights))  # type: ignore[misc]
+    stored: Any = sum(precision.stored(p.tensor).bytes for p in weights)
+    elements: Any = sum(p.elements for p in weights)
+    return float(8 * stored / elements)
 
 
 def test_a_workload_decides_over_the_checkpoint(tmp_path: Path, gpu: Hardware) -> None:
@@ -358,7 +359,7 @@ def test_the_checkpoints_dtype_is_the_models(tmp_path: Path, gpu: Hardware, dtyp
     found = analysis.report.workload
     assert (found.weight_dtype, found.activation_dtype, found.kv_dtype) == (name,) * 3
     wide = 4 if dtype == "float32" else 2
-    weights = analysis.report.memory.stages["prefill"].weight_bytes  # type: ignore[index]
+    weights = analysis.report.memory.stages["prefill"].weight_bytes
     router = 11 * 64 * 1280
     assert weights == pytest.approx(wide * 3_336_106_240, abs=4 * router)
     swept = rows(f"{tmp_path}/", workload="dsocr-tiny", hardware="rtx-5090")
