@@ -235,7 +235,7 @@ def test_what_stands_in_is_not_run() -> None:
 
 VIEWS: dict[str, Callable[[Tensor], Any]] = {
     "split": lambda x: torch.ops.aten.split(x, 2),
-    "split_with_sizes": lambda x: x.split([1, 3]),
+    "split_with_sizes": lambda x: torch.ops.aten.split_with_sizes(x, [1, 3]),
     "tensor_split": lambda x: x.tensor_split(2),
     "chunk": lambda x: x.chunk(2),
     "unbind": lambda x: x.unbind(),
