@@ -104,7 +104,7 @@ class Workload(Strict):
         None, description="of keys and values; the checkpoint's where not given"
     )
     traffic: Traffic = Field(
-        "fused", description="whether times are of fused kernels or of one operation at a time"
+        "eager", description="whether times are of one operation at a time or of fused kernels"
     )
     expert_load: tuple[Positive, ...] | None = Field(
         None, description="relative load of each routed expert; even where not given"
