@@ -245,6 +245,7 @@ def test_any_model_of_the_architecture(
         "first_k_dense_replace": draw(st.integers(0, layers)),
         "vocab_size": draw(st.integers(50, 300)),
     }
+    raw |= language
     raw["language_config"] |= language
     clip = raw["vision_config"]["width"]["clip-l-14-224"]
     sam = raw["vision_config"]["width"]["sam_vit_b"]

@@ -192,15 +192,19 @@ class Hardware(Strict):
         return max(0, self.memory_bytes - self.reserved_bytes)
 
     def peak(self, dtype: str) -> Peak | None:
-        """Return the dense tensor-core peak for operands of a format, if there is one."""
+        """Return the dense peak for operands of a format, if there is one.
+
+        It is that of tensor cores, and of CUDA cores for float32.
+        """
         peaks = {
             "bf16": self.tensor_bf16,
             "fp16": self.tensor_fp16 or self.tensor_bf16,
             "fp8": self.tensor_fp8,
             "int8": self.tensor_int8,
             "int4": self.tensor_int4,
+            "fp32": self.cuda_fp32,  # as PyTorch runs it by default, without TF32
         }
-        return peaks[dtype]
+        return peaks.get(dtype)
 
     @property
     def tensor_peak(self) -> Peak:

@@ -201,7 +201,7 @@ def _rates(found: Work, rates: Rates, gpu: Any, part: _Part) -> dict[str, Any]:
 
 def _rated(dims: Columns) -> Columns:
     """Return the format at whose peak products run, by the operand that decides."""
-    is_wide = np.array([FORMATS[name].bits == 16 for name in FORMAT_NAMES])
+    is_wide = np.array([FORMATS[name].bits >= 16 for name in FORMAT_NAMES])
     activation = dims["activation_dtype"]
     others = {f"{name}_dtype": dims[f"{name}_dtype"] for name in ("weight", "activation", "kv")}
     return compute_dtypes(others, is_wide[activation])
@@ -220,6 +220,7 @@ def _batch(dims: Columns, pages: Array) -> Batch:
         text_tokens=dims["text_tokens"],
         max_new_tokens=dims["max_new_tokens"],
         last_logits=dims["logits_positions"] == allowed("logits_positions").index("last"),
+        text_only=dims["text_only"],
     )
 
 
