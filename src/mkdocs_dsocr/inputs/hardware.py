@@ -117,8 +117,8 @@ class KernelConstants(Strict):
 TIME_ERROR: Final[dict[Provenance, float]] = {"measured": 0.1, "inherited": 0.2, "assumed": 0.4}
 """Relative error of device times that nine of ten stay below, by the kind of the constants.
 
-``measured``: stages on an H100 and an H200, the projector left out. ``inherited``: the few published
-figures of other GPUs. ``assumed``: twice that, an assumption.
+``measured``: stages on an H100 and an H200, the projector left out. ``inherited``: the few figures
+that others published. ``assumed``: twice that, an assumption.
 """
 CONSTANTS: Final = tuple(KernelConstants.model_fields)[2:]
 """Names of the constants of the time model."""
