@@ -115,8 +115,8 @@ class Workload(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        self._check_views()
         self._check_grid()
+        self._check_views()
         if self.profile_id == RESERVED_ID:
             allowed = "another id: the artifacts of the trace use this one"
             raise ContradictionError("profile_id", repr(RESERVED_ID), allowed)
