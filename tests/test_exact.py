@@ -69,7 +69,7 @@ def check(config: ModelConfig, analyzer: StaticAnalyzer, shape: PassShape) -> No
         (lambda v: v.summed(metrics.matmul_flops), record.matmul_flops),
         (lambda v: v.summed(metrics.elementwise_flops), record.elementwise_flops),
         (lambda v: v.summed(metrics.eager_bytes), record.eager_bytes),
-        (lambda v: v.dispatches(), record.dispatches),
+        (lambda v: v.launched(), record.dispatches),
     )
     for figure, counted in figures:
         mine = own(config, shape, figure, load)

@@ -22,6 +22,7 @@ from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.cost.rates import ms_per, quantities, rates
 from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
+from mkdocs_dsocr.layers.figures import LAUNCHED
 from mkdocs_dsocr.models import STAGES, Batch, BatchPass, expected_load, max_tiles_of, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.quantities import (
@@ -144,7 +145,7 @@ def _stage(
     """Return what the passes of a stage come to in one batch."""
     result: dict[str, Any] = {}
     for name in (n for n in names if n not in (*IN_MEMORY, "is_known")):
-        once = name == "dispatches"  # of all calls already
+        once = name in LAUNCHED  # of all calls already
         result[name] = total(
             # A pass that does not run takes no time, even in a format that the GPU does not know.
             _where_it_runs(

@@ -243,10 +243,11 @@ def weights_program(config: ModelConfig) -> Program:
 
 
 def _summed(key: str, visits: list[NodeVisit]) -> Quantity:
-    """Return one of :data:`COUNTS` over all layers in one call of the pass, dispatches in all."""
-    if key == "dispatches":
+    """Return one of :data:`COUNTS` over all layers in one call of the pass, launches in all."""
+    if key in figures.LAUNCHED:
         # An expectation is rounded once, over all calls of the pass.
-        return total(_rounded(Symbol("calls") * visit.dispatches()) for visit in visits)
+        of = figures.FIGURES[key].metric
+        return total(_rounded(Symbol("calls") * visit.launched(of)) for visit in visits)
     rounded = {
         "io_bytes": lambda layer: total(_rounded(k.io_bytes) for k in layer.kernels()),
         "eager_io_bytes": lambda layer: total(_rounded(o.eager_bytes) for o in layer.operations()),

@@ -6,13 +6,13 @@ All functions take numbers, NumPy arrays or symbols.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mkdocs_dsocr.cost.rates import MsPer
 from mkdocs_dsocr.layers.kernels import Kernel
-from mkdocs_dsocr.layers.operations import Pattern
+from mkdocs_dsocr.layers.operations import Pattern, Tensor
 from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.quantities import (
@@ -85,15 +85,32 @@ QUANTITIES: Final = tuple(f.name for f in dataclasses.fields(Work))[2:]
 def works(visit: NodeVisit) -> list[tuple[Kernel, Work, Work]]:
     """Return each kernel of a layer with its work in the first and in the last of its calls."""
     pairs = zip(visit.layer.kernels(), visit.last.kernels(), strict=True)
-    return [_work_of(low, high, visit) for low, high in pairs]
+    return [found for low, high in pairs for found in _works_of(low, high, visit)]
 
 
-def _work_of(low: Kernel, high: Kernel, visit: NodeVisit) -> tuple[Kernel, Work, Work]:
+def _works_of(low: Kernel, high: Kernel, visit: NodeVisit) -> Iterator[tuple[Kernel, Work, Work]]:
+    """Yield a kernel's work, and that of the copies before it."""
+    copies = zip(low.rearranged, high.rearranged, strict=True)
+    for before, after in copies:
+        yield low, _copy(before, visit.active), _copy(after, visit.last_active)
     # A part of a sum over equal steps has to be a straight line, and whole tiles are none.
     is_fixed = visit.last is visit.layer or low.products == high.products
     first = _work(low, visit.active, is_fixed)
     last = first if visit.last is visit.layer else _work(high, visit.last_active, is_fixed)
-    return low, first, last
+    yield low, first, last
+
+
+def _copy(tensor: Tensor, active: Quantity) -> Work:
+    """Return the work of a copy into another order."""
+    moved = 2 * tensor.bytes
+    return Work(
+        "strided",
+        None,
+        threads=tensor.elements,
+        moved=moved,
+        activations=moved,
+        launches=active,
+    )
 
 
 def _work(kernel: Kernel, active: Quantity, is_fixed: bool) -> Work:
@@ -104,7 +121,8 @@ def _work(kernel: Kernel, active: Quantity, is_fixed: bool) -> Work:
         moved=kernel.io_bytes,
         activations=kernel.activation_bytes,
         launches=active * kernel.launches,
-        further=active * kernel.further_launches,
+        # The minimum times of attention and products are those of the whole operator.
+        further=active * kernel.further_launches if kernel.pattern == "reduction" else 0,
     )
     if work.pattern == "product":
         if not is_fixed or len(kernel.products) > 1:

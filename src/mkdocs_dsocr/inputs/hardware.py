@@ -18,8 +18,9 @@ from mkdocs_dsocr.inputs.references import resolve
 TOLERANCE = 0.01
 """How far a stated peak may be from units × clock × FLOPs per clock."""
 
-RESERVED_BYTES: Final = 600_000_000
-"""What the CUDA context, cuBLAS and the caching allocator keep of the memory: an assumption."""
+RESERVED_BYTES: Final = 632_094_720
+"""What the CUDA context, cuBLAS and cuDNN keep of the memory: measured on an H100 with CUDA 13
+(``data/measurements/h100-sxm/permuted-1``), assumed elsewhere."""
 
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -85,6 +86,11 @@ class KernelConstants(Strict):
         description="rate of the L2 cache over the memory bandwidth; not given: activations are "
         "timed as if they came from memory",
     )
+    sector_share: Positive | None = Field(
+        None,
+        description="rate of 32-byte sectors between L2 cache and SMs over the memory bandwidth; "
+        "not given: l2_share, or else bandwidth_share",
+    )
     tensor_share: Share | None = Field(
         None, description="tensor-core rate that large products reach, of the dense peak"
     )
@@ -131,6 +137,7 @@ class KernelRates:
 
     bandwidth_share: float
     l2_share: float | None
+    sector_share: float | None
     tensor_share: float
     gemm_us: float
     matvec_us: float | None
@@ -170,7 +177,7 @@ class Hardware(Strict):
     )
     memory_source: Text
     reserved_bytes: Annotated[int, Field(ge=0, le=10**12)] = Field(
-        RESERVED_BYTES, description="memory that the CUDA context and its libraries take (assumed)"
+        RESERVED_BYTES, description="memory that the CUDA context and its libraries take"
     )
     l2: Cache | None = Field(None, description="last-level cache in front of the memory")
     host: Host | None = Field(None, description="host costs; without them the host takes no time")

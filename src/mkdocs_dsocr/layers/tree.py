@@ -70,10 +70,10 @@ class NodeVisit:
         """How many calls of modules it comes to (expected, where `active` is)."""
         return whole(self.modules * self.calls * self.series(self.active, self.last_active))
 
-    def dispatches(self) -> Quantity:
-        """Return how many operators its own code dispatches over all calls."""
-        first = self.active * metrics.dispatches(self.layer)
-        last = self.last_active * metrics.dispatches(self.last)
+    def launched(self, metric: metrics.MetricOf = metrics.dispatches) -> Quantity:
+        """Return how many operators, or kernels, its own code launches over all calls."""
+        first = self.active * metric(self.layer)
+        last = self.last_active * metric(self.last)
         return whole(self.modules * self.calls * self.series(first, last))
 
     def series(self, first: Quantity, last: Quantity) -> Quantity:
@@ -122,7 +122,7 @@ def summed(root: Layer, metric: metrics.MetricOf) -> Quantity:
 
 def dispatched(root: Layer) -> Quantity:
     """Return the operators dispatched in every call under `root`."""
-    return total(v.dispatches() for v in walk(root))
+    return total(v.launched() for v in walk(root))
 
 
 def resident(root: Layer, metric: metrics.MetricOf) -> Quantity:

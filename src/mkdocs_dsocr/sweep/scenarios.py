@@ -25,6 +25,7 @@ from mkdocs_dsocr.cost.program import LARGEST
 from mkdocs_dsocr.cost.rates import RATES
 from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import ModelConfig, Workload
+from mkdocs_dsocr.layers.figures import LAUNCHED
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import (
     STAGES,
@@ -135,7 +136,7 @@ def work(
     for part in parts:
         found = part.programs.work.run(part.columns, len(part.rows))
         for name in COUNTS:
-            calls = 1 if name == "dispatches" else part.calls
+            calls = 1 if name in LAUNCHED else part.calls
             counts[part.stage][name][part.rows] += _times(calls, found[name])
         if part.is_largest:
             memory.add(part, found)
