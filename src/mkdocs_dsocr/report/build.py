@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -42,7 +42,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
     """Return the report of an analysis."""
     config, workload, resolved = analysis.config, analysis.workload, analysis.plan
     nodes, measured = analysis.nodes, analysis.comparison
-    predicted_ms, families = analysis.predicted_ms, class_families(analysis)
+    predicted_ms = analysis.predicted_ms
     return schema.AnalyticModelReport(
         schema_version=schema.SCHEMA_VERSION,
         report_id=analysis.report_id,
@@ -64,15 +64,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         stages={s: _stage(analysis, s) for s in STAGES},
         layers=[_layer(name, group) for name, group in analysis.classes.items()],
         modules=[_module(module_id, node) for module_id, node in nodes.items()],
-        operator_categories=[
-            schema.OperatorCategory(
-                category_id=c.category_id,
-                display_name=c.display_name,
-                description=c.description,
-                match_classes=[n for n, family in families.items() if family == c.category_id],
-            )
-            for c in CATEGORIES.values()
-        ],
+        operator_categories=_categories(class_families(analysis)),
         module_metrics=[
             _metrics(module_id, node, workload.profile_id, predicted_ms)
             for module_id, node in nodes.items()
@@ -92,6 +84,18 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         not_modelled=list(NOT_MODELLED.values()),
         layer_docs_dir="layers",
     )
+
+
+def _categories(families: Mapping[str, str]) -> list[schema.OperatorCategory]:
+    return [
+        schema.OperatorCategory(
+            category_id=c.category_id,
+            display_name=c.display_name,
+            description=c.description,
+            match_classes=[n for n, family in families.items() if family == c.category_id],
+        )
+        for c in CATEGORIES.values()
+    ]
 
 
 def class_families(analysis: Analysed) -> dict[str, str]:
