@@ -129,6 +129,7 @@ def test_killed_builds_leave_nothing_that_harms(tmp_path: Path, right: dict[str,
 def test_a_signal_that_ends_a_command_leaves_nothing(tmp_path: Path, number: int) -> None:
     _project(tmp_path)
     many = ",".join(map(str, range(1, 1000)))
+    fields = [f"--set={name}={many}" for name in ("batch_size", "max_new_tokens")]
     dsocr = [sys.executable, "-m", "mkdocs_dsocr.cli"]
     command = [
         [sys.executable, "-m", "mkdocs", "build", "-d", "site"],
