@@ -136,14 +136,7 @@ def test_a_signal_that_ends_a_command_leaves_nothing(tmp_path: Path, number: int
         [*dsocr, "export", "out", "--model", "tiny"],
         [*dsocr, "static", "--model", "tiny", "--output", "out"],
         [*dsocr, "sweep", "sweep.yaml", "--output", "out.csv"],
-        [
-            *dsocr,
-            "whatif",
-            "rep",
-            "--output=out.csv",
-            f"--set=batch_size={many}",
-            f"--set=max_new_tokens={many}",
-        ],
+        [*dsocr, "whatif", "rep", "--output=out.csv", *fields],
     ][number % 5]
     (tmp_path / "sweep.yaml").write_text(
         "sweep: {batch_size: {start: 1, stop: 500000}, max_new_tokens: [2, 3, 4, 5]}"
