@@ -13,7 +13,7 @@ from mkdocs_dsocr.build.trace_store import Analyses
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.io import Cache, source_digest
 from mkdocs_dsocr.report import Analysis, report_files
-from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
+from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json, viewer_files
 from mkdocs_dsocr.resources import PACKAGE
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ def artifacts(result: Result) -> dict[str, str]:
     main, analysis, _ = places[0]
     if result.models is not None:
         files[f"{main}/{MODELS}"] = result.models.to_json()
-    return files | {f"{main}/{name}": text for name, text in report_files(analysis).items()}
+    own = report_files(analysis) | viewer_files(analysis)
+    return files | {f"{main}/{name}": text for name, text in own.items()}
 
 
 def site_files(

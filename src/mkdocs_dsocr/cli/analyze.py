@@ -113,6 +113,7 @@ def _workload_file(folder: Path, sizes: tuple[int | None, ...], crop_grid: str |
     help="Folder that dsocr static wrote: adds operator coverage and verification.",
 )
 @click.option("--markdown", is_flag=True, help="Write a readable report.md as well.")
+@click.option("--viewers", is_flag=True, help="Write files for Perfetto and Model Explorer too.")
 def analyze(
     model: str,
     workload: str,
@@ -120,6 +121,7 @@ def analyze(
     output: Path | None,
     static_dir: Path | None,
     markdown: bool,
+    viewers: bool,
 ) -> None:
     """Write the analytic report of a workload. Needs no torch."""
     with _without_collections():
@@ -128,6 +130,10 @@ def analyze(
         from mkdocs_dsocr.site.summary import report_markdown
 
         files["report.md"] = report_markdown(analysis)
+    if viewers:
+        from mkdocs_dsocr.report.files import viewer_files
+
+        files |= viewer_files(analysis)
     folder = output_folder(output, analysis.report.report_id)
     write_files(folder, {name: text.encode() for name, text in files.items()})
     click.echo(f"{analysis.report.predicted_total_time_ms:.3f} ms predicted", err=True)
