@@ -26,6 +26,7 @@ FENCE: Final = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULT
 ELSEWHERE: Final = {
     "make ": "CI's own steps",
     "pip install": "test_packaging builds and unpacks the wheel",
+    "python -m build": "test_packaging runs it",
     "dsocr compare deepseek-ocr-v1-base weights/": "test_models runs it beside the package",
     "dsocr static": "test_cli runs it",
     "dsocr sweep sweep.yaml": "test_sweep runs it",
