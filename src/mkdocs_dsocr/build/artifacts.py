@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,6 +89,18 @@ def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) ->
         name: {k: np.array(column) for k, column in table.items()} for name, table in found.items()
     }
     return Studies(main, arrays)
+
+
+def twins(pages: Mapping[str, str], style: LinkStyle, cache: Cache | None) -> dict[str, bytes]:
+    """Return the Markdown twins of pages, from the cache where that has them."""
+    from mkdocs_dsocr.site.twins import twins
+
+    # In a folder of their own: many small entries push no trace out.
+    store = cache and Cache(cache.folder / "twins")
+    content = hashlib.sha256(json.dumps([style, dict(pages)]).encode()).hexdigest()
+    key = json.dumps(["twins", source_digest([PACKAGE / "site"]), content])
+    files = _kept(key, store, lambda: twins(pages, style))
+    return {name: text.encode() for name, text in files.items()}
 
 
 def _kept(key: str, cache: Cache | None, make: Callable[[], Any]) -> Any:

@@ -18,6 +18,7 @@ from mkdocs_dsocr.site.markdown import COLOUR, converted, legend_key
 from mkdocs_dsocr.site.pages import assets
 
 Flavour = Literal["zensical", "github", "myst"]
+Plain = Literal["github", "myst", "text"]
 STYLES: Final[Mapping[Flavour, LinkStyle]] = {
     "zensical": "markdown",
     "github": "markdown",
@@ -28,6 +29,7 @@ NEEDS_SCRIPTS: Final = "planner.md"
 """The page that is nothing without scripts."""
 _SVG: Final = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 _TITLE: Final = re.compile(r"<title>(.*?)</title>", re.DOTALL)
+_WORDS: Final = re.compile(r"<title>(.*?)</title><desc>(.*?)</desc>", re.DOTALL)
 _SIZE: Final = re.compile(r'viewBox="\S+ \S+ (\S+) (\S+)"')
 _CHART_LINK: Final = re.compile(r'xlink:href="([^"#]+\.md)"')
 _OF_CHARTS: Final = re.compile(
@@ -63,9 +65,9 @@ def flavoured(
     texts.pop(NEEDS_SCRIPTS, None)
     files |= {legend_key(name): _square(name).encode() for name in _colours()}
     for name, text in texts.items():
-        plain, charts = _plain(name, text, flavour)
+        page, charts = plain(name, text, flavour)
         toctree = _toctree(name, list(texts)) if flavour == "myst" else ""
-        files[name] = (plain + toctree).encode()
+        files[name] = (page + toctree).encode()
         files |= charts
     return files
 
@@ -105,8 +107,8 @@ def _with_assets(name: str, text: str) -> str:
     return f"{front}{body.rstrip()}\n\n<div>{head}</div>\n"
 
 
-def _plain(name: str, text: str, flavour: Flavour) -> tuple[str, dict[str, bytes]]:
-    """Return a page without HTML that is laid out, and its charts."""
+def plain(name: str, text: str, flavour: Plain) -> tuple[str, dict[str, bytes]]:
+    """Return a page without HTML that is laid out, and its charts; ``text`` has their words."""
     front, body = _split(text)
     up = "../" * name.count("/")
     stem = posixpath.splitext(name)[0].replace("/", "-")
@@ -118,7 +120,10 @@ def _plain(name: str, text: str, flavour: Flavour) -> tuple[str, dict[str, bytes
         title = _TITLE.search(match[0])
         return f'<img src="{up}{place}" alt="{title[1] if title else ""}">'
 
-    body = _SVG.sub(as_image, body)
+    def as_words(match: re.Match[str]) -> str:
+        return "<p>{}: {}</p>".format(*found[0]) if (found := _WORDS.findall(match[0])) else ""
+
+    body = _SVG.sub(as_words if flavour == "text" else as_image, body)
     parts = [
         converted(part, level, up, quotes_formulas=flavour == "github")
         for level, part in _between_headings(body)
