@@ -193,6 +193,7 @@ def export(
     from mkdocs_dsocr.build import artifacts, pipeline
     from mkdocs_dsocr.build.trace_store import trace_model
     from mkdocs_dsocr.site.export import STYLES, flavoured
+    from mkdocs_dsocr.site.pages import nav
 
     settings = pipeline.Settings(
         model, (workload,), (hardware,), device, trust_remote_code=trust_remote_code
@@ -200,8 +201,8 @@ def export(
     analyses = pipeline.analyse(settings)
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
-    _, pages, others = artifacts.site_files(result, STYLES[flavour])
-    write_files(directory, flavoured(pages, others, flavour))
+    site, pages, others = artifacts.site_files(result, STYLES[flavour])
+    write_files(directory, flavoured(pages, others, flavour, nav(site)))
     if result.failures:
         raise click.ClickException("\n".join(result.failures))
 

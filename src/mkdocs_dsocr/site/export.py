@@ -11,10 +11,13 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import yaml
 
 from mkdocs_dsocr.site.links import Links, LinkStyle
 from mkdocs_dsocr.site.markdown import COLOUR, converted, legend_key
+from mkdocs_dsocr.site.navigation import NAV_TITLE
 from mkdocs_dsocr.site.pages import assets
 
 Flavour = Literal["zensical", "github", "myst"]
@@ -25,6 +28,8 @@ STYLES: Final[Mapping[Flavour, LinkStyle]] = {
     "myst": "markdown",
 }
 """How the pages of each flavour are linked."""
+NAV_FILE: Final = ".nav.yml"
+"""Where Zensical (and mkdocs-awesome-nav) reads the navigation of a folder."""
 NEEDS_SCRIPTS: Final = "planner.md"
 """The page that is nothing without scripts."""
 _SVG: Final = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
@@ -33,7 +38,7 @@ _WORDS: Final = re.compile(r"<title>(.*?)</title><desc>(.*?)</desc>", re.DOTALL)
 _SIZE: Final = re.compile(r'viewBox="\S+ \S+ (\S+) (\S+)"')
 _CHART_LINK: Final = re.compile(r'xlink:href="([^"#]+\.md)"')
 _OF_CHARTS: Final = re.compile(
-    r"\.dsocr-(chart|plot|roof|roofline|icicle|graph|flow|grid|wall|box|edge|call|[cs]\d)\b"
+    r"\.dsocr-(chart|plot|roof|roofline|icicle|graph|flow|grid|wall|box|edge|call|key|legend|[cs]\d)\b"
 )
 _VARIABLE: Final = re.compile(r"^  --dsocr-.*;$", re.MULTILINE)
 _PAGE: Final = (
@@ -44,7 +49,7 @@ _PAGE: Final = (
 
 
 def flavoured(
-    pages: Mapping[str, str], others: Mapping[str, bytes], flavour: Flavour
+    pages: Mapping[str, str], others: Mapping[str, bytes], flavour: Flavour, nav: list[Any]
 ) -> dict[str, bytes]:
     """Return every file of an export, by path.
 
@@ -54,12 +59,16 @@ def flavoured(
         What :func:`mkdocs_dsocr.build.artifacts.site_files` made in the flavour's style of links.
     flavour
         Who is to read them.
+    nav
+        What :func:`mkdocs_dsocr.site.pages.nav` made.
     """
     # A Markdown artifact is a file to download: no generator must take it for a page.
     files = {f"{k}.txt" if k.endswith(".md") else k: v for k, v in others.items()}
     downloads = [posixpath.basename(k) for k in others if k.endswith(".md")]
     texts = {name: _renamed(text, downloads) for name, text in pages.items()}
     if flavour == "zensical":
+        entry = {"title": NAV_TITLE, "nav": nav}
+        files[NAV_FILE] = yaml.safe_dump(entry, sort_keys=False, allow_unicode=True).encode()
         return files | {name: _with_assets(name, text).encode() for name, text in texts.items()}
     files = {k: v for k, v in files.items() if not k.startswith("assets/")}
     texts.pop(NEEDS_SCRIPTS, None)
@@ -156,12 +165,16 @@ def _standalone(svg: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _chart_rules() -> str:
-    """Return the part of the style sheet that a chart needs when it stands alone."""
+def chart_style() -> tuple[str, str]:
+    """Return the variables and the rules of the style sheet that a chart needs alone."""
     sheet = assets()["dsocr.css"].decode()
     variables = " ".join(line.strip() for line in _VARIABLE.findall(sheet))
-    rules = (line for line in sheet.splitlines() if _OF_CHARTS.search(line))
-    return _PAGE.format(variables=variables) + "\n".join(rules)
+    return variables, "\n".join(line for line in sheet.splitlines() if _OF_CHARTS.search(line))
+
+
+def _chart_rules() -> str:
+    variables, rules = chart_style()
+    return _PAGE.format(variables=variables) + rules
 
 
 def _colours() -> list[str]:
