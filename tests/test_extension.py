@@ -19,7 +19,9 @@ NAME = "mkdocs_dsocr.extension"
 
 
 def html(text: str) -> str:
-    return markdown.markdown(text, extensions=["tables", NAME], extension_configs={NAME: OPTIONS})
+    return str(
+        markdown.markdown(text, extensions=["tables", NAME], extension_configs={NAME: OPTIONS})
+    )
 
 
 def test_a_figure_is_the_reports() -> None:

@@ -191,7 +191,7 @@ def export(
 ) -> None:
     """Write the pages as Markdown to DIRECTORY, for any generator."""
     from mkdocs_dsocr.build import artifacts, pipeline
-    from mkdocs_dsocr.build.trace_store import trace_model
+    from mkdocs_dsocr.build.trace_store import timed, trace_model
     from mkdocs_dsocr.site.export import STYLES, flavoured
     from mkdocs_dsocr.site.pages import nav
 
@@ -201,8 +201,10 @@ def export(
     analyses = pipeline.analyse(settings)
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
-    site, pages, others = artifacts.site_files(result, STYLES[flavour])
-    write_files(directory, flavoured(pages, others, flavour, nav(site)))
+    with timed(say, "making the pages"):
+        site, pages, others = artifacts.site_files(result, STYLES[flavour])
+        files = flavoured(pages, others, flavour, nav(site))
+    write_files(directory, files)
     if result.failures:
         raise click.ClickException("\n".join(result.failures))
 
