@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mkdocs_dsocr.cost.kernels import Kernels
-from mkdocs_dsocr.cost.time import MsPer, host_ms, ms_per
+from mkdocs_dsocr.cost.rates import MsPer, ms_per
+from mkdocs_dsocr.cost.time import host_ms
 from mkdocs_dsocr.layers import tree
 from mkdocs_dsocr.layers.kernels import Kernel
 from mkdocs_dsocr.layers.layer import Child, Layer, Step
