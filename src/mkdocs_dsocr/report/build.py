@@ -26,8 +26,8 @@ from mkdocs_dsocr.trace import PassShape
 NOT_MODELLED: Final = {
     "preprocessing": "Reading, decoding, resizing and normalising the page's image on the host.",
     "copies": "Copies between host and device.",
-    "sampling": "What `generate()` launches for each token besides the model: the choice of the token, "
-    "its concatenation, tests for the end.",
+    "sampling": "What `generate()` launches for each token besides the model: the choice of the "
+    "token, its concatenation, tests for the end.",
     "caches": "The L2 cache, except on GPUs whose profile has an `l2_share`.",
     "routing": "Skewed routing, unless the workload gives `expert_load`; tokens choose "
     "independently.",
