@@ -41,16 +41,10 @@ from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
 from mkdocs_dsocr.site.links import LinkStyle
 from mkdocs_dsocr.site.navigation import NAV_TITLE, placed, prefixed
 from mkdocs_dsocr.site.pages import error_pages, nav
-from mkdocs_dsocr.text import printable
 
 log = get_plugin_logger("dsocr")
 
 STYLE, SCRIPT = "assets/dsocr.css", "assets/dsocr.js"
-
-
-def _message(error: InputError) -> str:
-    """Return an error that names the option as it stands in ``mkdocs.yml``."""
-    return str(error.at("mkdocs.yml", error.key) if error.source == "option" else error)
 
 
 class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
@@ -127,7 +121,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             config.watch.extend(str(f) for f in self._settings(config).files() if f.exists())
         except InputError as error:
             if not self._is_serving:
-                raise PluginError(f"dsocr: {_message(error)}") from error
+                raise PluginError(f"dsocr: {error.in_mkdocs}") from error
         if not any(str(css).endswith(STYLE) for css in config.extra_css):
             # Several instances of the plugin share the first one's.
             config.extra_css.insert(0, f"{path}/{STYLE}")
@@ -148,10 +142,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 self._made = self._make(files, config, path, state)
         except InputError as error:
             if not self._is_serving:
-                raise PluginError(f"dsocr: {_message(error)}") from error
-            log.error("%s", _message(error))
+                raise PluginError(f"dsocr: {error.in_mkdocs}") from error
+            log.error("%s", error.in_mkdocs)
             self._made = self._write(
-                files, config, path, error_pages(_message(error)), {}, nav=["index.md"]
+                files, config, path, error_pages(error.in_mkdocs), {}, nav=["index.md"]
             )
         self._fill_nav(config, path, self._made.nav)
         return self._made.added_to(files, config)
@@ -195,7 +189,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                         target.parent.mkdir(parents=True, exist_ok=True)
                         shutil.move(folder / name, target)
         except InputError as error:
-            raise PluginError(f"dsocr: {_message(error)}") from error
+            raise PluginError(f"dsocr: {error.in_mkdocs}") from error
         self._later = []
 
     def on_page_markdown(
@@ -265,12 +259,12 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         for warning in main.warnings:
             # Stating weight_dtype settles one; an unused key is none of a build's failures.
             (log.warning if warning in main.plan.warnings else log.info)(warning)
-        for failure in result.verification.failures:
-            log.warning("verification: %s", printable(failure))
+        for failure in result.failures[: len(result.verification.failures)]:
+            log.warning("verification: %s", failure)
         for failure in result.failures[len(result.verification.failures) :]:
             log.warning(failure)
         if result.verification.failures and config.strict:
-            failures = "; ".join(map(printable, result.verification.failures))
+            failures = "; ".join(result.failures[: len(result.verification.failures)])
             raise PluginError(f"dsocr: formula and trace differ: {failures}")
         if result.failures and config.strict:
             raise PluginError(f"dsocr: {'; '.join(result.failures)}")
