@@ -57,15 +57,16 @@ def page(found: list[Row]) -> Iterator[str]:
     yield (
         "Each row compares the predicted kernel time of a pass with the measured one. The error is "
         "predicted / measured − 1: a negative error means that the prediction is too short. "
-        "Both figures are of PyTorch in eager mode, where each operation is a kernel of its own. "
+        "Most figures are of PyTorch in eager mode, where each operation is a kernel of its own; "
+        "figures of an engine are of captured graphs, fused kernels and grouped experts. "
         "This page is computed in each build from the files in `data/measurements/`; "
         "`python -m benchmarks.accuracy` prints the same rows.\n"
     )
     yield (
         f"Over {len(checked)} rows that set no constant, the mean absolute error is "
         f"**{mean_error(checked):.1%}**, and the largest error {_signed(largest)}. The rows are of "
-        "three GPUs and one model; they say nothing about other GPUs, whose constants are inherited "
-        "or assumed.\n"
+        "three GPUs and one model; they say nothing about other GPUs, whose constants are "
+        "inherited or assumed.\n"
     )
     yield "## By GPU and figure\n"
     yield from summary(checked)
@@ -73,14 +74,14 @@ def page(found: list[Row]) -> Iterator[str]:
     yield (
         "**Projector.** It takes 10 to 30 µs, so minimum times are most of it. cuBLAS adds a copy "
         "of the bias or a split that is not modelled, and one microsecond shows.\n\n"
-        "**Vision of local views.** The antialiased resize of position tables takes 20 to 90 µs and "
-        "is predicted as a reduction of a few; cuDNN converts layouts around convolutions; "
+        "**Vision of local views.** The antialiased resize of position tables takes 20 to 90 µs "
+        "and is predicted as a reduction of a few; cuDNN converts layouts around convolutions; "
         "libraries clear their workspaces. On the RTX 5090 attention with an additive bias runs "
         "another kernel than on the H100, from which its rate is inherited, and errors of copies "
         "compensate for it.\n\n"
         "**H200.** Small products take nearly as long as on the H100 (`kernels.json` of both), "
-        "although the bandwidth is 43 % larger. Rows of NVIDIA's own table show the same. The cause "
-        "is not known.\n\n"
+        "although the bandwidth is 43 % larger. Rows of NVIDIA's own table show the same. The "
+        "cause is not known.\n\n"
         "**Prefill.** Attention over a few hundred tokens takes 20 to 30 % longer than its tiles, "
         "and a scatter twice as long as its elements.\n\n"
         "Totals can hide errors of single kernels that compensate for each other: "

@@ -56,6 +56,12 @@ VisionBatching = Literal["per_page", "batched"]
 HostMode = Literal["eager", "cuda_graph"]
 PrecisionMode = Literal["module", "autocast"]
 Traffic = Literal["fused", "eager"]
+Engine = Literal["transformers", "vllm"]
+ENGINES: Final[dict[Engine, dict[str, Any]]] = {
+    "transformers": {},
+    "vllm": {"host_mode": "cuda_graph", "traffic": "fused", "logits_positions": "last"},
+}
+"""What an engine decides: other keys of a workload, and their values."""
 LogitsPositions = Literal["all", "last"]
 
 
@@ -88,6 +94,11 @@ class Workload(Strict):
     vision_batching: VisionBatching = Field(
         "per_page", description="whether the pages of a batch are encoded one by one or at once"
     )
+    engine: Engine = Field(
+        "transformers",
+        description="what runs the model; vllm: decode from CUDA graphs, fused kernels, a grouped "
+        "product of all experts, logits of the last position",
+    )
     host_mode: HostMode = Field(
         "eager", description="whether decode steps are launched one operator at a time"
     )
@@ -115,6 +126,11 @@ class Workload(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for key, value in ENGINES[self.engine].items():
+            if key in self.model_fields_set and getattr(self, key) != value:
+                found, allowed = repr_short(getattr(self, key)), f"{value}, or no such key"
+                raise ContradictionError(key, found, f"{allowed}, with engine: {self.engine}")
+            object.__setattr__(self, key, value)
         self._check_grid()
         self._check_views()
         if self.profile_id == RESERVED_ID:

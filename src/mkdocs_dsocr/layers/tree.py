@@ -70,10 +70,21 @@ class NodeVisit:
         """How many calls of modules it comes to (expected, where `active` is)."""
         return whole(self.modules * self.calls * self.series(self.active, self.last_active))
 
+    @property
+    def starts(self) -> tuple[Quantity, Quantity]:
+        """How often a kernel starts in a call, in the first and in the last of the series.
+
+        Once for each module that runs; where kernels are fused, once for all of them.
+        """
+        precision = self.layer.precision
+        is_fused = precision is None or not precision.eager
+        return (1, 1) if is_fused else (self.active, self.last_active)
+
     def launched(self, metric: metrics.MetricOf = metrics.dispatches) -> Quantity:
         """Return how many operators, or kernels, its own code launches over all calls."""
-        first = self.active * metric(self.layer)
-        last = self.last_active * metric(self.last)
+        is_kernels = metric is metrics.kernel_launches
+        starts = self.starts if is_kernels else (self.active, self.last_active)
+        first, last = starts[0] * metric(self.layer), starts[1] * metric(self.last)
         return whole(self.modules * self.calls * self.series(first, last))
 
     def series(self, first: Quantity, last: Quantity) -> Quantity:

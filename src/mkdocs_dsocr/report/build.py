@@ -25,13 +25,15 @@ from mkdocs_dsocr.trace import PassShape
 NOT_MODELLED: Final = {
     "preprocessing": "Reading, decoding, resizing and normalising the page's image on the host.",
     "copies": "Copies between host and device.",
-    "sampling": "Sampling: the choice of each token from its logits.",
-    "caches": "Caches: every kernel reads its inputs from and writes its outputs to DRAM.",
+    "sampling": "What `generate()` launches for each token besides the model: the choice of the "
+    "token, its concatenation, tests for the end.",
+    "caches": "The L2 cache, except on GPUs whose profile has an `l2_share`.",
     "routing": "Skewed routing, unless the workload gives `expert_load`; tokens choose "
     "independently.",
-    "runtime-memory": "The CUDA context, workspaces of libraries and the fragmentation of memory.",
+    "runtime-memory": "Workspaces of libraries and the fragmentation of memory.",
     "unpacking": "Unpacking weights of fewer than 16 bits.",
-    "padding": "The time of padding products to tensor-core tiles: it is counted, and not timed.",
+    "clocks": "Clocks below those of the stated peaks, when power or temperature limit a card.",
+    "parallelism": "More than one GPU for a model (tensor parallelism).",
 }
 """What estimates leave out, by the name under which it is reviewed."""
 
@@ -70,6 +72,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         operator_coverage=_coverage(analysis),
         profile_run_id=measured.measurement.run_id if measured else None,
         predicted_total_time_ms=predicted_ms,
+        device_time_error=analysis.hardware.time_error,
         floor_total_time_ms=analysis.floor_ms,
         latency=analysis.latency,
         serving=analysis.serving,

@@ -33,8 +33,11 @@ NUMBERS: Final = {
     )
 }
 """Workload dimensions that are integers, with their limits."""
-CHOICES: Final = tuple(name for name in workload.CHOICES if name != "doc_kind")
-"""Workload dimensions that are one of a few values; the kind of document has no cost."""
+CHOICES: Final = tuple(name for name in workload.CHOICES if name not in ("doc_kind", "engine"))
+"""Workload dimensions that are one of a few values.
+
+The kind of document has no cost; an engine is a choice of the other dimensions.
+"""
 RATES: Final = {
     "tensor_tflops": "dense peak of bfloat16 tensor cores, other formats in proportion",
     "cuda_tflops": "float32 peak of CUDA cores",
