@@ -18,6 +18,7 @@ from mkdocs_dsocr.cli.options import (
     output_folder,
     output_option,
     say,
+    tell,
     trust_option,
     workload_option,
     write_files,
@@ -63,6 +64,7 @@ def static(
             model, (workload,), device=device, trust_remote_code=trust_remote_code
         )
         analyses = pipeline.analyse(settings)
+        tell(analyses[0][0])
         traced = trace_model(analyses, device, say, trust=trust_remote_code)
         result = pipeline.complete(analyses, traced)
     files = result.static.artifacts | artifacts.verdicts(result)
@@ -134,6 +136,7 @@ def analyze(
         from mkdocs_dsocr.report.files import viewer_files
 
         files |= viewer_files(analysis)
+    tell(analysis)
     folder = output_folder(output, analysis.report.report_id)
     write_files(folder, {name: text.encode() for name, text in files.items()})
     memory = analysis.report.memory
@@ -207,6 +210,7 @@ def export(
         model, (workload,), (hardware,), device, trust_remote_code=trust_remote_code
     )
     analyses = pipeline.analyse(settings)
+    tell(analyses[0][0])
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
     with timed(say, "making the pages"):
