@@ -52,6 +52,22 @@ def layer(cls: type[T]) -> type[T]:
     return dataclass(frozen=True, eq=False, kw_only=True, repr=False)(cls)
 
 
+def renamed(kind: type[T], name: str, module: str, **own: Any) -> type[T]:
+    """Return a layer class with the same formulas for a module that has another name.
+
+    Parameters
+    ----------
+    kind
+        The class whose formulas it has.
+    name, module
+        Its own name, and the Python module that it belongs to.
+    own
+        Class attributes that differ: its source, the classes that it calls.
+    """
+    attributes = {"__doc__": kind.__doc__, "__module__": module, "__qualname__": name, **own}
+    return layer(type(name, (kind,), attributes))
+
+
 class Rationale(NamedTuple):
     """Why a layer's formulas are as they are, for a reader who wants to refute them."""
 

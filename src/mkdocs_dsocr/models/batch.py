@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mkdocs_dsocr.models.tokens import global_tokens, local_tokens
+from mkdocs_dsocr.models.tokens import ROWS, Layout
 from mkdocs_dsocr.quantities import ceil_div, less, maximum, minimum, select
 from mkdocs_dsocr.trace import Part
 
@@ -82,6 +82,8 @@ class Batch:
         Tokens of a page's prompt beside its image's, and of its answer.
     last_logits
         Whether the prefill gives logits of the last position alone.
+    layout
+        How many tokens its views make.
     """
 
     pages: Any
@@ -94,6 +96,7 @@ class Batch:
     text_tokens: Any
     max_new_tokens: Any
     last_logits: Any
+    layout: Layout = ROWS
 
     @property
     def global_view(self) -> Any:
@@ -108,8 +111,8 @@ class Batch:
     @property
     def image_tokens(self) -> Any:
         """Image tokens of a page."""
-        local = local_tokens(self.image_size, self.tiles_w, self.tiles_h)
-        return global_tokens(self.global_view) + select(self.has_tiles, local, 0)
+        local = self.layout.of_local(self.image_size, self.tiles_w, self.tiles_h)
+        return self.layout.of_global(self.global_view) + select(self.has_tiles, local, 0)
 
     @property
     def seq_len(self) -> Any:

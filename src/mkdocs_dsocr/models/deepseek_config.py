@@ -108,7 +108,7 @@ def _check_architecture(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _check_projector(path: Path, config: ModelConfig, projector: _Projector) -> None:
-    hidden, joined = config.language.hidden_size, config.clip.width
+    hidden, joined = config.language.hidden_size, config.tower(ClipConfig).width
     joined += config.sam.downsample_channels[-1]
     checks = (
         ("n_embed", projector.n_embed, hidden, f"hidden_size = {hidden}"),

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, constants
+from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.workload import TOKENS
 from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
+from mkdocs_dsocr.models.door import Model
 from mkdocs_dsocr.models.registry import model_of
-from mkdocs_dsocr.models.tokens import crop_grid
+from mkdocs_dsocr.models.tokens import Layout, crop_grid
 from mkdocs_dsocr.trace import PassShape
 
 
@@ -53,6 +54,7 @@ class Plan:
     workload: Workload
     grid: tuple[int, int]
     text_tokens: int
+    layout: Layout
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
 
@@ -76,7 +78,7 @@ class Plan:
 
     def of(self, pages: int) -> Batch:
         """Return a batch of this many of its pages."""
-        return _batch(self.workload, self.grid, self.text_tokens, pages)
+        return _batch(self.workload, self.grid, self.layout, self.text_tokens, pages)
 
     def step(self, number: int) -> PassShape:
         """Return the shape of a decode step of the first batch, the first of which is 1.
@@ -126,9 +128,10 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
     model = model_of(config)
     if workload.precision_mode == "autocast":
         check_autocast(config, source)
-    grid = _grid(workload, model.max_tiles, source)
-    image_tokens = _batch(workload, grid, 0).image_tokens
-    resolved = Plan(workload, grid, _text_tokens(workload, image_tokens, source), (), ())
+    grid = _grid(workload, model, source)
+    image_tokens = _batch(workload, grid, model.layout, 0).image_tokens
+    text_tokens = _text_tokens(workload, image_tokens, source)
+    resolved = Plan(workload, grid, text_tokens, model.layout, (), ())
     tokens = resolved.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
@@ -155,7 +158,9 @@ def check_autocast(config: ModelConfig, source: str | Path) -> None:
         raise InputError(source, "precision_mode", "autocast", allowed)
 
 
-def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: int = 1) -> Batch:
+def _batch(
+    workload: Workload, grid: tuple[int, int], layout: Layout, text_tokens: int, pages: int = 1
+) -> Batch:
     return Batch(
         pages=pages,
         is_batched=int(workload.vision_batching == "batched"),
@@ -167,6 +172,7 @@ def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: i
         text_tokens=text_tokens,
         max_new_tokens=workload.max_new_tokens,
         last_logits=int(workload.logits_positions == "last"),
+        layout=layout,
     )
 
 
@@ -210,20 +216,20 @@ def _check_load(config: ModelConfig, workload: Workload, source: str | Path) -> 
         raise InputError(source, "expert_load", f"{max(load):g} of {sum(load):g}", allowed)
 
 
-def _grid(workload: Workload, max_tiles: int, source: str | Path) -> tuple[int, int]:
+def _grid(workload: Workload, model: Model, source: str | Path) -> tuple[int, int]:
     if not workload.crop_mode:
         return (1, 1)
     if workload.crop_grid is not None:
         return workload.crop_grid
-    if workload.image_size != constants.TILE_SIZE:
+    if workload.image_size != model.tile_size:
         raise InputError(
             source,
             "page_size",
             f"image_size {workload.image_size}",
-            f"crop_grid: the model's grid rule speaks for tiles of {constants.TILE_SIZE} px only",
+            f"crop_grid: the model's grid rule speaks for tiles of {model.tile_size} px only",
         )
     assert workload.page_size is not None  # the workload's own validation
-    return crop_grid(*workload.page_size, max_tiles)
+    return crop_grid(*workload.page_size, model.max_tiles, model.tile_size)
 
 
 def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> int:
@@ -247,10 +253,12 @@ def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> i
 
 
 def _notes(config: ModelConfig, plan: Plan) -> list[str]:
-    notes = []
+    notes: list[str] = []
     positions = plan.seq_len + plan.workload.max_new_tokens
     limit = config.language.max_position_embeddings
-    max_tiles = model_of(config).max_tiles
+    model = model_of(config)
+    max_tiles = model.max_tiles
+    notes += model.notes(plan.of(1))
     if positions > limit:
         notes.append(
             f"{positions:,} positions are beyond the model's {limit:,}: "
@@ -262,7 +270,7 @@ def _notes(config: ModelConfig, plan: Plan) -> list[str]:
             f"A grid of {tiles:,} tiles is off the model's rule, which goes up to {max_tiles}."
         )
     elif plan.workload.crop_grid and plan.workload.page_size:
-        width, height = crop_grid(*plan.workload.page_size, max_tiles)
+        width, height = crop_grid(*plan.workload.page_size, max_tiles, model.tile_size)
         if (width, height) != plan.grid:
             notes.append(
                 f"The grid {plan.grid[0]}×{plan.grid[1]} is off the model's rule, which cuts this "

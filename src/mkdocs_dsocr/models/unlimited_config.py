@@ -28,22 +28,39 @@ from mkdocs_dsocr.inputs.model_config import (
 ARCHITECTURE: Final = "UnlimitedOcrForConditionalGeneration"
 REFERENCE_WINDOW: Final = "reference_sliding_attention"
 """Attention to the prompt and a window of new tokens."""
+_FIXED: Final[dict[str, Any]] = {
+    "text_config.attention_bias": False,
+    "text_config.mlp_bias": False,
+    "text_config.topk_method": "greedy",
+    "text_config.tie_word_embeddings": False,
+    "tie_word_embeddings": False,
+    "vision_config.sam_config.patch_size": constants.SAM_PATCH,
+    "vision_config.sam_config.window_size": constants.SAM_WINDOW,
+    "vision_config.sam_config.output_channels": constants.SAM_NECK,
+    "vision_config.sam_config.use_abs_pos": True,
+    "vision_config.sam_config.use_rel_pos": True,
+    "vision_config.sam_config.qkv_bias": True,
+}
 _KEYS: Final = {
     "language": "text_config",
     "sam": "vision_config.sam_config",
     "clip": "vision_config.encoder_config",
+    "encoder": "vision_config.encoder_config",
     "width": "hidden_size",
     "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
     "trained_image_size": "vision_config.sam_config.image_size",
     "first_k_dense_replace": "mlp_layer_types",
 }
 
 
-class _Sam(ConfigSection):
+class SamSection(ConfigSection):
+    """SAM's section of a vision_config."""
+
     hidden_size: Size = 768
     num_hidden_layers: Depth = 12
     num_attention_heads: Size = 12
-    mlp_dim: Size = 3072
+    mlp_dim: Size | None = None
     image_size: Size = 1024
     global_attn_indexes: tuple[Annotated[int, Field(ge=0)], ...] = (2, 5, 8, 11)
     downsample_channels: tuple[Size, Size] = (512, 1024)
@@ -58,7 +75,9 @@ class _Clip(ConfigSection):
     patch_size: Size = 14
 
 
-class _Text(ConfigSection):
+class TextSection(ConfigSection):
+    """A text_config, as far as decoders share it."""
+
     vocab_size: Size = 129_280
     hidden_size: Size = 1280
     intermediate_size: Size = 6848
@@ -71,12 +90,15 @@ class _Text(ConfigSection):
     num_experts_per_tok: Size = 6
     max_position_embeddings: Size = 32_768
     mlp_layer_types: tuple[str, ...] | None = None
+
+
+class _Text(TextSection):
     layer_types: tuple[str, ...] | None = None
     sliding_window: Size = 128
 
 
 class _Vision(ConfigSection):
-    sam_config: _Sam = _Sam()
+    sam_config: SamSection = SamSection()
     encoder_config: _Clip = _Clip()
 
 
@@ -87,20 +109,14 @@ class _File(ConfigSection):
 
 def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
     """Return the dimensions; see :meth:`mkdocs_dsocr.models.Model.parse`."""
-    _check_fixed(path, content)
+    check_fixed(path, content, ARCHITECTURE, {"text_config.n_group": 1})
     file = validate(_File, dict(content), path)
     sam, clip = file.vision_config.sam_config, file.vision_config.encoder_config
-    _check_mlps(path, sam, clip)
+    _check_mlp(path, clip)
     config = ModelConfig(
         architecture=ARCHITECTURE,
         language=_language(path, file.text_config),
-        sam=SamConfig(
-            width=sam.hidden_size,
-            layers=sam.num_hidden_layers,
-            heads=sam.num_attention_heads,
-            global_attn_indexes=sam.global_attn_indexes,
-            downsample_channels=sam.downsample_channels,
-        ),
+        sam=sam_tower(path, sam),
         clip=ClipConfig(
             width=clip.hidden_size,
             layers=clip.num_hidden_layers,
@@ -111,16 +127,30 @@ def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
         trained_image_size=sam.image_size,
         **ModelConfig.place(path, content),
     )
-    check_shapes(path, config, _key)
+    check_shapes(path, config, key_of)
     return config
 
 
 def _language(path: Path, text: _Text) -> LanguageConfig:
-    """Return the decoder's dimensions, where it is one that the formulas speak of."""
+    layers = text.num_hidden_layers
+    windows = text.layer_types or (REFERENCE_WINDOW,) * layers
+    if windows != (REFERENCE_WINDOW,) * layers:
+        allowed = f"{REFERENCE_WINDOW} for each of {layers} layers"
+        raise InputError(path, "text_config.layer_types", repr_short(list(windows)), allowed)
+    return decoder(path, text, ARCHITECTURE)
+
+
+def decoder(path: Path, text: TextSection, architecture: str) -> LanguageConfig:
+    """Return the decoder's dimensions.
+
+    Raises
+    ------
+    InputError
+        If it is none that the formulas speak of.
+    """
     layers, heads = text.num_hidden_layers, text.num_attention_heads
     kinds = text.mlp_layer_types or ("dense", *("sparse",) * (layers - 1))
     dense = kinds.count("dense")
-    windows = text.layer_types or (REFERENCE_WINDOW,) * layers
     checks: tuple[tuple[str, Any, bool, str], ...] = (
         (
             "mlp_layer_types",
@@ -129,16 +159,10 @@ def _language(path: Path, text: _Text) -> LanguageConfig:
             f"dense layers, then sparse ones, {layers} in all",
         ),
         (
-            "layer_types",
-            list(windows),
-            windows == (REFERENCE_WINDOW,) * layers,
-            f"{REFERENCE_WINDOW} for each of {layers} layers",
-        ),
-        (
             "num_key_value_heads",
             text.num_key_value_heads,
             text.num_key_value_heads in (None, heads),
-            f"num_attention_heads = {heads}, as {ARCHITECTURE} has it",
+            f"num_attention_heads = {heads}, as {architecture} has it",
         ),
     )
     for key, value, right, allowed in checks:
@@ -150,42 +174,59 @@ def _language(path: Path, text: _Text) -> LanguageConfig:
     )
 
 
-def _check_fixed(path: Path, content: Mapping[str, Any]) -> None:
-    """Refuse what would make other formulas."""
-    fixed: tuple[tuple[str, Any], ...] = (
-        ("text_config.attention_bias", False),
-        ("text_config.mlp_bias", False),
-        ("text_config.n_group", 1),
-        ("text_config.topk_method", "greedy"),
-        ("text_config.tie_word_embeddings", False),
-        ("tie_word_embeddings", False),
-        ("vision_config.sam_config.patch_size", constants.SAM_PATCH),
-        ("vision_config.sam_config.window_size", constants.SAM_WINDOW),
-        ("vision_config.sam_config.output_channels", constants.SAM_NECK),
-        ("vision_config.sam_config.use_abs_pos", True),
-        ("vision_config.sam_config.use_rel_pos", True),
-        ("vision_config.sam_config.qkv_bias", True),
+def sam_tower(path: Path, sam: SamSection) -> SamConfig:
+    """Return the SAM tower's dimensions.
+
+    Raises
+    ------
+    InputError
+        If its MLP has another width than SAM's.
+    """
+    width = constants.SAM_MLP_RATIO * sam.hidden_size
+    if sam.mlp_dim not in (None, width):
+        key, allowed = "vision_config.sam_config.mlp_dim", f"× hidden_size = {width}"
+        raise InputError(path, key, str(sam.mlp_dim), f"{constants.SAM_MLP_RATIO} {allowed}")
+    return SamConfig(
+        width=sam.hidden_size,
+        layers=sam.num_hidden_layers,
+        heads=sam.num_attention_heads,
+        global_attn_indexes=sam.global_attn_indexes,
+        downsample_channels=sam.downsample_channels,
     )
-    for key, allowed in fixed:
+
+
+def check_fixed(
+    path: Path, content: Mapping[str, Any], architecture: str, further: Mapping[str, Any]
+) -> None:
+    """Refuse what would make other formulas.
+
+    Parameters
+    ----------
+    path, content
+        Where a config.json was read, and what it says.
+    architecture
+        Whose formulas they are.
+    further
+        The value that a key must have, where the file has it, besides those of all such models.
+
+    Raises
+    ------
+    InputError
+        For the first key that has another value.
+    """
+    for key, allowed in {**_FIXED, **further}.items():
         found = _at(content, key, allowed)
         if found != allowed:
-            raise InputError(path, key, repr_short(found), f"{allowed!r}, as {ARCHITECTURE} has it")
+            raise InputError(path, key, repr_short(found), f"{allowed!r}, as {architecture} has it")
 
 
-def _check_mlps(path: Path, sam: _Sam, clip: _Clip) -> None:
-    """Refuse MLPs of other widths than the towers' own."""
-    for key, found, factor, width in (
-        ("sam_config.mlp_dim", sam.mlp_dim, constants.SAM_MLP_RATIO, sam.hidden_size),
-        (
-            "encoder_config.intermediate_size",
-            clip.intermediate_size,
-            constants.CLIP_MLP_RATIO,
-            clip.hidden_size,
-        ),
-    ):
-        if found != factor * width:
-            allowed = f"{factor} × hidden_size = {factor * width}"
-            raise InputError(path, f"vision_config.{key}", str(found), allowed)
+def _check_mlp(path: Path, clip: _Clip) -> None:
+    """Refuse an MLP of another width than CLIP's."""
+    width = constants.CLIP_MLP_RATIO * clip.hidden_size
+    if clip.intermediate_size != width:
+        allowed = f"{constants.CLIP_MLP_RATIO} × hidden_size = {width}"
+        key = "vision_config.encoder_config.intermediate_size"
+        raise InputError(path, key, str(clip.intermediate_size), allowed)
 
 
 def _at(content: Mapping[str, Any], key: str, default: Any) -> Any:
@@ -198,6 +239,6 @@ def _at(content: Mapping[str, Any], key: str, default: Any) -> Any:
     return found
 
 
-def _key(dimension: str) -> str:
+def key_of(dimension: str) -> str:
     """Return where config.json states a dimension."""
     return ".".join(_KEYS.get(name, name) for name in dimension.split("."))

@@ -12,7 +12,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mkdocs_dsocr.cost.memory import LIMIT
-from mkdocs_dsocr.inputs.constants import TILE_SIZE
 from mkdocs_dsocr.inputs.fields import RATE
 from mkdocs_dsocr.inputs.workload import CHOICES, LIMITS
 from mkdocs_dsocr.site import units
@@ -49,7 +48,6 @@ def environment() -> Environment:
     }
     made.globals |= {
         "metric_names": METRICS,
-        "tile_size": TILE_SIZE,
         "limits": LIMITS,
         "rate_limit": RATE,
         "choices": CHOICES,

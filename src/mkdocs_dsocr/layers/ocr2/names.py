@@ -1,0 +1,16 @@
+"""Names of DeepSeek-OCR-2: transformers writes most of its modules as copies of others."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+from mkdocs_dsocr.layers.layer import renamed
+
+T = TypeVar("T")
+SOURCE: Final = "transformers 5.23.0, models/deepseek_ocr2/modeling_deepseek_ocr2.py"
+
+
+def own(kind: type[T], name: str, **attributes: Any) -> type[T]:
+    """Return a layer class with the same formulas for this model's module of that name."""
+    package = __name__.rpartition(".")[0]
+    return renamed(kind, f"DeepseekOcr2{name}", package, source=SOURCE, **attributes)
