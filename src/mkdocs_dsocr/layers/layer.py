@@ -64,7 +64,7 @@ def renamed(kind: type[T], name: str, module: str, **own: Any) -> type[T]:
     own
         Class attributes that differ: its source, the classes that it calls.
     """
-    attributes = {"__doc__": kind.__doc__, "__module__": module, "__qualname__": name, **own}
+    attributes = {"__doc__": kind.__doc__, "__module__": module, "is_renamed": True, **own}
     return layer(type(name, (kind,), attributes))
 
 
@@ -199,6 +199,8 @@ class Layer:
     The first name is the id in reviews and never changes. Add a line here when you rename one,
     and reviews stay current. An operation has an `id` of its own.
     """
+    is_renamed: ClassVar[bool] = False
+    """Whether the class is another one under a new name: it has no source of its own."""
     is_module: ClassVar[bool] = True
     """Whether it stands for a module, and is no stage or pass."""
     is_chain: ClassVar[bool] = False

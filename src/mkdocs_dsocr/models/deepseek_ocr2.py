@@ -11,16 +11,16 @@ from mkdocs_dsocr.inputs.model_config import EncoderConfig
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.ocr2 import (
+    DeepseekOcr2FeaturesPart,
     DeepseekOcr2ForConditionalGeneration,
+    DeepseekOcr2LanguagePart,
     DeepseekOcr2SamVisionEncoder,
     DeepseekOcr2TextModel,
     DeepseekOcr2VisionEncoder,
     DeepseekOcr2VisionEncoderLayer,
     DeepseekOcr2VisionModel,
+    DeepseekOcr2VisionPart,
     DenseOcr2Layer,
-    Ocr2FeaturesPart,
-    Ocr2LanguagePart,
-    Ocr2VisionPart,
     SparseOcr2Layer,
 )
 from mkdocs_dsocr.models import ocr2_config, sizes, tokens
@@ -48,7 +48,7 @@ class DeepSeekOCR2(UnlimitedOCR):
     layout = tokens.QUERIES
     tower = "encoder"
     session = "mkdocs_dsocr.tracing.deepseek_ocr2:DeepSeekOcr2Session"
-    language_part = Ocr2LanguagePart
+    language_part = DeepseekOcr2LanguagePart
     decoder = DeepseekOcr2TextModel
     dense_layer = DenseOcr2Layer
     sparse_layer = SparseOcr2Layer
@@ -109,10 +109,10 @@ class DeepSeekOCR2(UnlimitedOCR):
             few=FEW,
             many=MANY,
         )
-        return Ocr2VisionPart(hidden_size=config.language.hidden_size, tower=tower)
+        return DeepseekOcr2VisionPart(hidden_size=config.language.hidden_size, tower=tower)
 
     def _features(self, config: ModelConfig, shape: PassShape, chosen: Choices) -> BaseLayer:
-        return Ocr2FeaturesPart(
+        return DeepseekOcr2FeaturesPart(
             hidden_size=config.language.hidden_size,
             width=config.tower(EncoderConfig).width,
             queries=FEW if chosen["few_queries"] else MANY,

@@ -6,10 +6,10 @@ from mkdocs_dsocr.layers.ocr2.encoder import (
     DeepseekOcr2VisionModel,
 )
 from mkdocs_dsocr.layers.ocr2.model import (
+    DeepseekOcr2FeaturesPart,
     DeepseekOcr2ForConditionalGeneration,
-    Ocr2FeaturesPart,
-    Ocr2LanguagePart,
-    Ocr2VisionPart,
+    DeepseekOcr2LanguagePart,
+    DeepseekOcr2VisionPart,
 )
 from mkdocs_dsocr.layers.ocr2.sam import DeepseekOcr2SamVisionEncoder
 from mkdocs_dsocr.layers.ocr2.text import (
@@ -19,15 +19,15 @@ from mkdocs_dsocr.layers.ocr2.text import (
 )
 
 __all__ = [
+    "DeepseekOcr2FeaturesPart",
     "DeepseekOcr2ForConditionalGeneration",
+    "DeepseekOcr2LanguagePart",
     "DeepseekOcr2SamVisionEncoder",
     "DeepseekOcr2TextModel",
     "DeepseekOcr2VisionEncoder",
     "DeepseekOcr2VisionEncoderLayer",
     "DeepseekOcr2VisionModel",
+    "DeepseekOcr2VisionPart",
     "DenseOcr2Layer",
-    "Ocr2FeaturesPart",
-    "Ocr2LanguagePart",
-    "Ocr2VisionPart",
     "SparseOcr2Layer",
 ]

@@ -11,7 +11,7 @@ from mkdocs_dsocr.layers.decoder.decoder_layer import Dense, RotatedDecoderLayer
 from mkdocs_dsocr.layers.decoder.stack import Stack
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.llama import RotatedAttention, Sequences
-from mkdocs_dsocr.layers.ocr2.names import SOURCE, own
+from mkdocs_dsocr.layers.ocr2.names import SOURCE, named
 from mkdocs_dsocr.layers.operations import Tensor, copy, elementwise, keep
 from mkdocs_dsocr.layers.unlimited import (
     UnlimitedOcrTextMLP,
@@ -21,6 +21,7 @@ from mkdocs_dsocr.layers.unlimited import (
 from mkdocs_dsocr.layers.unlimited.clip import VisionTower
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
+own = partial(named, __name__)
 DeepseekOcr2VisionRMSNorm = own(UnlimitedOcrTextRMSNorm, "VisionRMSNorm")
 DeepseekOcr2VisionMLP = own(UnlimitedOcrTextMLP, "VisionMLP")
 DeepseekOcr2VisionRotaryEmbedding = own(UnlimitedOcrTextRotaryEmbedding, "VisionRotaryEmbedding")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from mkdocs_dsocr.layers.layer import Rationale, dim, layer
-from mkdocs_dsocr.layers.ocr2.names import SOURCE, own
+from mkdocs_dsocr.layers.ocr2.names import SOURCE, named
 from mkdocs_dsocr.layers.unlimited import (
     UnlimitedLanguagePart,
     UnlimitedOcrForConditionalGeneration,
@@ -18,8 +19,9 @@ _PART: Final[dict[str, Any]] = {
     "module_class": "DeepseekOcr2Model",
     "vectors": ("view_separator",),
 }
-Ocr2VisionPart = own(UnlimitedVisionPart, "VisionPart", **_PART)
-Ocr2LanguagePart = own(UnlimitedLanguagePart, "LanguagePart", **_PART)
+own = partial(named, __name__)
+DeepseekOcr2VisionPart = own(UnlimitedVisionPart, "VisionPart", **_PART)
+DeepseekOcr2LanguagePart = own(UnlimitedLanguagePart, "LanguagePart", **_PART)
 DeepseekOcr2ForConditionalGeneration = own(
     UnlimitedOcrForConditionalGeneration,
     "ForConditionalGeneration",
@@ -31,7 +33,7 @@ DeepseekOcr2ForConditionalGeneration = own(
 
 
 @layer
-class Ocr2FeaturesPart(FeaturesPart):
+class DeepseekOcr2FeaturesPart(FeaturesPart):
     """The model's projector pass: a page's features projected and joined.
 
     The global view and all local views are projected by themselves. Tokens of the local views

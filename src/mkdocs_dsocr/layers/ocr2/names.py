@@ -10,7 +10,14 @@ T = TypeVar("T")
 SOURCE: Final = "transformers 5.23.0, models/deepseek_ocr2/modeling_deepseek_ocr2.py"
 
 
-def own(kind: type[T], name: str, **attributes: Any) -> type[T]:
-    """Return a layer class with the same formulas for this model's module of that name."""
-    package = __name__.rpartition(".")[0]
-    return renamed(kind, f"DeepseekOcr2{name}", package, source=SOURCE, **attributes)
+def named(module: str, kind: type[T], name: str, **own: Any) -> type[T]:
+    """Return a layer class with the same formulas for this model's module of that name.
+
+    Parameters
+    ----------
+    module
+        The Python module that the class is an attribute of.
+    kind, name, own
+        As for :func:`mkdocs_dsocr.layers.layer.renamed`; the name without the model's.
+    """
+    return renamed(kind, f"DeepseekOcr2{name}", module, source=SOURCE, **own)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
-from mkdocs_dsocr.layers.ocr2.names import own
+from mkdocs_dsocr.layers.ocr2.names import named
 from mkdocs_dsocr.layers.unlimited import UnlimitedOcrSamVisionEncoder
 from mkdocs_dsocr.layers.unlimited import sam as unlimited
 from mkdocs_dsocr.layers.unlimited.sam_encoder import (
@@ -12,6 +13,7 @@ from mkdocs_dsocr.layers.unlimited.sam_encoder import (
     UnlimitedOcrSamVisionProj,
 )
 
+own = partial(named, __name__)
 DeepseekOcr2SamLayerNorm = own(unlimited.UnlimitedOcrSamLayerNorm, "SamLayerNorm")
 DeepseekOcr2SamMLPBlock = own(unlimited.UnlimitedOcrSamMLPBlock, "SamMLPBlock")
 DeepseekOcr2SamPatchEmbeddings = own(unlimited.UnlimitedOcrSamPatchEmbeddings, "SamPatchEmbeddings")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from functools import partial
 
 from mkdocs_dsocr.layers.decoder.decoder_layer import Dense, RotatedDecoderLayer
 from mkdocs_dsocr.layers.decoder.moe import ExpertSizes
@@ -10,7 +11,7 @@ from mkdocs_dsocr.layers.decoder.stack import Stack
 from mkdocs_dsocr.layers.layer import Rationale, Step, layer
 from mkdocs_dsocr.layers.llama import LlamaFlashAttention2, RotatedAttention
 from mkdocs_dsocr.layers.llama.attention import append_both
-from mkdocs_dsocr.layers.ocr2.names import SOURCE, own
+from mkdocs_dsocr.layers.ocr2.names import SOURCE, named
 from mkdocs_dsocr.layers.operations import Tensor, elementwise, keep
 from mkdocs_dsocr.layers.unlimited import (
     SparseTextLayer,
@@ -24,14 +25,17 @@ from mkdocs_dsocr.layers.unlimited.experts import (
     UnlimitedOcrTextTopkRouter,
 )
 
+own = partial(named, __name__)
 DeepseekOcr2TextRMSNorm = own(UnlimitedOcrTextRMSNorm, "TextRMSNorm")
 DeepseekOcr2TextMLP = own(UnlimitedOcrTextMLP, "TextMLP")
 DeepseekOcr2TextRotaryEmbedding = own(UnlimitedOcrTextRotaryEmbedding, "TextRotaryEmbedding")
+DeepseekOcr2TextTopkRouter = own(UnlimitedOcrTextTopkRouter, "TextTopkRouter")
+DeepseekOcr2TextExperts = own(UnlimitedOcrTextExperts, "TextExperts")
 DeepseekOcr2TextMoe = own(
     UnlimitedOcrTextMoe,
     "TextMoe",
-    router=own(UnlimitedOcrTextTopkRouter, "TextTopkRouter"),
-    grouped=own(UnlimitedOcrTextExperts, "TextExperts"),
+    router=DeepseekOcr2TextTopkRouter,
+    grouped=DeepseekOcr2TextExperts,
     mlp=DeepseekOcr2TextMLP,
 )
 
