@@ -28,7 +28,7 @@ from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.verify.formulas import verify
 
 FOLDER = Path(transformers.__file__).parent / "models/deepseek_ocr2"
-drawn = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+drawn = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,8 @@ class DeepSeekOCR2(UnlimitedOCR):
             intermediate_size=encoder.mlp_width,
             heads=encoder.heads,
             kv_heads=encoder.kv_heads,
-            grouped=encoder.kv_heads < encoder.heads,
+            # A single head of keys and values is expanded to all queries by a view.
+            grouped=1 < encoder.kv_heads < encoder.heads,
             **common,
         )
         depth = range(encoder.layers)

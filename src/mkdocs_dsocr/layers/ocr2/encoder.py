@@ -134,9 +134,8 @@ class DeepseekOcr2VisionEncoder(_Views, Stack):
         both, pairs, all_pairs = views * size, size**2, views * size**2
         flags, integers = partial(Tensor, dtype="bool"), partial(Tensor, dtype="int64")
         blocks, zero = integers("blocks", both), integers("0", 1)
-        samples, rows, columns = (
-            integers(n, k) for n, k in (("views", views), ("rows", size), ("columns", size))
-        )
+        sizes = {"views": views, "heads": 1, "rows": size, "columns": size}
+        samples, heads, rows, columns = (integers(n, k) for n, k in sizes.items())
         counted = {n: integers(f"0 … S, {n}", size) for n in ("rows", "columns")}
         none, causal, either = flags("none", 1), flags("causal", pairs), flags("no pair", pairs)
         of_row, of_column = (integers(f"block of each {n}", both) for n in ("row", "column"))
@@ -151,7 +150,7 @@ class DeepseekOcr2VisionEncoder(_Views, Stack):
         yield step("number of the features' block", 0, (), zero)
         yield step("features' block", 0, (zero,), integers("blocks", views * self.features))
         yield step("count views", 0, (), samples)
-        yield step("count heads", 0, (), integers("heads", 1))
+        yield step("count heads", 0, (), heads)
         for name, made in (("rows", rows), ("columns", columns)):
             yield step(f"count {name}", 0, (), counted[name])
             yield step(f"{name} + offset", size, (counted[name],), made)
@@ -166,7 +165,7 @@ class DeepseekOcr2VisionEncoder(_Views, Stack):
         yield step("same block, and in one", all_pairs, (same, in_block), joined)
         yield keep(of_row, of_column)
         yield step("causal or same block", all_pairs, (either, joined), mask)
-        yield keep(samples, rows, columns)
+        yield keep(samples, heads, rows, columns)
         return (mask,)
 
     def forward(self) -> Iterator[Step]:
