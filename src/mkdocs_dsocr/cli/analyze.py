@@ -130,7 +130,15 @@ def analyze(
         files["report.md"] = report_markdown(analysis)
     folder = output_folder(output, analysis.report.report_id)
     write_files(folder, {name: text.encode() for name, text in files.items()})
+    memory = analysis.report.memory
     click.echo(f"{analysis.report.predicted_total_time_ms:.3f} ms predicted", err=True)
+    if not memory.fits:
+        click.echo(
+            f"Warning: does not fit {analysis.hardware.name}: {memory.largest_stage} needs "
+            f"{memory.footprint_bytes / 1e9:,.1f} of {memory.room_bytes / 1e9:,.1f} GB. The times "
+            "are those of a GPU with enough memory.",
+            err=True,
+        )
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         floor_total_time_ms=analysis.floor_ms,
         latency=analysis.latency,
         serving=analysis.serving,
-        memory=_memory(analysis.stage_memory),
+        memory=_memory(analysis.stage_memory, analysis.hardware.room_bytes),
         measured_total_time_ms=measured.measured_ms if measured else None,
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=analysis.notes,
@@ -211,7 +211,7 @@ def _stage(analysis: Analysed, stage: str) -> schema.StageMetrics:
     )
 
 
-def _memory(stages: dict[str, StageMemory]) -> schema.Memory:
+def _memory(stages: dict[str, StageMemory], room_bytes: int) -> schema.Memory:
     rows = {
         stage: schema.StageMemory(
             weight_bytes=m.weights,
@@ -228,6 +228,8 @@ def _memory(stages: dict[str, StageMemory]) -> schema.Memory:
         stages=rows,  # type: ignore[arg-type]
         footprint_bytes=rows[stage].total_bytes,
         largest_stage=stage,  # type: ignore[arg-type]
+        room_bytes=room_bytes,
+        fits=rows[stage].total_bytes <= room_bytes,
     )
 
 

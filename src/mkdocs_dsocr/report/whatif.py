@@ -139,6 +139,6 @@ def _figures(analysis: Analysis) -> dict[str, float | bool | None]:
         "predicted_total_time_ms": analysis.predicted_ms,
         "floor_total_time_ms": analysis.floor_ms,
         "footprint_bytes": needed,
-        "fits": needed <= analysis.hardware.memory_gb * 10**9,
+        "fits": needed <= analysis.hardware.room_bytes,
     }
     return {name: values[name] for name in FIGURES}

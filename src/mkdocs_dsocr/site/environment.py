@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from mkdocs_dsocr.cost.memory import LIMIT
 from mkdocs_dsocr.inputs.fields import RATE
+from mkdocs_dsocr.inputs.hardware import KernelConstants
 from mkdocs_dsocr.inputs.workload import CHOICES, LIMITS
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.changes import amount, moved
@@ -47,6 +48,7 @@ def environment() -> Environment:
         "basename": posixpath.basename,
     }
     made.globals |= {
+        "constants": {k: f.description for k, f in KernelConstants.model_fields.items()},
         "metric_names": METRICS,
         "limits": LIMITS,
         "rate_limit": RATE,

@@ -144,7 +144,7 @@ class DeepseekOcr2VisionEncoder(_Views, Stack):
             for n, k in (("same block", all_pairs), ("in a block", both), ("block", all_pairs))
         )
         mask = flags("mask", all_pairs)
-        step = partial(elementwise, category="attention", kernel="mask")
+        step = partial(elementwise, category="attention", kernel="mask", pattern="per element")
         yield step("count positions", 0, (), integers("positions", size))
         yield step("no block", 0, (), blocks)
         yield step("number of the features' block", 0, (), zero)
@@ -210,7 +210,13 @@ class DeepseekOcr2VisionModel(VisionTower):
             bank = Embedding(rows=queries, entries=queries, width=width)
             yield Child(f"query_{side}_resolution", bank, calls=0)
         bank_read = Tensor("queries", self._queries * width, role="weight")
-        name = "features, then queries"
-        yield elementwise(name, 0, (features, bank_read), joined, category="copy")
+        yield elementwise(
+            "features, then queries",
+            0,
+            (features, bank_read),
+            joined,
+            category="copy",
+            pattern="per element",
+        )
         yield Child("vision_encoder", encoder, reads=(joined,), writes=(tokens,))
         yield keep(features, joined)
