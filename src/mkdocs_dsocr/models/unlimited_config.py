@@ -1,7 +1,7 @@
-"""Unlimited-OCR's ``config.json`` as transformers writes it; what it leaves out has a default.
+"""Unlimited-OCR's ``config.json``, in the two layouts that there are.
 
-Keys, defaults and their meaning: transformers 5.23.0,
-models/unlimited_ocr/configuration_unlimited_ocr.py.
+*Published*: the checkpoint's own, DeepSeek-OCR's with a sliding window. *Port*: as transformers
+writes it (5.23.0, models/unlimited_ocr/configuration_unlimited_ocr.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
+from mkdocs_dsocr.inputs.config_file import ConfigFile, Fixed
 from mkdocs_dsocr.inputs.errors import repr_short
-from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import (
     ClipConfig,
     ConfigSection,
@@ -24,23 +24,28 @@ from mkdocs_dsocr.inputs.model_config import (
     Size,
     check_shapes,
 )
+from mkdocs_dsocr.models import deepseek_config
+from mkdocs_dsocr.models.storage import read_storage
 
 ARCHITECTURE: Final = "UnlimitedOcrForConditionalGeneration"
+PUBLISHED: Final = "UnlimitedOCRForCausalLM"
+"""The class of the checkpoint's own code."""
 REFERENCE_WINDOW: Final = "reference_sliding_attention"
 """Attention to the prompt and a window of new tokens."""
-_FIXED: Final[dict[str, Any]] = {
-    "text_config.attention_bias": False,
-    "text_config.mlp_bias": False,
-    "text_config.topk_method": "greedy",
-    "text_config.tie_word_embeddings": False,
-    "tie_word_embeddings": False,
-    "vision_config.sam_config.patch_size": constants.SAM_PATCH,
-    "vision_config.sam_config.window_size": constants.SAM_WINDOW,
-    "vision_config.sam_config.output_channels": constants.SAM_NECK,
-    "vision_config.sam_config.use_abs_pos": True,
-    "vision_config.sam_config.use_rel_pos": True,
-    "vision_config.sam_config.qkv_bias": True,
+COMPONENTS: Final = {
+    "sam_encoder": "model.sam_model.blocks",
+    "vision_encoder": "model.vision_model.transformer",
+    "multi_modal_projector": "model.projector.layers",
+    **{name: deepseek_config.COMPONENTS[name] for name in ("lm_head", "self_attn")},
+    "shared_experts": deepseek_config.COMPONENTS["shared_experts"],
 }
+"""See :data:`mkdocs_dsocr.models.storage.Components`."""
+PORTED: Final = COMPONENTS | {
+    "sam_encoder": "model.vision_tower.sam_encoder.layers",
+    "vision_encoder": "model.vision_tower.vision_encoder.layers",
+    "multi_modal_projector": "model.multi_modal_projector",
+}
+"""The same with the paths of the port."""
 _KEYS: Final = {
     "language": "text_config",
     "sam": "vision_config.sam_config",
@@ -52,71 +57,159 @@ _KEYS: Final = {
     "trained_image_size": "vision_config.sam_config.image_size",
     "first_k_dense_replace": "mlp_layer_types",
 }
+TEXT_FIXED: Final[Fixed] = {
+    "attention_bias": (False, None),
+    "mlp_bias": (False, None),
+    "n_group": (1, None),
+    "topk_group": (1, None),
+    "topk_method": ("greedy", None),
+    "norm_topk_prob": (False, None),
+    "routed_scaling_factor": (constants.ROUTED_SCALING_FACTOR, None),
+    "hidden_act": ("silu", None),
+    "rms_norm_eps": (constants.RMS_NORM_EPS, None),
+    "rope_theta": (constants.ROPE_THETA, None),
+    "rope_scaling": (None,),
+    "rope_parameters": deepseek_config.FIXED["rope_parameters"],
+    "partial_rotary_factor": (1, None),
+    "pretraining_tp": (1, None),
+    "use_mla": (False, None),
+    "use_sliding_window": (True, None),
+    "tie_word_embeddings": (False, None),
+}
+SAM_FIXED: Final[Fixed] = {
+    "patch_size": (constants.SAM_PATCH, None),
+    "window_size": (constants.SAM_WINDOW, None),
+    "output_channels": (constants.SAM_NECK, None),
+    "num_channels": (constants.IMAGE_CHANNELS, None),
+    "use_abs_pos": (True, None),
+    "use_rel_pos": (True, None),
+    "qkv_bias": (True, None),
+    "hidden_act": ("gelu", None),
+    "layer_norm_eps": (constants.SAM_NORM_EPS, None),
+}
+_CLIP_FIXED: Final[Fixed] = {
+    "num_channels": (constants.IMAGE_CHANNELS, None),
+    "hidden_act": ("quick_gelu", None),
+    "layer_norm_eps": (constants.CLIP_NORM_EPS, None),
+}
 
 
 class SamSection(ConfigSection):
     """SAM's section of a vision_config."""
 
-    hidden_size: Size = 768
-    num_hidden_layers: Depth = 12
-    num_attention_heads: Size = 12
-    mlp_dim: Size | None = None
-    image_size: Size = 1024
-    global_attn_indexes: tuple[Annotated[int, Field(ge=0)], ...] = (2, 5, 8, 11)
-    downsample_channels: tuple[Size, Size] = (512, 1024)
+    hidden_size: Size
+    num_hidden_layers: Depth
+    num_attention_heads: Size
+    mlp_dim: Size
+    image_size: Size
+    global_attn_indexes: tuple[Annotated[int, Field(ge=0)], ...]
+    downsample_channels: tuple[Size, Size]
 
 
 class _Clip(ConfigSection):
-    hidden_size: Size = 1024
-    intermediate_size: Size = 4096
-    num_hidden_layers: Depth = 24
-    num_attention_heads: Size = 16
-    image_size: Size = 224
-    patch_size: Size = 14
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Depth
+    num_attention_heads: Size
+    image_size: Size
+    patch_size: Size
 
 
 class TextSection(ConfigSection):
     """A text_config, as far as decoders share it."""
 
-    vocab_size: Size = 129_280
-    hidden_size: Size = 1280
-    intermediate_size: Size = 6848
-    moe_intermediate_size: Size = 896
-    num_hidden_layers: Depth = 12
-    num_attention_heads: Size = 10
-    num_key_value_heads: Size | None = 10
-    n_routed_experts: Annotated[int, Field(ge=1, le=10_000)] = 64
-    n_shared_experts: Size = 2
-    num_experts_per_tok: Size = 6
-    max_position_embeddings: Size = 32_768
-    mlp_layer_types: tuple[str, ...] | None = None
+    vocab_size: Size
+    hidden_size: Size
+    intermediate_size: Size
+    moe_intermediate_size: Size
+    num_hidden_layers: Depth
+    num_attention_heads: Size
+    num_key_value_heads: Size | None
+    n_routed_experts: Annotated[int, Field(ge=1, le=10_000)]
+    n_shared_experts: Size
+    num_experts_per_tok: Size
+    max_position_embeddings: Size
+    mlp_layer_types: tuple[str, ...]
 
 
 class _Text(TextSection):
-    layer_types: tuple[str, ...] | None = None
-    sliding_window: Size = 128
+    layer_types: tuple[str, ...]
+    sliding_window: Size
 
 
 class _Vision(ConfigSection):
-    sam_config: SamSection = SamSection()
-    encoder_config: _Clip = _Clip()
+    sam_config: SamSection
+    encoder_config: _Clip
 
 
 class _File(ConfigSection):
-    vision_config: _Vision = _Vision()
-    text_config: _Text = _Text()
+    vision_config: _Vision
+    text_config: _Text
 
 
 def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
     """Return the dimensions; see :meth:`mkdocs_dsocr.models.Model.parse`."""
-    check_fixed(path, content, ARCHITECTURE, {"text_config.n_group": 1})
-    file = validate(_File, dict(content), path)
-    sam, clip = file.vision_config.sam_config, file.vision_config.encoder_config
-    _check_mlp(path, clip)
+    file = ConfigFile(path, content)
+    is_published = file.has(deepseek_config.LANGUAGE) or _names_published(content)
+    if not is_published:
+        return _ported(file)
+    if file.has("text_config"):
+        allowed = f"one layout: {deepseek_config.LANGUAGE} or text_config"
+        raise InputError(path, "text_config", "a second decoder", allowed)
+    return _published(file)
+
+
+def _names_published(content: Mapping[str, Any]) -> bool:
+    return PUBLISHED in (content.get("architectures") or ())
+
+
+def _published(file: ConfigFile) -> ModelConfig:
+    """Read the checkpoint's own layout."""
+    decoder = file.merged(deepseek_config.LANGUAGE)
+    windows = {key: decoder.get(key) for key in ("sliding_window", "sliding_window_size")}
+    stated = {key: value for key, value in windows.items() if value is not None}
+    for key in windows:
+        file.get(key)
+        file.get(f"{deepseek_config.LANGUAGE}.{key}")
+    if not stated:
+        raise InputError(file.path, "sliding_window", "nothing", "the tokens that a step sees")
+    if len(set(map(repr, stated.values()))) > 1:
+        found, allowed = repr_short(windows["sliding_window"]), "the same as sliding_window_size"
+        raise InputError(
+            file.path, "sliding_window", found, f"{allowed}, {decoder['sliding_window_size']}"
+        )
+    config = deepseek_config.published(
+        file, ARCHITECTURE, {}, COMPONENTS, sliding_window=next(iter(stated.values()))
+    )
+    heads, kv_heads = config.language.num_attention_heads, config.language.num_key_value_heads
+    if kv_heads != heads:
+        allowed = f"num_attention_heads = {heads}, as {ARCHITECTURE} has it"
+        raise file.refuse("num_key_value_heads", allowed)
+    clip = config.tower(ClipConfig)
+    unused = constants.IMAGE_CHANNELS * clip.patch_size**2 * clip.width
+    note = (
+        f"config.json is in the layout of the checkpoint's own code, whose model has {unused:,} "
+        "parameters more than transformers' port that is analysed here: CLIP's patch convolution, "
+        "which never runs."
+    )
+    return config.model_copy(update={"notes": (*config.notes, note)})
+
+
+def _ported(file: ConfigFile) -> ModelConfig:
+    """Read the layout of transformers."""
+    sections = ("text_config", "vision_config.sam_config", "vision_config.encoder_config")
+    for section, fixed in zip(sections, (TEXT_FIXED, SAM_FIXED, _CLIP_FIXED), strict=True):
+        file.check(section, fixed, ARCHITECTURE)
+    file.check("", {"tie_word_embeddings": (False, None)}, ARCHITECTURE)
+    whole = file.validated(_File, file.content, ("",))
+    sam, clip = whole.vision_config.sam_config, whole.vision_config.encoder_config
+    _check_mlp(file.path, clip)
+    language = _language(file.path, whole.text_config)
+    file.check("text_config", {"head_dim": (language.head_dim, None)}, ARCHITECTURE)
     config = ModelConfig(
         architecture=ARCHITECTURE,
-        language=_language(path, file.text_config),
-        sam=sam_tower(path, sam),
+        language=language,
+        sam=sam_tower(file.path, sam),
         clip=ClipConfig(
             width=clip.hidden_size,
             layers=clip.num_hidden_layers,
@@ -125,15 +218,15 @@ def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
             patch_size=clip.patch_size,
         ),
         trained_image_size=sam.image_size,
-        **ModelConfig.place(path, content),
+        storage=read_storage(file, ("", "text_config"), PORTED),
+        **ModelConfig.place(file),
     )
-    check_shapes(path, config, key_of)
-    return config
+    check_shapes(file.path, config, key_of)
+    return config.model_copy(update={"unused_keys": file.unused})
 
 
 def _language(path: Path, text: _Text) -> LanguageConfig:
-    layers = text.num_hidden_layers
-    windows = text.layer_types or (REFERENCE_WINDOW,) * layers
+    layers, windows = text.num_hidden_layers, text.layer_types
     if windows != (REFERENCE_WINDOW,) * layers:
         allowed = f"{REFERENCE_WINDOW} for each of {layers} layers"
         raise InputError(path, "text_config.layer_types", repr_short(list(windows)), allowed)
@@ -149,7 +242,7 @@ def decoder(path: Path, text: TextSection, architecture: str) -> LanguageConfig:
         If it is none that the formulas speak of.
     """
     layers, heads = text.num_hidden_layers, text.num_attention_heads
-    kinds = text.mlp_layer_types or ("dense", *("sparse",) * (layers - 1))
+    kinds = text.mlp_layer_types
     dense = kinds.count("dense")
     checks: tuple[tuple[str, Any, bool, str], ...] = (
         (
@@ -183,9 +276,9 @@ def sam_tower(path: Path, sam: SamSection) -> SamConfig:
         If its MLP has another width than SAM's.
     """
     width = constants.SAM_MLP_RATIO * sam.hidden_size
-    if sam.mlp_dim not in (None, width):
-        key, allowed = "vision_config.sam_config.mlp_dim", f"× hidden_size = {width}"
-        raise InputError(path, key, str(sam.mlp_dim), f"{constants.SAM_MLP_RATIO} {allowed}")
+    if sam.mlp_dim != width:
+        allowed = f"{constants.SAM_MLP_RATIO} × hidden_size = {width}"
+        raise InputError(path, "vision_config.sam_config.mlp_dim", str(sam.mlp_dim), allowed)
     return SamConfig(
         width=sam.hidden_size,
         layers=sam.num_hidden_layers,
@@ -195,31 +288,6 @@ def sam_tower(path: Path, sam: SamSection) -> SamConfig:
     )
 
 
-def check_fixed(
-    path: Path, content: Mapping[str, Any], architecture: str, further: Mapping[str, Any]
-) -> None:
-    """Refuse what would make other formulas.
-
-    Parameters
-    ----------
-    path, content
-        Where a config.json was read, and what it says.
-    architecture
-        Whose formulas they are.
-    further
-        The value that a key must have, where the file has it, besides those of all such models.
-
-    Raises
-    ------
-    InputError
-        For the first key that has another value.
-    """
-    for key, allowed in {**_FIXED, **further}.items():
-        found = _at(content, key, allowed)
-        if found != allowed:
-            raise InputError(path, key, repr_short(found), f"{allowed!r}, as {architecture} has it")
-
-
 def _check_mlp(path: Path, clip: _Clip) -> None:
     """Refuse an MLP of another width than CLIP's."""
     width = constants.CLIP_MLP_RATIO * clip.hidden_size
@@ -227,16 +295,6 @@ def _check_mlp(path: Path, clip: _Clip) -> None:
         allowed = f"{constants.CLIP_MLP_RATIO} × hidden_size = {width}"
         key = "vision_config.encoder_config.intermediate_size"
         raise InputError(path, key, str(clip.intermediate_size), allowed)
-
-
-def _at(content: Mapping[str, Any], key: str, default: Any) -> Any:
-    """Return what stands under a key of nested mappings."""
-    found: Any = content
-    for name in key.split("."):
-        if not isinstance(found, dict) or name not in found:
-            return default
-        found = found[name]
-    return found
 
 
 def key_of(dimension: str) -> str:
