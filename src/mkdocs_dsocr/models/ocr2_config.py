@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.inputs import ModelConfig, constants
 from mkdocs_dsocr.inputs.config_file import ConfigFile, Fixed
 from mkdocs_dsocr.inputs.model_config import (
     ConfigSection,
@@ -39,6 +39,8 @@ _ENCODER_FIXED: Final[Fixed] = {
     "use_sliding_window": (False, None),
     "sliding_window": (None,),
     "tie_word_embeddings": (False, None),
+    "rms_norm_eps": (constants.RMS_NORM_EPS, None),
+    "rope_parameters": ({"rope_type": "default", "rope_theta": constants.OCR2_ROPE_THETA}, None),
 }
 _FIXED: Final[Mapping[str, Fixed]] = {
     "text_config": {
@@ -81,6 +83,7 @@ def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
     layers = encoder.num_hidden_layers
     if file.get(f"{_ENCODER}.layer_types") not in (None, ["full_attention"] * layers):
         raise file.refuse(f"{_ENCODER}.layer_types", f"full_attention for each of {layers} layers")
+    file.get(f"{_ENCODER}.vocab_size")  # it embeds no tokens
     language = decoder(path, whole.text_config, ARCHITECTURE)
     file.check("text_config", {"head_dim": (language.head_dim, None)}, ARCHITECTURE)
     config = ModelConfig(
