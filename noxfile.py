@@ -107,6 +107,14 @@ def lowest_torch(session: nox.Session, torch: str, tests: tuple[str, ...]) -> No
     session.run("pytest", *tests, "-p", "no:cacheprovider")
 
 
+@nox.session(default=False)
+def calibrate(session: nox.Session) -> None:
+    """Derive the constants of the time model again from published tables, and compare them."""
+    session.install("--constraint", "constraints.txt", ".", "pyarrow")
+    session.install("--no-deps", "aiconfigurator-core==0.12.0")
+    session.run("python", "-m", "benchmarks.calibrate", *session.posargs)
+
+
 def _floor(requirement: str) -> tuple[str, str]:
     """Return the name of a package and the lowest version that a requirement allows."""
     name, _, version = requirement.partition(">=")
