@@ -58,7 +58,7 @@ def analysed(config: ModelConfig, row: dict[str, Any]) -> Analysis:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
+@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr", "deepseek-ocr-2"])
 def test_every_figure_is_the_reports(model: str, seed: int) -> None:
     """Scenarios that differ from each other in every dimension at once."""
     draw, config = random.Random(seed), load_model_config(model)
