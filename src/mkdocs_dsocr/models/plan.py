@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,7 +124,19 @@ class Plan:
 
 
 def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload") -> Plan:
-    """Resolve a workload: grid, tokens, runs.
+    """Resolve a workload: grid, tokens, runs, notes; see :func:`resolved` for what is refused."""
+    found = resolved(config, workload, source)
+    runs = _runs(config, found)
+    return dataclasses.replace(
+        found,
+        runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
+        notes=(*config.notes, *config.storage.notes, *_notes(config, found)),
+        warnings=config.storage.warnings if workload.weight_dtype is None else (),
+    )
+
+
+def resolved(config: ModelConfig, workload: Workload, source: str | Path = "workload") -> Plan:
+    """Resolve grid and tokens of a workload alone: the plan has no runs and no notes.
 
     Raises
     ------
@@ -138,18 +151,12 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
     image_tokens = _batch(workload, grid, layout, 0).image_tokens
     text_tokens = _text_tokens(workload, image_tokens, source)
     stored = as_stored(config.storage, workload)
-    resolved = Plan(stored, grid, text_tokens, layout, (), ())
-    tokens = resolved.seq_len + workload.max_new_tokens
+    found = Plan(stored, grid, text_tokens, layout, (), ())
+    tokens = found.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
     _check_load(config, workload, source)
-    runs = _runs(config, resolved)
-    return dataclasses.replace(
-        resolved,
-        runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
-        notes=(*config.notes, *config.storage.notes, *_notes(config, resolved)),
-        warnings=config.storage.warnings if workload.weight_dtype is None else (),
-    )
+    return found
 
 
 def max_tiles_of(config: ModelConfig, workload: Workload) -> int:
@@ -256,7 +263,11 @@ def _grid(config: ModelConfig, workload: Workload, source: str | Path) -> tuple[
             f"crop_grid: the model's grid rule speaks for tiles of {side} px only",
         )
     assert workload.page_size is not None  # the workload's own validation
-    return crop_grid(*workload.page_size, max_tiles, tile=side)
+    return _rule(*workload.page_size, max_tiles, tile=side)
+
+
+_rule = lru_cache(crop_grid)
+"""The grid of a page of integers."""
 
 
 def _check_grid(
@@ -268,7 +279,7 @@ def _check_grid(
         limit = "max_tiles" if workload.max_tiles else "the model's limit; max_tiles raises it"
         raise InputError(source, "crop_grid", found, f"at most {max_tiles}, {limit}")
     if workload.page_size and workload.image_size == side:
-        width, height = crop_grid(*workload.page_size, max_tiles, tile=side)
+        width, height = _rule(*workload.page_size, max_tiles, tile=side)
         if (width, height) != grid:
             page = "×".join(map(str, workload.page_size))
             allowed = f"[{width}, {height}], into which a page of {page} px is cut, or no page_size"
