@@ -295,6 +295,6 @@ def test_damaged_cache_entries(tmp_path: Path) -> None:
 
     def run(data: bytes) -> None:
         path.write_bytes(data)
-        assert kept.load("key") in (None, saved)
+        assert kept.load("key", dict) in (None, saved)
 
     fuzz(damaged_files(valid, ".json"), run)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from mkdocs_dsocr.build.pipeline import Result
 from mkdocs_dsocr.build.trace_store import Analyses
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.io import Cache, source_digest
+from mkdocs_dsocr.io import Cache, kept, source_digest
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
 from mkdocs_dsocr.resources import PACKAGE
@@ -48,8 +48,20 @@ def _formulas(config: ModelConfig, workloads: tuple[Workload, ...], cache: Cache
 
     loads = [workload.expert_load for workload in workloads]
     key = json.dumps(["formulas", _code(), config.model_dump(mode="json"), loads])
-    script: str = _kept(key, cache, lambda: browser.text(config, workloads))
-    return script
+    return kept(cache, key, _text, lambda: browser.text(config, workloads))
+
+
+def _text(content: Any) -> str:
+    """Return text of the cache that can be written to a file.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not isinstance(content, str) or not content.encode():
+        raise ValueError("no text")
+    return content
 
 
 def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
@@ -66,38 +78,22 @@ def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
 
 @lru_cache(maxsize=2)
 def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies | None:
-    import numpy as np
-
-    from mkdocs_dsocr.site.studies import Studies, tables
+    from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables, tables
 
     inputs = (main.config, main.workload, *gpus)
     key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
 
-    def lists() -> dict[str, dict[str, list[Any]]]:
-        return {
-            name: {k: column.tolist() for k, column in table.items()}
-            for name, table in tables(main, gpus).items()
-        }
-
     try:
         # In a folder of their own: many small entries push no trace out.
-        found = _kept(key, cache and Cache(cache.folder / "tables"), lists)
+        found = kept(
+            cache and Cache(cache.folder / "tables"),
+            key,
+            lambda content: content if as_tables(content, len(gpus)) else None,
+            lambda: as_lists(tables(main, gpus)),
+        )
     except OverflowError:
         return None
-    arrays = {
-        name: {k: np.array(column) for k, column in table.items()} for name, table in found.items()
-    }
-    return Studies(main, arrays)
-
-
-def _kept(key: str, cache: Cache | None, make: Callable[[], Any]) -> Any:
-    """Return what the cache has under `key`, or make and keep it."""
-    known = cache.load(key) if cache is not None else None
-    if known is None:
-        known = make()
-        if cache is not None:
-            cache.save(key, known)
-    return known
+    return Studies(main, as_tables(found, len(gpus)))
 
 
 def _code() -> str:

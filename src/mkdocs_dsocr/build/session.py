@@ -63,7 +63,7 @@ class BuildSession:
             analyses = pipeline.analyse(settings)
         key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
         later = artifacts.other_names(analyses)
-        static = self._known(key, uses_cache)
+        static = self._known(key, analyses, uses_cache)
         stale = self._stale(analyses) if static is None and may_be_stale else None
         if stale is not None:
             self._trace(key, settings, uses_cache)
@@ -117,7 +117,7 @@ class BuildSession:
             shutil.rmtree(folder, ignore_errors=True)
         self._folders.clear()
 
-    def _known(self, key: str, uses_cache: bool) -> StaticAnalysis | None:
+    def _known(self, key: str, analyses: Analyses, uses_cache: bool) -> StaticAnalysis | None:
         """Return the trace under `key`, where there is one: made beside, kept here, or cached."""
         if self._tracing is not None and not self._tracing[1].is_running:
             (made, process), self._tracing = self._tracing, None
@@ -128,7 +128,7 @@ class BuildSession:
                 self._static = (made, process.with_files(static))
         if self._static is not None and self._static[0] == key:
             return self._static[1]
-        static_or_none = cached(key, default_cache() if uses_cache else None)
+        static_or_none = cached(key, default_cache() if uses_cache else None, analyses)
         if static_or_none is not None:
             self._log("static analysis from the cache")
         return static_or_none

@@ -6,6 +6,7 @@ kind of file is opened, and nothing is executed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs.errors import InputError, repr_short
-from mkdocs_dsocr.inputs.files import read_mapping
+from mkdocs_dsocr.inputs.files import check_regular, read_mapping, read_text
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 MAX_INDEX: Final = 16_000_000
 """Bytes of an index: some 100,000 tensors."""
+SHORT: Final = 4096
+"""Bytes of a file that names a commit."""
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
@@ -65,6 +68,8 @@ def remote_code(config_path: Path) -> list[Path]:
     if not files:
         allowed = "the checkpoint's Python files, or trust_remote_code: false"
         raise InputError(config_path.parent, "trust_remote_code", "no *.py", allowed)
+    for file in files:
+        check_regular(file)
     return files
 
 
@@ -82,10 +87,11 @@ def read_checkpoint(config_path: Path) -> Checkpoint | None:
     """
     folder = config_path.parent
     index = folder / INDEX
+    check_regular(index)
     if index.is_file():
         placed = _placed(index)
         names = sorted(set(placed.values()))
-    elif (folder / SINGLE).is_file():
+    elif os.path.lexists(folder / SINGLE):
         placed, names = {}, [SINGLE]
     else:
         names = sorted(p.name for p in folder.glob("*.safetensors"))
@@ -120,7 +126,7 @@ def _placed(index: Path) -> dict[str, str]:
             raise InputError(index, key, repr_short(name), "the name of a file in the same folder")
         if not name.endswith(".safetensors"):
             raise InputError(index, key, repr_short(name), "a .safetensors file")
-        if not (index.parent / name).is_file():
+        if not os.path.isfile(index.parent / name):
             raise InputError(index, key, f"{name}, a missing file", "a file in the same folder")
     return placed
 
@@ -128,6 +134,7 @@ def _placed(index: Path) -> dict[str, str]:
 def _headers(path: Path) -> dict[str, Header]:
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path)
     try:
         with safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -175,8 +182,8 @@ def _checked_out(git: Path) -> str | None:
 
 def _line(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")[:1000].strip()
-    except (OSError, UnicodeDecodeError):
+        return read_text(path, SHORT).strip()
+    except InputError:
         return ""
 
 

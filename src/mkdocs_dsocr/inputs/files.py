@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
-import warnings
 from collections.abc import Iterable
-from io import StringIO
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
+from mkdocs_dsocr.inputs.yaml12 import MAX_DEPTH, YamlError, parse_yaml
+from mkdocs_dsocr.io import read_regular
 
 MAX_BYTES: Final = 1_000_000
-MAX_DEPTH: Final = 20
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,11 +26,44 @@ def stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
     found = []
     for path in paths:
         inside = (f for f in path.rglob("*") if f.is_file() and f.suffix != ".pyc")
-        for file in sorted(inside) if path.is_dir() else [path]:
-            status = file.stat() if file.exists() else None
-            changed = (status.st_mtime_ns, status.st_size) if status else (0, -1)
+        for file in sorted(inside) if os.path.isdir(path) else [path]:
+            try:
+                status = file.stat()
+                changed = (status.st_mtime_ns, status.st_size)
+            except (OSError, ValueError):
+                changed = (0, -1)
             found.append((str(file), *changed))
     return tuple(found)
+
+
+def read_text(path: Path, limit: int = MAX_BYTES) -> str:
+    """Read a regular file of at most `limit` bytes of UTF-8.
+
+    Raises
+    ------
+    InputError
+        If it is missing, unreadable, not regular, too large or not UTF-8.
+    """
+    try:
+        return read_regular(path, limit).decode("utf-8")
+    except OSError as error:
+        allowed = f"at most {limit:,}" if error.errno == errno.EFBIG else "a readable file"
+        raise InputError(path, "", error.strerror or "unreadable", allowed) from error
+    except UnicodeDecodeError as error:
+        found = f"a byte that is not UTF-8 at {error.start}"
+        raise InputError(path, "", found, "UTF-8 text") from error
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what another library would open: a pipe would make it wait.
+
+    Raises
+    ------
+    InputError
+        If there is a file of this name that is not regular.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(path, "", "no regular file", "a readable file")
 
 
 def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
@@ -43,18 +75,7 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
         If the file is missing, unreadable, too large, not UTF-8, malformed,
         empty, no mapping, or has duplicate keys or nodes that contain themselves.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, "", error.strerror or "unreadable", "a readable file") from error
-    if len(data) > limit:
-        raise InputError(path, "", f"{len(data):,} bytes", f"at most {limit:,}")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            path, "", f"a byte that is not UTF-8 at {error.start}", "UTF-8 text"
-        ) from error
+    text = read_text(path, limit)
     content = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
     if not isinstance(content, dict) or not content:
         found = "nothing" if content is None or content == {} else repr_short(content)
@@ -65,16 +86,10 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
 
 def _yaml(path: Path, text: str) -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
-            return YAML(typ="safe", pure=True).load(StringIO(text))
-    except (YAMLError, ValueError, RecursionError, OverflowError) as error:
-        where, problem = "", str(error).splitlines()[0] if str(error) else type(error).__name__
-        if isinstance(error, MarkedYAMLError):
-            problem = error.problem or problem
-            if error.problem_mark is not None:
-                where = f"line {error.problem_mark.line + 1}"
-        raise InputError(path, where, problem, "YAML 1.2 without duplicate keys") from error
+        return parse_yaml(text)
+    except YamlError as error:
+        allowed = "YAML 1.2 without duplicate keys and tags"
+        raise InputError(path, error.where, str(error), allowed) from error
 
 
 def _json(path: Path, text: str) -> Any:

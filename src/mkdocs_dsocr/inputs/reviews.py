@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -12,7 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from mkdocs_dsocr.inputs.errors import InputError
 from mkdocs_dsocr.inputs.fields import Strict
-from mkdocs_dsocr.inputs.files import read_mapping, validate
+from mkdocs_dsocr.inputs.files import read_mapping, read_text, validate
 from mkdocs_dsocr.io import atomic_text
 
 Status = Literal["approved", "questioned"]
@@ -63,7 +64,7 @@ def load_reviews(path: Path) -> Reviews:
     InputError
         If the file is not valid.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return Reviews()
     return validate(Reviews, _plain(read_mapping(path, LARGEST)), path)
 
@@ -80,7 +81,7 @@ def save_entries(path: Path, kind: str, entries: dict[str, Entry]) -> None:
     yaml = YAML()
     yaml.width = 10_000
     try:
-        content: Any = yaml.load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        content: Any = yaml.load(read_text(path, LARGEST)) if os.path.lexists(path) else {}
     except YAMLError as error:
         raise InputError(path, "", str(error).splitlines()[0], "YAML 1.2") from error
     section = content.setdefault(kind, {})

@@ -36,6 +36,13 @@ from mkdocs_dsocr.sweep.scenarios import Columns, Passes, Work, times, work
 CHUNK: Final = 1 << 16
 """Scenarios that are evaluated at once."""
 TIMES: Final = ("time_ms", "device_time_ms", "host_time_ms", "floor_time_ms")
+FIGURES: Final = (
+    *(f"{stage}_{name}" for name in (*COUNTS, *TIMES) for stage in STAGES),
+    *COUNTS,
+    *("weight_bytes", "kvcache_bytes", "activation_bytes", "footprint_bytes"),
+    *("time_ms", "floor_time_ms", "pages_per_s", "fits"),
+)
+"""The columns after the dimensions."""
 
 
 class Sweep(Mapping[str, Array]):

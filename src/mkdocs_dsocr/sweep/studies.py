@@ -15,12 +15,17 @@ from mkdocs_dsocr.inputs import Hardware, ModelConfig, constants
 from mkdocs_dsocr.inputs.workload import BATCH
 from mkdocs_dsocr.models import Batch, BatchPass, Plan, model_of
 from mkdocs_dsocr.models.tokens import grids
-from mkdocs_dsocr.sweep.api import rows_of
+from mkdocs_dsocr.sweep.api import FIGURES, rows_of
 from mkdocs_dsocr.sweep.columns import Array, defaults
 
 T = TypeVar("T")
 Table = dict[str, Array]
 """Columns by name, all of one length."""
+LATENCIES: Final = (
+    *FIGURES,
+    *("image_tokens", "ttft_ms", "tpot_ms", "step_io_bytes", "step_dispatches"),
+)
+"""The columns of :func:`latencies` after the dimensions."""
 CROPS: Final = {"crop_mode": True, "base_size": 1024, "image_size": constants.TILE_SIZE}
 """The model's mode with local views, for workloads that have none."""
 SQUARES: Final = range(4, 21)
@@ -39,6 +44,10 @@ RATES: Final = {
     "dispatch_us": "host time of an operator",
     "synchronise_us": "host time of a wait",
 }
+SIZES: Final = ("text_tokens", "max_new_tokens", "batch_size")
+"""The inputs of a sensitivity beside :data:`RATES`."""
+MOVED: Final = ("ttft_ms", "tpot_ms", "pages_per_s")
+"""The figures that a sensitivity shows."""
 LEVERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "replaying decode steps from CUDA graphs": {"host_mode": "cuda_graph"},
     "fusing kernels": {"traffic": "fused"},
@@ -159,7 +168,7 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     base = defaults(planned) | {"batch_size": planned.batch}
     own = _rates(gpu)
     inputs = {name: value for name, value in own.items() if value}
-    inputs |= {name: base[name] for name in ("text_tokens", "max_new_tokens", "batch_size")}
+    inputs |= {name: base[name] for name in SIZES}
     # A small number that rounding brings back to itself has no 10 % to it.
     names = [n for n in inputs if n in own or round(inputs[n] * (1 + CHANGE)) != inputs[n]]
     rows: dict[str, list[Any]] = {name: [base.get(name, own.get(name))] for name in names}
@@ -174,7 +183,7 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
         "input": np.array(names, object),
         "value": np.array([inputs[n] for n in names]),
     }
-    for figure in ("ttft_ms", "tpot_ms", "pages_per_s"):
+    for figure in MOVED:
         share = found[figure] / found[figure][0] - 1
         result[f"{figure}_below"], result[f"{figure}_above"] = share[1::2], share[2::2]
     return result
