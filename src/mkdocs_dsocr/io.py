@@ -1,4 +1,4 @@
-"""Files: read within limits, written whole or not at all, digests of code, a cache of JSON."""
+"""Files: read within limits, written whole or not at all, locks, digests, a cache of JSON."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,6 +17,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
+
+if sys.platform == "win32":
+    from filelock import FileLock
+else:
+    import fcntl
 
 T = TypeVar("T")
 FORMAT: Final = 1
@@ -122,6 +128,25 @@ def atomic_write_all(folder: Path, files: Mapping[str, str | bytes]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = stack.enter_context(atomic_path(path))
             part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process changes a file, and keep others from it within the block.
+
+    POSIX locks the folder of the file, so that no further file appears in it.
+    """
+    target = Path(os.path.realpath(path))
+    if sys.platform == "win32":
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            yield
+        return
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def source_digest(places: Iterable[Path]) -> str:

@@ -36,13 +36,20 @@ from mkdocs_dsocr.resources import (
     DEFAULT_WORKLOAD,
     PACKAGE,
 )
+from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
 from mkdocs_dsocr.site.navigation import NAV_TITLE, placed, prefixed
 from mkdocs_dsocr.site.pages import error_pages, nav
+from mkdocs_dsocr.text import printable
 
 log = get_plugin_logger("dsocr")
 
 STYLE, SCRIPT = "assets/dsocr.css", "assets/dsocr.js"
+
+
+def _message(error: InputError) -> str:
+    """Return an error that names the option as it stands in ``mkdocs.yml``."""
+    return str(error.at("mkdocs.yml", error.key) if error.source == "option" else error)
 
 
 class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
@@ -79,6 +86,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Keep this object, and with it the trace and the pages, over the rebuilds of a server."""
+        unwind_on_signals()
         self._is_serving = command == "serve"
         self._code = source_digest([PACKAGE]) if self._is_serving else ""
 
@@ -117,7 +125,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             config.watch.extend(str(f) for f in self._settings(config).files() if f.exists())
         except InputError as error:
             if not self._is_serving:
-                raise PluginError(f"dsocr: {error}") from error
+                raise PluginError(f"dsocr: {_message(error)}") from error
         if not any(str(css).endswith(STYLE) for css in config.extra_css):
             # Several instances of the plugin share the first one's.
             config.extra_css.insert(0, f"{path}/{STYLE}")
@@ -138,10 +146,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 self._made = self._make(files, config, path, state)
         except InputError as error:
             if not self._is_serving:
-                raise PluginError(f"dsocr: {error}") from error
-            log.error("%s", error)
+                raise PluginError(f"dsocr: {_message(error)}") from error
+            log.error("%s", _message(error))
             self._made = self._write(
-                files, config, path, error_pages(str(error)), {}, nav=["index.md"]
+                files, config, path, error_pages(_message(error)), {}, nav=["index.md"]
             )
         self._fill_nav(config, path, self._made.nav)
         return self._made.added_to(files, config)
@@ -185,7 +193,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                         target.parent.mkdir(parents=True, exist_ok=True)
                         shutil.move(folder / name, target)
         except InputError as error:
-            raise PluginError(f"dsocr: {error}") from error
+            raise PluginError(f"dsocr: {_message(error)}") from error
         self._later = []
 
     def on_page_markdown(
@@ -247,11 +255,11 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
 
     def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
         for failure in result.verification.failures:
-            log.warning("verification: %s", failure)
+            log.warning("verification: %s", printable(failure))
         for failure in result.failures[len(result.verification.failures) :]:
             log.warning(failure)
         if result.verification.failures and config.strict:
-            failures = "; ".join(result.verification.failures)
+            failures = "; ".join(map(printable, result.verification.failures))
             raise PluginError(f"dsocr: formula and trace differ: {failures}")
         if result.failures and config.strict:
             raise PluginError(f"dsocr: {'; '.join(result.failures)}")

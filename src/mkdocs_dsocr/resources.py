@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
+import textwrap
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 PACKAGE: Final = Path(__file__).resolve().parent
 """The folder of the package's code."""
@@ -26,3 +30,12 @@ def data_dir() -> Path:
         if (folder / "workloads").is_dir():
             return folder
     raise FileNotFoundError(f"mkdocs-dsocr: no data folder in {PACKAGE}; install the package again")
+
+
+def docstring(documented: Any) -> str:
+    """Return the docstring of a class or function, from its source under ``python -OO``."""
+    if sys.flags.optimize < 2:
+        return inspect.cleandoc(documented.__doc__ or "")
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(documented))).body
+    assert isinstance(node, ast.ClassDef | ast.FunctionDef)
+    return ast.get_docstring(node) or ""

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
-from mkdocs_dsocr.inputs.yaml12 import MAX_DEPTH, YamlError, parse_yaml
+from mkdocs_dsocr.inputs.yaml12 import MAX_DEPTH, YamlError, load_yaml
 from mkdocs_dsocr.io import read_regular
 
 MAX_BYTES: Final = 1_000_000
@@ -66,8 +66,12 @@ def check_regular(path: Path) -> None:
         raise InputError(path, "", "no regular file", "a readable file")
 
 
-def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
+def read_mapping(
+    path: Path, limit: int = MAX_BYTES, *, may_be_empty: bool = False
+) -> dict[str, Any]:
     """Read a YAML or JSON file of at most `limit` bytes that holds one mapping.
+
+    With `may_be_empty`, a file without content is an empty mapping.
 
     Raises
     ------
@@ -76,7 +80,9 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
         empty, no mapping, or has duplicate keys or nodes that contain themselves.
     """
     text = read_text(path, limit)
-    content = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
+    content = _json(path, text) if path.suffix == ".json" else parse_yaml(text, path)
+    if may_be_empty and (content is None or content == {}):
+        return {}
     if not isinstance(content, dict) or not content:
         found = "nothing" if content is None or content == {} else repr_short(content)
         raise InputError(path, "", found, "a mapping of keys to values")
@@ -84,12 +90,19 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
     return content
 
 
-def _yaml(path: Path, text: str) -> Any:
+def parse_yaml(text: str, source: str | Path, key: str = "") -> Any:
+    """Return the content of a YAML 1.2 text.
+
+    Raises
+    ------
+    InputError
+        If it is malformed, names `source`, and `key` or the line.
+    """
     try:
-        return parse_yaml(text)
+        return load_yaml(text)
     except YamlError as error:
         allowed = "YAML 1.2 without duplicate keys and tags"
-        raise InputError(path, error.where, str(error), allowed) from error
+        raise InputError(source, key or error.where, str(error), allowed) from error
 
 
 def _json(path: Path, text: str) -> Any:

@@ -66,7 +66,7 @@ class _Open(_Node):
     key: list[Any] = field(default_factory=list)
 
 
-def parse_yaml(text: str) -> Any:
+def load_yaml(text: str) -> Any:
     """Return the value of the one document in `text`; None where there is none.
 
     Raises

@@ -11,7 +11,7 @@ from mkdocs_dsocr.models.passes import (
     expert_shares,
     pass_layer,
 )
-from mkdocs_dsocr.models.plan import Plan, Run, check_autocast, plan
+from mkdocs_dsocr.models.plan import Plan, Run, check_autocast, plan, resolved
 from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "model_of",
     "pass_layer",
     "plan",
+    "resolved",
     "rounds",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,18 @@ class Plan:
 
 
 def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload") -> Plan:
-    """Resolve a workload: grid, tokens, runs.
+    """Resolve a workload: grid, tokens, runs, notes; see :func:`resolved` for what is refused."""
+    found = resolved(config, workload, source)
+    runs = _runs(config, found)
+    return dataclasses.replace(
+        found,
+        runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
+        notes=tuple(_notes(config, found)),
+    )
+
+
+def resolved(config: ModelConfig, workload: Workload, source: str | Path = "workload") -> Plan:
+    """Resolve grid and tokens of a workload alone: the plan has no runs and no notes.
 
     Raises
     ------
@@ -128,17 +140,12 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
         check_autocast(config, source)
     grid = _grid(workload, model.max_tiles, source)
     image_tokens = _batch(workload, grid, 0).image_tokens
-    resolved = Plan(workload, grid, _text_tokens(workload, image_tokens, source), (), ())
-    tokens = resolved.seq_len + workload.max_new_tokens
+    found = Plan(workload, grid, _text_tokens(workload, image_tokens, source), (), ())
+    tokens = found.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
     _check_load(config, workload, source)
-    runs = _runs(config, resolved)
-    return dataclasses.replace(
-        resolved,
-        runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
-        notes=tuple(_notes(config, resolved)),
-    )
+    return found
 
 
 def check_autocast(config: ModelConfig, source: str | Path) -> None:
@@ -223,7 +230,11 @@ def _grid(workload: Workload, max_tiles: int, source: str | Path) -> tuple[int, 
             f"crop_grid: the model's grid rule speaks for tiles of {constants.TILE_SIZE} px only",
         )
     assert workload.page_size is not None  # the workload's own validation
-    return crop_grid(*workload.page_size, max_tiles)
+    return _rule(*workload.page_size, max_tiles)
+
+
+_rule = lru_cache(crop_grid)
+"""The grid of a page of integers."""
 
 
 def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> int:
@@ -262,7 +273,7 @@ def _notes(config: ModelConfig, plan: Plan) -> list[str]:
             f"A grid of {tiles:,} tiles is off the model's rule, which goes up to {max_tiles}."
         )
     elif plan.workload.crop_grid and plan.workload.page_size:
-        width, height = crop_grid(*plan.workload.page_size, max_tiles)
+        width, height = _rule(*plan.workload.page_size, max_tiles)
         if (width, height) != plan.grid:
             notes.append(
                 f"The grid {plan.grid[0]}×{plan.grid[1]} is off the model's rule, which cuts this "

@@ -16,6 +16,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import ContradictionError, repr_short, room_to_write
 from mkdocs_dsocr.inputs.fields import Strict
 from mkdocs_dsocr.inputs.files import read_mapping, validate
+from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.io import atomic_path
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
 from mkdocs_dsocr.sweep.api import Sweep, grid_chunks
@@ -130,6 +131,17 @@ def _check_hardware(path: Path, values: Sequence[Any]) -> None:
     profiles(values, str(path))
 
 
+def input_files(spec: Spec) -> list[Path]:
+    """Return the files that a sweep reads besides its own."""
+    gpus = _values(spec.sweep.get("hardware", [DEFAULT_HARDWARE]))
+    model = resolve("models", spec.model)
+    return [
+        model if model.is_file() else model / "config.json",
+        resolve("workloads", spec.workload),
+        *(resolve("hardware", value) for value in gpus),
+    ]
+
+
 def write(spec: Spec, path: Path, progress: Callable[[int], None]) -> None:
     """Evaluate a sweep and write its columns; an unfinished file does not stay.
 
@@ -148,7 +160,8 @@ def write(spec: Spec, path: Path, progress: Callable[[int], None]) -> None:
         If the file's type is neither, pyarrow is missing, or the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
-        raise InputError("option", "--output", path.name, f"a file that ends in {SUFFIXES}")
+        allowed = f"a file that ends in {' or '.join(SUFFIXES)}"
+        raise InputError("option", "--output", repr_short(path.name), allowed)
     write_rows = _write_csv if path.suffix == ".csv" else _write_parquet
     with room_to_write(path), atomic_path(path) as part:
         write_rows(spec, part, progress)

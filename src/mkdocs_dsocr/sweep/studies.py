@@ -75,7 +75,7 @@ def latencies(
     own = dimensions | {"num_pages": batch, "batch_size": batch}
     found = rows_of(config, planned, gpus, **own)
     steps = np.asarray(base["max_new_tokens"]) - 1
-    step = rows_of(config, planned, gpus, passes=_middle_step, **own)
+    step = rows_of(config, planned, gpus, passes=middle_step, **own)
     return {
         **found,
         "image_tokens": np.broadcast_to(_image_tokens(planned, base), found.rows),
@@ -86,7 +86,7 @@ def latencies(
     }
 
 
-def _middle_step(config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
+def middle_step(config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
     """Yield one decode step, in the middle of them; the first where there is none."""
     yield batch.loop("middle_step", batch.middle, batch.middle, model_of(config).window(config))
 

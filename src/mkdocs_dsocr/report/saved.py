@@ -1,44 +1,23 @@
-"""What if: a saved report, evaluated again for other workloads and GPUs. Nothing else is read."""
+"""The model and the workload that a saved report says: nothing else is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
-from mkdocs_dsocr.inputs.errors import repr_short
+from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
+from mkdocs_dsocr.inputs.errors import repr_short, suggestion
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import check_shapes
 from mkdocs_dsocr.inputs.references import shipped
 from mkdocs_dsocr.models import known_models, load_model_config
-from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
 
-FIGURES: Final = (
-    "ttft_ms",
-    "tpot_middle_ms",
-    "pages_per_s",
-    "predicted_total_time_ms",
-    "floor_total_time_ms",
-    "footprint_bytes",
-    "fits",
-)
-"""What is evaluated; `fits`: whether the footprint is within the GPU's memory."""
 DEEPSEEK_OCR: Final = "DeepseekOCRForCausalLM"
 """What a report before 1.2 is of."""
 PROMPT: Final = ("base_size", "image_size", "crop_mode", "crop_grid", "page_size", "text_tokens")
 """Fields from which a prompt's length follows."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One evaluation: what was changed, on which GPU, and its figures."""
-
-    changes: Mapping[str, Any]
-    hardware_id: str
-    figures: Mapping[str, float | bool | None]
 
 
 def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
@@ -85,7 +64,8 @@ def as_workload(
     changes = changes or {}
     unknown = [name for name in changes if name not in known]
     if unknown:
-        raise InputError("option", unknown[0], "an unknown field", f"one of {', '.join(known)}")
+        found = "an unknown field" + suggestion(unknown[0], known)
+        raise InputError("--set", unknown[0], found, f"one of {', '.join(known)}")
     if not changes.get("crop_mode", profile.crop_mode) or "page_size" in changes:
         fields["crop_grid"] = None
     if profile.num_pages == profile.batch_size:
@@ -93,49 +73,3 @@ def as_workload(
     if any(name in changes for name in PROMPT):
         fields["seq_len"] = None
     return validate(Workload, {**fields, **changes}, source or "report.json")
-
-
-def evaluated(
-    report: AnalyticModelReport,
-    source: Path,
-    variants: Sequence[Mapping[str, Any]],
-    gpus: Sequence[Hardware] = (),
-) -> Iterator[Scenario]:
-    """Yield a scenario for each set of changes (outer) and each GPU (inner).
-
-    Parameters
-    ----------
-    report, source
-        What was saved, and where.
-    variants
-        Fields of a workload, with their values.
-    gpus
-        The report's own where there are none.
-
-    Raises
-    ------
-    InputError
-        If the report or a change makes no sense.
-    """
-    config = as_config(report, source)
-    for changes in variants:
-        workload = as_workload(report.workload, changes, source)
-        for gpu in gpus or (report.hardware,):
-            analysis = Analysis(config, workload, gpu, str(source))
-            analysis.check_formats()
-            yield Scenario(changes, gpu.hardware_id, _figures(analysis))
-
-
-def _figures(analysis: Analysis) -> dict[str, float | bool | None]:
-    latency = analysis.latency
-    needed = analysis.footprint_bytes
-    values: dict[str, float | bool | None] = {
-        "ttft_ms": latency.ttft_ms,
-        "tpot_middle_ms": latency.tpot_middle_ms,
-        "pages_per_s": latency.pages_per_s,
-        "predicted_total_time_ms": analysis.predicted_ms,
-        "floor_total_time_ms": analysis.floor_ms,
-        "footprint_bytes": needed,
-        "fits": needed <= analysis.hardware.memory_gb * 10**9,
-    }
-    return {name: values[name] for name in FIGURES}
