@@ -53,6 +53,12 @@ def words(block: str) -> str:
     return html.escape(" ".join(dict.fromkeys(_WORD.findall(text))))
 
 
+def forget() -> None:
+    """Free what is kept of pages, for a server that has made others."""
+    taken_out.cache_clear()
+    words.cache_clear()
+
+
 def _end_of_div(text: str, start: int) -> int:
     depth = 0
     for tag in _DIV.finditer(text, start):
