@@ -39,7 +39,7 @@ bench: $(STAMP)
 
 # constraints-hashes.txt from constraints.txt; needs uv.
 hashes:
-	echo pip | uv pip compile --quiet --universal --generate-hashes --no-annotate \
+	printf 'pip\neditables\n' | uv pip compile --quiet --universal --generate-hashes --no-annotate \
 	  --python-version 3.11.7 --custom-compile-command 'make hashes' \
 	  --constraint constraints.txt --extra test --extra docs \
 	  $(addprefix --no-emit-package ,torch $(CUDA)) \

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY_CONFIG
+from tests.conftest import FULL, TINY_CONFIG
 
 pytestmark = pytest.mark.slow
-KILLS = 50
+KILLS = 50 if FULL else 10
 YML = """site_name: s
 theme: mkdocs
 plugins:

@@ -49,14 +49,17 @@ class InputWatch:
         self._temporary.cleanup()
 
     def _look(self) -> None:
-        builds = 0
+        before: Stamps | None = None
         while not self._ended.wait(INTERVAL):
             with self._lock:
-                if self._settings is None or input_stamps(self._settings) == self._seen:
-                    continue
-                self._seen = input_stamps(self._settings)
-            builds += 1
-            self._trigger.write_text("." * builds)
+                found = input_stamps(self._settings) if self._settings else self._seen
+                # What is being written is waited for.
+                is_new, before = found == before and found != self._seen, found
+                if is_new:
+                    self._seen = found
+            if is_new:
+                with self._trigger.open("a") as file:
+                    file.write(".")
 
 
 def input_stamps(settings: Settings) -> Stamps:
