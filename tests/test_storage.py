@@ -12,7 +12,8 @@ from tests.browsing import Visitor, served
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.browser
-PAGE = """<!doctype html><title>t</title><link rel="icon" href="data:,"><script src="dsocr.js"></script>
+PAGE = """<!doctype html><title>t</title><link rel="icon" href="data:,">
+<script src="dsocr.js"></script>
 <div data-dsocr-cost><table><tbody><tr><td data-value="2"></td>
 <td data-cost="price"><input type="number" name="price-x"></td>
 <td data-cost="watts"><input type="number" name="watts-x"></td>
