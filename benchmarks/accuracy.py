@@ -15,7 +15,7 @@ from typing import Final
 
 from ruamel.yaml import YAML
 
-from mkdocs_dsocr.cost.time import ms_per
+from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.cost.workload import WorkloadCost, workload_cost
 from mkdocs_dsocr.inputs import load_hardware, load_workload
 from mkdocs_dsocr.models import load_model_config

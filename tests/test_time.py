@@ -97,7 +97,7 @@ def test_achieved_rates_move_the_estimate_and_not_the_floor(
     peak = Analysis(config, workload, gpu).report
 
     times = [r.stages["decode"].device_time_by_ceiling_ms for r in (slow, peak)]
-    share = gpu.kernel_rates("product").bandwidth_share
+    share = gpu.kernel_rates.bandwidth_share
     assert times[0]["memory"] / times[1]["memory"] == pytest.approx(2 * share, rel=0.02)
     assert times[0]["kernel start"] == times[1]["kernel start"]
     assert slow.floor_total_time_ms == peak.floor_total_time_ms
@@ -117,7 +117,7 @@ def test_a_profile_without_host_costs(config: ModelConfig, gpu: Hardware) -> Non
 
 
 def test_eager_traffic_is_timed_operation_by_operation(analyse: Callable[..., Analysis]) -> None:
-    fused = analyse("dsocr-tiny", host_mode="cuda_graph").report
+    fused = analyse("dsocr-tiny", host_mode="cuda_graph", traffic="fused").report
     eager = analyse("dsocr-tiny", host_mode="cuda_graph", traffic="eager").report
     for one, other in zip(fused.module_metrics, eager.module_metrics, strict=True):
         assert other.io_bytes == other.eager_io_bytes == one.eager_io_bytes

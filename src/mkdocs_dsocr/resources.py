@@ -33,9 +33,18 @@ def data_dir() -> Path:
 
 
 def docstring(documented: Any) -> str:
-    """Return the docstring of a class or function, from its source under ``python -OO``."""
+    """Return the docstring of a module, class or function, from its source under ``python -OO``."""
     if sys.flags.optimize < 2:
         return inspect.cleandoc(documented.__doc__ or "")
-    (node,) = ast.parse(textwrap.dedent(inspect.getsource(documented))).body
-    assert isinstance(node, ast.ClassDef | ast.FunctionDef)
+    tree = ast.parse(textwrap.dedent(inspect.getsource(documented)))
+    node: Any = tree if inspect.ismodule(documented) else tree.body[0]
     return ast.get_docstring(node) or ""
+
+
+class Documented:
+    """Base of records whose docstrings are shown, also under ``python -OO``."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__doc__ is None and sys.flags.optimize > 1:
+            cls.__doc__ = docstring(cls)

@@ -167,7 +167,11 @@ def measure(analyses: Analyses, options: MeasureOptions, log: Log) -> Iterator[t
         from mkdocs_dsocr import tracing
 
     if options.device == "cuda":
-        tracing.resolve_device("cuda", 0)
+        try:
+            tracing.resolve_device("cuda", 0)
+        except InputError as error:
+            allowed = "cpu, or cuda on a machine with a GPU that torch sees"
+            raise InputError("option", "device", "cuda, and torch sees none", allowed) from error
     else:
         for flag in ("cuda_graph", "largest_batch"):
             if getattr(options, flag):

@@ -151,7 +151,14 @@ def analyze(
     if not as_json or output is not None:
         folder = output_folder(output, analysis.report.report_id)
         write_files(folder, _encoded(files), settings.files())
+    memory = analysis.report.memory
     say(f"{analysis.report.predicted_total_time_ms:.3f} ms predicted")
+    if not memory.fits:
+        say(
+            f"Warning: does not fit {analysis.hardware.name}: {memory.largest_stage} needs "
+            f"{memory.footprint_bytes / 1e9:,.1f} of {memory.room_bytes / 1e9:,.1f} GB. The times "
+            "are those of a GPU with enough memory."
+        )
 
 
 @contextmanager

@@ -135,8 +135,8 @@ def failed(sentences: Iterable[str]) -> click.ClickException:
 
 @contextmanager
 def progress(scenarios: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error, and yield what is told how many scenarios were done."""
-    if _loudness() < 0:
+    """Show a bar on a terminal, and yield what is told how many scenarios were done."""
+    if _loudness() < 0 or not sys.stderr.isatty():
         yield lambda _: None
         return
     label = f"{scenarios:,} scenarios"
@@ -212,7 +212,7 @@ def write_files(folder: Path, files: dict[str, bytes], inputs: Iterable[Path] = 
     try:
         atomic_write_all(folder, files)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)).lower()
         raise InputError("option", "--output", f"{folder}: {reason}", "a folder to write to") from (
             error
         )

@@ -105,3 +105,4 @@ def sweep(spec: Path, output: Path) -> None:
             write(loaded, output, done)
         except OverflowError as error:
             raise click.UsageError(f"{spec}: sweep: {error}; allowed: smaller values") from error
+    say(f"{loaded.size:,} scenarios in {output}")

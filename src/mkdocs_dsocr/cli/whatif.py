@@ -77,12 +77,18 @@ def whatif(
         say(f"{path}: formulas have changed since: rows are by those of today")
     combinations = itertools.product(*listed.values())
     variants = (dict(zip(listed, values, strict=True)) for values in combinations)
-    rows = evaluated(saved, path, variants, gpus)
+    rows = _begun(evaluated(saved, path, variants, gpus))
     if output is None:
         _write(rows, list(listed), sys.stdout, as_json=as_json)
     else:
         _save(rows, list(listed), size, output)
         say(f"{size:,} scenarios in {output}")
+
+
+def _begun(rows: Iterator[Scenario]) -> Iterator[Scenario]:
+    """Evaluate the first rows now: an error in them comes before anything is written."""
+    first = list(itertools.islice(rows, 1))
+    return itertools.chain(first, rows)
 
 
 def _is_as_saved(own: Scenario, saved: AnalyticModelReport) -> bool:
@@ -109,7 +115,7 @@ def _listed(fields: tuple[str, ...]) -> dict[str, list[Any]]:
     listed: dict[str, list[Any]] = {}
     for text in fields:
         name, sign, values = text.partition("=")
-        if not sign or not values.strip():
+        if not sign or not name or not values.strip():
             raise InputError("--set", "", repr(text), "FIELD=VALUE, such as batch_size=8,16")
         found = parse_yaml(f"[{values}]", "--set", name)
         if not isinstance(found, list) or not found:

@@ -19,14 +19,15 @@ from mkdocs_dsocr.cost.passes import (
     weights,
 )
 from mkdocs_dsocr.cost.program import Program
-from mkdocs_dsocr.cost.time import ms_per, stage_ms
+from mkdocs_dsocr.cost.rates import ms_per, quantities, rates
+from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.layers.metrics import largest
 from mkdocs_dsocr.models import STAGES, Batch, BatchPass, expected_load, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.quantities import (
     Quantity,
     Symbol,
+    largest,
     less,
     ratio,
     select,
@@ -185,6 +186,7 @@ def text(config: ModelConfig, workloads: Sequence[Workload] = ()) -> str:
         "sizes": sizes_program(config, stages),
         "grid": grid_program(config),
         "rated": rated_program(),
+        "rates": rates_program(),
         "totals": totals_program(config, stages, programs),
         **{f"load{index}": program for index, program in enumerate(loads.values())},
     }
@@ -199,6 +201,13 @@ def text(config: ModelConfig, workloads: Sequence[Workload] = ()) -> str:
     written.append(f"const LOADS = new Map([{pairs}]);\n")
     template = (package_resources.files("mkdocs_dsocr.cost") / "formulas.js").read_text("utf-8")
     return template.replace("/* FORMULAS */", "\n".join(written))
+
+
+def rates_program() -> Program:
+    """Return the times of a GPU from its peaks, shares and minimum times."""
+    symbols = _Symbols()
+    found = rates(symbols)
+    return Program(found, floats=symbols)
 
 
 def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[str, Program]:
@@ -216,18 +225,15 @@ def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[st
 def gpu_rates(gpu: Hardware) -> dict[str, Any]:
     """Return what the script's ``batch`` takes of a GPU.
 
-    ``ms``: times by the symbols of :data:`mkdocs_dsocr.cost.passes.SYMBOLIC_MS`; ``peak_ms``: for
+    ``of``: what :func:`mkdocs_dsocr.cost.rates.rates` takes; ``peak_ms``: for
     a FLOP at the dense peak, by format; ``capacity``: bytes of memory.
     """
     per = ms_per(gpu)
-    one = {name: getattr(per, name) for name in ("cuda", "bandwidth", "dispatch", "sync")}
     return {
-        "ms": {f"{name}_ms": value for name, value in one.items()}
-        | {f"{kind}_tensor_factor": factor for kind, factor in per.tensor_factor.items()}
-        | {f"{kind}_memory_ms": ms for kind, ms in per.memory.items()}
-        | {f"{kind}_start_ms": ms for kind, ms in per.start.items()},
+        "of": quantities(gpu),
         "peak_ms": dict(per.tensor_peak),
-        "capacity": gpu.memory_gb * 1e9,
+        "capacity": gpu.room_bytes,
+        "reserved": gpu.reserved_bytes,
     }
 
 
@@ -235,6 +241,7 @@ class _Symbols(dict[str, Any]):
     """Every size as the symbol of its name."""
 
     def __missing__(self, name: str) -> Symbol:
+        self[name] = Symbol(name)
         return Symbol(name)
 
 

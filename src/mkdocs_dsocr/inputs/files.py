@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short, suggestion
 from mkdocs_dsocr.inputs.yaml12 import MAX_DEPTH, YamlError, load_yaml
 from mkdocs_dsocr.io import read_regular
 
@@ -148,18 +148,80 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
     try:
         return model.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        errors: list[Any] = list(error.errors(include_url=False))
     except (TypeError, ValueError) as error:
         raise InputError(path, "", "a value that JSON cannot hold", "plain values") from error
-    keys, found = [str(key) for key in first["loc"]], repr_short(first["input"])
-    allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    allowed = re.sub(r"\d{5,}", lambda number: f"{int(number[0]):,}", allowed)
+    first = errors[0]
+    keys, branch, value = _place(first, content)
+    if branch and isinstance(value, dict):
+        # Of the types that a mapping may be, the one that is a mapping says what is wrong.
+        first = next((e for e in errors if not _place(e, content)[1].startswith("list")), first)
+        keys, branch, value = _place(first, content)
+    found, allowed = repr_short(first["input"]), _allowed(first)
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ContradictionError):
         keys, found, allowed = [*keys, cause.key], cause.found, cause.allowed
     elif first["type"] == "missing":
         found, allowed = "nothing", "a value: the key is required"
     elif first["type"] == "extra_forbidden":
-        known = ", ".join(sorted(model.model_fields))
-        found, allowed = "an unknown key", f"one of {known}" if len(keys) == 1 else "no such key"
+        found, allowed = "an unknown key", "no such key"
+        if len(keys) == 1:
+            found += suggestion(keys[0], model.model_fields)
+            allowed = f"one of {', '.join(sorted(model.model_fields))}"
+    elif branch and not isinstance(value, dict):
+        branches = dict.fromkeys(_place(e, content)[1] for e in errors)
+        found, allowed = (
+            repr_short(value),
+            " or ".join(_TYPES.get(b, "a mapping") for b in branches),
+        )
     raise InputError(path, ".".join(filter(None, keys)), found, allowed)
+
+
+_TYPES: Final = {
+    "list[str]": "a list of text",
+    "list[bool]": "a list of true and false",
+    "list[int]": "a list of whole numbers",
+    "list[float]": "a list of numbers",
+}
+"""The branches of a union, in words."""
+_ALLOWED: Final = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping of keys to values",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a mapping of keys to values",
+    "string_type": "text",
+    "string_too_short": "at least {min_length} characters",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "text of the pattern {pattern}",
+    "too_long": "at most {max_length} values",
+    "too_short": "at least {min_length} values",
+    "tuple_type": "a list",
+}
+"""What is allowed, in words, by the type of error."""
+
+
+def _allowed(error: Any) -> str:
+    """Return what is allowed where an error is."""
+    if error["type"] in _ALLOWED:
+        return _ALLOWED[error["type"]].format_map(error.get("ctx", {}))
+    allowed = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return re.sub(r"\d{5,}", lambda number: f"{int(number[0]):,}", allowed)
+
+
+def _place(error: Any, content: Any) -> tuple[list[str], str, Any]:
+    """Return the keys that lead to an error, and the branch of a union with the value before it."""
+    keys: list[str] = []
+    branch, value, node = "", None, content
+    for index, key in enumerate(error["loc"]):
+        known = range(len(node)) if isinstance(node, list) else node
+        if isinstance(known, range | dict) and key in known:
+            node = node[key]
+        elif not (error["type"] == "missing" and index == len(error["loc"]) - 1):
+            branch, value = str(key), node
+            continue
+        if not branch or isinstance(value, dict):
+            keys.append(str(key))
+    return keys, branch, value

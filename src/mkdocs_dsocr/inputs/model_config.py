@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from mkdocs_dsocr.inputs import constants
 from mkdocs_dsocr.inputs.checkpoint import public_name, revision
 from mkdocs_dsocr.inputs.errors import InputError, repr_short
+from mkdocs_dsocr.resources import Documented
+from mkdocs_dsocr.text import printable
 
 Size = Annotated[int, Field(ge=1, le=10**7)]
 Depth = Annotated[int, Field(ge=1, le=1000)]
 
 
-class ConfigSection(BaseModel):
+class ConfigSection(Documented, BaseModel):
     """A section of config.json; keys that no formula needs are ignored."""
 
     model_config = ConfigDict(
@@ -121,7 +123,8 @@ class ModelConfig(Dimensions):
     def place(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a config.json and its folder say about a model besides its dimensions."""
         # A snapshot's files are links: the folder is that of the link, not of its target.
-        folder, public = Path(os.path.abspath(path)).parent.name, public_name(path)
+        folder = printable(Path(os.path.abspath(path)).parent.name)
+        public = public_name(path)
         return {
             "variant": public.rpartition("/")[2] if public else folder,
             "model_id": str(content.get("_name_or_path") or public or folder),

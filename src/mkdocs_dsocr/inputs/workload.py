@@ -86,7 +86,7 @@ class Workload(Strict):
     activation_dtype: Dtype = Field("bf16", description="of activations that are not float32")
     kv_dtype: Dtype = Field("bf16", description="of keys and values")
     traffic: Traffic = Field(
-        "fused", description="whether times are of fused kernels or of one operation at a time"
+        "eager", description="whether times are of one operation at a time or of fused kernels"
     )
     expert_load: tuple[Positive, ...] | None = Field(
         None, description="relative load of each routed expert; even where not given"

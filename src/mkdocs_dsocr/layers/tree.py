@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mkdocs_dsocr.layers import memory, metrics
 from mkdocs_dsocr.layers.layer import Child, Layer
 from mkdocs_dsocr.layers.operations import whole
-from mkdocs_dsocr.quantities import Quantity, arithmetic_series, total
+from mkdocs_dsocr.quantities import Quantity, arithmetic_series, largest, total
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def walk(root: Layer, name: str = "model") -> Iterator[NodeVisit]:
 def _walk(visit: NodeVisit) -> Iterator[NodeVisit]:
     yield visit
     stages = (visit.layer, visit.last, visit.largest)
-    for child, end, largest in zip(*(layer.children() for layer in stages), strict=True):
+    for child, end, most in zip(*(layer.children() for layer in stages), strict=True):
         group = not child.layer.is_module
         segments = () if group else (visit.torch_path, child.name)
         yield from _walk(
@@ -99,7 +99,7 @@ def _walk(visit: NodeVisit) -> Iterator[NodeVisit]:
                 parent_id=visit.module_id,
                 layer=child.layer,
                 last=child.last or end.layer,
-                largest=largest.biggest,
+                largest=most.biggest,
                 steps=child.steps * visit.steps,
                 modules=visit.modules * (child.count if child.active is None else 1),
                 instances=visit.instances * child.count,
@@ -130,4 +130,4 @@ def resident(root: Layer, metric: metrics.MetricOf) -> Quantity:
     modules: dict[str, list[Quantity]] = {}
     for visit in walk(root):
         modules.setdefault(visit.torch_path, []).append(visit.modules * metric(visit.last))
-    return total(metrics.largest(iter(values)) for values in modules.values())
+    return total(largest(iter(values)) for values in modules.values())

@@ -153,7 +153,7 @@ class Analysed:
         """Decode with many sequences at once."""
         if not any(run.stage == "decode" for run in self.plan.runs):
             return None
-        needed = self.footprints(self.hardware.memory_gb)
+        needed = self.footprints(self.hardware.room_bytes)
         return serving(self.cost, self.hardware, needed)
 
     @property
@@ -161,9 +161,9 @@ class Analysed:
         """What is in memory in each stage, when it has most."""
         return self.cost.stage_memory
 
-    def footprints(self, memory_gb: float) -> Array:
+    def footprints(self, room_bytes: float) -> Array:
         """Return the bytes of the stage that needs most, up to the last batch that may fit."""
-        return self.cost.footprints(memory_gb)
+        return self.cost.footprints(room_bytes)
 
     @property
     def footprint_bytes(self) -> int:
@@ -173,7 +173,7 @@ class Analysed:
     @cached_property
     def largest_batch(self) -> int | None:
         """The largest batch that fits the GPU, None where none does."""
-        return fitting(self.footprints(self.hardware.memory_gb), self.hardware.memory_gb)
+        return fitting(self.footprints(self.hardware.room_bytes), self.hardware.room_bytes)
 
     @cached_property
     def comparison(self) -> Comparison | None:

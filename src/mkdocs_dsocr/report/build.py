@@ -20,6 +20,7 @@ from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.analysed import Analysed
 from mkdocs_dsocr.report.fields import Integers
+from mkdocs_dsocr.text import printable
 from mkdocs_dsocr.trace import PassShape
 
 NOT_MODELLED: Final = {
@@ -81,7 +82,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         floor_total_time_ms=analysis.floor_ms,
         latency=analysis.latency,
         serving=analysis.serving,
-        memory=_memory(analysis.stage_memory),
+        memory=_memory(analysis.stage_memory, analysis.hardware.room_bytes),
         measured_total_time_ms=measured.measured_ms if measured else None,
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=analysis.notes,
@@ -148,7 +149,8 @@ def _config_path(config: ModelConfig) -> str:
     if config.path.is_relative_to(resources.data_dir()):
         return f"data/{config.path.relative_to(resources.data_dir()).as_posix()}"
     path = config.path
-    return "/".join(path.parts[-2:]) if path.is_absolute() else path.as_posix()
+    shown = "/".join(path.parts[-2:]) if path.is_absolute() else path.as_posix()
+    return printable(shown)
 
 
 def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
@@ -211,7 +213,7 @@ def _stage(analysis: Analysed, stage: str) -> schema.StageMetrics:
     )
 
 
-def _memory(stages: dict[str, StageMemory]) -> schema.Memory:
+def _memory(stages: dict[str, StageMemory], room_bytes: int) -> schema.Memory:
     rows = {
         stage: schema.StageMemory(
             weight_bytes=m.weights,
@@ -228,6 +230,8 @@ def _memory(stages: dict[str, StageMemory]) -> schema.Memory:
         stages=rows,  # type: ignore[arg-type]
         footprint_bytes=rows[stage].total_bytes,
         largest_stage=stage,  # type: ignore[arg-type]
+        room_bytes=room_bytes,
+        fits=rows[stage].total_bytes <= room_bytes,
     )
 
 

@@ -72,4 +72,5 @@ def as_workload(
         fields["num_pages"] = None  # as many as a batch has
     if any(name in changes for name in PROMPT):
         fields["seq_len"] = None
-    return validate(Workload, {**fields, **changes}, source or "report.json")
+    place = "--set" if changes else source or "report.json"
+    return validate(Workload, {**fields, **changes}, place)

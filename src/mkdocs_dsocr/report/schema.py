@@ -215,7 +215,7 @@ class Serving(Record):
     largest_batch: int | None = Field(description="that fits the GPU; null if none does")
     points: list[ServingPoint]
     critical_batches: dict[str, int | None] = Field(
-        description="by module_id: the first batch at which it is bound by compute, null if none"
+        description="by module_id: the first batch whose products take as long as its bytes, null if none"
     )
 
 
@@ -236,6 +236,8 @@ class Memory(Record):
     stages: dict[Literal["vision", "projector", "prefill", "decode"], StageMemory]
     footprint_bytes: Count = Field(description="of the stage that needs most")
     largest_stage: Stage
+    room_bytes: Count = Field(description="the GPU's memory, less what CUDA keeps of it")
+    fits: bool = Field(description="whether the footprint is within that room")
 
 
 class DistinctExperts(Record):

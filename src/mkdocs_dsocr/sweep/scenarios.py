@@ -22,7 +22,8 @@ from mkdocs_dsocr.cost.passes import (
     weights_program,
 )
 from mkdocs_dsocr.cost.program import LARGEST
-from mkdocs_dsocr.cost.time import KINDS, stage_ms
+from mkdocs_dsocr.cost.rates import RATES
+from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import ModelConfig, Workload
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import (
@@ -188,11 +189,7 @@ def times(found: Work, rates: Rates, gpu: Any) -> dict[str, Columns]:
 def _rates(found: Work, rates: Rates, gpu: Any, part: _Part) -> dict[str, Any]:
     """Return the ms of one FLOP or byte in a part's rows, by the symbols of its formulas."""
     per = rates.per(gpu)
-    result: dict[str, Any] = {"cuda_ms": per.cuda}
-    for kind in KINDS:
-        result[f"{kind}_tensor_factor"] = per.tensor_factor[kind]
-        result[f"{kind}_memory_ms"] = per.memory[kind]
-        result[f"{kind}_start_ms"] = per.start[kind]
+    result: dict[str, Any] = {name: getattr(per, name) for name in RATES}
     for name in OPERANDS:
         if f"{name}_peak_ms" in part.programs.time.inputs:
             chosen = found.rated[name][part.rows]

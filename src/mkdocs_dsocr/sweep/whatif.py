@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.models import Batch, BatchPass, Plan, model_of, resolved
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.saved import as_config, as_workload
 from mkdocs_dsocr.report.schema import AnalyticModelReport
 from mkdocs_dsocr.sweep.api import rows_of
-from mkdocs_dsocr.sweep.columns import defaults
+from mkdocs_dsocr.sweep.columns import WORKLOAD, defaults
 from mkdocs_dsocr.sweep.studies import middle_step
 
 FIGURES: Final = (
@@ -31,6 +31,13 @@ FIGURES: Final = (
 """What is evaluated; `fits`: whether the footprint is within the GPU's memory."""
 CHUNK: Final = 4096
 """Scenarios that are evaluated at once."""
+
+
+COLUMNS: Final = {
+    *WORKLOAD,
+    *("profile_id", "description", "doc_kind", "page_size", "crop_grid", "seq_len", "max_tiles"),
+}
+"""Fields of a workload that are columns, become columns, or have no cost."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,15 @@ def evaluated(
     config = as_config(report, source)
     rows = _rows(config, report, source, variants, gpus or (report.hardware,))
     while chunk := list(itertools.islice(rows, CHUNK)):
-        # The load of the experts is no column: rows of one load go together.
-        for _, same in itertools.groupby(chunk, lambda row: row.plan.workload.expert_load):
+        # What is no column is the same in all rows that go together.
+        for _, same in itertools.groupby(chunk, _not_columns):
             yield from _scenarios(config, list(same))
+
+
+def _not_columns(row: _Row) -> list[Any]:
+    """Return what decides a scenario's work besides its columns, such as the experts' load."""
+    workload = row.plan.workload
+    return [getattr(workload, k) for k in Workload.model_fields if k not in COLUMNS]
 
 
 def _rows(
@@ -88,10 +101,11 @@ def _rows(
     gpus: Sequence[Hardware],
 ) -> Iterator[_Row]:
     for changes in variants:
+        place = "--set" if changes else str(source)
         workload = as_workload(report.workload, changes, source)
-        planned = resolved(config, workload, source)
+        planned = resolved(config, workload, place)
         for gpu in gpus:
-            analysis = Analysis(config, workload, gpu, str(source))
+            analysis = Analysis(config, workload, gpu, place)
             analysis.check_formats()
             yield _Row(changes, planned, analysis)
 
@@ -156,5 +170,5 @@ def _figures(analysis: Analysis) -> dict[str, float | bool | None]:
         "predicted_total_time_ms": analysis.predicted_ms,
         "floor_total_time_ms": analysis.floor_ms,
         "footprint_bytes": needed,
-        "fits": needed <= analysis.hardware.memory_gb * 10**9,
+        "fits": needed <= analysis.hardware.room_bytes,
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -51,5 +52,6 @@ def dot_product_attention(
         saved_for_backward=(*reads, write, log_sum_exp),
         recomputes=True,
         kernel=kernel,
+        pattern="attention",
         why=why,
     )

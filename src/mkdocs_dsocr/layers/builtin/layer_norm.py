@@ -46,5 +46,6 @@ class LayerNorm(BaseLayer):
             category="norm",
             saved_for_backward=(x, mean, inverse),
             autocast="float32",
+            pattern="reduction",
             why="mean, subtract, square, mean of squares, × 1/std, × weight, + bias.",
         )

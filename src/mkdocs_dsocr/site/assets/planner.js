@@ -46,15 +46,12 @@ globalThis.dsocrPlanner = (form) => {
   const gpu = () => {
     const profile = JSON.parse(field("gpu").selectedOptions[0].dataset.rates);
     const own = (name) => (field(name).value === "" ? null : field(name).valueAsNumber);
-    const scale = (ms, name) => (own(name) === null ? 1 : 1 / own(name) / ms);
-    const tensor = scale((profile.peak_ms.bf16 ?? profile.peak_ms.fp16) * 1e9, "tensor_tflops");
-    for (const name in profile.peak_ms) profile.peak_ms[name] *= tensor;
-    profile.ms.cuda_ms *= scale(profile.ms.cuda_ms * 1e9, "cuda_tflops");
-    const memory = scale(profile.ms.bandwidth_ms * 1e6, "bandwidth_gb_s");
-    for (const name in profile.ms) if (/^bandwidth_ms$|_memory_ms$/.test(name)) profile.ms[name] *= memory;
-    if (own("memory_gb") !== null) profile.capacity = own("memory_gb") * 1e9;
-    if (own("dispatch_us") !== null) profile.ms.dispatch_ms = own("dispatch_us") / 1000;
-    if (own("synchronise_us") !== null) profile.ms.sync_ms = own("synchronise_us") / 1000;
+    if (own("tensor_tflops") !== null) {
+      const scale = 1e-9 / own("tensor_tflops") / (profile.peak_ms.bf16 ?? profile.peak_ms.fp16);
+      for (const name in profile.peak_ms) profile.peak_ms[name] *= scale;
+    }
+    if (own("memory_gb") !== null) profile.capacity = own("memory_gb") * 1e9 - profile.reserved;
+    for (const name in profile.of) if (OWN.includes(name) && own(name) !== null) profile.of[name] = own(name);
     return profile;
   };
 

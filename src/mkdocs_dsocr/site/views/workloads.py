@@ -30,7 +30,7 @@ def scenarios(site: Site, links: Links) -> dict[str, Any]:
 def _rows(analyses: tuple[Analysis, ...]) -> Iterator[tuple[Analysis, Markup, bool]]:
     """Yield the analyses of a workload, each with its strip, and whether it is the first."""
     # The footprints of a workload are evaluated once, for its largest GPU.
-    analyses[0].footprints(max(a.hardware.memory_gb for a in analyses))
+    analyses[0].footprints(max(a.hardware.room_bytes for a in analyses))
     longest = max(a.predicted_ms for a in analyses)
     for a in analyses:
         words = f"{a.hardware.name}: {units.milliseconds(a.predicted_ms)}"
@@ -58,15 +58,15 @@ def planner(site: Site, links: Links) -> dict[str, Any]:
 def memory(site: Site, links: Links) -> dict[str, Any]:
     """Return the largest batch of each GPU, and the tensors at the peak of each stage."""
     main = site.main
-    own_gb = main.hardware.memory_gb
-    needed = main.footprints(max(h.memory_gb for h in site.gpus))
+    room = main.hardware.room_bytes
+    needed = main.footprints(max(h.room_bytes for h in site.gpus))
     last = main.workload.model_copy(update={"logits_positions": "last"})
-    with_last = dataclasses.replace(main, workload=last).footprints(own_gb)
+    with_last = dataclasses.replace(main, workload=last).footprints(room)
     return {
         "peaks": [(s, list(held_at_peak(m.layer))) for s, m in main.stage_memory.items()],
-        "fits": [(h, fitting(needed, h.memory_gb)) for h in site.gpus],
+        "fits": [(h, fitting(needed, h.room_bytes)) for h in site.gpus],
         "fit_limit": LIMIT,
-        "fit_with_last_logits": fitting(with_last, own_gb),
+        "fit_with_last_logits": fitting(with_last, room),
     }
 
 
