@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+
 from mkdocs_dsocr.build.pipeline import Result
 from mkdocs_dsocr.build.trace_store import Analyses
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
@@ -80,7 +82,7 @@ def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
 def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies | None:
     from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables, tables
 
-    inputs = (main.config, main.workload, *gpus)
+    inputs: list[BaseModel] = [main.config, main.workload, *gpus]
     key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
 
     try:

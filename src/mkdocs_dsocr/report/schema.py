@@ -215,7 +215,8 @@ class Serving(Record):
     largest_batch: int | None = Field(description="that fits the GPU; null if none does")
     points: list[ServingPoint]
     critical_batches: dict[str, int | None] = Field(
-        description="by module_id: the first batch whose products take as long as its bytes, null if none"
+        description="by module_id: the first batch whose products take as long as its bytes, "
+        "null if none"
     )
 
 
