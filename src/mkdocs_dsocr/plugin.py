@@ -33,7 +33,7 @@ from mkdocs_dsocr.plugin_options import DsocrConfig, check_path, is_excluded, is
 from mkdocs_dsocr.plugin_watch import InputWatch, input_stamps
 from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.signals import unwind_on_signals
-from mkdocs_dsocr.site.blocks import as_words, forget, put_back, taken_out
+from mkdocs_dsocr.site.blocks import as_text, as_words, description, forget, put_back, taken_out
 from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, only, placed, prefixed
 from mkdocs_dsocr.site.pages import assets, error_pages, nav
 from mkdocs_dsocr.text import printable
@@ -189,13 +189,27 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Spare Markdown the raw HTML of our own pages."""
         if page.file.src_uri not in self._blocks:
             return markdown
+        if text := description(markdown):
+            page.meta.setdefault("description", text)
         text, self._blocks[page.file.src_uri] = taken_out(markdown)
         return text
 
-    def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-        """Put the raw HTML back."""
-        blocks = self._blocks.get(page.file.src_uri)
+    @event_priority(100)
+    def _before_markdown(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+        blocks = self._blocks.get(page.file.src_uri, ())
+        if "llmstxt" in config.plugins:
+            blocks = tuple(map(as_text, blocks))
         return put_back(html, blocks) if blocks else html
+
+    @event_priority(-100)
+    def _after_markdown(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+        if "llmstxt" in config.plugins:
+            for block in self._blocks.get(page.file.src_uri, ()):
+                html = html.replace(as_text(block), block, 1)
+        return html
+
+    on_page_content = CombinedEvent(_before_markdown, _after_markdown)
+    """Put the raw HTML back; llmstxt, which makes Markdown of it, sees formulas as TeX."""
 
     @event_priority(100)
     def _before_search(
