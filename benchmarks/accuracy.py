@@ -60,9 +60,7 @@ class Row:
 
 @lru_cache(maxsize=64)
 def _cost(path: Path) -> WorkloadCost:
-    """Return a workload as it was measured: every operation is a kernel of its own."""
-    workload = load_workload(str(path)).model_copy(update={"traffic": "eager"})
-    return workload_cost(load_model_config(MODEL), workload, path.name)
+    return workload_cost(load_model_config(MODEL), load_workload(str(path)), path.name)
 
 
 def own_rows() -> Iterator[Row]:

@@ -12,6 +12,15 @@ import mkdocs_dsocr
 from mkdocs_dsocr import resources
 from tests.serving import WORKLOAD, YML, Server, project, serving, wait_for
 
+REVIEW = """layers:
+  Linear:
+    status: questioned
+    by: ada
+    date: "2026-01-01"
+    note: a note that came later
+    fingerprint: 0123456789abcdef
+    reviewed: {a: b}
+"""
 YML_WITH_REVIEWS = YML.replace("{device", "{reviews: reviews.yaml, device")
 
 
@@ -79,9 +88,8 @@ def test_inputs_that_appear_disappear_and_move_are_seen(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         shows = server.shows
         wait_for(lambda: shows("New tokens a page 7"))
-        assert not shows("Review", "dsocr/review/")
-        (tmp_path / "reviews.yaml").write_text("layers: {}\n")
-        wait_for(lambda: shows("Review", "dsocr/review/"))
+        (tmp_path / "reviews.yaml").write_text(REVIEW)
+        wait_for(lambda: shows("a note that came later", "dsocr/review/"))
         # A workload that is away is said on its own pages, until it is back.
         text = workload.read_text()
         workload.unlink()

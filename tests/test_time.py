@@ -21,17 +21,18 @@ def test_compulsory_fused_eager_and_floor_estimate_stand_in_order(
     config: ModelConfig, data: st.DataObject
 ) -> None:
     draw = data.draw
-    batch = draw(st.integers(1, 40))
+    pages = draw(st.integers(1, 100))
     workload = Workload(
         profile_id="w",
         base_size=64 * draw(st.integers(1, 20)),
         image_size=640,
         crop_mode=True,
         crop_grid=(draw(st.integers(1, 5)), draw(st.integers(1, 5))),
+        max_tiles=25,
         text_tokens=draw(st.integers(0, 500)),
         max_new_tokens=draw(st.integers(1, 4000)),
-        batch_size=batch,
-        num_pages=draw(st.integers(1, 100)),
+        batch_size=draw(st.integers(1, min(pages, 40))),
+        num_pages=pages,
         logits_positions=draw(st.sampled_from(["all", "last"])),
         host_mode=draw(st.sampled_from(["eager", "cuda_graph"])),
     )

@@ -82,7 +82,7 @@ def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
 def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies | None:
     from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables, tables
 
-    inputs: list[BaseModel] = [main.config, main.workload, *gpus]
+    inputs: tuple[BaseModel, ...] = (main.config, main.workload, *gpus)
     key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
 
     try:

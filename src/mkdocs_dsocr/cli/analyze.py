@@ -19,6 +19,7 @@ from mkdocs_dsocr.cli.options import (
     model_option,
     output_folder,
     output_option,
+    tell,
     trust_option,
     workload_option,
 )
@@ -73,6 +74,7 @@ def static(
     custom = [_custom(sizes, crop_grid)] if given else None
     analyses = pipeline.analyse(settings, custom)
     list_inputs(settings)
+    tell(analyses[0][0])
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
     files = result.static.artifacts | artifacts.verdicts(result)
@@ -148,6 +150,7 @@ def analyze(
         files["report.md"] = report_markdown(analysis)
     if as_json:
         click.echo(files["report.json"].strip())
+    tell(analysis)
     if not as_json or output is not None:
         folder = output_folder(output, analysis.report.report_id)
         write_files(folder, _encoded(files), settings.files())

@@ -21,6 +21,7 @@ from mkdocs_dsocr.cli.options import (
     device_option,
     hardware_option,
     model_option,
+    tell,
     trust_option,
     workload_option,
 )
@@ -70,6 +71,7 @@ def export(
     )
     analyses = pipeline.analyse(settings)
     list_inputs(settings)
+    tell(analyses[0][0])
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
     _, pages, others = artifacts.site_files(result, STYLES[flavour])

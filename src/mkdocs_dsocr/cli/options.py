@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from mkdocs_dsocr.cli.command import OutputPath
+from mkdocs_dsocr.cli.command import OutputPath, say
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.inputs.references import Kind
+    from mkdocs_dsocr.report import Analysis
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_OUTPUT: Final = "tmp/profile-output/{run_id}/static_analysis/analytic_model"
@@ -101,6 +102,14 @@ output_option = click.option("--output", type=OutputPath("folder"), help="Folder
 def json_option(what: str) -> Callable[[Function], Function]:
     """Return the option ``--json``, which prints `what` for scripts."""
     return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON instead.")
+
+
+def tell(analysis: Analysis) -> None:
+    """Print what of the inputs is not modelled or not used, and what there is to note of them."""
+    for note in (*analysis.config.notes, *analysis.config.storage.notes):
+        say(f"note: {note}")
+    for warning in analysis.warnings:
+        say(f"warning: {warning}")
 
 
 def output_folder(output: Path | None, run_id: str) -> Path:

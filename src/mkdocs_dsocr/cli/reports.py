@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mkdocs_dsocr.cli.command import Command, OutputPath, say, show, show_json, write_file
-from mkdocs_dsocr.cli.options import MODELS, hardware_option, json_option, workload_option
+from mkdocs_dsocr.cli.options import MODELS, hardware_option, json_option, tell, workload_option
 
 
 @click.command(cls=Command)
@@ -57,6 +57,8 @@ def compare(
     settings = pipeline.Settings(first, (workload,), (hardware,), compared_models=tuple(others))
     configs = [load_model_config(value) for value in others]
     found = compare_models(pipeline.analyse(settings)[0][0], configs)
+    for analysis in found.analyses:
+        tell(analysis)
     if as_json:
         click.echo(found.to_json().strip())
     elif output is None:

@@ -36,6 +36,7 @@ function inputs(workload, gpu) {
     base_size: workload.base_size,
     image_size: workload.image_size,
     crop: +workload.crop_mode,
+    text_only: +Boolean(workload.text_only),
     tiles_w: workload.crop_mode ? workload.crop_grid[0] : 1,
     tiles_h: workload.crop_mode ? workload.crop_grid[1] : 1,
     text_tokens: workload.text_tokens,
@@ -54,7 +55,7 @@ function inputs(workload, gpu) {
     codes[`${operand}_dtype`] = names.indexOf(format);
     for (const [what, value] of Object.entries(FORMATS[format])) x[`${operand}_${what}`] = value;
   }
-  const wide = +(FORMATS[workload.activation_dtype].bytes === 2);
+  const wide = +(FORMATS[workload.activation_dtype].bytes >= 2);
   for (const [operand, code] of Object.entries(rated({ ...codes, activation_is_wide: wide }))) {
     x[`${operand}_peak_ms`] = gpu.peak_ms[names[code]] ?? NaN;
   }

@@ -14,7 +14,7 @@ from mkdocs_dsocr.layers import memory, metrics, tree
 from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.layers.memory import Peak
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.models import Plan, Run, pass_layer
+from mkdocs_dsocr.models import Plan, Run, pass_layer, plain_format
 from mkdocs_dsocr.quantities import largest, total
 
 LIMIT: Final = 16_384
@@ -84,7 +84,8 @@ def waiting_bytes(config: ModelConfig, stage: str, batch: Any, image_tokens: Any
     """
     if stage in ("prefill", "decode"):
         return 0
-    return Tensor("image tokens", batch * image_tokens * config.language.hidden_size).bytes
+    elements = batch * image_tokens * config.language.hidden_size
+    return Tensor("image tokens", elements, format=plain_format(config)).bytes
 
 
 def run_memories(
@@ -99,7 +100,8 @@ def run_memories(
     batch
         Pages that are decoded together, or an array; the workload's where not given.
     """
-    return [(r.stage, _run_memory(config, plan, r, weight_bytes, batch)) for r in plan.runs]
+    runs = [run for run in plan.runs if run.calls]
+    return [(r.stage, _run_memory(config, plan, r, weight_bytes, batch)) for r in runs]
 
 
 def stage_memory(config: ModelConfig, plan: Plan, weight_bytes: int) -> dict[str, StageMemory]:

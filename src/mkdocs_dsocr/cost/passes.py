@@ -6,6 +6,7 @@ import dataclasses
 from functools import lru_cache
 from typing import Any, Final
 
+from mkdocs_dsocr.cost.formats import symbolic_precision
 from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.cost.rates import RATES, MsPer
 from mkdocs_dsocr.cost.time import causal_products, longest_ms, mean
@@ -13,19 +14,22 @@ from mkdocs_dsocr.cost.work import Work, exposed_ms, parts_ms, start_ms, works
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import figures, memory, metrics, tree
 from mkdocs_dsocr.layers.builtin import Group
-from mkdocs_dsocr.layers.formats import Format
 from mkdocs_dsocr.layers.layer import Child
-from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.layers.tree import NodeVisit
-from mkdocs_dsocr.models import Batch, BatchPass, Choices, Load, built_pass, model_of
+from mkdocs_dsocr.models import (
+    Batch,
+    BatchPass,
+    Choices,
+    Load,
+    built_pass,
+    model_of,
+)
 from mkdocs_dsocr.quantities import (
     Expr,
     Quantity,
     Symbol,
     apply,
     arithmetic_series,
-    ceil_div,
-    exact_div,
     is_zero,
     total,
 )
@@ -47,29 +51,6 @@ SYMBOLIC_MS: Final = MsPer(
     **{name: Symbol(name) for name in RATES},
 )
 """The rates of any GPU."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _SymbolicFormat(Format):
-    """A format whose bytes a value, bits beside them, groups and scales are columns."""
-
-    def bytes(self, elements: Quantity, columns: Quantity | None = None) -> Quantity:
-        whole, rest = Symbol(f"{self.name}_bytes"), Symbol(f"{self.name}_rest_bits")
-        # Of values that are no whole bytes the last one is filled up, of others nothing is.
-        values: Quantity = whole * elements + ceil_div(rest * elements, 8)
-        if columns is None:
-            return values
-        groups: Quantity = ceil_div(columns, Symbol(f"{self.name}_group"))
-        scales = exact_div(elements, columns) * groups
-        stored: Quantity = values + Symbol(f"{self.name}_scale_bytes") * scales
-        return stored
-
-
-class _SymbolicPrecision(Precision):
-    """Formats that are columns, and rates named after the operand whose format decides them."""
-
-    def _common(self, other: Format) -> str:
-        return other.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +96,7 @@ class Form:
 
     def group(self, config: ModelConfig, shape: PassShape) -> Group:
         """Return the layers of a run."""
-        weight, activation, kv = (_SymbolicFormat(n, 16) for n in ("weight", "activation", "kv"))
-        precision = _SymbolicPrecision(weight, activation, kv, self.autocast, self.eager)
+        precision = symbolic_precision(config, self.autocast, self.eager)
         load = Load(*map(Symbol, LOAD))
         return built_pass(config, shape, load, dict(self.chosen), precision)
 
@@ -263,10 +243,11 @@ def weights_program(config: ModelConfig) -> Program:
 
 
 def _summed(key: str, visits: list[NodeVisit]) -> Quantity:
-    """Return one of :data:`COUNTS` over all layers in one call of the pass, dispatches in all."""
-    if key == "dispatches":
+    """Return one of :data:`COUNTS` over all layers in one call of the pass, launches in all."""
+    if key in figures.LAUNCHED:
         # An expectation is rounded once, over all calls of the pass.
-        return total(_rounded(Symbol("calls") * visit.dispatches()) for visit in visits)
+        of = figures.FIGURES[key].metric
+        return total(_rounded(Symbol("calls") * visit.launched(of)) for visit in visits)
     rounded = {
         "io_bytes": lambda layer: total(_rounded(k.io_bytes) for k in layer.kernels()),
         "eager_io_bytes": lambda layer: total(_rounded(o.eager_bytes) for o in layer.operations()),

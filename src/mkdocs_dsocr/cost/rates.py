@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.quantities import less, maximum, ratio, select
+from mkdocs_dsocr.quantities import less, ratio, select
 
 SECTOR_BYTES: Final = 32
 """What an access that is not coalesced moves between the L2 cache and an SM."""
@@ -93,6 +93,7 @@ def quantities(hardware: Hardware) -> dict[str, float]:
         "unit_clocks": chip.units * chip.clock_ghz * 1e6,
         "l2_bytes": l2.megabytes * 1e6 if l2 else 0.0,
         "l2_share": kernels.l2_share or 0.0,
+        "sector_share": kernels.sector_share or kernels.l2_share or kernels.bandwidth_share,
         "has_vector": float(kernels.matvec_us is not None),
         "matvec_us": kernels.matvec_us if kernels.matvec_us is not None else kernels.gemm_us,
         "dispatch_us": hardware.dispatch_us,
@@ -136,7 +137,7 @@ def rates(of: Mapping[str, Any]) -> dict[str, Any]:
         "l2_ms": l2,
         "l2_bytes": of["l2_bytes"],
         "element_ms": element,
-        "sector_ms": maximum(element, SECTOR_BYTES * select(has_l2, l2, memory)),
+        "sector_ms": SECTOR_BYTES * ratio(bandwidth, of["sector_share"]),
         "score_ms": ratio(1, of["scores_per_clock"] * of["unit_clocks"]),
         "product_ms": ratio(of["gemm_us"], 1000),
         "vector_ms": ratio(of["matvec_us"], 1000),

@@ -6,13 +6,13 @@ All functions take numbers, NumPy arrays or symbols.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from mkdocs_dsocr.cost.rates import MsPer
 from mkdocs_dsocr.layers.kernels import Kernel
-from mkdocs_dsocr.layers.operations import Pattern
+from mkdocs_dsocr.layers.operations import Pattern, Tensor
 from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.quantities import (
@@ -85,26 +85,45 @@ QUANTITIES: Final = tuple(f.name for f in dataclasses.fields(Work))[2:]
 def works(visit: NodeVisit) -> list[tuple[Kernel, Work, Work]]:
     """Return each kernel of a layer with its work in the first and in the last of its calls."""
     pairs = zip(visit.layer.kernels(), visit.last.kernels(), strict=True)
-    return [_work_of(low, high, visit) for low, high in pairs]
+    return [found for low, high in pairs for found in _works_of(low, high, visit)]
 
 
-def _work_of(low: Kernel, high: Kernel, visit: NodeVisit) -> tuple[Kernel, Work, Work]:
+def _works_of(low: Kernel, high: Kernel, visit: NodeVisit) -> Iterator[tuple[Kernel, Work, Work]]:
+    """Yield a kernel's work, and that of the copies before it."""
+    starts = visit.starts
+    copies = zip(low.rearranged, high.rearranged, strict=True)
+    for before, after in copies:
+        yield low, _copy(before, starts[0]), _copy(after, starts[1])
     # A part of a sum over equal steps has to be a straight line, and whole tiles are none.
     is_fixed = visit.last is visit.layer or low.products == high.products
-    first = _work(low, visit.active, is_fixed)
-    last = first if visit.last is visit.layer else _work(high, visit.last_active, is_fixed)
-    return low, first, last
+    first = _work(low, starts[0], is_fixed)
+    last = first if visit.last is visit.layer else _work(high, starts[1], is_fixed)
+    yield low, first, last
 
 
-def _work(kernel: Kernel, active: Quantity, is_fixed: bool) -> Work:
-    is_shared = not (isinstance(active, int) and active == 1)
+def _copy(tensor: Tensor, starts: Quantity) -> Work:
+    """Return the work of a copy into another order."""
+    moved = 2 * tensor.bytes
+    return Work(
+        "strided",
+        None,
+        threads=tensor.elements,
+        moved=moved,
+        activations=moved,
+        launches=starts,
+    )
+
+
+def _work(kernel: Kernel, starts: Quantity, is_fixed: bool) -> Work:
+    is_several = not (isinstance(starts, int) and starts == 1)
     work = Work(
         kernel.pattern,
         kernel.compute_dtype,
         moved=kernel.io_bytes,
         activations=kernel.activation_bytes,
-        launches=active * kernel.launches,
-        further=active * kernel.further_launches,
+        launches=starts * kernel.launches,
+        # The minimum times of attention and products are those of the whole operator.
+        further=starts * kernel.further_launches if kernel.pattern == "reduction" else 0,
     )
     if work.pattern == "product":
         if not is_fixed or len(kernel.products) > 1:
@@ -113,7 +132,7 @@ def _work(kernel: Kernel, active: Quantity, is_fixed: bool) -> Work:
         # A launch that is one of several has one of the groups: an expert.
         rows = ratio(product.rows, product.groups)
         tiles = ceil_div(rows, TILE) * ceil_div(product.columns, TILE)
-        if not is_shared:
+        if not is_several:
             tiles = product.groups * tiles
         return dataclasses.replace(
             work, tiles=tiles, tile_flops=2 * TILE * TILE * product.inner, rows=rows

@@ -224,9 +224,9 @@ class WorkloadCost:
 
     def pass_cost(self, shape: PassShape) -> PassCost:
         """Return the cost of one run of a pass."""
-        visits = list(tree.walk(pass_layer(self.config, shape, self.workload)))
+        visits = list(tree.walk(pass_layer(self.config, shape, self.plan.workload)))
         return PassCost(
-            dispatches=_sum(v.dispatches() for v in visits),
+            dispatches=_sum(v.launched() for v in visits),
             synchronisations=_sum(v.summed(metrics.synchronisations) for v in visits),
             kernels=Kernels((0, visit) for visit in visits),
         )

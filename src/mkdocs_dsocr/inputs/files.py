@@ -151,7 +151,7 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
         errors: list[Any] = list(error.errors(include_url=False))
     except (TypeError, ValueError) as error:
         raise InputError(path, "", "a value that JSON cannot hold", "plain values") from error
-    first = errors[0]
+    first, *others = errors
     keys, branch, value = _place(first, content)
     if branch and isinstance(value, dict):
         # Of the types that a mapping may be, the one that is a mapping says what is wrong.
@@ -163,6 +163,8 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
         keys, found, allowed = [*keys, cause.key], cause.found, cause.allowed
     elif first["type"] == "missing":
         found, allowed = "nothing", "a value: the key is required"
+        missing = [".".join(map(str, e["loc"])) for e in others if e["type"] == "missing"]
+        allowed += f", and so are {', '.join(missing)}" if missing else ""
     elif first["type"] == "extra_forbidden":
         found, allowed = "an unknown key", "no such key"
         if len(keys) == 1:

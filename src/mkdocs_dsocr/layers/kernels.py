@@ -65,8 +65,19 @@ class Kernel:
 
     @property
     def further_launches(self) -> Quantity:
-        """Kernels that its operators launch besides it."""
+        """Kernels that its operators launch besides it, copies of inputs left out."""
         return total(o.launches * (o.num_kernels - 1) for o in self.operations)
+
+    @property
+    def rearranged(self) -> list[Tensor]:
+        """Inputs that are copied into another order first."""
+        return [o.reads[0] for o in self.operations if o.rearranges]
+
+    @property
+    def kernel_launches(self) -> Quantity:
+        """How many kernels start, all that belong to it together."""
+        copies = total(o.launches for o in self.operations if o.rearranges)
+        return total((self.launches, self.further_launches, copies))
 
     @property
     def matmul_flops(self) -> Quantity:

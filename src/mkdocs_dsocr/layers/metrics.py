@@ -65,6 +65,11 @@ def synchronisations(layer: Layer) -> Quantity:
     return total(o.synchronises for o in layer.operations())
 
 
+def kernel_launches(layer: Layer) -> Quantity:
+    """Return how many kernels the layer's own operations launch."""
+    return total(k.kernel_launches for k in layer.kernels())
+
+
 def dispatches(layer: Layer) -> Quantity:
     """Return how many operators the layer itself dispatches."""
     return total(o.launches for o in layer.operations())

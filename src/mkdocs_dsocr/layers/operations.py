@@ -124,6 +124,9 @@ class Operation:
         How its threads walk the tensors, where that is not plain.
     num_kernels
         Kernels that one dispatch of it launches.
+    rearranges
+        Whether it first copies its first input, whose elements lie in another order, by a kernel
+        of its own.
     why
         The choice behind the formula, where one was made.
     id
@@ -149,6 +152,7 @@ class Operation:
     compute_dtype: str = "bf16"
     pattern: Pattern = "contiguous"
     num_kernels: Quantity = 1
+    rearranges: bool = False
     why: str = ""
     id: str = ""
 

@@ -70,10 +70,21 @@ class NodeVisit:
         """How many calls of modules it comes to (expected, where `active` is)."""
         return whole(self.modules * self.calls * self.series(self.active, self.last_active))
 
-    def dispatches(self) -> Quantity:
-        """Return how many operators its own code dispatches over all calls."""
-        first = self.active * metrics.dispatches(self.layer)
-        last = self.last_active * metrics.dispatches(self.last)
+    @property
+    def starts(self) -> tuple[Quantity, Quantity]:
+        """How often a kernel starts in a call, in the first and in the last of the series.
+
+        Once for each module that runs; where kernels are fused, once for all of them.
+        """
+        precision = self.layer.precision
+        is_fused = precision is None or not precision.eager
+        return (1, 1) if is_fused else (self.active, self.last_active)
+
+    def launched(self, metric: metrics.MetricOf = metrics.dispatches) -> Quantity:
+        """Return how many operators, or kernels, its own code launches over all calls."""
+        is_kernels = metric is metrics.kernel_launches
+        starts = self.starts if is_kernels else (self.active, self.last_active)
+        first, last = starts[0] * metric(self.layer), starts[1] * metric(self.last)
         return whole(self.modules * self.calls * self.series(first, last))
 
     def series(self, first: Quantity, last: Quantity) -> Quantity:
@@ -122,7 +133,7 @@ def summed(root: Layer, metric: metrics.MetricOf) -> Quantity:
 
 def dispatched(root: Layer) -> Quantity:
     """Return the operators dispatched in every call under `root`."""
-    return total(v.dispatches() for v in walk(root))
+    return total(v.launched() for v in walk(root))
 
 
 def resident(root: Layer, metric: metrics.MetricOf) -> Quantity:

@@ -11,6 +11,7 @@ from mkdocs_dsocr.cost.memory import Array, StageMemory, fitting
 from mkdocs_dsocr.cost.totals import Node, Totals
 from mkdocs_dsocr.cost.workload import StageTime, Timed, WorkloadCost, workload_cost
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
+from mkdocs_dsocr.inputs.config_file import unexpected
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import Plan, Routing, compute_dtypes
@@ -21,8 +22,8 @@ from mkdocs_dsocr.report.measurement_plan import Batches
 from mkdocs_dsocr.report.serving import serving
 
 READING: Final = (
-    "Estimate of a forward run: a kernel takes a start time plus the ceiling that binds it, "
-    "a stage as long as its kernels or as the host that launches them."
+    "Estimate of a forward run: a kernel takes a minimum time plus the longest of its "
+    "parts, a stage as long as its kernels or as the host that launches them."
 )
 
 
@@ -76,13 +77,14 @@ class Analysed:
         InputError
             If there is one.
         """
-        for dtype in sorted(compute_dtypes(self.workload)):
+        for dtype in sorted(compute_dtypes(self.config, self.workload)):
             if self.hardware.peak(dtype) is None:
-                known = ", ".join(d for d in FORMATS if self.hardware.peak(d) is not None)
+                peaks = {d: self.hardware.peak(d) for d in FORMATS if d != "fp32"}  # CUDA cores
+                known = ", ".join(name for name, peak in peaks.items() if peak is not None)
                 raise InputError(
                     self.source,
                     "activation_dtype",
-                    f"{self.workload.activation_dtype}: products in {dtype}",
+                    f"{self.plan.workload.activation_dtype}: products in {dtype}",
                     f"what the tensor cores of {self.hardware.hardware_id} know: {known}",
                 )
 
@@ -94,6 +96,13 @@ class Analysed:
     def notes(self) -> str:
         """How to read the estimate, and what the plan has to say."""
         return " ".join((READING, *self.plan.notes))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the inputs is not modelled or not used, in sentences."""
+        keys = unexpected(self.config.unused_keys)
+        unused = (f"Keys of config.json that are not used: {', '.join(keys)}.",) if keys else ()
+        return (*self.plan.warnings, *unused)
 
     @cached_property
     def _timed(self) -> Timed:

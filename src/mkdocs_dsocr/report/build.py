@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,7 +15,7 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.layers.categories import AROUND, CATEGORIES, OTHER
 from mkdocs_dsocr.layers.tree import NodeVisit
-from mkdocs_dsocr.models import STAGES, Plan, expected_load, model_of
+from mkdocs_dsocr.models import STAGES, Plan, expected_load, formats_of, model_of
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.analysed import Analysed
@@ -26,13 +26,15 @@ from mkdocs_dsocr.trace import PassShape
 NOT_MODELLED: Final = {
     "preprocessing": "Reading, decoding, resizing and normalising the page's image on the host.",
     "copies": "Copies between host and device.",
-    "sampling": "Sampling: the choice of each token from its logits.",
-    "caches": "Caches: every kernel reads its inputs from and writes its outputs to DRAM.",
+    "sampling": "What `generate()` launches for each token besides the model: the choice of the "
+    "token, its concatenation, tests for the end.",
+    "caches": "The L2 cache, except on GPUs whose profile has an `l2_share`.",
     "routing": "Skewed routing, unless the workload gives `expert_load`; tokens choose "
     "independently.",
-    "runtime-memory": "The CUDA context, workspaces of libraries and the fragmentation of memory.",
+    "runtime-memory": "Workspaces of libraries and the fragmentation of memory.",
     "unpacking": "Unpacking weights of fewer than 16 bits.",
-    "padding": "The time of padding products to tensor-core tiles: it is counted, and not timed.",
+    "clocks": "Clocks below those of the stated peaks, when power or temperature limit a card.",
+    "parallelism": "More than one GPU for a model (tensor parallelism).",
 }
 """What estimates leave out, by the name under which it is reviewed."""
 
@@ -41,13 +43,13 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
     """Return the report of an analysis."""
     config, workload, resolved = analysis.config, analysis.workload, analysis.plan
     nodes, measured = analysis.nodes, analysis.comparison
-    predicted_ms, families = analysis.predicted_ms, class_families(analysis)
+    predicted_ms = analysis.predicted_ms
     return schema.AnalyticModelReport(
         schema_version=schema.SCHEMA_VERSION,
         report_id=analysis.report_id,
         generated_at=generated_at(),
         model=_model(config, analysis.root.total),
-        workload=_workload(resolved),
+        workload=_workload(config, resolved),
         hardware=analysis.hardware,
         passes=[
             schema.PassRun(
@@ -63,15 +65,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         stages={s: _stage(analysis, s) for s in STAGES},
         layers=[_layer(name, group) for name, group in analysis.classes.items()],
         modules=[_module(module_id, node) for module_id, node in nodes.items()],
-        operator_categories=[
-            schema.OperatorCategory(
-                category_id=c.category_id,
-                display_name=c.display_name,
-                description=c.description,
-                match_classes=[n for n, family in families.items() if family == c.category_id],
-            )
-            for c in CATEGORIES.values()
-        ],
+        operator_categories=_categories(class_families(analysis)),
         module_metrics=[
             _metrics(module_id, node, workload.profile_id, predicted_ms)
             for module_id, node in nodes.items()
@@ -79,6 +73,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         operator_coverage=_coverage(analysis),
         profile_run_id=measured.measurement.run_id if measured else None,
         predicted_total_time_ms=predicted_ms,
+        device_time_error=analysis.hardware.time_error,
         floor_total_time_ms=analysis.floor_ms,
         latency=analysis.latency,
         serving=analysis.serving,
@@ -86,9 +81,22 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         measured_total_time_ms=measured.measured_ms if measured else None,
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=analysis.notes,
+        warnings=list(analysis.warnings),
         not_modelled=list(NOT_MODELLED.values()),
         layer_docs_dir="layers",
     )
+
+
+def _categories(families: Mapping[str, str]) -> list[schema.OperatorCategory]:
+    return [
+        schema.OperatorCategory(
+            category_id=c.category_id,
+            display_name=c.display_name,
+            description=c.description,
+            match_classes=[n for n, family in families.items() if family == c.category_id],
+        )
+        for c in CATEGORIES.values()
+    ]
 
 
 def class_families(analysis: Analysed) -> dict[str, str]:
@@ -141,6 +149,8 @@ def _model(config: ModelConfig, total: Totals) -> schema.DeepSeekOCRModelSpec:
         notes=model_of(config).vision,
         architecture=config.architecture,
         dimensions=config.dimensions,
+        storage=config.storage,
+        unused_keys=list(config.unused_keys),
     )
 
 
@@ -153,15 +163,17 @@ def _config_path(config: ModelConfig) -> str:
     return printable(shown)
 
 
-def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
-    workload = plan.workload
+def _workload(config: ModelConfig, plan: Plan) -> schema.OCRWorkloadProfile:
+    workload, formats = plan.workload, formats_of(config.storage, plan.workload)
     return schema.OCRWorkloadProfile(
         profile_id=workload.profile_id,
         description=workload.description,
         seq_len=plan.seq_len,
-        base_size=workload.base_size,
-        image_size=workload.image_size,
+        base_size=workload.base_size or workload.image_size or 0,
+        image_size=workload.image_size or 0,
         crop_mode=workload.crop_mode,
+        text_only=workload.text_only,
+        max_tiles=workload.max_tiles,
         max_new_tokens=workload.max_new_tokens,
         doc_kind=workload.doc_kind,
         num_pages=workload.pages,
@@ -174,9 +186,7 @@ def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
         host_mode=workload.host_mode,
         vision_batching=workload.vision_batching,
         precision_mode=workload.precision_mode,
-        weight_dtype=workload.weight_dtype,
-        activation_dtype=workload.activation_dtype,
-        kv_dtype=workload.kv_dtype,
+        **formats._asdict(),
         traffic=workload.traffic,
         expert_load=list(workload.expert_load) if workload.expert_load else None,
     )

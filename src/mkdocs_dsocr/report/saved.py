@@ -16,7 +16,9 @@ from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
 
 DEEPSEEK_OCR: Final = "DeepseekOCRForCausalLM"
 """What a report before 1.2 is of."""
-PROMPT: Final = ("base_size", "image_size", "crop_mode", "crop_grid", "page_size", "text_tokens")
+VIEWS: Final = ("base_size", "image_size", "page_size", "crop_grid", "max_tiles")
+"""Fields that a request without an image has not."""
+PROMPT: Final = (*VIEWS, "text_only", "crop_mode", "text_tokens")
 """Fields from which a prompt's length follows."""
 
 
@@ -46,6 +48,7 @@ def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
         model_id=model.model_id,
         path=Path(model.config_path),
         revision=model.hf_revision,
+        storage=model.storage,
     )
 
 
@@ -66,8 +69,15 @@ def as_workload(
     if unknown:
         found = "an unknown field" + suggestion(unknown[0], known)
         raise InputError("--set", unknown[0], found, f"one of {', '.join(known)}")
-    if not changes.get("crop_mode", profile.crop_mode) or "page_size" in changes:
+    crop_mode = changes.get("crop_mode", profile.crop_mode)
+    if not crop_mode or "page_size" in changes or (profile.page_size and "max_tiles" in changes):
         fields["crop_grid"] = None
+    if not crop_mode:
+        fields["base_size"] = fields["max_tiles"] = None
+    if "crop_grid" in changes:
+        fields["page_size"] = None
+    if changes.get("text_only", profile.text_only):
+        fields |= {**dict.fromkeys(VIEWS), "crop_mode": False}
     if profile.num_pages == profile.batch_size:
         fields["num_pages"] = None  # as many as a batch has
     if any(name in changes for name in PROMPT):

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from mkdocs_dsocr.inputs.hardware import Hardware
-from mkdocs_dsocr.inputs.model_config import Dimensions
+from mkdocs_dsocr.inputs.model_config import Dimensions, Storage
 from mkdocs_dsocr.inputs.workload import (
     DocKind,
     HostMode,
@@ -150,6 +150,10 @@ class DeepSeekOCRModelSpec(Record):
     dimensions: Dimensions | None = Field(
         None, description="all that the formulas need of the model; absent before 1.1"
     )
+    storage: Storage = Field(
+        Storage(), description="how the checkpoint stores its weights; absent: bfloat16"
+    )
+    unused_keys: list[str] = Field([], description="keys of config.json that no formula uses")
 
 
 class OCRWorkloadProfile(Record):
@@ -161,6 +165,8 @@ class OCRWorkloadProfile(Record):
     base_size: Count = Field(description="px")
     image_size: Count = Field(description="px")
     crop_mode: bool
+    text_only: bool = Field(False, description="whether there is no image; then sizes are 0")
+    max_tiles: Count | None = Field(None, description="the engine's limit; null: the model's")
     max_new_tokens: Count
     doc_kind: DocKind
     num_pages: Count
@@ -288,6 +294,9 @@ class AnalyticModelReport(Record):
     operator_coverage: OperatorCoverage | None
     profile_run_id: str | None
     predicted_total_time_ms: Amount = Field(description="estimate: the sum over the stages")
+    device_time_error: Amount = Field(
+        description="relative error that nine of ten device times are expected to stay below"
+    )
     floor_total_time_ms: Amount = Field(
         description="minimum time: one token per step, weights as given, peak rates"
     )
@@ -297,6 +306,9 @@ class AnalyticModelReport(Record):
     measured_total_time_ms: Amount | None
     predicted_vs_measured_ratio: Amount | None
     notes: str
+    warnings: list[str] = Field(
+        [], description="what of the inputs is not modelled or not used, in sentences"
+    )
     not_modelled: list[str]
     layer_docs_dir: str
 

@@ -17,7 +17,7 @@ from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.models import Plan
+from mkdocs_dsocr.models import NO_VIEW, Plan
 
 Array = np.ndarray
 NUMBERS: Final = {
@@ -34,8 +34,11 @@ NUMBERS: Final = {
     )
 }
 """Workload dimensions that are integers, with their limits."""
-CHOICES: Final = tuple(name for name in workload.CHOICES if name != "doc_kind")
-"""Workload dimensions that are one of a few values; the kind of document has no cost."""
+CHOICES: Final = tuple(name for name in workload.CHOICES if name not in ("doc_kind", "engine"))
+"""Workload dimensions that are one of a few values.
+
+The kind of document has no cost; an engine is a choice of the other dimensions.
+"""
 RATES: Final = {
     "tensor_tflops": "dense peak of bfloat16 tensor cores, other formats in proportion",
     "cuda_tflops": "float32 peak of CUDA cores",
@@ -58,8 +61,8 @@ def defaults(plan: Plan) -> dict[str, Any]:
     """Return the value of every workload dimension in a plan."""
     given = plan.workload
     return {
-        "base_size": given.base_size,
-        "image_size": given.image_size,
+        "base_size": given.base_size or NO_VIEW,
+        "image_size": given.image_size or NO_VIEW,
         "tiles_w": plan.grid[0],
         "tiles_h": plan.grid[1],
         "text_tokens": plan.text_tokens,

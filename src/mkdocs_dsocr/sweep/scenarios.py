@@ -25,6 +25,7 @@ from mkdocs_dsocr.cost.program import LARGEST
 from mkdocs_dsocr.cost.rates import RATES
 from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import ModelConfig, Workload
+from mkdocs_dsocr.layers.figures import LAUNCHED
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import (
     STAGES,
@@ -135,7 +136,7 @@ def work(
     for part in parts:
         found = part.programs.work.run(part.columns, len(part.rows))
         for name in COUNTS:
-            calls = 1 if name == "dispatches" else part.calls
+            calls = 1 if name in LAUNCHED else part.calls
             counts[part.stage][name][part.rows] += _times(calls, found[name])
         if part.is_largest:
             memory.add(part, found)
@@ -200,7 +201,7 @@ def _rates(found: Work, rates: Rates, gpu: Any, part: _Part) -> dict[str, Any]:
 
 def _rated(dims: Columns) -> Columns:
     """Return the format at whose peak products run, by the operand that decides."""
-    is_wide = np.array([FORMATS[name].bits == 16 for name in FORMAT_NAMES])
+    is_wide = np.array([FORMATS[name].bits >= 16 for name in FORMAT_NAMES])
     activation = dims["activation_dtype"]
     others = {f"{name}_dtype": dims[f"{name}_dtype"] for name in ("weight", "activation", "kv")}
     return compute_dtypes(others, is_wide[activation])
@@ -219,6 +220,7 @@ def _batch(dims: Columns, pages: Array) -> Batch:
         text_tokens=dims["text_tokens"],
         max_new_tokens=dims["max_new_tokens"],
         last_logits=dims["logits_positions"] == allowed("logits_positions").index("last"),
+        text_only=dims["text_only"],
     )
 
 

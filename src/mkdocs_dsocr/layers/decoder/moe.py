@@ -96,6 +96,7 @@ class MoEGate(Tokens):
             reads=(x32, w32),
             writes=(logits,),
             kernel="scores",
+            num_kernels=2,
             why="The module computes them in float32: CUDA-core work.",
         )
         yield reduce(

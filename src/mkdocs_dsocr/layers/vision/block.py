@@ -45,7 +45,7 @@ class _Block(BaseLayer):
 
     def forward(self) -> Iterator[Step]:
         width, rows = self.heads * self.head_dim, self.views * self.grid**2
-        norm = LayerNorm(rows=rows, width=width)
+        norm = LayerNorm(rows=rows, width=width, permuted=True)
         mlp = self.mlp(rows=rows, width=width, hidden=self.mlp_hidden)
         # One operand keeps the channels-first order of the patch embedding.
         yield from pre_norm(

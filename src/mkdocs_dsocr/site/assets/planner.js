@@ -215,7 +215,12 @@ globalThis.dsocrPlanner = (form) => {
   };
 
   const yaml = (chosen) => {
-    const written = Object.entries(chosen).filter(([name]) => chosen.crop_mode || name !== "crop_grid");
+    const views = ["image_size", "crop_mode"];
+    const crops = ["base_size", "crop_grid", "max_tiles"];
+    const unused = [...(chosen.text_only ? views : []), ...(chosen.crop_mode ? [] : crops)];
+    const tiles = chosen.crop_grid[0] * chosen.crop_grid[1];
+    const all = tiles > most("max_tiles") ? { ...chosen, max_tiles: tiles } : chosen;
+    const written = Object.entries(all).filter(([name]) => !unused.includes(name));
     const lines = ["profile_id: planned"];
     for (const [name, value] of written) lines.push(`${name}: ${Array.isArray(value) ? `[${value.join(", ")}]` : value}`);
     return `${lines.join("\n")}\n`;
@@ -255,7 +260,7 @@ globalThis.dsocrPlanner = (form) => {
     const [width, height] = [field("page_w").valueAsNumber, field("page_h").valueAsNumber];
     const hasRule = field("crop_mode").checked && field("image_size").value === form.dataset.tile;
     if (isPage && hasRule && width > 0 && height > 0) {
-      const grid = dsocrFormulas.grid({ width, height });
+      const grid = dsocrFormulas.grid({ width, height, max_tiles: most("max_tiles") });
       [field("tiles_w").value, field("tiles_h").value] = [grid.tiles_w, grid.tiles_h];
     }
     if (["tiles_w", "tiles_h"].includes(name)) field("page_w").value = field("page_h").value = "";

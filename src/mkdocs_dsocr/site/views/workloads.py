@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.cost.browser import gpu_rates
+from mkdocs_dsocr.cost.browser import RULE_TILES, gpu_rates
 from mkdocs_dsocr.cost.memory import LIMIT, fitting
 from mkdocs_dsocr.layers.memory import held_at_peak
-from mkdocs_dsocr.models import STAGES
+from mkdocs_dsocr.models import NO_VIEW, STAGES, max_tiles_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.paper import MODES, PAPER_ARCHITECTURE
 from mkdocs_dsocr.site import svg, units
@@ -46,12 +46,19 @@ def gpus(site: Site, links: Links) -> dict[str, Any]:
 def planner(site: Site, links: Links) -> dict[str, Any]:
     """Return the choices of the form, and the data of its script."""
     has_modes = site.main.config.architecture == PAPER_ARCHITECTURE
+    workload = site.main.plan.workload
+    max_tiles = max_tiles_of(site.main.config, workload)
+    fixed = {name: getattr(workload, name) for name in ("expert_load", "max_tiles", "text_only")}
     return {
         "gpus": [(gpu, gpu_rates(gpu)) for gpu in site.gpus],
         "layer_links": {name: links.data(p.uri) for name, p in site.layer_pages.items()},
         # Side of the global view, side of local views, and whether there are any.
         "modes": {n: (view, tile or view, tile > 0) for n, view, tile, _ in MODES if has_modes},
         "data_link": links.data,
+        "max_tiles": max_tiles,
+        "has_rule": max_tiles <= RULE_TILES,
+        "no_view": NO_VIEW,
+        "fixed": {name: value for name, value in fixed.items() if value},
     }
 
 
