@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from mkdocs_dsocr.report.whatif import evaluated
 
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, load_workload
@@ -18,6 +17,7 @@ from mkdocs_dsocr.layers import tree
 from mkdocs_dsocr.models import load_model_config, plan
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.sweep import rows
+from mkdocs_dsocr.sweep.whatif import evaluated
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "tests/data/configs"

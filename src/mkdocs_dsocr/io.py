@@ -36,8 +36,8 @@ LARGEST_ENTRY: Final = 200_000_000
 """Bytes of an entry of the cache."""
 LARGEST_CODE: Final = 10_000_000
 """Bytes of a file of code."""
-WHOLE_FOLDER: Final = ("", "tables")
-"""The folders of the cache: its own, and one within."""
+WHOLE_FOLDER: Final = ("", "tables", "twins")
+"""The folders of the cache: its own, and those within."""
 _ENTRY: Final = re.compile(r"[0-9a-f]{32}\.json")
 _WITHOUT_WAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _log: Final = logging.getLogger("mkdocs_dsocr")
@@ -217,7 +217,7 @@ class Cache:
         return [path for _, path in sorted(found, reverse=True)]
 
     def every(self) -> list[Path]:
-        """Return the same, with the entries of the folder within."""
+        """Return the same, with the entries of the folders within."""
         return [path for cache in self._caches() for path in cache.entries()]
 
     def clear(self) -> int:

@@ -28,8 +28,16 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest
-from mkdocs_dsocr.plugin_files import Made
-from mkdocs_dsocr.plugin_options import DsocrConfig, check_path, is_excluded, is_not_in_nav
+from mkdocs_dsocr.plugin_files import Made, list_twins
+from mkdocs_dsocr.plugin_options import (
+    DsocrConfig,
+    check_path,
+    is_excluded,
+    is_not_in_nav,
+    message_of,
+    settings_of,
+    style_of,
+)
 from mkdocs_dsocr.plugin_watch import InputWatch, input_stamps
 from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.signals import unwind_on_signals
@@ -41,11 +49,6 @@ from mkdocs_dsocr.text import printable
 log = get_plugin_logger("dsocr")
 
 STYLE, SCRIPT = "assets/dsocr.css", "assets/dsocr.js"
-
-
-def _message(error: InputError) -> str:
-    """Return an error that names the option as it stands in ``mkdocs.yml``."""
-    return str(error.at("mkdocs.yml", error.key) if error.source == "option" else error)
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
@@ -76,7 +79,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Watch the inputs, also those that are still to come."""
         if self.config.enabled:
             self._watch = InputWatch(server)
-            self._watch.follow(self._settings(config), self._seen)
+            self._watch.follow(settings_of(self.config, config), self._seen)
         return server
 
     def on_shutdown(self) -> None:
@@ -127,21 +130,21 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 self._made = self._make(files, config, path, state)
         except InputError as error:
             if not self._is_serving:
-                raise PluginError(f"dsocr: {_message(error)}") from error
-            log.error("%s", _message(error))
+                raise PluginError(f"dsocr: {message_of(error)}") from error
+            log.error("%s", message_of(error))
             # The error is shown in place of each page, so that the page comes back there.
             made = self._made
             names = made.pages if made is not None else ["index.md"]
             places = made.nav if made is not None else ["index.md"]
             others = {f"assets/{name}": data for name, data in assets().items()}
-            pages = error_pages(_message(error), names)
+            pages = error_pages(message_of(error), names)
             self._made = self._write(files, config, path, pages, others, nav=places)
         self._fill_nav(config, path, self._made.nav)
         return self._made.added_to(files, config)
 
     def _state(self, files: Files, config: MkDocsConfig, path: str) -> tuple[Any, ...]:
         """Return what the pages depend on: as long as it stays, they do."""
-        settings = self._settings(config)
+        settings = settings_of(self.config, config)
         self._seen = input_stamps(settings)
         if self._watch is not None:
             self._watch.follow(settings, self._seen)
@@ -150,24 +153,29 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         return (settings, config.use_directory_urls, authors, self._seen, stamps(code))
 
     def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> Made:
-        style = "directory" if config.use_directory_urls else "html"
+        style = style_of(config)
         if self._is_serving and source_digest([PACKAGE]) != self._code:
             with timed(log.info, "making the pages with edited code, in a process of its own"):
                 fresh = pages_of(
-                    self._settings(config), style, uses_cache=self.config.cache, log=log.info
+                    settings_of(self.config, config),
+                    style,
+                    uses_cache=self.config.cache,
+                    log=log.info,
                 )
             for failure in fresh.failures:
                 log.warning(failure)
             made = self._write(files, config, path, fresh.pages, fresh.others, nav=fresh.nav)
             return dataclasses.replace(made, state=state)
         result, later = self._results.result(
-            self._settings(config), uses_cache=self.config.cache, may_be_stale=self._is_serving
+            settings_of(self.config, config),
+            uses_cache=self.config.cache,
+            may_be_stale=self._is_serving,
         )
         if not result.is_stale:
             self._report_failures(result, config)
         with timed(log.info, "writing pages and artifacts"):
             cache = default_cache() if self.config.cache else None
-            site, pages, others = artifacts.site_files(result, style, later, cache)  # type: ignore[arg-type]
+            site, pages, others = artifacts.site_files(result, style, later, cache)
             made = self._write(files, config, path, pages, others, nav=nav(site), later=later)
         return dataclasses.replace(made, state=state)
 
@@ -180,7 +188,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                         target.parent.mkdir(parents=True, exist_ok=True)
                         shutil.move(folder / name, target)
         except InputError as error:
-            raise PluginError(f"dsocr: {_message(error)}") from error
+            raise PluginError(f"dsocr: {message_of(error)}") from error
         self._later = []
 
     def on_page_markdown(
@@ -233,6 +241,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     """Spare a search plugin the raw HTML too."""
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
+        if self.config.enabled and self.config.markdown_twins:
+            instances = (p for p in config.plugins.values() if isinstance(p, DsocrPlugin))
+            list_twins(config, [p.config.path.strip("/") for p in instances])
         if not self._is_serving:
             self.on_shutdown()
 
@@ -240,21 +251,6 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Remove what the build made."""
         self._clean()
         self._results.stop()
-
-    def _settings(self, config: MkDocsConfig) -> pipeline.Settings:
-        return pipeline.Settings(
-            model=self.config.model,
-            workloads=tuple(self.config.workloads),
-            hardware=tuple(self.config.hardware),
-            device=self.config.device,
-            measurements=tuple(self.config.measurements),
-            trust_remote_code=self.config.trust_remote_code,
-            reviews=self.config.reviews,
-            require_review=self.config.require_review,
-            baseline=self.config.baseline,
-            compared_models=tuple(self.config.compared_models),
-            base=Path(config.config_file_path or ".").parent,
-        )
 
     def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
         main = result.main
@@ -288,6 +284,11 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._clean()
         self._later = []
         forget()  # pages that are shown no more
+        taken = {file.src_uri for file in files}
+        mine = {name: text for name, text in pages.items() if f"{path}/{name}" not in taken}
+        if self.config.markdown_twins and mine:
+            cache = default_cache() if self.config.cache else None
+            others = others | artifacts.twins(mine, style_of(config), cache)
         with room_to_write(tempfile.gettempdir()):
             return self._written(files, config, path, pages, others, nav, later)
 

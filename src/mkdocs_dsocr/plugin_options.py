@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from mkdocs.config import base
 from mkdocs.config import config_options as c
 from mkdocs.config.defaults import MkDocsConfig
 
+from mkdocs_dsocr.build.settings import Settings
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
+from mkdocs_dsocr.site.links import LinkStyle
 
 PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*")
 LONGEST_PATH: Final = 100
@@ -36,6 +39,7 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     require_review = c.Type(bool, default=False)
     baseline = c.Type(str, default="")
     compared_models = c.ListOfItems(c.Type(str), default=[])
+    markdown_twins = c.Type(bool, default=True)
 
 
 def check_path(path: str, others: Iterable[str]) -> None:
@@ -71,3 +75,30 @@ def is_excluded(config: MkDocsConfig, uri: str) -> bool:
 def is_not_in_nav(config: MkDocsConfig, uri: str) -> bool:
     """Tell whether ``not_in_nav`` says that a page is in no navigation on purpose."""
     return config.not_in_nav is not None and config.not_in_nav.match_file(uri)
+
+
+def message_of(error: InputError) -> str:
+    """Return an error that names the option as it stands in ``mkdocs.yml``."""
+    return str(error.at("mkdocs.yml", error.key) if error.source == "option" else error)
+
+
+def style_of(config: MkDocsConfig) -> LinkStyle:
+    """Return how MkDocs serves pages."""
+    return "directory" if config.use_directory_urls else "html"
+
+
+def settings_of(own: DsocrConfig, config: MkDocsConfig) -> Settings:
+    """Return the settings of a build."""
+    return Settings(
+        model=own.model,
+        workloads=tuple(own.workloads),
+        hardware=tuple(own.hardware),
+        device=own.device,
+        measurements=tuple(own.measurements),
+        trust_remote_code=own.trust_remote_code,
+        reviews=own.reviews,
+        require_review=own.require_review,
+        baseline=own.baseline,
+        compared_models=tuple(own.compared_models),
+        base=Path(config.config_file_path or ".").parent,
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from mkdocs_dsocr.build.trace_store import Analyses
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.io import Cache, kept, source_digest
 from mkdocs_dsocr.report import Analysis, report_files
-from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
+from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json, viewer_files
 from mkdocs_dsocr.resources import PACKAGE
 
 if TYPE_CHECKING:
@@ -98,6 +99,20 @@ def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) ->
     return Studies(main, as_tables(found, len(gpus)))
 
 
+def twins(pages: Mapping[str, str], style: LinkStyle, cache: Cache | None) -> dict[str, bytes]:
+    """Return the Markdown twins of pages, from the cache where that has them."""
+    from mkdocs_dsocr.site.twins import checked_twins, twins
+
+    # In a folder of their own: many small entries push no trace out.
+    store = cache and Cache(cache.folder / "twins")
+    content = hashlib.sha256(json.dumps([style, dict(pages)]).encode()).hexdigest()
+    key = json.dumps(["twins", source_digest([PACKAGE / "site"]), content])
+    files = kept(
+        store, key, lambda found: checked_twins(found, pages, style), lambda: twins(pages, style)
+    )
+    return {name: text.encode() for name, text in files.items()}
+
+
 def _code() -> str:
     """Return a digest of the formulas' code."""
     return source_digest(PACKAGE / part for part in FORMULAS_CODE)
@@ -155,7 +170,8 @@ def artifacts(result: Result) -> dict[str, str]:
     main, analysis, _ = places[0]
     if result.models is not None:
         files[f"{main}/{MODELS}"] = result.models.to_json()
-    return files | {f"{main}/{name}": text for name, text in report_files(analysis).items()}
+    own = report_files(analysis) | viewer_files(analysis)
+    return files | {f"{main}/{name}": text for name, text in own.items()}
 
 
 def site_files(

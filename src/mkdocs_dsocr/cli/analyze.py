@@ -128,6 +128,7 @@ def _encoded(files: dict[str, str]) -> dict[str, bytes]:
 )
 @click.option("--markdown", is_flag=True, help="Write a readable report.md as well.")
 @json_option("report.json")
+@click.option("--viewers", is_flag=True, help="Write files for Perfetto and Model Explorer too.")
 def analyze(
     model: str,
     workload: str,
@@ -136,6 +137,7 @@ def analyze(
     static_dir: Path | None,
     markdown: bool,
     as_json: bool,
+    viewers: bool,
 ) -> None:
     """Write the analytic report of a workload. Needs no torch."""
     from mkdocs_dsocr.build import pipeline
@@ -148,6 +150,10 @@ def analyze(
         from mkdocs_dsocr.site.summary import report_markdown
 
         files["report.md"] = report_markdown(analysis)
+    if viewers:
+        from mkdocs_dsocr.report.files import viewer_files
+
+        files |= viewer_files(analysis)
     if as_json:
         click.echo(files["report.json"].strip())
     tell(analysis)

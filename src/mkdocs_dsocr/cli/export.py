@@ -63,8 +63,9 @@ def export(
     """
     from mkdocs_dsocr.build import artifacts, pipeline
     from mkdocs_dsocr.build.exported import write_export
-    from mkdocs_dsocr.build.trace_store import trace_model
+    from mkdocs_dsocr.build.trace_store import timed, trace_model
     from mkdocs_dsocr.site.export import STYLES, flavoured
+    from mkdocs_dsocr.site.pages import nav
 
     settings = pipeline.Settings(
         model, (workload,), (hardware,), device, trust_remote_code=trust_remote_code
@@ -74,8 +75,9 @@ def export(
     tell(analyses[0][0])
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
-    _, pages, others = artifacts.site_files(result, STYLES[flavour])
-    files = flavoured(pages, others, flavour)
+    with timed(say, "making the pages"):
+        site, pages, others = artifacts.site_files(result, STYLES[flavour])
+        files = flavoured(pages, others, flavour, nav(site))
     for name in files:
         check_output(directory / name, settings.files())
     done = write_export(directory, files, force=force)

@@ -79,3 +79,7 @@ def _memory_chart(main: Analysis) -> Markup:
         "activations": stage.activation_bytes,
     }
     return bars("Memory", sizes, units.bytes_)
+
+
+CHARTS: Final = {"time": _time_chart, "memory": _memory_chart}
+"""Charts of the main analysis that stand alone on any page, by name."""
