@@ -10,7 +10,12 @@ STAMP := $(VENV)/.installed
 export NO_MKDOCS_2_WARNING := 1
 export DISABLE_MKDOCS_2_WARNING := true
 
-.PHONY: site serve test test-all lint bench clean
+# What torch brings for CUDA; which build of torch is installed is the machine's choice.
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton $(addprefix nvidia-,cublas cuda-cupti \
+  cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 \
+  nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
+
+.PHONY: site serve test test-all lint bench hashes clean
 
 site: $(STAMP)
 	$(BIN)/mkdocs build --strict
@@ -35,11 +40,19 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.build
 	$(BIN)/python -m benchmarks.sweep
 
-$(STAMP): pyproject.toml constraints.txt
+# constraints-hashes.txt from constraints.txt; needs uv.
+hashes:
+	printf 'pip\neditables\n' | uv pip compile --quiet --universal --generate-hashes --no-annotate \
+	  --python-version 3.11.7 --custom-compile-command 'make hashes' \
+	  --constraint constraints.txt --extra test --extra docs \
+	  $(addprefix --no-emit-package ,torch $(CUDA)) \
+	  --output-file constraints-hashes.txt pyproject.toml -
+
+$(STAMP): pyproject.toml constraints.txt constraints-hashes.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"mkdocs-dsocr needs Python 3.11 or newer, found {sys.version.split()[0]} ({sys.executable}); choose another with: make PYTHON=python3.12 site")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,docs]'
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement constraints-hashes.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[test,docs]'
 	@touch $@
 
 clean:

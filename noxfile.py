@@ -12,8 +12,10 @@ ROOT = Path(__file__).parent
 NEIGHBOURS = (
     "mkdocs-awesome-nav",
     "mkdocs-literate-nav",
+    "mkdocs-llmstxt",
     "mkdocs-macros-plugin",
     "mkdocs-print-site-plugin",
+    "mkdocs-rss-plugin",
     "mkdocs-static-i18n",
     "properdocs",
     "properdocs-theme-mkdocs",
@@ -52,6 +54,14 @@ def vendor(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Visit every page, damage files, kill builds: in the environment that nox itself runs in."""
     session.run(sys.executable, "-m", "pytest", "-m", "slow", "--dist", "load", external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def soak(session: nox.Session) -> None:
+    """Try 20,000 damaged inputs, 300 edits of a server, 20 ends and 50 kills of builds: hours."""
+    tests = ("tests/test_fuzz.py", "tests/test_soak.py", "tests/test_faults.py")
+    command = (sys.executable, "-m", "pytest", "-m", "slow", *tests, "--dist", "load")
+    session.run(*command, external=True, env={"DSOCR_SOAK": "1"})
 
 
 @nox.session

@@ -36,6 +36,8 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
+FULL = os.environ.get("DSOCR_SOAK") == "1"
+"""Whether the tests of many inputs, edits and kills run in full: ``nox -s soak``."""
 WORKLOADS = (
     "dsocr-standard-v1",
     "dsocr-snapshot-2x2",

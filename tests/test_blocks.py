@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkdocs_dsocr.build import artifacts, pipeline
-from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out, words
+from mkdocs_dsocr.site.blocks import as_text, as_words, description, put_back, taken_out, words
 from tests.conftest import BuiltSite
 
 
@@ -47,3 +47,24 @@ def test_search_finds_what_stands_in_tables(offline_site: BuiltSite) -> None:
     texts = [d["text"] for d in index["docs"] if d["location"].startswith("dsocr/layers/MoEGate")]
     assert "softmax" in " ".join(texts)
     assert "dsocr-block" not in offline_site.read("dsocr/layers/MoEGate/index.html")
+
+
+MATH = (
+    '<math alttext="2·N"><semantics><mrow><mn>2</mn><mi>N</mi></mrow>'
+    '<annotation encoding="application/x-tex">2 \\cdot N</annotation></semantics></math>'
+)
+
+
+def test_formulas_are_text_once_for_what_makes_markdown() -> None:
+    block = f'<div class="dsocr">{MATH} and <math alttext="d &lt; 3"><mi>d</mi></math> {MATH}</div>'
+    assert as_text(block) == (
+        '<div class="dsocr"><code>$2 \\cdot N$</code> and <code>$d &lt; 3$</code> '
+        "<code>$2 \\cdot N$</code></div>"
+    )
+
+
+def test_a_description_is_the_lead_as_text() -> None:
+    page = f'# T\n\n<p class="dsocr-lead dsocr-bad">One &lt;b&gt; <a href="x">two</a>\n{MATH}.</p>'
+    assert description(page) == "One <b> two $2 \\cdot N$."
+    assert description("# T\n") == ""
+    assert len(description(f'<p class="dsocr-lead">{"word " * 500}</p>')) <= 300

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from mkdocs_dsocr.cli import main
-from mkdocs_dsocr.plugin import DsocrConfig
+from mkdocs_dsocr.plugin_options import DsocrConfig
 from tests.conftest import MINIMAL, ROOT, TINY_CONFIG
 
 PAGES: Final = ["README.md", *(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/**/*.md"))]

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY_CONFIG
+from tests.conftest import FULL, TINY_CONFIG
 
 pytestmark = pytest.mark.slow
-KILLS = 50
+KILLS = 50 if FULL else 10
 YML = """site_name: s
 theme: mkdocs
 plugins:
@@ -125,7 +125,7 @@ def test_killed_builds_leave_nothing_that_harms(tmp_path: Path, right: dict[str,
     assert -signal.SIGKILL in seen
 
 
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", range(20 if FULL else 5))
 def test_a_signal_that_ends_a_command_leaves_nothing(tmp_path: Path, number: int) -> None:
     _project(tmp_path)
     many = ",".join(map(str, range(1, 1000)))

@@ -1,6 +1,7 @@
-"""Ten thousand damaged files: each is read, or refused with one message that names it.
+"""Damaged files and options: each is read, or refused with one message that names it.
 
-``nox -s slow`` runs these, in processes of their own so that memory can be measured.
+``nox -s slow`` tries 2,000, ``nox -s soak`` 20,000. They run in processes of their own so that
+memory can be measured.
 """
 
 from __future__ import annotations
@@ -22,21 +23,24 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from mkdocs_dsocr.build import pipeline
-from mkdocs_dsocr.build.trace_store import load_static
-from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.build.trace_store import cached, load_static, trace_model
+from mkdocs_dsocr.inputs import InputError, load_hardware
 from mkdocs_dsocr.inputs.checkpoint import INDEX, SINGLE, read_checkpoint
 from mkdocs_dsocr.inputs.measurement import load_measurements
 from mkdocs_dsocr.inputs.reviews import Entry, load_reviews, save_entries
 from mkdocs_dsocr.io import Cache
+from mkdocs_dsocr.plugin_options import check_path
 from mkdocs_dsocr.report.changes import compare, load_report
 from mkdocs_dsocr.site.review import reviewed
+from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables
+from mkdocs_dsocr.site.studies import tables as made_tables
 from mkdocs_dsocr.sweep.spec import load_spec
 from mkdocs_dsocr.sweep.whatif import evaluated
-from tests.conftest import ROOT, TINY_CONFIG, TINY_UNLIMITED, measured_on_cpu
+from tests.conftest import FULL, ROOT, TINY_CONFIG, TINY_UNLIMITED, measured_on_cpu
 from tests.fuzzing import damaged_files, written
 
 pytestmark = pytest.mark.slow
-EACH: Final = 1000
+EACH: Final = 1500 if FULL else 150
 LONGEST_MS: Final = 5000
 MOST_KB: Final = 500_000
 MOST_LETTERS: Final = 1500
@@ -68,7 +72,15 @@ def _config(path: Path) -> None:
 
 
 def _sweep(path: Path) -> None:
-    assert load_spec(path).size > 0
+    spec = load_spec(path)
+    assert spec.size > 0
+    # A few of the scenarios, with what is most extreme in the file.
+    few = {n: v if isinstance(v, list) else [v.start, v.stop] for n, v in spec.sweep.items()}
+    small = spec.model_copy(update={"sweep": {n: v[:2] for n, v in few.items()}})
+    try:
+        assert sum(piece.rows for piece in small.chunks()) == small.size
+    except OverflowError as error:
+        assert "64 bits" in str(error)  # noqa: PT017
 
 
 def _report(path: Path) -> None:
@@ -160,7 +172,6 @@ DOORS: Final = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a small model and a valid file of each kind."""
-    from mkdocs_dsocr.build.trace_store import trace_model
     from mkdocs_dsocr.report import report_files
 
     place = tmp_path_factory.mktemp("fuzz")
@@ -295,6 +306,57 @@ def test_damaged_cache_entries(tmp_path: Path) -> None:
 
     def run(data: bytes) -> None:
         path.write_bytes(data)
-        assert kept.load("key") in (None, saved)
+        assert kept.load("key", dict) in (None, saved)
 
     fuzz(damaged_files(valid, ".json"), run)
+
+
+def test_cache_entries_of_another_shape(folder: Path, tmp_path: Path) -> None:
+    """Well-signed content that no build wrote is none, or what a build could have written."""
+    path = tmp_path / "x"
+    (tmp_path / "tiny").symlink_to(folder / "tiny")
+    analyses = ((_analysis(path),),)
+    static = trace_model(analyses, "meta", lambda _: None)
+    entry = {"artifacts": static.artifacts, "reason": static.device_reason}
+    tables = as_lists(made_tables(analyses[0][0], [load_hardware("h100-sxm")]))
+    cache = Cache(tmp_path / "cache")
+
+    def run(data: bytes) -> None:
+        try:
+            content = json.loads(data)
+            json.dumps(content)
+        except (ValueError, RecursionError):
+            return
+        cache.save("key", content)
+        found = cached("key", cache, analyses)
+        if found is not None:
+            assert found.artifacts.keys() == static.artifacts.keys()
+            for failure in pipeline.complete(analyses, found).failures:
+                assert failure
+        shown = cache.load("key", lambda content: as_tables(content, 1))
+        if shown is not None:
+            assert Studies(analyses[0][0], shown).files()
+
+    cache.save("key", entry)
+    assert cached("key", cache, analyses) == static
+    fuzz(damaged_files(tables, ".json") | damaged_files(entry, ".json"), run)
+
+
+def test_paths_of_the_plugin() -> None:
+    """Whatever is taken is a plain path."""
+    letters = st.sampled_from("ab9-_/.%\\\0\n <'\u202e{é") | st.characters()
+    words = st.sampled_from(["a", "con", "NUL", "..", "/", "a/b", "sitemap.xml", "%2e"])
+    paths = st.lists(letters | words, max_size=12).map("".join)
+
+    def run(data: bytes) -> None:
+        path = data.decode("utf-8", "surrogatepass")
+        try:
+            check_path(path, ["a"])
+        except InputError as error:
+            assert str(error).isprintable()  # noqa: PT017
+        else:
+            assert path.isascii()
+            assert all(part.replace("-", "").replace("_", "").isalnum() for part in path.split("/"))
+            assert path.split("/")[0].casefold() != "a"
+
+    fuzz(paths.map(lambda path: path.encode("utf-8", "surrogatepass")), run)

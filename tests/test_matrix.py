@@ -94,6 +94,36 @@ def test_a_strict_build(tmp_path: Path, builder: str, theme: str, nav: str) -> N
         assert printed.count("<math") > 100
 
 
+def test_neighbours_that_read_pages(tmp_path: Path) -> None:
+    """Feeds have descriptions, ``llms-full.txt`` each formula once, the print page live links."""
+    sections = {"Model": ["dsocr/layers/*.md"]}
+    settings = {
+        "site_url": "https://example.org/",
+        "site_description": "d",
+        "theme": {"name": "material"},
+        "plugins": [
+            DSOCR,
+            {"rss": {"use_git": False}},
+            {"llmstxt": {"full_output": "llms-full.txt", "sections": sections}},
+            "print-site",
+        ],
+    }
+    code, said = _build(tmp_path, "mkdocs", settings, {})
+    assert code == 0, said
+    site = tmp_path / "site"
+    feed = (site / "feed_rss_created.xml").read_text(encoding="utf-8")
+    assert "dsocr-block" not in feed
+    text = (site / "llms-full.txt").read_text(encoding="utf-8")
+    assert "<math" not in text
+    assert "annotation" not in text
+    assert "$2 \\cdot N \\cdot d_{in} \\cdot d_{out}$" in text
+    page = _page(tmp_path, "layers/Linear/index.html")
+    assert "<math" in page
+    assert "dsocr-block" not in page
+    printed = (site / "print_page/index.html").read_text(encoding="utf-8")
+    assert "dsocr-block" not in printed
+
+
 def test_static_i18n_is_refused_with_a_reason(tmp_path: Path) -> None:
     languages = [{"locale": "en", "default": True, "name": "English", "build": True}]
     i18n = {"i18n": {"docs_structure": "suffix", "languages": languages}}

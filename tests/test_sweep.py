@@ -23,6 +23,7 @@ from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.schema import StageMetrics
+from mkdocs_dsocr.sweep.spec import load_spec
 from tests.drawn import consistent
 
 SIZES = (64, 128, 192, 448, 512, 640, 1024, 1280)
@@ -166,7 +167,7 @@ def test_what_needs_more_than_64_bits_is_refused() -> None:
     [
         ({"batchsize": [1]}, "an unknown dimension"),
         ({"batch_size": [0, 1]}, "found 0; allowed: a whole number from 1 to 1,000,000"),
-        ({"batch_size": [1.5]}, "float64; allowed: a whole number"),
+        ({"batch_size": [1.5]}, r"\[1.5\]; allowed: a whole number"),
         ({"image_size": [650]}, "found 650; allowed: a multiple of 64 from 64 to 8,192"),
         ({"kv_dtype": ["fp4"]}, "'fp4'"),
         ({"memory_gb": [-1.0]}, "above 0"),
@@ -198,7 +199,7 @@ def test_the_command_writes_a_row_for_each_scenario(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sweep: {batch_size: []}\n", "an empty list"),
+        ("sweep: {batch_size: []}\n", "found 0 values; allowed: 1 to 1,000,000"),
         ("sweep: {batch_size: {start: 3, stop: 1}}\n", "start"),
         ("sweep: {nothing: [1]}\n", "an unknown dimension"),
         ("sweep: {batch_size: {start: 1, stop: 1000000}, text_tokens: {start: 0, stop: 100000}}\n",
@@ -212,6 +213,53 @@ def test_a_bad_file_is_one_message(tmp_path: Path, text: str, message: str) -> N
     assert ran.exit_code == 2
     assert message in ran.output.replace("\n", " ")
     assert not (tmp_path / "o.csv").exists()
+
+
+LONG = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batch_size: {start: 1, stop: 1000000000}", "1,000,000,000 values; allowed: 1 to"),
+        (f"batch_size: {{start: 1, stop: {10**19}}}", "at most 1,000,000,000"),
+        (f"batch_size: {{start: 1, stop: {LONG}}}", "found more scenarios"),
+        (f"batch_size: [{LONG}]", "a whole number from 1"),
+        ("batch_size: {start: 5, stop: 9, step: 0}", "batch_size.range.step: found 0"),
+        ("image_size: {start: 64, stop: 640}", "found 65; allowed: a multiple of 64"),
+        ("bandwidth_gb_s: {start: 1, stop: 900000000}", "900,000,000 values"),
+        ("batch_size: [1, a, 1.5, null, [1]]", "a whole number from 1"),
+        ("batch_size: 5", "a list of values, or a mapping of start, stop and step"),
+        ("bandwidth_gb_s: [a]", "a number above 0"),
+        ("kv_dtype: [5, bf16, null]", "bf16, fp16"),
+        ("hardware: [5]", "sweep.hardware: found 5; allowed: ids or paths"),
+        ("hardware: [a10, a10]", "'a10' twice; allowed: each once"),
+        (f"hardware: [{'a10, ' * 2000}]", "2,000 values; allowed: 1 to 1,000"),
+        ("hardware: [gone.yaml]", "gone.yaml: found No such file"),
+        ('hardware: ["gone\\0.yaml"]', "found a name that no file has"),
+        ("hardware: [h100]", "spec.yaml: hardware: found 'h100'"),
+    ],
+)
+def test_what_is_too_large_or_wrong_is_refused_before_it_is_listed(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"sweep: {{{text}}}\n")
+    with pytest.raises(InputError) as caught:
+        load_spec(spec)
+    assert message in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_many_gpus_of_one_workload_are_evaluated_together() -> None:
+    """Extreme rates are no warning, and each row is the same as on its own."""
+    rates = [1e-300, *(float(n) for n in range(1, 3000)), 1e9]
+    found = sweep.grid(bandwidth_gb_s=rates, dispatch_us=[1e-320, 4.0])
+    assert found.rows == 2 * len(rates)
+    one = sweep.grid(bandwidth_gb_s=[1e-300, 700.0, 1e9], dispatch_us=[1e-320, 4.0])
+    chosen = [0, 1, 1400, 1401, -2, -1]
+    for name, column in one.items():
+        assert numpy.array_equal(found[name][chosen], column, equal_nan=column.dtype.kind == "f")
 
 
 def test_columns_come_back_from_pandas_and_parquet(tmp_path: Path) -> None:

@@ -1,24 +1,29 @@
-"""Files that are written whole or not at all, locks, digests of code, and a cache of JSON."""
+"""Files: read within limits, written whole or not at all, locks, digests, a cache of JSON."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
 import os
+import re
 import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, TypeVar
 
 if sys.platform == "win32":
     from filelock import FileLock
 else:
     import fcntl
 
+T = TypeVar("T")
 FORMAT: Final = 1
 """Version of the cache's entries."""
 ABANDONED: Final = 3600
@@ -27,6 +32,45 @@ KEPT: Final = 20
 """Entries that stay in the cache; the least recently used ones are removed."""
 TEMPORARY: Final = ".part"
 """How the name of a temporary file ends."""
+LARGEST_ENTRY: Final = 200_000_000
+"""Bytes of an entry of the cache."""
+LARGEST_CODE: Final = 10_000_000
+"""Bytes of a file of code."""
+WHOLE_FOLDER: Final = ("", "tables", "twins")
+"""The folders of the cache: its own, and those within."""
+_ENTRY: Final = re.compile(r"[0-9a-f]{32}\.json")
+_WITHOUT_WAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_log: Final = logging.getLogger("mkdocs_dsocr")
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    What is not a regular file is never waited for, and no more than the limit is ever read.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or it is not regular, too large or unreadable.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _WITHOUT_WAITING)
+    except ValueError as error:  # NUL, or letters that no file name has here
+        raise OSError(errno.EINVAL, "a name that no file has", str(path)) from error
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, f"{_kind(status.st_mode)}, not a regular file", str(path))
+        data = file.read(limit + 1) if status.st_size <= limit else b""
+        size = max(status.st_size, len(data))
+    if size > limit:
+        raise OSError(errno.EFBIG, f"{size:,} bytes", str(path))
+    return data
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 @contextmanager
@@ -110,7 +154,7 @@ def source_digest(places: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for place in places:
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+            digest.update(path.name.encode() + b"\0" + read_regular(path, LARGEST_CODE))
     return digest.hexdigest()
 
 
@@ -118,62 +162,120 @@ def source_digest(places: Iterable[Path]) -> str:
 class Cache:
     """A folder of entries, each a JSON file that is named after its key.
 
-    An entry that is damaged, incomplete or of another key counts as absent.
+    An entry that is damaged, incomplete, of another key or of another shape counts as absent. So
+    does one that another user owns or can write.
     """
 
     folder: Path
 
-    def load(self, key: str) -> Any:
-        """Return what was saved under `key`, None where there is no valid entry."""
+    def load(self, key: str, checked: Callable[[Any], T]) -> T | None:
+        """Return what was saved under `key`, None where there is no valid entry.
+
+        Parameters
+        ----------
+        key
+            The name of the entry.
+        checked
+            Returns the content as it is used; raises a ValueError if it has another shape.
+        """
         path = self._path(key)
+        if not _is_own(path):
+            return None
         try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
-            is_valid = (
+            entry = json.loads(read_regular(path, LARGEST_ENTRY))
+            if not (
                 entry["format"] == FORMAT
                 and entry["key"] == key
                 and entry["digest"] == _digest(entry["content"])
-            )
+            ):
+                return None
+            content = checked(json.loads(entry["content"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return None
-        if not is_valid:
             return None
         with suppress(OSError):
             os.utime(path)
-        return json.loads(entry["content"])
+        return content
 
     def save(self, key: str, content: Any) -> None:
         """Save `content` under `key`; where the folder cannot be written, do nothing."""
         text = json.dumps(content)
         entry = {"format": FORMAT, "key": key, "digest": _digest(text), "content": text}
         with suppress(OSError):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.chmod(0o700)
             atomic_write(self._path(key), json.dumps(entry))
-            abandoned = [p for p in self.folder.glob(f"*{TEMPORARY}") if _age(p) > ABANDONED]
-            self._drop([*self.entries()[KEPT:], *abandoned])
+            abandoned = [p for p in self._temporary() if _age(p) > ABANDONED]
+            _drop([*self.entries()[KEPT:], *abandoned])
 
-    def entries(self, pattern: str = "*.json") -> list[Path]:
+    def entries(self) -> list[Path]:
         """Return the files of all entries, the most recently used first."""
         found = []
-        for path in self.folder.glob(pattern):
-            with suppress(OSError):
-                found.append((path.stat().st_mtime, path))
+        for path in _regular(self.folder):
+            if _ENTRY.fullmatch(path.name):
+                with suppress(OSError):
+                    found.append((path.stat().st_mtime, path))
         return [path for _, path in sorted(found, reverse=True)]
 
     def every(self) -> list[Path]:
-        """Return the same, with the entries of folders within."""
-        return self.entries("**/*.json")
+        """Return the same, with the entries of the folders within."""
+        return [path for cache in self._caches() for path in cache.entries()]
 
     def clear(self) -> int:
-        """Remove everything and return how many entries there were."""
+        """Remove all entries and what was left of unfinished ones; return how many entries."""
         entries = self.every()
-        self._drop([*entries, *self.folder.rglob(f"*{TEMPORARY}")])
+        _drop([*entries, *(path for cache in self._caches() for path in cache._temporary())])
         return len(entries)
 
-    def _drop(self, paths: Iterable[Path]) -> None:
-        for path in paths:
-            path.unlink(missing_ok=True)
+    def _caches(self) -> list[Cache]:
+        """Return the caches in this folder: a link to a folder is none."""
+        places = (self.folder / name for name in WHOLE_FOLDER)
+        return [Cache(p) for p in places if p == self.folder or not p.is_symlink()]
+
+    def _temporary(self) -> list[Path]:
+        return [path for path in _regular(self.folder) if path.suffix == TEMPORARY]
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{_digest(key)[:32]}.json"
+
+
+def _regular(folder: Path) -> list[Path]:
+    """Return the regular files in a folder; links are none."""
+    try:
+        with os.scandir(folder) as found:
+            return [Path(entry) for entry in found if entry.is_file(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _drop(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _is_own(path: Path) -> bool:
+    """Tell whether a file and its folder are this user's and no other can write them."""
+    if not hasattr(os, "geteuid"):
+        return path.is_file()
+    try:
+        found = (path.lstat(), path.parent.stat())
+    except OSError:
+        return False
+    if not stat.S_ISREG(found[0].st_mode):
+        return False
+    if all(s.st_uid == os.geteuid() and not s.st_mode & 0o022 for s in found):
+        return True
+    _say_foreign(path.parent)
+    return False
+
+
+@lru_cache
+def _say_foreign(folder: Path) -> None:
+    """Say once of a folder that entries in it are not used."""
+    said = (
+        "%s: entries that other users own or can write are ignored; use `chmod -R go-w` and `chown`"
+    )
+    _log.warning(said, folder)
 
 
 def default_cache() -> Cache:
@@ -183,9 +285,9 @@ def default_cache() -> Cache:
     return Cache(Path(platformdirs.user_cache_dir("mkdocs-dsocr", appauthor=False)))
 
 
-def kept(cache: Cache | None, key: str, make: Callable[[], Any]) -> Any:
+def kept(cache: Cache | None, key: str, checked: Callable[[Any], T], make: Callable[[], T]) -> T:
     """Return what the cache has under `key`, or make it and save it."""
-    found = cache.load(key) if cache is not None else None
+    found = cache.load(key, checked) if cache is not None else None
     if found is None:
         found = make()
         if cache is not None:

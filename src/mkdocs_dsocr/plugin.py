@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import Environment
-from mkdocs.config import base
-from mkdocs.config import config_options as c
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.livereload import LiveReloadServer
 from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority, get_plugin_logger
 from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
@@ -30,40 +29,24 @@ from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest
 from mkdocs_dsocr.plugin_files import Made, list_twins
-from mkdocs_dsocr.resources import (
-    DEFAULT_HARDWARE,
-    DEFAULT_MODEL,
-    DEFAULT_WORKLOAD,
-    PACKAGE,
+from mkdocs_dsocr.plugin_options import (
+    DsocrConfig,
+    check_path,
+    is_excluded,
+    is_not_in_nav,
+    settings_of,
+    style_of,
 )
+from mkdocs_dsocr.plugin_watch import InputWatch, input_stamps
+from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.signals import unwind_on_signals
-from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
-from mkdocs_dsocr.site.links import LinkStyle
-from mkdocs_dsocr.site.navigation import NAV_TITLE, placed, prefixed
-from mkdocs_dsocr.site.pages import error_pages, nav
+from mkdocs_dsocr.site.blocks import as_text, as_words, description, forget, put_back, taken_out
+from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, only, placed, prefixed
+from mkdocs_dsocr.site.pages import assets, error_pages, nav
 
 log = get_plugin_logger("dsocr")
 
 STYLE, SCRIPT = "assets/dsocr.css", "assets/dsocr.js"
-
-
-class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
-    """Options in ``mkdocs.yml``."""
-
-    enabled = c.Type(bool, default=True)
-    path = c.Type(str, default="dsocr")
-    model = c.Type(str, default=DEFAULT_MODEL)
-    workloads = c.ListOfItems(c.Type(str), default=[DEFAULT_WORKLOAD])
-    hardware = c.ListOfItems(c.Type(str), default=[DEFAULT_HARDWARE])
-    device = c.Choice(("auto", "cuda", "meta"), default="auto")
-    measurements = c.ListOfItems(c.Type(str), default=[])
-    cache = c.Type(bool, default=True)
-    trust_remote_code = c.Type(bool, default=False)
-    reviews = c.Type(str, default="")
-    require_review = c.Type(bool, default=False)
-    baseline = c.Type(str, default="")
-    compared_models = c.ListOfItems(c.Type(str), default=[])
-    markdown_twins = c.Type(bool, default=True)
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
@@ -74,11 +57,13 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         self._results = BuildSession(log.info)
         self._later: list[tuple[str, Path]] = []
-        self._folder: str | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._watch: InputWatch | None = None
         self._blocks: dict[str, tuple[str, ...]] = {}
         self._is_serving = False
         self._made: Made | None = None
         self._code = ""
+        self._seen: tuple[tuple[str, int, int], ...] = ()
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Keep this object, and with it the trace and the pages, over the rebuilds of a server."""
@@ -86,28 +71,33 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._is_serving = command == "serve"
         self._code = source_digest([PACKAGE]) if self._is_serving else ""
 
+    def on_serve(
+        self, server: LiveReloadServer, /, *, config: MkDocsConfig, builder: Any
+    ) -> LiveReloadServer:
+        """Watch the inputs, also those that are still to come."""
+        if self.config.enabled:
+            self._watch = InputWatch(server)
+            self._watch.follow(settings_of(self.config, config), self._seen)
+        return server
+
     def on_shutdown(self) -> None:
         """Remove what was kept."""
-        self._clean()
-        self._results.stop()
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+        self.on_build_error()
 
     def on_config(self, config: MkDocsConfig) -> MkDocsConfig:
         """Check the options, watch the input files, add the style sheet."""
         if not self.config.enabled:
             return config
-        path = self.config.path.strip("/")
-        if not path or path.startswith(".") or ".." in path.split("/"):
-            raise PluginError(
-                f"dsocr: mkdocs.yml: path: found {self.config.path!r}; "
-                "allowed: a folder within the site, such as 'dsocr'"
-            )
+        path = self.config.path
         instances = [p for p in config.plugins.values() if isinstance(p, DsocrPlugin)]
-        others = [p.config for p in instances if p is not self and p.config.enabled]
-        if path in [other.path.strip("/") for other in others]:
-            raise PluginError(
-                f"dsocr: mkdocs.yml: path: found {path!r} twice; "
-                "allowed: a folder for each instance"
-            )
+        others = [p.config.path for p in instances if p is not self and p.config.enabled]
+        try:
+            check_path(path, others)
+        except InputError as error:
+            raise PluginError(f"dsocr: {error}") from error
         if "i18n" in config.plugins:
             raise PluginError(
                 "dsocr: mkdocs.yml: plugins: found i18n, which drops the pages that other plugins "
@@ -116,22 +106,18 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             )
         if self._is_serving:
             config.watch.append(str(PACKAGE))
-        try:
-            # What is not there cannot be watched: a file of reviews may be still to come.
-            config.watch.extend(str(f) for f in self._settings(config).files() if f.exists())
-        except InputError as error:
-            if not self._is_serving:
-                raise PluginError(f"dsocr: {error.in_mkdocs}") from error
         if not any(str(css).endswith(STYLE) for css in config.extra_css):
             # Several instances of the plugin share the first one's.
-            config.extra_css.insert(0, f"{path}/{STYLE}")
-            config.extra_javascript.append(f"{path}/{SCRIPT}")
+            if not is_excluded(config, f"{path}/{STYLE}"):
+                config.extra_css.insert(0, f"{path}/{STYLE}")
+            if not is_excluded(config, f"{path}/{SCRIPT}"):
+                config.extra_javascript.append(f"{path}/{SCRIPT}")
         return config
 
     @event_priority(50)
     def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
         """Analyse, trace, verify, and add pages and artifacts to the site."""
-        path = self.config.path.strip("/")
+        path = self.config.path
         if not self.config.enabled:
             if config.nav is not None:
                 config.nav, _ = placed(config.nav, path, None)
@@ -144,32 +130,44 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             if not self._is_serving:
                 raise PluginError(f"dsocr: {error.in_mkdocs}") from error
             log.error("%s", error.in_mkdocs)
-            self._made = self._write(
-                files, config, path, error_pages(error.in_mkdocs), {}, nav=["index.md"]
-            )
+            # The error is shown in place of each page, so that the page comes back there.
+            made = self._made
+            names = made.pages if made is not None else ["index.md"]
+            places = made.nav if made is not None else ["index.md"]
+            others = {f"assets/{name}": data for name, data in assets().items()}
+            pages = error_pages(error.in_mkdocs, names)
+            self._made = self._write(files, config, path, pages, others, nav=places)
         self._fill_nav(config, path, self._made.nav)
         return self._made.added_to(files, config)
 
     def _state(self, files: Files, config: MkDocsConfig, path: str) -> tuple[Any, ...]:
         """Return what the pages depend on: as long as it stays, they do."""
-        settings = self._settings(config)
+        settings = settings_of(self.config, config)
+        self._seen = input_stamps(settings)
+        if self._watch is not None:
+            self._watch.follow(settings, self._seen)
         code = [PACKAGE] if self._is_serving else []
         authors = frozenset(f.src_uri for f in files if f.src_uri.startswith(f"{path}/"))
-        return (settings, config.use_directory_urls, authors, stamps([*settings.files(), *code]))
+        return (settings, config.use_directory_urls, authors, self._seen, stamps(code))
 
     def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> Made:
-        style = _style(config)
+        style = style_of(config)
         if self._is_serving and source_digest([PACKAGE]) != self._code:
             with timed(log.info, "making the pages with edited code, in a process of its own"):
                 fresh = pages_of(
-                    self._settings(config), style, uses_cache=self.config.cache, log=log.info
+                    settings_of(self.config, config),
+                    style,
+                    uses_cache=self.config.cache,
+                    log=log.info,
                 )
             for failure in fresh.failures:
                 log.warning(failure)
             made = self._write(files, config, path, fresh.pages, fresh.others, nav=fresh.nav)
             return dataclasses.replace(made, state=state)
         result, later = self._results.result(
-            self._settings(config), uses_cache=self.config.cache, may_be_stale=self._is_serving
+            settings_of(self.config, config),
+            uses_cache=self.config.cache,
+            may_be_stale=self._is_serving,
         )
         if not result.is_stale:
             self._report_failures(result, config)
@@ -182,9 +180,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:
         """Put files in their places that were made while pages were converted."""
         try:
-            folder = self._results.take()
-            if folder is not None:
-                with room_to_write(config.site_dir):
+            with self._results.taken() as folder, room_to_write(config.site_dir):
+                if folder is not None:
                     for name, target in self._later:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         shutil.move(folder / name, target)
@@ -198,13 +195,27 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Spare Markdown the raw HTML of our own pages."""
         if page.file.src_uri not in self._blocks:
             return markdown
+        if text := description(markdown):
+            page.meta.setdefault("description", text)
         text, self._blocks[page.file.src_uri] = taken_out(markdown)
         return text
 
-    def on_page_content(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-        """Put the raw HTML back."""
-        blocks = self._blocks.get(page.file.src_uri)
+    @event_priority(100)
+    def _before_markdown(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+        blocks = self._blocks.get(page.file.src_uri, ())
+        if "llmstxt" in config.plugins:
+            blocks = tuple(map(as_text, blocks))
         return put_back(html, blocks) if blocks else html
+
+    @event_priority(-100)
+    def _after_markdown(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+        if "llmstxt" in config.plugins:
+            for block in self._blocks.get(page.file.src_uri, ()):
+                html = html.replace(as_text(block), block, 1)
+        return html
+
+    on_page_content = CombinedEvent(_before_markdown, _after_markdown)
+    """Put the raw HTML back; llmstxt, which makes Markdown of it, sees formulas as TeX."""
 
     @event_priority(100)
     def _before_search(
@@ -234,23 +245,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         if not self._is_serving:
             self.on_shutdown()
 
-    def on_build_error(self, *, error: Exception) -> None:
-        self.on_shutdown()
-
-    def _settings(self, config: MkDocsConfig) -> pipeline.Settings:
-        return pipeline.Settings(
-            model=self.config.model,
-            workloads=tuple(self.config.workloads),
-            hardware=tuple(self.config.hardware),
-            device=self.config.device,
-            measurements=tuple(self.config.measurements),
-            trust_remote_code=self.config.trust_remote_code,
-            reviews=self.config.reviews,
-            require_review=self.config.require_review,
-            baseline=self.config.baseline,
-            compared_models=tuple(self.config.compared_models),
-            base=Path(config.config_file_path or ".").parent,
-        )
+    def on_build_error(self, **_: Exception) -> None:
+        """Remove what the build made."""
+        self._clean()
+        self._results.stop()
 
     def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
         main = result.main
@@ -283,11 +281,12 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Write everything through one editor; an author's own file of the same name wins."""
         self._clean()
         self._later = []
+        forget()  # pages that are shown no more
         taken = {file.src_uri for file in files}
         mine = {name: text for name, text in pages.items() if f"{path}/{name}" not in taken}
         if self.config.markdown_twins and mine:
             cache = default_cache() if self.config.cache else None
-            others = others | artifacts.twins(mine, _style(config), cache)
+            others = others | artifacts.twins(mine, style_of(config), cache)
         with room_to_write(tempfile.gettempdir()):
             return self._written(files, config, path, pages, others, nav, later)
 
@@ -301,46 +300,49 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         nav: list[Any],
         later: Sequence[str],
     ) -> Made:
-        self._folder = tempfile.mkdtemp(prefix="dsocr_")
+        self._folder = tempfile.TemporaryDirectory(prefix="dsocr_", ignore_cleanup_errors=True)
+        folder = self._folder.name
         taken = {file.src_uri for file in files}
-        self._blocks = {f"{path}/{name}": () for name in pages if f"{path}/{name}" not in taken}
+        shown = [name for name in pages if not is_excluded(config, f"{path}/{name}")]
+        self._blocks = {f"{path}/{name}": () for name in shown if f"{path}/{name}" not in taken}
         places: list[tuple[str, str]] = []
-        with FilesEditor(files, config, self._folder) as editor:
+        with FilesEditor(files, config, folder) as editor:
             contents: dict[str, bytes | None] = {k: v.encode() for k, v in pages.items()}
             contents |= others | {f"artifacts/{name}": None for name in later}
             for name, content in contents.items():
                 uri = f"{path}/{name}"
+                if is_excluded(config, uri):
+                    continue
                 if uri in taken:
                     log.info("%s is the author's own and stays", uri)
                     continue
                 # A Markdown artifact is a file to download: MkDocs must not take it for a page.
                 source = f"{uri}.txt" if uri.endswith(".md") and name not in pages else uri
                 if content is None:
-                    place = Path(self._folder, source)
+                    place = Path(folder, source)
                     self._later.append((name.removeprefix("artifacts/"), place))
                 else:
                     with editor.open(source, "wb") as out:
                         out.write(content)
                 places.append((source, uri))
-        return Made((), self._folder, tuple(places), nav)
+        return Made((), folder, tuple(places), only(nav, shown), tuple(shown))
 
     def _fill_nav(self, config: MkDocsConfig, path: str, pages: list[Any]) -> None:
         """Put the pages where the navigation asks for them; say so where it does not."""
         if config.nav is None:
             return
-        config.nav, is_placed = placed(config.nav, path, prefixed(pages, path))
-        if not is_placed and f"{path}/" not in str(config.nav):
+        entries = prefixed(pages, path) or None
+        config.nav, is_placed = placed(config.nav, path, entries)
+        if is_placed or entries is None or is_named(config.nav, path):
+            return
+        if not is_not_in_nav(config, f"{path}/index.md"):
             log.warning(
                 "the nav in mkdocs.yml does not name these pages; add the line\n"
-                f"  - {NAV_TITLE}: {path}/"
+                f"  - {NAV_TITLE}: {path}/\n"
+                f"or, where they are in no navigation on purpose, not_in_nav: {path}/"
             )
 
     def _clean(self) -> None:
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.cleanup()
             self._folder = self._made = None
-
-
-def _style(config: MkDocsConfig) -> LinkStyle:
-    """Return how MkDocs serves pages."""
-    return "directory" if config.use_directory_urls else "html"

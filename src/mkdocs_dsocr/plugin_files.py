@@ -39,12 +39,15 @@ class Made:
         Path within the folder, and within the site's sources.
     nav
         Navigation entries.
+    pages
+        The names of the pages.
     """
 
     state: tuple[Any, ...]
     folder: str
     places: tuple[tuple[str, str], ...]
     nav: list[Any]
+    pages: tuple[str, ...]
 
     def added_to(self, files: Files, config: MkDocsConfig) -> Files:
         """Return the files of the site with these among them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from mkdocs_dsocr.build.pipeline import Result
 from mkdocs_dsocr.build.trace_store import Analyses
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.io import Cache, source_digest
+from mkdocs_dsocr.io import Cache, kept, source_digest
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json, viewer_files
 from mkdocs_dsocr.resources import PACKAGE
@@ -51,8 +51,20 @@ def _formulas(config: ModelConfig, workloads: tuple[Workload, ...], cache: Cache
 
     loads = [workload.expert_load for workload in workloads]
     key = json.dumps(["formulas", _code(), config.model_dump(mode="json"), loads])
-    script: str = _kept(key, cache, lambda: browser.text(config, workloads))
-    return script
+    return kept(cache, key, _text, lambda: browser.text(config, workloads))
+
+
+def _text(content: Any) -> str:
+    """Return text of the cache that can be written to a file.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not isinstance(content, str) or not content.encode():
+        raise ValueError("no text")
+    return content
 
 
 def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
@@ -69,50 +81,36 @@ def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
 
 @lru_cache(maxsize=2)
 def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies | None:
-    import numpy as np
-
-    from mkdocs_dsocr.site.studies import Studies, tables
+    from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables, tables
 
     inputs: tuple[BaseModel, ...] = (main.config, main.workload, *gpus)
     key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
 
-    def lists() -> dict[str, dict[str, list[Any]]]:
-        return {
-            name: {k: column.tolist() for k, column in table.items()}
-            for name, table in tables(main, gpus).items()
-        }
-
     try:
         # In a folder of their own: many small entries push no trace out.
-        found = _kept(key, cache and Cache(cache.folder / "tables"), lists)
+        found = kept(
+            cache and Cache(cache.folder / "tables"),
+            key,
+            lambda content: content if as_tables(content, len(gpus)) else None,
+            lambda: as_lists(tables(main, gpus)),
+        )
     except OverflowError:
         return None
-    arrays = {
-        name: {k: np.array(column) for k, column in table.items()} for name, table in found.items()
-    }
-    return Studies(main, arrays)
+    return Studies(main, as_tables(found, len(gpus)))
 
 
 def twins(pages: Mapping[str, str], style: LinkStyle, cache: Cache | None) -> dict[str, bytes]:
     """Return the Markdown twins of pages, from the cache where that has them."""
-    from mkdocs_dsocr.site.twins import twins
+    from mkdocs_dsocr.site.twins import checked_twins, twins
 
     # In a folder of their own: many small entries push no trace out.
     store = cache and Cache(cache.folder / "twins")
     content = hashlib.sha256(json.dumps([style, dict(pages)]).encode()).hexdigest()
     key = json.dumps(["twins", source_digest([PACKAGE / "site"]), content])
-    files = _kept(key, store, lambda: twins(pages, style))
+    files = kept(
+        store, key, lambda found: checked_twins(found, pages, style), lambda: twins(pages, style)
+    )
     return {name: text.encode() for name, text in files.items()}
-
-
-def _kept(key: str, cache: Cache | None, make: Callable[[], Any]) -> Any:
-    """Return what the cache has under `key`, or make and keep it."""
-    known = cache.load(key) if cache is not None else None
-    if known is None:
-        known = make()
-        if cache is not None:
-            cache.save(key, known)
-    return known
 
 
 def _code() -> str:

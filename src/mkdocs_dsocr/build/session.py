@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mkdocs_dsocr.build import artifacts, pipeline
@@ -18,6 +18,7 @@ from mkdocs_dsocr.build.trace_store import (
     timed,
 )
 from mkdocs_dsocr.build.worker import FileWorker
+from mkdocs_dsocr.cost.workload import workload_cost
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.io import default_cache
 from mkdocs_dsocr.site.pages import prepare
@@ -38,12 +39,11 @@ class BuildSession:
         self._static: tuple[str, StaticAnalysis] | None = None
         self._files: FileWorker | None = None
         self._tracing: tuple[str, FileWorker] | None = None
-        self._folders: list[str] = []
 
     def result(
         self, settings: pipeline.Settings, *, uses_cache: bool, may_be_stale: bool
     ) -> tuple[pipeline.Result, list[str]]:
-        """Return the result, and the paths of artifacts that :meth:`take` gives later.
+        """Return the result, and the paths of artifacts that :meth:`taken` gives later.
 
         Parameters
         ----------
@@ -59,11 +59,12 @@ class BuildSession:
         InputError
             If any input is bad.
         """
+        workload_cost.cache_clear()  # a server asks for its earlier inputs no more
         with timed(self._log, "analysing"):
             analyses = pipeline.analyse(settings)
         key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
         later = artifacts.other_names(analyses)
-        static = self._known(key, uses_cache)
+        static = self._known(key, analyses, uses_cache)
         stale = self._stale(analyses) if static is None and may_be_stale else None
         if stale is not None:
             self._trace(key, settings, uses_cache)
@@ -72,6 +73,7 @@ class BuildSession:
             classes = static.classes if static is not None else None
         if classes is None:
             later += [f"static/{name}" for name in TORCHINFO]
+        self._let_go()
         if later:
             self._files = self._worker(settings, classes, uses_cache)
         if stale is not None:
@@ -85,50 +87,59 @@ class BuildSession:
             try:
                 static = self._files.static()
             except InputError:
-                self._files = None  # it has ended, and there is nothing to wait for
+                self._let_go()  # it has ended, and there is nothing to wait for
                 raise
         self._static = (key, static)
         self._last = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
         return self._last, later
 
-    def take(self) -> Path | None:
-        """Wait for the artifacts that were promised and return their folder.
+    @contextmanager
+    def taken(self) -> Iterator[Path | None]:
+        """Wait for the artifacts that were promised and yield their folder, which goes at the end.
 
         Raises
         ------
         InputError
             If they could not be made.
         """
-        files, self._files = self._files, None
-        if files is None:
-            return None
-        files.wait()
-        if self._static is not None and (files.folder / "static").is_dir():
-            self._static = (self._static[0], files.with_files(self._static[1]))
-        return files.folder
+        files = self._files
+        try:
+            if files is not None:
+                files.wait()
+                if self._static is not None and (files.folder / "static").is_dir():
+                    self._static = (self._static[0], files.with_files(self._static[1]))
+            yield files.folder if files is not None else None
+        finally:
+            self._let_go()
 
     def stop(self) -> None:
         """End what still runs and remove its files."""
-        for process in (self._files, self._tracing and self._tracing[1]):
-            if process is not None:
-                process.stop()
-        self._files = self._tracing = None
-        for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
-        self._folders.clear()
+        self._let_go()
+        if self._tracing is not None:
+            self._tracing[1].stop()
+            self._tracing = None
 
-    def _known(self, key: str, uses_cache: bool) -> StaticAnalysis | None:
+    def _let_go(self) -> None:
+        """End what makes artifacts, and remove those that nobody took."""
+        files, self._files = self._files, None
+        if files is not None:
+            files.stop()
+
+    def _known(self, key: str, analyses: Analyses, uses_cache: bool) -> StaticAnalysis | None:
         """Return the trace under `key`, where there is one: made beside, kept here, or cached."""
         if self._tracing is not None and not self._tracing[1].is_running:
             (made, process), self._tracing = self._tracing, None
             # A trace of other inputs is in the cache, and what was wrong with them is past.
-            if made == key:
-                static = process.static()
-                process.wait()
-                self._static = (made, process.with_files(static))
+            try:
+                if made == key:
+                    static = process.static()
+                    process.wait()
+                    self._static = (made, process.with_files(static))
+            finally:
+                process.stop()
         if self._static is not None and self._static[0] == key:
             return self._static[1]
-        static_or_none = cached(key, default_cache() if uses_cache else None)
+        static_or_none = cached(key, default_cache() if uses_cache else None, analyses)
         if static_or_none is not None:
             self._log("static analysis from the cache")
         return static_or_none
@@ -154,6 +165,4 @@ class BuildSession:
     def _worker(
         self, settings: pipeline.Settings, classes: frozenset[str] | None, uses_cache: bool
     ) -> FileWorker:
-        folder = tempfile.mkdtemp(prefix="dsocr_worker_")
-        self._folders.append(folder)
-        return FileWorker(settings, Path(folder), classes, uses_cache=uses_cache, log=self._log)
+        return FileWorker(settings, classes, uses_cache=uses_cache, log=self._log)

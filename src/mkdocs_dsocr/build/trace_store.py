@@ -15,11 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator
 
 from mkdocs_dsocr import __version__
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.checkpoint import remote_code
+from mkdocs_dsocr.inputs.fields import Strict
+from mkdocs_dsocr.inputs.files import read_text
 from mkdocs_dsocr.io import Cache, source_digest
 from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.report import Analysis
@@ -40,6 +44,8 @@ CODE: Final = (
     "models/tokens.py",
 )
 """Code that a trace depends on."""
+LARGEST: Final = 100_000_000
+"""Bytes of a trace."""
 TRACE: Final = "trace.json"
 VENDOR: Final = "vendor-trace.json"
 TORCHINFO: Final = (
@@ -51,6 +57,12 @@ TORCHINFO: Final = (
     "torchinfo-unique-layers.md",
 )
 """Files of torchinfo, which no page needs."""
+
+
+def _all_files(files: dict[str, str]) -> dict[str, str]:
+    if files.keys() - {VENDOR} != {TRACE, *TORCHINFO}:
+        raise ValueError("other files than a static analysis makes")
+    return files
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,13 @@ class StaticAnalysis:
     def classes(self) -> frozenset[str]:
         """The module classes that the model is made of."""
         return frozenset(m.class_name for m in self.trace.modules if m.path)
+
+
+class _Entry(Strict):
+    """An entry of the cache: a static analysis with all of its files and no others."""
+
+    artifacts: Annotated[dict[str, str], AfterValidator(_all_files)]
+    reason: str
 
 
 @contextmanager
@@ -124,7 +143,7 @@ def static_analysis(
         If the device is unknown or not there, or the checkpoint's code does not run.
     """
     key = cache_key(analyses, device, trust=trust)
-    static = cached(key, cache)
+    static = cached(key, cache, analyses)
     if static is not None:
         log("static analysis from the cache")
         early(static)
@@ -135,10 +154,17 @@ def static_analysis(
     return static
 
 
-def cached(key: str, cache: Cache | None) -> StaticAnalysis | None:
-    """Return what the cache has under `key`."""
-    content = cache.load(key) if cache is not None else None
-    return content and from_artifacts(content["artifacts"], content["reason"])
+def cached(key: str, cache: Cache | None, analyses: Analyses) -> StaticAnalysis | None:
+    """Return what the cache has under `key`, if it is a trace of these workloads."""
+
+    def checked(content: Any) -> StaticAnalysis:
+        entry = _Entry.model_validate(content)
+        static = from_artifacts(entry.artifacts, entry.reason)
+        if not set(distinct_shapes(analyses)) <= {p.shape for p in static.trace.passes}:
+            raise ValueError("a trace of other workloads")
+        return static
+
+    return cache.load(key, checked) if cache is not None else None
 
 
 def from_artifacts(artifacts: dict[str, str], reason: str) -> StaticAnalysis:
@@ -257,11 +283,7 @@ def load_static(folder: Path) -> StaticAnalysis:
     artifacts = {}
     further = [VENDOR] if (folder / VENDOR).exists() else []
     for name in (TRACE, *further):
-        path = folder / name
-        try:
-            artifacts[name] = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(path, "", str(error), "a file that dsocr static wrote") from error
+        artifacts[name] = read_text(folder / name, LARGEST)
     try:
         return from_artifacts(artifacts, "read from a file")
     except ValueError as error:

@@ -8,13 +8,18 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mkdocs_dsocr.build import artifacts, pipeline
@@ -58,10 +63,12 @@ class Worker:
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
         )
+        weakref.finalize(self, _end, self._process)  # however this process ends
         content = request | {"settings": settings.to_json(), "cache": uses_cache}
         assert self._process.stdin
-        with self._process.stdin as stdin:
-            json.dump(content, stdin)
+        # The pipe stays open: the worker ends when this process does.
+        self._process.stdin.write(f"{json.dumps(content)}\n")
+        self._process.stdin.flush()
         self._answers: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         self._words: list[str] = []
         self._readers = [
@@ -95,8 +102,7 @@ class Worker:
 
     def stop(self) -> None:
         """End it, whatever it does."""
-        self._process.kill()
-        self._process.wait()
+        _end(self._process)
         for reader in self._readers:
             reader.join()
 
@@ -106,6 +112,9 @@ class Worker:
             for line in stdout:
                 self._answers.put(json.loads(line))
         self._process.wait()
+        assert self._process.stdin
+        with suppress(OSError):
+            self._process.stdin.close()
         self._readers[0].join()
         self._answers.put(None)
 
@@ -119,6 +128,11 @@ class Worker:
                     sys.stderr.write(line)
 
 
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+
+
 class FileWorker(Worker):
     """A worker that traces, where that is asked for, and writes files.
 
@@ -126,24 +140,27 @@ class FileWorker(Worker):
     ----------
     settings, uses_cache, log
         As for :class:`Worker`.
-    folder
-        Where the files go, by their paths under ``artifacts/``.
     classes
         Module classes of the trace; None where there is no trace yet: then it is made, too.
+
+    Attributes
+    ----------
+    folder
+        Where the files go, by their paths under ``artifacts/``, until :meth:`stop`.
     """
 
     def __init__(
         self,
         settings: pipeline.Settings,
-        folder: Path,
         classes: frozenset[str] | None,
         *,
         uses_cache: bool,
         log: Log,
     ) -> None:
-        self.folder = folder
+        self._temporary = TemporaryDirectory(prefix="dsocr_worker_", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
         known = sorted(classes) if classes is not None else None
-        request = {"request": "files", "folder": str(folder), "classes": known}
+        request = {"request": "files", "folder": str(self.folder), "classes": known}
         super().__init__(request, settings, uses_cache=uses_cache, log=log)
 
     def static(self) -> StaticAnalysis:
@@ -154,6 +171,11 @@ class FileWorker(Worker):
     def wait(self) -> None:
         """Wait for the files."""
         self.answer("done")
+
+    def stop(self) -> None:
+        """End it and remove its files."""
+        super().stop()
+        self._temporary.cleanup()
 
     def with_files(self, static: StaticAnalysis) -> StaticAnalysis:
         """Return a trace with torchinfo's files, which :meth:`wait` waited for."""
@@ -244,10 +266,21 @@ REQUESTS = {"files": _files, "pages": _pages}
 """What a worker does, by the name of the request."""
 
 
+def _end_with_the_build(request: dict[str, Any]) -> None:
+    """Wait until the build that asked has ended, whatever ended it, and leave nothing of it."""
+    while os.read(0, 1):
+        pass
+    if "folder" in request:
+        shutil.rmtree(request["folder"], ignore_errors=True)
+    os._exit(1)
+
+
 def main() -> None:
     """Answer a request on standard input."""
     unwind_on_signals()
-    request = json.load(sys.stdin)
+    logging.getLogger("mkdocs_dsocr").setLevel(logging.ERROR)  # the build that asked has said it
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_build, args=[request], daemon=True).start()
     # What other code prints goes to standard error, so that it is not taken for an answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

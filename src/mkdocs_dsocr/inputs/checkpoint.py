@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs.errors import InputError, plain, repr_short
-from mkdocs_dsocr.inputs.files import read_mapping
+from mkdocs_dsocr.inputs.files import check_regular, read_mapping, read_text
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 ADAPTER: Final = "adapter_config.json"
 MAX_INDEX: Final = 16_000_000
 """Bytes of an index: some 100,000 tensors."""
+SHORT: Final = 4096
+"""Bytes of a file that names a commit."""
 _POINTER: Final = b"version https://git-lfs"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
@@ -82,6 +84,8 @@ def remote_code(config_path: Path) -> list[Path]:
     if not files:
         allowed = "the checkpoint's Python files, or trust_remote_code: false"
         raise InputError(config_path.parent, "trust_remote_code", "no *.py", allowed)
+    for file in files:
+        check_regular(file)
     return files
 
 
@@ -99,6 +103,7 @@ def read_checkpoint(config_path: Path) -> Checkpoint | None:
     """
     folder = config_path.parent
     index = folder / INDEX
+    check_regular(index)
     placed: dict[str, str] = {}
     if index.is_file():
         placed = _placed(index)
@@ -145,6 +150,7 @@ def _placed(index: Path) -> dict[str, str]:
 def _headers(path: Path) -> dict[str, Header]:
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path)
     try:
         with safe_open(path, framework="numpy") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
@@ -181,8 +187,9 @@ def common_dtype(config_path: Path) -> str | None:
 
 def _is_there(path: Path) -> bool:
     """Tell whether a file was downloaded: it is there, and no pointer of Git LFS stands for it."""
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         return False
+    check_regular(path)
     try:
         with path.open("rb") as file:
             return file.read(len(_POINTER)) != _POINTER
@@ -233,8 +240,8 @@ def _checked_out(git: Path) -> str | None:
 
 def _line(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")[:1000].strip()
-    except (OSError, ValueError):  # also: no UTF-8, or a reference that is no file's name
+        return read_text(path, SHORT).strip()
+    except InputError:
         return ""
 
 

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
-import warnings
 from collections.abc import Iterable
-from io import StringIO
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short, suggestion
+from mkdocs_dsocr.inputs.yaml12 import MAX_DEPTH, YamlError, load_yaml
+from mkdocs_dsocr.io import read_regular
 
 MAX_BYTES: Final = 1_000_000
-MAX_DEPTH: Final = 20
-
-_YAML_ERRORS: Final = (
-    YAMLError,
-    RecursionError,
-    # What the parser lets through from a value that does not fit its tag: ``!!int ""``.
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -39,11 +26,44 @@ def stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
     found = []
     for path in paths:
         inside = (f for f in path.rglob("*") if f.is_file() and f.suffix != ".pyc")
-        for file in sorted(inside) if path.is_dir() else [path]:
-            status = file.stat() if file.exists() else None
-            changed = (status.st_mtime_ns, status.st_size) if status else (0, -1)
+        for file in sorted(inside) if os.path.isdir(path) else [path]:
+            try:
+                status = file.stat()
+                changed = (status.st_mtime_ns, status.st_size)
+            except (OSError, ValueError):
+                changed = (0, -1)
             found.append((str(file), *changed))
     return tuple(found)
+
+
+def read_text(path: Path, limit: int = MAX_BYTES) -> str:
+    """Read a regular file of at most `limit` bytes of UTF-8.
+
+    Raises
+    ------
+    InputError
+        If it is missing, unreadable, not regular, too large or not UTF-8.
+    """
+    try:
+        return read_regular(path, limit).decode("utf-8")
+    except OSError as error:
+        allowed = f"at most {limit:,}" if error.errno == errno.EFBIG else "a readable file"
+        raise InputError(path, "", error.strerror or "unreadable", allowed) from error
+    except UnicodeDecodeError as error:
+        found = f"a byte that is not UTF-8 at {error.start}"
+        raise InputError(path, "", found, "UTF-8 text") from error
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what another library would open: a pipe would make it wait.
+
+    Raises
+    ------
+    InputError
+        If there is a file of this name that is not regular.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(path, "", "no regular file", "a readable file")
 
 
 def read_mapping(
@@ -59,18 +79,7 @@ def read_mapping(
         If the file is missing, unreadable, too large, not UTF-8, malformed,
         empty, no mapping, or has duplicate keys or nodes that contain themselves.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, "", error.strerror or "unreadable", "a readable file") from error
-    if len(data) > limit:
-        raise InputError(path, "", f"{len(data):,} bytes", f"at most {limit:,}")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            path, "", f"a byte that is not UTF-8 at {error.start}", "UTF-8 text"
-        ) from error
+    text = read_text(path, limit)
     content = _json(path, text) if path.suffix == ".json" else parse_yaml(text, path)
     if may_be_empty and (content is None or content == {}):
         return {}
@@ -90,18 +99,10 @@ def parse_yaml(text: str, source: str | Path, key: str = "") -> Any:
         If it is malformed, names `source`, and `key` or the line.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
-            return YAML(typ="safe", pure=True).load(StringIO(text))
-    except _YAML_ERRORS as error:
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if isinstance(error, MarkedYAMLError):
-            problem = error.problem or problem
-            if error.problem_mark is not None:
-                key = key or f"line {error.problem_mark.line + 1}"
-        elif not isinstance(error, (YAMLError, RecursionError)):
-            problem = f"a value that its tag does not allow ({problem})"
-        raise InputError(source, key, problem, "YAML 1.2 without duplicate keys") from error
+        return load_yaml(text)
+    except YamlError as error:
+        allowed = "YAML 1.2 without duplicate keys and tags"
+        raise InputError(source, key or error.where, str(error), allowed) from error
 
 
 def _json(path: Path, text: str) -> Any:

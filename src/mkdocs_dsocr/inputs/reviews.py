@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import os
 from collections.abc import Container, Mapping
 from io import StringIO
 from pathlib import Path
@@ -16,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from mkdocs_dsocr.inputs.errors import InputError, room_to_write
 from mkdocs_dsocr.inputs.fields import Strict
-from mkdocs_dsocr.inputs.files import read_mapping, validate
+from mkdocs_dsocr.inputs.files import read_mapping, read_text, validate
 from mkdocs_dsocr.io import atomic_write, locked
 
 Status = Literal["approved", "questioned"]
@@ -82,7 +83,7 @@ def load_reviews(path: Path) -> Reviews:
     InputError
         If the file is not valid.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return Reviews()
     return validate(Reviews, _plain(read_mapping(path, LARGEST, may_be_empty=True)), path)
 
@@ -131,7 +132,7 @@ def save_entries(
 
 def _round_trip(path: Path) -> tuple[str, Any]:
     """Return the comments of a file without entries, and the content with all other comments."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = read_text(path, LARGEST) if os.path.lexists(path) else ""
     try:
         content = _yaml().load(text)
     except YAMLError as error:

@@ -17,6 +17,14 @@ OPENING: Final = '<div class="dsocr">'
 _DIV: Final = re.compile(r"<(/?)div\b")
 _PLACE: Final = re.compile(r'<(div|p) id="dsocr-block-(\d+)">[^<]*</\1>')
 _HIDDEN: Final = re.compile(r"<(math|style)\b.*?</\1>|<[^>]*>", re.DOTALL)
+_MATH: Final = re.compile(
+    r'<math alttext="(?P<alt>[^"]*)">'
+    r"(?:(?!</math>).)*?(?:<annotation[^>]*>(?P<tex>[^<]*)</annotation>(?:(?!</math>).)*)?</math>",
+    re.DOTALL,
+)
+_LEAD: Final = re.compile(r'<p class="dsocr-lead[^"]*">(.*?)</p>', re.DOTALL)
+DESCRIPTION: Final = 300
+"""Characters of a page's description."""
 _WORD: Final = re.compile(r"[^\W\d][\w.-]+")
 
 
@@ -51,6 +59,26 @@ def words(block: str) -> str:
     """Return the words of HTML, each once, without numbers and formulas."""
     text = html.unescape(_HIDDEN.sub(" ", block))
     return html.escape(" ".join(dict.fromkeys(_WORD.findall(text))))
+
+
+def as_text(block: str) -> str:
+    """Return HTML whose formulas are TeX in code, for what makes Markdown of it."""
+    return _MATH.sub(lambda m: f"<code>${m['tex'] or m['alt']}$</code>", block)
+
+
+def description(markdown: str) -> str:
+    """Return the first sentences of a page, for feeds and search engines; empty where none are."""
+    lead = _LEAD.search(markdown)
+    if lead is None:
+        return ""
+    text = " ".join(html.unescape(re.sub(r"<[^>]*>", "", as_text(lead[1]))).split())
+    return text if len(text) <= DESCRIPTION else f"{text[: DESCRIPTION - 1].rsplit(' ', 1)[0]}…"
+
+
+def forget() -> None:
+    """Free what is kept of pages, for a server that has made others."""
+    taken_out.cache_clear()
+    words.cache_clear()
 
 
 def _end_of_div(text: str, start: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 NAV_TITLE: Final = "Analytic model"
@@ -19,6 +20,28 @@ def prefixed(entries: list[Any], path: str) -> list[Any]:
             inner = f"{path}/{target}" if isinstance(target, str) else prefixed(target, path)
             result.append({title: inner})
     return result
+
+
+def only(entries: list[Any], pages: Collection[str]) -> list[Any]:
+    """Return navigation entries without the pages that are not among `pages`."""
+    result: list[Any] = []
+    for entry in entries:
+        target = next(iter(entry.values())) if isinstance(entry, dict) else entry
+        if isinstance(target, list):
+            inner = only(target, pages)
+            if inner:
+                result.append({next(iter(entry)): inner})
+        elif target in pages:
+            result.append(entry)
+    return result
+
+
+def is_named(nav: list[Any], path: str) -> bool:
+    """Tell whether a navigation names a page in the folder `path`: a link elsewhere is none."""
+    targets = (next(iter(i.values())) if isinstance(i, dict) else i for i in nav)
+    return any(
+        is_named(t, path) if isinstance(t, list) else str(t).startswith(f"{path}/") for t in targets
+    )
 
 
 def placed(nav: list[Any], path: str, entries: list[Any] | None) -> tuple[list[Any], bool]:

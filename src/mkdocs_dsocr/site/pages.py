@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import resources as package_resources
 from typing import Any, Final, NamedTuple
 
@@ -78,11 +78,13 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
     return pages
 
 
-def error_pages(message: str) -> dict[str, str]:
-    """Return the page that a server shows while the analysis fails."""
-    links = Links("directory", "index.md")
+def error_pages(message: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the pages that a server shows while the analysis fails, in place of these."""
     title = PAGES["index"].title
-    return {links.page: _rendered("error.md.j2", links, title=title, message=message)}
+    return {
+        name: _rendered("error.md.j2", Links("directory", name), title=title, message=message)
+        for name in names
+    }
 
 
 def _rendered(template: str, links: Links, **context: Any) -> str:

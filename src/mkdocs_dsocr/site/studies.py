@@ -6,8 +6,9 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,6 +17,28 @@ from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.sweep import studies
 from mkdocs_dsocr.sweep.studies import Table
+
+COLUMNS: Final = {
+    "grid": {*studies.LATENCIES, "tiles", "tiles_w", "tiles_h"},
+    "context": {*studies.LATENCIES, "context"},
+    "batch": {
+        *studies.LATENCIES,
+        *("batch_size", "tokens_per_s"),
+        *(f"ttft_needs_{name}" for name in ("tflops", "gb_s", "dispatch_us")),
+        *(f"tpot_needs_{name}" for name in ("gb_s", "dispatch_us")),
+    },
+    "input": {
+        *("input", "value"),
+        *(f"{name}_{side}" for name in studies.MOVED for side in ("below", "above")),
+    },
+    "lever": {"lever", "times"},
+    "gpu": {"fits", "pages_per_s"},
+}
+"""The columns that each table has at least."""
+BY_SIZE: Final = ("grid", "context", "batch")
+"""Tables that have at least a row."""
+NAMES: Final = {"input": {*studies.RATES, *studies.SIZES}, "lever": {*studies.LEVERS}}
+"""The columns of names whose values are known."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +129,42 @@ def tables(main: Analysis, gpus: Sequence[Hardware]) -> dict[str, Table]:
         "lever": studies.levers(*given, main.hardware),
         "gpu": {"fits": np.array(fits), "pages_per_s": rate},
     }
+
+
+def as_lists(found: Mapping[str, Table]) -> dict[str, dict[str, list[Any]]]:
+    """Return tables as JSON holds them."""
+    return {
+        name: {k: column.tolist() for k, column in table.items()} for name, table in found.items()
+    }
+
+
+def as_tables(content: Any, gpus: int) -> dict[str, Table]:
+    """Return the tables that :func:`as_lists` turned into lists.
+
+    Raises
+    ------
+    ValueError
+        If tables, columns or rows are missing, or a column is neither of numbers nor of the names
+        that it may have.
+    """
+    if not isinstance(content, dict) or content.keys() != COLUMNS.keys():
+        raise ValueError("other tables")
+    found: dict[str, Table] = {}
+    for name, columns in content.items():
+        if not isinstance(columns, dict) or not columns.keys() >= COLUMNS[name]:
+            raise ValueError(f"{name}: columns are missing")
+        found[name] = {key: np.array(column) for key, column in columns.items()}
+        for key, column in found[name].items():
+            names = NAMES.get(key)
+            if column.shape != next(iter(found[name].values())).shape or column.ndim != 1:
+                raise ValueError(f"{name}.{key}: rows are missing")
+            if names is not None and not names.issuperset(column.tolist()):
+                raise ValueError(f"{name}.{key}: unknown names")
+            if names is None and column.dtype.kind not in "biuf" and key != "hardware":
+                raise ValueError(f"{name}.{key}: no numbers")
+    if len(found["gpu"]["fits"]) != gpus or not all(found[n]["fits"].size for n in BY_SIZE):
+        raise ValueError("rows are missing")
+    return found
 
 
 def _csv(table: Table) -> str:

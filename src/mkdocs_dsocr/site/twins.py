@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from mkdocs_dsocr.site.export import plain
 from mkdocs_dsocr.site.links import Links, LinkStyle
@@ -35,6 +35,23 @@ def twins(pages: Mapping[str, str], style: LinkStyle) -> dict[str, str]:
         sections[section].append((_parts(files[path])[0], path))
     title, summary = _parts(next(iter(files.values())))
     return files | {LIST: listed(title, summary, sections)}
+
+
+def checked_twins(content: Any, pages: Iterable[str], style: LinkStyle) -> dict[str, str]:
+    """Return what :func:`twins` made of these pages.
+
+    Raises
+    ------
+    ValueError
+        If it has other files, or one that is no text.
+    """
+    names = {LIST, *(f"{_served(name, style)}.md" for name in pages)}
+    if not isinstance(content, dict) or content.keys() != names:
+        raise ValueError("other files")
+    for text in content.values():
+        if not isinstance(text, str) or not text.encode():
+            raise ValueError("no text")
+    return content
 
 
 @lru_cache(maxsize=256)

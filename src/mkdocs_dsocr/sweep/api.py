@@ -36,6 +36,13 @@ from mkdocs_dsocr.sweep.scenarios import Columns, Passes, Work, times, work
 CHUNK: Final = 1 << 16
 """Scenarios that are evaluated at once."""
 TIMES: Final = ("time_ms", "device_time_ms", "host_time_ms", "floor_time_ms")
+FIGURES: Final = (
+    *(f"{stage}_{name}" for name in (*COUNTS, *TIMES) for stage in STAGES),
+    *COUNTS,
+    *("weight_bytes", "kvcache_bytes", "activation_bytes", "footprint_bytes"),
+    *("time_ms", "floor_time_ms", "pages_per_s", "fits"),
+)
+"""The columns after the dimensions."""
 
 
 class Sweep(Mapping[str, Array]):
@@ -175,7 +182,7 @@ def grid_chunks(
 ) -> Iterator[Sweep]:
     """Yield the rows of :func:`grid` in pieces that fit memory, however many there are.
 
-    Each piece is of one GPU.
+    A piece is of one GPU where there are more workloads than a piece has rows.
     """
     given = _Grid(model, workload, hardware, dimensions)
     for start in range(0, given.count, CHUNK):
@@ -190,29 +197,40 @@ class _Grid:
         self, model: str, workload: str, hardware: Any, dimensions: Mapping[str, Any]
     ) -> None:
         given = {name: checked(name, values) for name, values in dimensions.items()}
-        ids = np.atleast_1d(np.asarray(hardware))
+        names, places = np.unique(np.atleast_1d(np.asarray(hardware)), return_inverse=True)
+        self._gpus = profiles(names.tolist())
+        self._ids = names
         self._config = load_model_config(model)
         self._plan = plan(self._config, load_workload(workload), workload)
         self._base = _base(self._plan)
         self._outer = {k: v for k, v in given.items() if k in WORKLOAD}
-        inner = {"hardware": np.arange(len(ids))}
-        inner |= {k: v for k, v in given.items() if k in HARDWARE}
-        self.count, self.width = size(self._outer), size(inner)
-        cells = _product(inner, 0, self.width)
-        places = cells.pop("hardware")
-        self._rates = Rates(profiles(ids.tolist()), places, cells)
-        self._cells = {**cells, "hardware": ids[places]}
+        self._inner = {"hardware": places} | {k: v for k, v in given.items() if k in HARDWARE}
+        self.count, self.width = size(self._outer), size(self._inner)
 
     def evaluated(self, start: int, stop: int) -> Iterator[tuple[int, Columns]]:
-        """Yield the index of each GPU, and its columns for some of the workloads."""
-        chosen = _product(self._outer, start, stop)
-        count = stop - start
-        own = complete(chosen, self._base, count)
-        found = work(self._config, self._plan.workload, own, count)
-        common = _in_words(chosen) | _counts(found)
-        for index in range(self.width):
-            cell = {k: np.broadcast_to(v[index], count) for k, v in self._cells.items()}
-            yield index, cell | common | _times(found, self._rates, index)
+        """Yield the columns of some of the workloads on one or several GPUs after another.
+
+        Each with the index of the first GPU. There are several only where `start` and `stop` are
+        all workloads.
+        """
+        chosen, count = _product(self._outer, start, stop), stop - start
+        most = CHUNK // count if count == self.count else 1
+        found, common = None, {}
+        for first in range(0, self.width, max(most, 1)):
+            cells = _product(self._inner, first, min(first + max(most, 1), self.width))
+            places = cells.pop("hardware")
+            rows = count * len(places)
+            if found is None or found.rows != rows:
+                own = {k: np.tile(v, len(places)) for k, v in chosen.items()}
+                found = work(
+                    self._config, self._plan.workload, complete(own, self._base, rows), rows
+                )
+                common = _in_words(own) | _counts(found)
+            rates = Rates(self._gpus, places, cells)
+            shown = {**cells, "hardware": self._ids[places]}
+            cell = {k: np.repeat(v, count) for k, v in shown.items()}
+            gpu = 0 if len(places) == 1 else np.repeat(np.arange(len(places)), count)
+            yield first, cell | common | _times(found, rates, gpu)
 
 
 class _Pieces:
@@ -259,6 +277,7 @@ def _counts(found: Work) -> Columns:
     return result | found.memory
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")
 def _times(found: Work, rates: Rates, gpu: Any) -> Columns:
     """Return the columns that depend on the GPU."""
     result: Columns = {}

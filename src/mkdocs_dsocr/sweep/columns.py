@@ -13,6 +13,7 @@ from mkdocs_dsocr.cost.rates import MsPer, quantities, rates
 from mkdocs_dsocr.inputs import Hardware, InputError, load_hardware, workload
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.fields import RATE, Limit
+from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.layers.formats import FORMATS
@@ -99,23 +100,35 @@ def checked(name: str, values: Any, source: str | Path = "sweep") -> Array:
         If there is no such dimension, or it has a value that is not allowed.
     """
     if name in NUMBERS:
-        numbers = np.atleast_1d(np.asarray(values))
-        if numbers.dtype.kind not in "iu":
-            raise InputError(source, name, f"values of type {numbers.dtype}", str(NUMBERS[name]))
+        numbers = _array(values, "iu", name, source, str(NUMBERS[name]))
         return _within(NUMBERS[name], numbers, name, source).astype(np.int64)
     if name in CHOICES:
         known = {value: code for code, value in enumerate(allowed(name))}
-        found = np.atleast_1d(np.asarray(values))
+        words = ", ".join(map(str, known))
+        found = _array(values, "biufU", name, source, words)
         distinct, places = np.unique(found, return_inverse=True)
         for value in distinct.tolist():
             if value not in known:
-                raise InputError(source, name, repr_short(value), ", ".join(map(str, known)))
+                raise InputError(source, name, repr_short(value), words)
         return np.array([known[v] for v in distinct.tolist()], np.int64)[places]
     if name in RATES:
-        numbers = np.atleast_1d(np.asarray(values, np.float64))
-        return _within(RATE, numbers, name, source)
+        numbers = _array(values, "iuf", name, source, str(RATE))
+        return _within(RATE, numbers.astype(np.float64), name, source)
     allowed_names = ", ".join((*WORKLOAD, *HARDWARE))
     raise InputError(source, name, "an unknown dimension", f"one of {allowed_names}")
+
+
+def _array(values: Any, kinds: str, name: str, source: str | Path, allowed: str) -> Array:
+    """Return one value or several as an array of one of these kinds of NumPy types."""
+    try:
+        found = np.atleast_1d(np.asarray(values))
+    except ValueError:  # lists within lists
+        found = np.empty(0, object)
+    if found.dtype.kind == "O" and all(isinstance(value, str) for value in found):
+        found = found.astype(str)
+    if found.ndim != 1 or found.dtype.kind not in kinds:
+        raise InputError(source, name, repr_short(values), allowed)
+    return found
 
 
 def _within(limit: Limit, numbers: Array, name: str, source: str | Path) -> Array:
@@ -126,15 +139,18 @@ def _within(limit: Limit, numbers: Array, name: str, source: str | Path) -> Arra
     return numbers
 
 
-def profiles(ids: Sequence[str]) -> list[Hardware]:
-    """Return the hardware profile of each id or path."""
-    return [_profile(value, resolve("hardware", value).stat().st_mtime_ns) for value in ids]
+def profiles(ids: Sequence[str], source: str = "sweep") -> list[Hardware]:
+    """Return the hardware profile of each id or path; `source` says where they were read."""
+    return [
+        _profile(value, stamps([resolve("hardware", value, source=source)]), source)
+        for value in ids
+    ]
 
 
 @lru_cache(maxsize=256)
-def _profile(value: str, changed: int) -> Hardware:
+def _profile(value: str, state: tuple[tuple[str, int, int], ...], source: str) -> Hardware:
     """Return a profile, read once for each state of its file."""
-    return load_hardware(value)
+    return load_hardware(value, source=source)
 
 
 class Rates:
@@ -148,6 +164,7 @@ class Rates:
         Arrays of :data:`RATES`, an entry each, in place of the profiles'.
     """
 
+    @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # rates may be extreme
     def __init__(
         self, gpus: Sequence[Hardware], places: Array, overrides: Mapping[str, Array]
     ) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import importlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import ContradictionError, repr_short, room_to_write
@@ -19,10 +20,14 @@ from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.io import atomic_path
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
 from mkdocs_dsocr.sweep.api import Sweep, grid_chunks
-from mkdocs_dsocr.sweep.columns import checked
+from mkdocs_dsocr.sweep.columns import checked, profiles
 
 SUFFIXES: Final = (".csv", ".parquet")
 MOST: Final = 10**9
+"""Scenarios of a sweep."""
+MOST_VALUES: Final = 10**6
+"""Values of one dimension."""
+MOST_GPUS: Final = 1000
 
 
 class Range(Strict):
@@ -35,11 +40,25 @@ class Range(Strict):
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
         if self.stop < self.start:
-            raise ContradictionError("stop", str(self.stop), f"at least start, {self.start}")
+            raise ContradictionError("stop", repr_short(self.stop), "at least start")
         return self
 
-    def __len__(self) -> int:
-        return (self.stop - self.start) // self.step + 1
+
+def _kind(found: Any) -> str | None:
+    """Return which of the two forms of a dimension a value has."""
+    if isinstance(found, list):
+        return "list"
+    return "range" if isinstance(found, Range | dict) else None
+
+
+Dimension = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[list[Any], Tag("list")],
+    Discriminator(
+        _kind,
+        custom_error_type="dimension",
+        custom_error_message="a list of values, or a mapping of start, stop and step",
+    ),
+]
 
 
 class Spec(Strict):
@@ -47,50 +66,74 @@ class Spec(Strict):
 
     model: str = DEFAULT_MODEL
     workload: str = DEFAULT_WORKLOAD
-    sweep: dict[str, list[str] | list[bool] | list[int] | list[float] | Range]
+    sweep: dict[str, Dimension]
 
     @property
     def size(self) -> int:
         """How many scenarios."""
-        return math.prod(len(values) for values in self.sweep.values())
+        return math.prod(_size(found) for found in self.sweep.values())
 
     def chunks(self) -> Iterator[Sweep]:
         """Yield the results in pieces."""
-        dimensions: dict[str, Any] = {name: _listed(values) for name, values in self.sweep.items()}
+        dimensions: dict[str, Any] = {name: _values(found) for name, found in self.sweep.items()}
         hardware = dimensions.pop("hardware", DEFAULT_HARDWARE)
         yield from grid_chunks(self.model, self.workload, hardware, **dimensions)
 
 
-def _listed(values: Any) -> Sequence[Any]:
-    if isinstance(values, Range):
-        return range(values.start, values.stop + 1, values.step)
-    listed: Sequence[Any] = values
-    return listed
+def _size(found: Range | list[Any]) -> int:
+    """Return how many values there are, without listing them."""
+    if isinstance(found, Range):
+        return (found.stop - found.start) // found.step + 1
+    return len(found)
+
+
+def _values(found: Range | list[Any]) -> Sequence[Any]:
+    if isinstance(found, Range):
+        return range(found.start, found.stop + 1, found.step)
+    return found
 
 
 def load_spec(path: Path) -> Spec:
-    """Read the file of a sweep.
+    """Read the file of a sweep. What is too large is refused before anything is listed.
 
     Raises
     ------
     InputError
-        If it is not valid, or there are too many scenarios.
+        If it is not valid, or there are too many values or scenarios.
     """
     spec = validate(Spec, read_mapping(path), path)
-    for name, values in spec.sweep.items():
-        if not len(values):
-            raise InputError(path, f"sweep.{name}", "an empty list", "at least one value")
-        if name != "hardware":
-            checked(name, list(_listed(values)), path)
     if spec.size > MOST:
-        raise InputError(path, "sweep", f"{spec.size:,} scenarios", f"at most {MOST:,}")
+        words = f"{spec.size:,} scenarios" if spec.size < 10**30 else "more scenarios"
+        raise InputError(path, "sweep", words, f"at most {MOST:,}")
+    for name, found in spec.sweep.items():
+        key, size = f"sweep.{name}", _size(found)
+        most = MOST_GPUS if name == "hardware" else MOST_VALUES
+        if not 1 <= size <= most:
+            raise InputError(path, key, f"{size:,} values", f"1 to {most:,}")
+        values = _values(found)
+        if name == "hardware":
+            _check_hardware(path, values)
+        elif isinstance(found, Range):
+            # Where the first two and the last are allowed, all are.
+            checked(name, [*values[:2], values[-1]], path)
+        else:
+            checked(name, values, path)
     return spec
+
+
+def _check_hardware(path: Path, values: Sequence[Any]) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise InputError(path, "sweep.hardware", repr_short(value), "ids or paths")
+    twice = [v for v, times in Counter(values).items() if times > 1]
+    if twice:
+        raise InputError(path, "sweep.hardware", f"{repr_short(twice[0])} twice", "each once")
+    profiles(values, str(path))
 
 
 def input_files(spec: Spec) -> list[Path]:
     """Return the files that a sweep reads besides its own."""
-    hardware = spec.sweep.get("hardware", [DEFAULT_HARDWARE])
-    gpus = [str(value) for value in _listed(hardware)]
+    gpus = _values(spec.sweep.get("hardware", [DEFAULT_HARDWARE]))
     model = resolve("models", spec.model)
     return [
         model if model.is_file() else model / "config.json",

@@ -15,7 +15,7 @@ from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.inputs.workload import BATCH
 from mkdocs_dsocr.models import Batch, BatchPass, Plan, max_tiles_of, model_of
 from mkdocs_dsocr.models.tokens import grids
-from mkdocs_dsocr.sweep.api import rows_of
+from mkdocs_dsocr.sweep.api import FIGURES, rows_of
 from mkdocs_dsocr.sweep.columns import Array, defaults
 
 T = TypeVar("T")
@@ -23,6 +23,11 @@ Table = dict[str, Array]
 """Columns by name, all of one length."""
 BASE_SIZE: Final = 1024
 """Side of the global view beside local ones, for workloads that have none, px."""
+LATENCIES: Final = (
+    *FIGURES,
+    *("image_tokens", "ttft_ms", "tpot_ms", "step_io_bytes", "step_dispatches"),
+)
+"""The columns of :func:`latencies` after the dimensions."""
 SQUARES: Final = range(4, 21)
 """Sides of the square grids beyond a model's rule: up to 400 tiles."""
 BEFORE_DECODE: Final = ("vision", "projector", "prefill")
@@ -39,6 +44,10 @@ RATES: Final = {
     "dispatch_us": "host time of an operator",
     "synchronise_us": "host time of a wait",
 }
+SIZES: Final = ("text_tokens", "max_new_tokens", "batch_size")
+"""The inputs of a sensitivity beside :data:`RATES`."""
+MOVED: Final = ("ttft_ms", "tpot_ms", "pages_per_s")
+"""The figures that a sensitivity shows."""
 LEVERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "replaying decode steps from CUDA graphs": {"host_mode": "cuda_graph"},
     "fusing kernels": {"traffic": "fused"},
@@ -161,7 +170,7 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     base = defaults(planned) | {"batch_size": planned.batch}
     own = _rates(gpu)
     inputs = {name: value for name, value in own.items() if value}
-    inputs |= {name: base[name] for name in ("text_tokens", "max_new_tokens", "batch_size")}
+    inputs |= {name: base[name] for name in SIZES}
     # A small number that rounding brings back to itself has no 10 % to it.
     names = [n for n in inputs if n in own or round(inputs[n] * (1 + CHANGE)) != inputs[n]]
     rows: dict[str, list[Any]] = {name: [base.get(name, own.get(name))] for name in names}
@@ -176,7 +185,7 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
         "input": np.array(names, object),
         "value": np.array([inputs[n] for n in names]),
     }
-    for figure in ("ttft_ms", "tpot_ms", "pages_per_s"):
+    for figure in MOVED:
         share = found[figure] / found[figure][0] - 1
         result[f"{figure}_below"], result[f"{figure}_above"] = share[1::2], share[2::2]
     return result

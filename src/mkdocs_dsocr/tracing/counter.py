@@ -126,13 +126,14 @@ class OperatorCounter(TorchDispatchMode):
         if not launched:
             return
         flops, moved = operator.flops(out, *args, **kwargs), operator.traffic(inputs, outputs)
-        times, amount = self.own.setdefault(operator.name, (Counter(), Counter()))
-        times[self._running[-1]] += 1
-        amount[self._running[-1]] += moved
+        launches, amount = self.own.setdefault(operator.name, (Counter(), Counter()))
+        times = self.memory.times
+        launches[self._running[-1]] += times
+        amount[self._running[-1]] += times * moved
         for path in self._running:
-            self.elementwise_flops[path] += flops
-            self.eager_bytes[path] += moved
-            self.dispatches[path] += 1
+            self.elementwise_flops[path] += times * flops
+            self.eager_bytes[path] += times * moved
+            self.dispatches[path] += times
 
 
 def _as_a_gpu_lays_it_out(out: Tensor) -> Tensor:

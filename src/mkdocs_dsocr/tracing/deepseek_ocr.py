@@ -55,7 +55,7 @@ class DeepSeekOCRSession(Session):
         past = KVCache() if memory is None else WatchedCache(memory)
         self._fill(past, shape.batch, shape.kv_len - shape.q_len)
         make = {"vision": self._vision, "projector": self._projector, "language": self._language}
-        run = make[shape.part](shape)
+        run = make[shape.part](shape, memory)
 
         @torch.inference_mode()
         def call() -> int:
@@ -70,22 +70,28 @@ class DeepSeekOCRSession(Session):
         """Return the context in which a pass runs."""
         return nullcontext()
 
-    def _vision(self, shape: PassShape) -> Run:
+    def _vision(self, shape: PassShape, memory: ActivationMemory | None) -> Run:
         views = self.views(shape.views, shape.image_size)
         return lambda _: self.model.model.encode(views)
 
-    def _projector(self, shape: PassShape) -> Run:
+    def _projector(self, shape: PassShape, memory: ActivationMemory | None) -> Run:
         sam, clip = self._tower_outputs(shape)
         return lambda _: self.model.model.project(sam, clip, (shape.tiles_w, shape.tiles_h))
 
-    def _language(self, shape: PassShape) -> Run:
-        # The separator is the last image token; how the views share the others does not matter.
-        features = [
-            [self.values(shape.image_tokens - 1, self.config.language.hidden_size)]
-            for _ in range(shape.batch if shape.image_tokens else 0)
-        ]
+    def _language(self, shape: PassShape, memory: ActivationMemory | None) -> Run:
         ids = self.token_ids(shape.batch, shape.q_len)
-        return lambda cache: self.model(ids, cache, features=features, logits=shape.logits)
+        samples = shape.batch if shape.image_tokens else 0
+        # On meta one sample stands for all: their image tokens are placed in the same way.
+        counter = memory if self.device == "meta" and samples else None
+        # The separator is the last image token; how the views share the others does not matter.
+        size = (shape.image_tokens - 1, self.config.language.hidden_size)
+        values = [[self.values(*size)] for _ in range(1 if counter else samples)]
+
+        def run(cache: KVCache) -> None:
+            features = counter.once(values[0], samples) if counter else values
+            self.model(ids, cache, features=features, logits=shape.logits)
+
+        return run
 
     def _tower_outputs(self, shape: PassShape) -> tuple[Tensor, Tensor]:
         """Return the outputs of SAM and CLIP for the views of a pass."""

@@ -6,11 +6,14 @@ import math
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from mkdocs_dsocr.trace import TracedPeak
 from mkdocs_dsocr.tracing.tensors import storage, touched_bytes
+
+T = TypeVar("T")
 
 
 class _Call:
@@ -55,10 +58,13 @@ class ActivationMemory:
     ----------
     peaks
         The largest peak of any call, by module path.
+    times
+        How often what runs now would run: each time on inputs of its own.
     """
 
     def __init__(self, model: nn.Module, outermost: str) -> None:
         self.peaks: dict[str, TracedPeak] = {}
+        self.times = 1
         self._others = {storage(t) for t in (*model.parameters(), *model.buffers())}
         self._calls = [_Call(outermost)]
         self._cached: float = 0
@@ -79,13 +85,13 @@ class ActivationMemory:
         """Follow one operator; one that launches nothing may still allocate."""
         given = {storage(tensor): tensor for tensor in inputs}
         for key, tensor in given.items() if launches else ():
-            self._read(key, touched_bytes(tensor))
+            self._read(key, self.times * touched_bytes(tensor))
         place = self._calls[-1]
         for tensor in outputs:
             key = storage(tensor)
             if key not in self._others and key not in place.sizes and key not in given:
                 self._allocate(key, tensor)
-        place.operators += launches
+        place.operators += self.times * launches
 
     def _read(self, key: int, size: int) -> None:
         if key in self._others:
@@ -131,6 +137,12 @@ class ActivationMemory:
             self._others.add(key)
             for call in self._calls:
                 call.free(key)
+
+    def once(self, item: T, times: int) -> Iterator[T]:
+        """Yield one of equal items; what the caller does with it counts as often as there are."""
+        self.times = times
+        yield item
+        self.times = 1
 
     @contextmanager
     def caching(self, tensors: float = math.inf) -> Iterator[None]:

@@ -155,7 +155,8 @@ class UnlimitedOcrSession(Session):
         images = {}
         if shape.image_tokens:
             ids[:, : shape.image_tokens] = self._config.image_token_id
-            pages = [self.values(shape.image_tokens, hidden) for _ in range(shape.batch)]
+            # All pages in one: they are joined before they are placed.
+            pages = [self.values(shape.batch * shape.image_tokens, hidden)]
             images = {"image": SimpleNamespace(pooler_output=pages)}
 
         def run() -> int:

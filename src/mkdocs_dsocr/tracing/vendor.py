@@ -23,6 +23,7 @@ from mkdocs_dsocr.tracing import torchvision
 from mkdocs_dsocr.tracing.deepseek_ocr import DeepSeekOCRSession, Run
 from mkdocs_dsocr.tracing.forwards import calls_for_forwards, stand_ins
 from mkdocs_dsocr.tracing.kv_cache import KVCache
+from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues
 from mkdocs_dsocr.tracing.session import default_dtype
 
@@ -74,16 +75,16 @@ class VendorSession(DeepSeekOCRSession):
             yield
         self.asked = values.asked
 
-    def _vision(self, shape: PassShape) -> Run:
+    def _vision(self, shape: PassShape, memory: ActivationMemory | None) -> Run:
         model, views = self.model.model, self.views(shape.views, shape.image_size)
         return lambda _: model.vision_model(views, model.sam_model(views))
 
-    def _projector(self, shape: PassShape) -> Run:
+    def _projector(self, shape: PassShape, memory: ActivationMemory | None) -> Run:
         sam, clip = self._tower_outputs(shape)
         joined = self.values(sam.shape[0], clip.shape[1] - 1, sam.shape[1] + clip.shape[2])
         return lambda _: self.model.model.projector(joined)
 
-    def _language(self, shape: PassShape) -> Run:
+    def _language(self, shape: PassShape, memory: ActivationMemory | None) -> Run:
         ids = self.token_ids(shape.batch, shape.q_len)
         positions = torch.arange(shape.kv_len - shape.q_len, shape.kv_len, device="meta")
         page = self._page(shape)

@@ -53,7 +53,21 @@ const showCosts = (table) => {
     put("cost", price, price.valueAsNumber * hours);
     put("energy", watts, (watts.valueAsNumber / 1000) * hours);
   }
-  localStorage.setItem("dsocr-costs", JSON.stringify(kept));
+  try {
+    localStorage.setItem("dsocr-costs", JSON.stringify(kept));
+  } catch {
+    // Storage may be denied or full: the table works without it.
+  }
+};
+
+// Returns the costs that were kept, an object; an empty one where storage is denied or has something else.
+const keptCosts = () => {
+  try {
+    const kept = JSON.parse(localStorage.getItem("dsocr-costs"));
+    return kept !== null && typeof kept === "object" ? kept : {};
+  } catch {
+    return {};
+  }
 };
 
 // Makes a table with data-depth on its rows a tree: opened and closed by button or arrow key, filtered by name.
@@ -151,7 +165,7 @@ const growTree = (tools) => {
     for (const tools of document.querySelectorAll("[data-dsocr-tree]")) growTree(tools);
     const costs = document.querySelector("[data-dsocr-cost] table");
     if (costs) {
-      const kept = JSON.parse(localStorage.getItem("dsocr-costs") ?? "{}");
+      const kept = keptCosts();
       for (const input of costs.querySelectorAll("input")) input.value = kept[input.name] ?? "";
       showCosts(costs);
     }

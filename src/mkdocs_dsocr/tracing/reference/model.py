@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -74,7 +75,7 @@ class DeepseekOCRModel(nn.Module):
         input_ids: Tensor,
         cache: KVCache,
         pages: list[Page] | None = None,
-        features: list[list[Tensor]] | None = None,
+        features: Iterable[list[Tensor]] | None = None,
     ) -> Tensor:
         """Run the decoder on ``[B, S]`` token ids.
 
@@ -122,7 +123,7 @@ class DeepseekOCRForCausalLM(nn.Module):
         input_ids: Tensor,
         cache: KVCache,
         pages: list[Page] | None = None,
-        features: list[list[Tensor]] | None = None,
+        features: Iterable[list[Tensor]] | None = None,
         logits: int | None = None,
     ) -> Tensor:
         """Return logits of the last `logits` positions (of all, where it is None)."""
