@@ -74,7 +74,7 @@ def dataflow(layer: Layer, title: str, target: Callable[[Running], str]) -> Mark
         _words(left, 16, ", ".join(inputs)),
         _words(left, STEP * (len(parts) + 1) + 8, ", ".join(outputs)),
         role="group",
-        style=f"max-width:{width}px",
+        width=width,
     )
 
 
