@@ -15,7 +15,8 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import svg, units
 
 WIDTH: Final = 1000
-LABEL: Final = 104
+LABEL: Final = 144
+ROOM: Final = WIDTH - LABEL - 2
 ROW: Final = 62
 BOX: Final = 46
 GAP: Final = 16
@@ -95,14 +96,14 @@ def _row(
     yield svg.text(14, y + 37, f"{units.milliseconds(t.time_ms)}, {share}")
     found = components(analysis, stage)
     whole = sum(c.total.device_time_ms for c in found) or 1.0
-    large = [c for c in found if c.total.device_time_ms >= LEAST * whole]
+    large = _large(found, whole)
     small = [c for c in found if c not in large]
     labels = [(_label(c), units.percent(c.total.device_time_ms / whole)) for c in large]
     if small:
         rest = sum(c.total.device_time_ms for c in small) / whole
         labels.append((f"{len(small)} more", units.percent(rest)))
     shares = [c.total.device_time_ms / whole for c in large] + [0.0] * bool(small)
-    x = LABEL + 40.0
+    x = float(LABEL)
     for index, (label, width) in enumerate(zip(labels, _widths(labels, shares), strict=True)):
         if index:
             yield svg.line("dsocr-edge", x - GAP, y + BOX / 2, x, y + BOX / 2)
@@ -115,6 +116,22 @@ def _row(
         x += width + GAP
 
 
+def _large(found: list[Component], whole: float) -> list[Component]:
+    """Return the components that have a box of their own, as many as fit the row."""
+    large = [c for c in found if c.total.device_time_ms >= LEAST * whole]
+    while len(large) > 1:
+        labels = [(_label(c), "") for c in large] + [("99 more", "")] * (len(large) < len(found))
+        if sum(_least(labels)) + GAP * (len(labels) - 1) <= ROOM:
+            break
+        large.remove(min(large, key=lambda c: c.total.device_time_ms))
+    return large
+
+
+def _least(labels: list[tuple[str, str]]) -> list[float]:
+    """Return the widths that the labels need."""
+    return [LETTER * max(map(len, label)) + 14 for label in labels]
+
+
 def _label(component: Component) -> str:
     count = f" × {component.modules}" if component.modules > 1 else ""
     return f"{component.class_name}{count}"
@@ -122,8 +139,8 @@ def _label(component: Component) -> str:
 
 def _widths(labels: list[tuple[str, str]], shares: list[float]) -> list[float]:
     """Return widths that fit the labels; what room is left is given out by share."""
-    least = [LETTER * max(map(len, label)) + 14 for label in labels]
-    room = WIDTH - 2 - LABEL - 40 - GAP * (len(labels) - 1) - sum(least)
+    least = _least(labels)
+    room = ROOM - GAP * (len(labels) - 1) - sum(least)
     return [width + max(0.0, room) * share for width, share in zip(least, shares, strict=True)]
 
 

@@ -107,8 +107,11 @@ class LayerPage:
         return dataflow(form.example.layer, f"Dataflow of {form.name}", target)
 
     def row_id(self, form: Form, name: str) -> str:
-        """Return the id of an operation's row."""
-        return self._id(form, re.sub(r"\W+", "-", name.lower()).strip("-") or "row")
+        """Return the id of an operation's row: no two rows of a form have the same."""
+        first = dict.fromkeys(form.flow)
+        same = [other for other in first if _slug(other) == _slug(name)]
+        number = same.index(name) if name in same else 0
+        return self._id(form, f"{_slug(name)}-{number + 1}" if number else _slug(name))
 
     def table_id(self, form: Form, table: Table) -> str:
         """Return the id of a form's table; of its operations where it has no such table."""
@@ -308,6 +311,10 @@ def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
 @lru_cache(maxsize=2)
 def _layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
     return {name: LayerPage(analysis, name) for name in sorted(analysis.classes)}
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"\W+", "-", name.lower()).strip("-") or "row"
 
 
 def _share(part: float, whole: float) -> float:
