@@ -58,7 +58,9 @@ def arranged(nav: Navigation, path: str, title: str, entries: list[Any]) -> None
 def _below(section: Section, path: str) -> bool:
     """Tell whether all pages of a section are in a folder."""
     return all(
-        _below(item, path) if isinstance(item, Section) else item.file.src_uri.startswith(f"{path}/")
+        _below(item, path)
+        if isinstance(item, Section)
+        else item.file.src_uri.startswith(f"{path}/")
         for item in section.children
         if isinstance(item, Section | Page)
     )

@@ -1,4 +1,4 @@
-"""The model as a diagram: a row per stage, a box per component, as wide as its share of the time."""
+"""The model as a diagram: a row per stage, and a box per component, sized by its time."""
 
 from __future__ import annotations
 

@@ -118,5 +118,7 @@ def _columns(found: Edges) -> list[list[str]]:
 def _line(start: _Box, end: _Box, words: str) -> Markup:
     x1, y1 = start.x + start.width, start.y + HEIGHT / 2
     x2, y2, bend = end.x, end.y + HEIGHT / 2, GAP[0] / 2
-    path = f"M{x1:.1f},{y1:.1f} C{x1 + bend:.1f},{y1:.1f} {x2 - bend:.1f},{y2:.1f} {x2:.1f},{y2:.1f}"
+    path = (
+        f"M{x1:.1f},{y1:.1f} C{x1 + bend:.1f},{y1:.1f} {x2 - bend:.1f},{y2:.1f} {x2:.1f},{y2:.1f}"
+    )
     return svg.element("g", svg.element("path", class_="dsocr-edge", d=path), svg.tooltip(words))

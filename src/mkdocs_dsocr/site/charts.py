@@ -39,7 +39,9 @@ def bars(title: str, items: Sequence[Bar]) -> Markup:
 
 def stacked(title: str, items: Sequence[Bar]) -> Markup:
     """Return one bar of parts, and its legend."""
-    drawn = strip(f"{title}: {_described(items)}", items, sum(b.amount for b in items), "dsocr-band")
+    drawn = strip(
+        f"{title}: {_described(items)}", items, sum(b.amount for b in items), "dsocr-band"
+    )
     return drawn + svg.legend({f"{bar.label}: {bar.value}": bar.kind for bar in items})
 
 

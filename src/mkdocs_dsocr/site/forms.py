@@ -40,6 +40,7 @@ from mkdocs_dsocr.site.rows import (
 from mkdocs_dsocr.site.variants import variant
 
 MOST_TERMS = 8
+MOST_PARTS = 24
 """Totals of more terms than this are left to the table: a sum nobody reads is no help."""
 
 
@@ -325,7 +326,7 @@ def _total(
         unit,
         formula=notation.terms(terms(short)),
         numbers=notation.text(short, concrete.values()),
-        parts=notation.terms(parts) if len(parts) > len(terms(short)) else None,
+        parts=notation.terms(parts) if len(terms(short)) < len(parts) <= MOST_PARTS else None,
     )
 
 

@@ -11,11 +11,11 @@ from functools import cached_property, lru_cache
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Node, Totals, merged
+from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation
-from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import notation, svg, units
@@ -102,7 +102,11 @@ class LayerPage:
         def target(part: Operation | Child) -> str:
             if isinstance(part, Operation):
                 return f"#{self.row_id(form, part.name)}"
-            return layer_link(part.layer.class_name()) if part.layer.is_module else "#operations-and-formulas"
+            return (
+                layer_link(part.layer.class_name())
+                if part.layer.is_module
+                else "#operations-and-formulas"
+            )
 
         return dataflow(form.example.layer, f"Dataflow of {form.name}", target)
 

@@ -7,6 +7,7 @@ from importlib import resources as package_resources
 from typing import Any, Final, NamedTuple
 
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.site import tags
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.environment import environment
 from mkdocs_dsocr.site.layer_page import layer_pages
@@ -87,10 +88,12 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
     for name, title in titles(site).items():
         links = Links(style, _path(name))
         view = PAGES[name].view(site, links)
-        pages[links.page] = _rendered(f"{name}.md.j2", links, **shared, title=title, **view)
-    for layer in site.layer_pages.values():
+        view |= {"title": title, "tags": tags.PAGES.get(name, ())}
+        pages[links.page] = _rendered(f"{name}.md.j2", links, **shared, **view)
+    for name, layer in site.layer_pages.items():
         links = Links(style, layer.uri)
-        pages[links.page] = _rendered("layer.md.j2", links, **shared, layer=layer)
+        view = {"layer": layer, "tags": tags.layer_tags(name)}
+        pages[links.page] = _rendered("layer.md.j2", links, **shared, **view)
     return pages
 
 

@@ -196,9 +196,7 @@ def _ceilings(frame: svg.Frame, ceilings: dict[str, float], bandwidth: float) ->
         yield svg.text(right - 2, y + (15 if index else -5), words, "end")
 
 
-def _point(
-    frame: svg.Frame, point: Point, bound: str, layer_link: Callable[[str], str]
-) -> Markup:
+def _point(frame: svg.Frame, point: Point, bound: str, layer_link: Callable[[str], str]) -> Markup:
     words = f"{point.words}, {units.percent(point.share)} of the device time, bound by {bound}"
     circle = svg.element(
         "circle",

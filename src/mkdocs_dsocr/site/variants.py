@@ -54,4 +54,3 @@ def _sizes(layer: Layer) -> str:
         if isinstance(count, int) and isinstance(side, int):
             return f"{count} {word}{'s' if count > 1 else ''} of {side} × {side}"
     return ""
-

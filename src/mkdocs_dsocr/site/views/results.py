@@ -121,15 +121,15 @@ def _checks(site: Site) -> Iterator[Check]:
     against = f"{v.traced_by} on {v.device}: {site.model.traced}"
     agrees = not v.failures
     yield Check("Formulas", _trace(site), against, agrees, "verification.md", "Verification")
-    cover = site.main.report.operator_coverage
-    yield Check(
-        "Coverage",
-        f"{cover.covered} of {cover.classes} traced classes have an analytic layer",
-        "module classes in the trace",
-        not cover.other,
-        "layers/index.md",
-        "Layers",
-    )
+    if (cover := site.main.report.operator_coverage) is not None:
+        yield Check(
+            "Coverage",
+            f"{cover.covered} of {cover.classes} traced classes have an analytic layer",
+            "module classes in the trace",
+            not cover.other,
+            "layers/index.md",
+            "Layers",
+        )
     page = ("measured.md", "Predicted and measured") if has_measurements(site) else ()
     yield Check("Times", _times(site), "runs on a GPU that `measurements` names", None, *page)
     rates = {site.main.hardware.kernel_rates(k).kind for k in ("product", "attention", "other")}
@@ -143,9 +143,7 @@ def _checks(site: Site) -> Iterator[Check]:
     )
     if (c := site.checkpoint) is not None:
         words = f"{units.integer(c.matching)} of {units.integer(c.expected)} tensors match"
-        yield Check(
-            "Weights", words, "headers of the safetensors files", c.agrees, *CHECKPOINT
-        )
+        yield Check("Weights", words, "headers of the safetensors files", c.agrees, *CHECKPOINT)
     else:
         yield Check("Weights", "no checkpoint given", "the configuration alone is read")
     if site.vendor is not None:
