@@ -204,7 +204,7 @@ def test_components_take_the_time_of_their_stage(gpu: Hardware, model: str) -> N
         found = components(analysis, stage)
         assert len(found) == len({c.class_name for c in found})
         shown = sum(c.total.device_time_ms for c in found)
-        assert 0.8 * totals.device_time_ms < shown <= totals.device_time_ms * (1 + 1e-9)
+        assert 0.5 * totals.device_time_ms < shown <= totals.device_time_ms * (1 + 1e-9)
 
 
 def test_a_long_row_of_the_architecture_keeps_its_boxes_inside(gpu: Hardware) -> None:

@@ -95,7 +95,7 @@ def _row(
     yield svg.text(14, y + 19, stage, class_="dsocr-strong")
     yield svg.text(14, y + 37, f"{units.milliseconds(t.time_ms)}, {share}")
     found = components(analysis, stage)
-    whole = sum(c.total.device_time_ms for c in found) or 1.0
+    whole = analysis.stage_totals[stage].device_time_ms or 1.0
     large = _large(found, whole)
     small = [c for c in found if c not in large]
     labels = [(_label(c), units.percent(c.total.device_time_ms / whole)) for c in large]

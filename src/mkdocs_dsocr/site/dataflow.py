@@ -63,7 +63,7 @@ def dataflow(layer: Layer, title: str, target: Callable[[Running], str]) -> Mark
         f"{a.tensor} from {whence[a.start + 1]} to {parts[a.end].name}" for a in arrows if a.passes
     )
     width, height = left + BOX[0] + SIDE, STEP * (len(parts) + 1) + 16
-    return svg.chart(
+    drawn = svg.chart(
         "dsocr-flow",
         title,
         described or "one after another",
@@ -76,6 +76,7 @@ def dataflow(layer: Layer, title: str, target: Callable[[Running], str]) -> Mark
         role="group",
         width=width,
     )
+    return svg.wide(title, drawn)
 
 
 def _arrows(parts: Sequence[Running]) -> Iterator[_Arrow]:

@@ -43,7 +43,7 @@ const showCosts = (table) => {
   for (const row of table.tBodies[0].rows) {
     const [price, watts] = row.querySelectorAll("input");
     for (const input of [price, watts]) if (input.value !== "") kept[input.name] = input.value;
-    const rate = Number(row.querySelector("[data-cost=price]").previousElementSibling.dataset.value);
+    const rate = Number(row.cells[1].dataset.value);
     const hours = 1000 / rate / 3600;
     const put = (name, input, amount) => {
       const cell = row.querySelector(`td[data-cost=${name}]`);
