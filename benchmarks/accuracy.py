@@ -15,7 +15,7 @@ from typing import Final
 
 from ruamel.yaml import YAML
 
-from mkdocs_dsocr.cost.time import ms_per
+from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.cost.workload import WorkloadCost, workload_cost
 from mkdocs_dsocr.inputs import load_hardware, load_workload
 from mkdocs_dsocr.models import load_model_config
@@ -60,9 +60,7 @@ class Row:
 
 @lru_cache(maxsize=64)
 def _cost(path: Path) -> WorkloadCost:
-    """Return a workload as it was measured: every operation is a kernel of its own."""
-    workload = load_workload(str(path)).model_copy(update={"traffic": "eager"})
-    return workload_cost(load_model_config(MODEL), workload, path.name)
+    return workload_cost(load_model_config(MODEL), load_workload(str(path)), path.name)
 
 
 def own_rows() -> Iterator[Row]:

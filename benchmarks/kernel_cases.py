@@ -67,6 +67,7 @@ def cases() -> Iterator[Case]:
     yield from _routing()
     yield from _grouped()
     yield from _convolutions()
+    yield from _permuted()
 
 
 def _random(device: str, *shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -255,3 +256,31 @@ def _conv(views: int, c_in: int, c_out: int, kernel: int, stride: int, pad: int,
     values = views * (c_in * side**2 + c_out * out**2) + c_out * c_in * kernel**2
     flops = 2 * views * out**2 * c_out * c_in * kernel**2
     return Case("convolution", "conv2d bfloat16", sizes, flops, 2 * values, make)
+
+
+PERMUTED: Final[dict[str, tuple[Callable[[Tensor, Tensor], object], int]]] = {
+    "copy, permuted": (lambda x, _: x.contiguous(), 4),
+    "add, permuted and contiguous": (lambda x, y: x + y, 6),
+    "layer_norm, permuted": (lambda x, _: F.layer_norm(x, x.shape[-1:]), 4),
+}
+"""Operators on a map in channels-first order, seen in channels-last order, and a contiguous one."""
+
+
+def _permuted() -> Iterator[Case]:
+    """Yield what SAM's blocks do: the patch embedding leaves its map in channels-first order."""
+    for name in PERMUTED:
+        for views, side in ((1, 64), (1, 40), (2, 40), (4, 40), (6, 40), (8, 64)):
+            yield _permuted_case(name, views, side)
+
+
+def _permuted_case(name: str, views: int, side: int, channels: int = 768) -> Case:
+    call, width = PERMUTED[name]
+
+    def make(device: str) -> Callable[[], object]:
+        x = _random(device, views, channels, side, side).permute(0, 2, 3, 1)
+        y = _random(device, views, side, side, channels)
+        return lambda: call(x, y)
+
+    elements = views * side**2 * channels
+    sizes = {"views": views, "side": side, "channels": channels}
+    return Case("permuted", name, sizes, elements, width * elements, make)

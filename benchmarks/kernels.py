@@ -1,4 +1,4 @@
-"""Kernel times and launch costs of a GPU: python -m benchmarks.kernels FILE.
+"""Kernel times and launch costs of a GPU: python -m benchmarks.kernels FILE [FAMILY …].
 
 Times two things per case. ``kernels`` are the kernels' own times as the profiler records them,
 without the gaps between launches. ``loop_us`` is the time of one call in a loop of calls that are
@@ -191,11 +191,12 @@ def _graph_gaps(one: torch.Tensor, number: int) -> dict[str, float]:
     return {"kernel in a CUDA graph": round(1000 * taken / number, 3)}
 
 
-def main(path: Path, device: str = "cuda") -> None:
-    """Write everything to a file."""
-    content = {"launch_costs_us": launch_costs(device), "cases": list(kernel_table(device))}
+def main(path: Path, families: Sequence[str] = (), device: str = "cuda") -> None:
+    """Write launch costs and cases to a file: all of them, or those of some families."""
+    chosen = [case for case in cases() if not families or case.family in families]
+    content = {"launch_costs_us": launch_costs(device), "cases": list(kernel_table(device, chosen))}
     path.write_text(json.dumps(content, indent=0) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -64,6 +64,7 @@ def _tiny_config() -> str:
     """Return the config of a small model of the same architecture, quick to trace and to run."""
     path = ROOT / "data/models/deepseek-ocr-v1-base/config.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
+    raw |= TINY_DECODER
     raw["language_config"] |= TINY_DECODER
     width = raw["vision_config"]["width"]
     width["clip-l-14-224"] |= {"width": 32, "heads": 4, "layers": 2}

@@ -28,6 +28,7 @@ import yaml
 from mkdocs_dsocr import sweep
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.inputs import InputError
+from tests.drawn import consistent
 
 RENAMED: Final[dict[str, str]] = {}
 """Old keys → new ones, applied in this order to every column that has them.
@@ -83,7 +84,7 @@ def drawn_report(model: str, drawn: Mapping[str, Any]) -> Table:
     gpu = yaml.safe_load(profile.read_text(encoding="utf-8")) | drawn["rates"]
     with tempfile.TemporaryDirectory() as folder:
         paths = {"workload": Path(folder, "workload.yaml"), "gpu": Path(folder, "gpu.yaml")}
-        for name, content in (("workload", drawn["workload"]), ("gpu", gpu)):
+        for name, content in (("workload", consistent(drawn["workload"])), ("gpu", gpu)):
             paths[name].write_text(yaml.safe_dump(content), encoding="utf-8")
         [found] = reports(model, str(paths["workload"]), [str(paths["gpu"])]).values()
         return found

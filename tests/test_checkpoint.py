@@ -18,6 +18,7 @@ from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.checkpoint import INDEX, read_checkpoint
+from mkdocs_dsocr.inputs.model_config import HEADERS
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.verify.checkpoint import OPTIONAL, compare
@@ -25,7 +26,7 @@ from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
 COMMIT = "9f30c71f441d010e5429c532364a86705536c53a"
 Shapes = dict[str, tuple[int, ...]]
-WIDTH = {"BF16": 2, "F32": 4, "I64": 8, "U8": 1}
+WIDTH = {"BF16": 2, "F16": 2, "F32": 4, "I64": 8, "U8": 1}
 
 
 def write(path: Path, shapes: Shapes, dtypes: dict[str, str] | None = None) -> None:
@@ -116,7 +117,8 @@ def test_differences_are_named(folder: Path, tiny: StaticAnalyzer) -> None:
 
 
 def test_quantised_checkpoints_are_described(folder: Path, tiny: StaticAnalyzer) -> None:
-    raw = {**json.loads(TINY_CONFIG), "quantization_config": {"quant_method": "awq"}}
+    awq = {"quant_method": "awq", "bits": 4, "group_size": 128}
+    raw = {**json.loads(TINY_CONFIG), "quantization_config": awq}
     (folder / "config.json").write_text(json.dumps(raw))
     shapes = shapes_of(tiny)
     name = "model.layers.0.mlp.gate_proj.weight"
@@ -124,8 +126,9 @@ def test_quantised_checkpoints_are_described(folder: Path, tiny: StaticAnalyzer)
     write(folder / "model.safetensors", shapes)
     checkpoint = read_checkpoint(folder / "config.json")
     assert checkpoint is not None
-    verdict = compare(checkpoint, tiny.modules())
-    assert verdict.quantization == "awq"
+    storage = load_model_config(f"{folder}/").storage
+    verdict = compare(checkpoint, tiny.modules(), storage)
+    assert verdict.is_quantised
     assert not verdict.agrees
     assert verdict.failures == []
 
@@ -167,10 +170,6 @@ def _indexed(placed: Callable[[dict[str, str]], Any]) -> Callable[[Path], None]:
         (_indexed(lambda m: {**m, "x": "a\\b.safetensors"}), ["weight_map: x", "same folder"]),
         (_indexed(lambda m: {**m, "x": 3}), ["weight_map: x", "found 3"]),
         (_indexed(lambda m: {**m, "x": "pytorch_model.bin"}), ["x", "a .safetensors file"]),
-        (
-            _indexed(lambda m: {**m, "x": "gone.safetensors"}),
-            ["gone.safetensors", "a missing file"],
-        ),
         (_indexed(lambda m: {**m, "x": "model.safetensors"}), ["weight_map: x", "no file has it"]),
     ],
 )
@@ -184,6 +183,63 @@ def test_damaged_checkpoints_get_one_message(
     for words in says:
         assert words in done.output
     assert not output.exists()
+
+
+@pytest.mark.parametrize(("dtype", "header"), [("float16", "F16"), ("float32", "F32")])
+def test_a_checkpoint_of_another_dtype_is_of_the_model(
+    folder: Path, tiny: StaticAnalyzer, dtype: str, header: str
+) -> None:
+    """Its dtype is the model's, whether its config says so or only its tensors."""
+    shapes = shapes_of(tiny)
+    write(folder / "model.safetensors", shapes, dict.fromkeys(shapes, header))
+    for stated in (dtype, "bfloat16", None):
+        raw = json.loads(TINY_CONFIG)
+        for section in (raw, raw["language_config"]):
+            section["torch_dtype"] = stated
+        (folder / "config.json").write_text(json.dumps(raw))
+        config = load_model_config(f"{folder}/")
+        assert HEADERS[config.storage.dtype] == header
+        assert bool(config.storage.notes) == (stated == "bfloat16")
+        checkpoint = read_checkpoint(config.path)
+        assert checkpoint is not None
+        verdict = compare(checkpoint, tiny.modules(), config.storage)
+        assert verdict.matching == verdict.expected == len(shapes)
+        assert verdict.failures == []
+        (failure,) = compare(checkpoint, tiny.modules()).failures
+        assert f"{len(shapes)} differ only in dtype, such as {header} instead of BF16" in failure
+
+
+@pytest.mark.parametrize("pointer", [False, True])
+@pytest.mark.parametrize("gone", [1, 3])
+def test_a_partial_download_is_analysed_with_a_note(
+    folder: Path, tiny: StaticAnalyzer, gone: int, pointer: bool
+) -> None:
+    (folder / "model.safetensors").unlink()
+    placed = shard(folder, shapes_of(tiny))
+    for name in sorted(set(placed.values()))[:gone]:
+        (folder / name).unlink()
+        if pointer:
+            (folder / name).write_text("version https://git-lfs.github.com/spec/v1\nsize 9\n")
+    done = CliRunner().invoke(
+        main, ["analyze", "--model", f"{folder}/", "--output", str(folder / "out")]
+    )
+    assert done.exit_code == 0, done.output
+    assert f"note: {gone} of 3 weight files that the index names are missing" in done.output
+    assert "a partial download" in json.loads((folder / "out/report.json").read_text())["notes"]
+    checkpoint = read_checkpoint(folder / "config.json")
+    assert checkpoint is not None
+    verdict = compare(checkpoint, tiny.modules())
+    assert verdict.agrees
+    assert verdict.expected == sum(name in checkpoint.tensors for name in placed)
+
+
+@pytest.mark.parametrize("base", ["deepseek-ai/DeepSeek-OCR", None])
+def test_an_adapter_needs_its_base_model(tmp_path: Path, base: str | None) -> None:
+    content = {"peft_type": "LORA", "base_model_name_or_path": base}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="an adapter") as error:
+        load_model_config(f"{tmp_path}/")
+    assert f"the folder of its base model, {base}" in str(error.value) or base is None
 
 
 def test_a_tensor_in_two_files_is_refused(folder: Path) -> None:

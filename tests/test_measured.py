@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from benchmarks.gpu import main as measure_everything
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
-from mkdocs_dsocr.cost.time import ms_per
+from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.measurement import Measurement, fingerprint
 from mkdocs_dsocr.layers.memory import peak

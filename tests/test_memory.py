@@ -139,7 +139,7 @@ def test_an_array_of_widths_has_the_peaks_of_each() -> None:
 def test_footprints_of_all_batches_equal_single_ones(analyse: Callable[..., Analysis]) -> None:
     """Per page and batched vision, both kinds of logits."""
     for changes in ({}, {"vision_batching": "batched"}, {"logits_positions": "last"}):
-        needed = analyse("dsocr-snapshot-2x2", **changes).footprints(192)
+        needed = analyse("dsocr-snapshot-2x2", **changes).footprints(192e9)
         for batch in (1, 2, 5, 64):
             one = analyse("dsocr-snapshot-2x2", batch_size=batch, num_pages=batch, **changes)
             assert one.report.memory.footprint_bytes == needed[batch - 1]
@@ -148,13 +148,13 @@ def test_footprints_of_all_batches_equal_single_ones(analyse: Callable[..., Anal
 def test_the_largest_batch_fits_and_the_next_does_not(analyse: Callable[..., Analysis]) -> None:
     analysis = analyse("dsocr-standard-v1")
     gpu = load_hardware("a100-40gb-sxm")
-    largest = fitting(analysis.footprints(gpu.memory_gb), gpu.memory_gb)
+    largest = fitting(analysis.footprints(gpu.room_bytes), gpu.room_bytes)
     assert largest is not None
     needed = [
         analyse("dsocr-standard-v1", batch_size=b, num_pages=b).report.memory.footprint_bytes
         for b in (largest, largest + 1)
     ]
-    assert needed[0] <= gpu.memory_gb * 1e9 < needed[1]
+    assert needed[0] <= gpu.room_bytes < needed[1]
 
 
 def test_logits_of_all_positions_are_the_prefill(analyse: Callable[..., Analysis]) -> None:

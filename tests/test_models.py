@@ -49,6 +49,7 @@ from mkdocs_dsocr.tracing import unlimited_ocr as tracing_unlimited
 from mkdocs_dsocr.tracing.unlimited_ocr import NEEDED
 from mkdocs_dsocr.verify.formulas import verify
 from tests.conftest import ROOT
+from tests.drawn import consistent
 from tests.test_docs import blocks
 
 BOTH = ("deepseek-ocr-v1-base", "unlimited-ocr")
@@ -75,7 +76,7 @@ def _workload(**fields: Any) -> Workload:
         "text_tokens": 9,
         "max_new_tokens": 150,
     }
-    return Workload.model_validate({**base, **fields})
+    return Workload.model_validate(consistent({**base, **fields}))
 
 
 def test_the_whole_model_is_exact(whole: ModelConfig, gpu: Hardware) -> None:

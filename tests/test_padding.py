@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mkdocs_dsocr.layers.operations import Product
+from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.report import Analysis
 
 sides = st.integers(1, 500)

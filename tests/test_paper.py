@@ -28,7 +28,7 @@ def test_published_rates_are_below_the_ceilings(config: ModelConfig) -> None:
     assert all(row.factor > 1 for row in paper.ceilings)
     tokens = 273 + 10 + paper.workload.max_new_tokens
     cache = paper.workload.batch_size * tokens * 2 * 12 * 1280 * 2
-    assert 2 * paper.parameters + cache < paper.gpu.memory_gb * 1e9
+    assert 2 * paper.parameters + cache < paper.gpu.room_bytes
 
 
 def test_another_model_is_not_the_papers(config: ModelConfig) -> None:

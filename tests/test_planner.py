@@ -24,6 +24,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.sweep.columns import NUMBERS
 from tests.browsing import Visitor, served
 from tests.conftest import TINY_CONFIG, BuildSite
+from tests.drawn import consistent
 
 pytestmark = pytest.mark.browser
 SCENARIOS = 500
@@ -109,8 +110,7 @@ def test_scenarios_are_the_sweeps_and_the_reports(
 
 
 def workload(fields: dict[str, Any]) -> Workload:
-    grid = {} if fields["crop_mode"] else {"crop_grid": None}
-    return Workload.model_validate({"profile_id": "drawn", **fields, **grid}, strict=False)
+    return Workload.model_validate(consistent({"profile_id": "drawn", **fields}), strict=False)
 
 
 @pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
@@ -123,9 +123,12 @@ def test_the_grid_is_the_models(chrome: Browser, address: str, model: str) -> No
     if model == "unlimited-ocr":
         page.add_script_tag(content=text(config))
     found = page.evaluate(
-        "(pages) => pages.map(([width, height]) => dsocrFormulas.grid({ width, height }))", pages
+        "(pages) => pages.map(([width, height, max_tiles]) =>"
+        " dsocrFormulas.grid({ width, height, max_tiles }))",
+        [(*page, most) for page in pages] + [(*page, 6) for page in pages],
     )
-    assert [(g["tiles_w"], g["tiles_h"]) for g in found] == [crop_grid(*p, most) for p in pages]
+    expected = [crop_grid(*p, most) for p in pages] + [crop_grid(*p, 6) for p in pages]
+    assert [(g["tiles_w"], g["tiles_h"]) for g in found] == expected
 
 
 def test_choices_stay_in_the_address_and_come_back(
@@ -215,7 +218,7 @@ def test_every_allowed_value_has_figures(
     grid = (typed.get("tiles_w", 1), typed.get("tiles_h", 2))
     fields |= {"page_size": None, "crop_grid": grid, "text_tokens": 19, "num_pages": None}
     fields |= {k: v for k, v in typed.items() if k in fields}
-    planned = Workload.model_validate(fields)
+    planned = Workload.model_validate(consistent(fields))
     analysis = Analysis(config, planned, load_hardware("rtx-5090"))
     assert shown["seq_len"] == analysis.plan.seq_len
     assert shown["footprint_bytes"] == analysis.footprint_bytes
@@ -227,6 +230,7 @@ base_size: 1024
 image_size: 640
 crop_mode: true
 crop_grid: [120, 3]
+max_tiles: 360
 text_tokens: 1900000
 max_new_tokens: 100000
 batch_size: 20000

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from mkdocs_dsocr.build import pipeline
-from mkdocs_dsocr.cost.time import by_ceiling, series_of_maximum
+from mkdocs_dsocr.cost.time import by_part, series_of_maximum
 from mkdocs_dsocr.inputs import InputError, shipped
 from mkdocs_dsocr.layers.kernels import fuse
 from mkdocs_dsocr.layers.tree import walk
@@ -187,7 +187,7 @@ def _integer(quantity: object) -> int:
 
 def test_fused_moves_no_more_than_its_operations(analyse: Callable[..., Analysis]) -> None:
     """A kernel moves at most what its operations would move one by one."""
-    analysis = analyse("dsocr-snapshot-2x2")
+    analysis = analyse("dsocr-snapshot-2x2", traffic="fused")
     checked = 0
     for visit in walk(build(analysis.config, analysis.plan)):
         for kernel in visit.layer.kernels():
@@ -205,7 +205,10 @@ def test_patterns_name_exactly_their_indices(numbers: list[int]) -> None:
 AMOUNT = st.floats(0, 1e3)
 
 
-@given(st.tuples(AMOUNT, AMOUNT, AMOUNT), st.tuples(AMOUNT, AMOUNT, AMOUNT), st.integers(2, 300))
+PARTS = st.tuples(AMOUNT, AMOUNT, AMOUNT, AMOUNT)
+
+
+@given(PARTS, PARTS, st.integers(2, 300))
 def test_a_series_of_maxima_is_the_sum_of_each_steps_maximum(
     first: tuple[float, ...], last: tuple[float, ...], steps: int
 ) -> None:
@@ -214,7 +217,7 @@ def test_a_series_of_maxima_is_the_sum_of_each_steps_maximum(
 
     expected = sum(max(at(step)) for step in range(steps))
     lines = numpy.array(first)[:, None], numpy.array(last)[:, None], numpy.array([steps])
-    assert by_ceiling(*lines).sum() == pytest.approx(expected, abs=1e-6)
+    assert by_part(*lines).sum() == pytest.approx(expected, abs=1e-6)
     assert series_of_maximum(*(*first, *last, steps)) == pytest.approx(expected, abs=1e-6)
 
 

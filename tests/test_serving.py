@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from mkdocs_dsocr.cost.time import CEILINGS
 from mkdocs_dsocr.inputs import load_hardware
 from mkdocs_dsocr.report import Analysis
 
@@ -14,7 +13,7 @@ from mkdocs_dsocr.report import Analysis
 def test_points_equal_an_analysis_of_that_batch(analyse: Callable[..., Analysis]) -> None:
     serving = analyse("dsocr-standard-v1").report.serving
     assert serving is not None
-    assert [p.batch for p in serving.points] == [1, 2, 4, 8, 16, 32, 58]
+    assert [p.batch for p in serving.points] == [1, 2, 4, 8, 16, 32, serving.largest_batch]
     for point in serving.points[::3]:
         batch = point.batch
         one = analyse("dsocr-standard-v1", batch_size=batch, num_pages=batch)
@@ -30,7 +29,7 @@ def test_the_wall_is_where_memory_ends(analyse: Callable[..., Analysis]) -> None
     assert serving is not None
     last = serving.points[-1]
     assert last.batch == serving.largest_batch
-    room = analysis.hardware.memory_gb * 1e9
+    room = analysis.hardware.room_bytes
     one_more = (last.memory_bytes - serving.points[-2].memory_bytes) / (
         last.batch - serving.points[-2].batch
     )
@@ -50,18 +49,20 @@ def test_where_compute_takes_over(analyse: Callable[..., Analysis]) -> None:
     assert expert is not None
     assert 100 < projection < expert
 
-    def bound(batch: int) -> str:
-        nodes = analyse("dsocr-standard-v1", batch_size=batch, num_pages=batch).nodes
-        own = nodes["decode/model.layers.0.self_attn.q_proj"].own.device_time_by_ceiling_ms
-        return max(CEILINGS[:3], key=own.__getitem__)
+    gpu = load_hardware("rtx-5090")
 
-    assert bound(projection - 1) == "memory"
-    assert bound(projection) == "tensor cores"
+    def products_to_bytes(batch: int) -> float:
+        flops, moved = 2 * batch * 1280**2, 2 * (1280**2 + 2 * batch * 1280)
+        rates = gpu.kernel_rates
+        compute_s = flops / (gpu.peak_tflops("bf16") * 1e12 * rates.tensor_share)
+        return compute_s * gpu.bandwidth_gb_s * 1e9 * rates.bandwidth_share / moved
+
+    assert products_to_bytes(projection - 1) < 1 <= products_to_bytes(projection)
 
 
 def test_a_gpu_that_is_too_small(analyse: Callable[..., Analysis]) -> None:
     analysis = analyse("dsocr-tiny")
-    tiny = load_hardware("rtx-5090").model_copy(update={"memory_gb": 6.0})
+    tiny = load_hardware("rtx-5090").model_copy(update={"memory_bytes": 6 * 10**9})
     serving = Analysis(analysis.config, analysis.workload, tiny).report.serving
     assert serving is not None
     assert serving.largest_batch is None

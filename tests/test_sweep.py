@@ -23,6 +23,7 @@ from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.schema import StageMetrics
+from tests.drawn import consistent
 
 SIZES = (64, 128, 192, 448, 512, 640, 1024, 1280)
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -40,9 +41,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "vision_batching": ("per_page", "batched"),
     "precision_mode": ("module", "autocast"),
     "traffic": ("fused", "eager"),
-    "weight_dtype": ("bf16", "fp16", "fp8", "int8", "int4"),
-    "activation_dtype": ("bf16", "fp16", "fp8", "int8"),
-    "kv_dtype": ("bf16", "fp8", "int8", "int4"),
+    "weight_dtype": ("bf16", "fp16", "fp32", "fp8", "int8", "int4", "nf4", "mlx4", "mlx8"),
+    "activation_dtype": ("bf16", "fp16", "fp32", "fp8", "int8"),
+    "kv_dtype": ("bf16", "fp32", "fp8", "int8", "int4"),
     "hardware": ("rtx-5090", "h100-sxm"),
 }
 
@@ -52,7 +53,7 @@ def analysed(config: ModelConfig, row: dict[str, Any]) -> Analysis:
     fields = {k: v for k, v in row.items() if k not in ("tiles_w", "tiles_h", "hardware")}
     if row["crop_mode"]:
         fields["crop_grid"] = (row["tiles_w"], row["tiles_h"])
-    workload = Workload.model_validate({"profile_id": "drawn", **fields})
+    workload = Workload.model_validate(consistent({"profile_id": "drawn", **fields}))
     return Analysis(config, workload, load_hardware(row["hardware"]))
 
 

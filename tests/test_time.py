@@ -21,17 +21,18 @@ def test_compulsory_fused_eager_and_floor_estimate_stand_in_order(
     config: ModelConfig, data: st.DataObject
 ) -> None:
     draw = data.draw
-    batch = draw(st.integers(1, 40))
+    pages = draw(st.integers(1, 100))
     workload = Workload(
         profile_id="w",
         base_size=64 * draw(st.integers(1, 20)),
         image_size=640,
         crop_mode=True,
         crop_grid=(draw(st.integers(1, 5)), draw(st.integers(1, 5))),
+        max_tiles=25,
         text_tokens=draw(st.integers(0, 500)),
         max_new_tokens=draw(st.integers(1, 4000)),
-        batch_size=batch,
-        num_pages=draw(st.integers(1, 100)),
+        batch_size=draw(st.integers(1, min(pages, 40))),
+        num_pages=pages,
         logits_positions=draw(st.sampled_from(["all", "last"])),
         host_mode=draw(st.sampled_from(["eager", "cuda_graph"])),
     )
@@ -97,7 +98,7 @@ def test_achieved_rates_move_the_estimate_and_not_the_floor(
     peak = Analysis(config, workload, gpu).report
 
     times = [r.stages["decode"].device_time_by_ceiling_ms for r in (slow, peak)]
-    share = gpu.kernel_rates("product").bandwidth_share
+    share = gpu.kernel_rates.bandwidth_share
     assert times[0]["memory"] / times[1]["memory"] == pytest.approx(2 * share, rel=0.02)
     assert times[0]["kernel start"] == times[1]["kernel start"]
     assert slow.floor_total_time_ms == peak.floor_total_time_ms
@@ -117,7 +118,7 @@ def test_a_profile_without_host_costs(config: ModelConfig, gpu: Hardware) -> Non
 
 
 def test_eager_traffic_is_timed_operation_by_operation(analyse: Callable[..., Analysis]) -> None:
-    fused = analyse("dsocr-tiny", host_mode="cuda_graph").report
+    fused = analyse("dsocr-tiny", host_mode="cuda_graph", traffic="fused").report
     eager = analyse("dsocr-tiny", host_mode="cuda_graph", traffic="eager").report
     for one, other in zip(fused.module_metrics, eager.module_metrics, strict=True):
         assert other.io_bytes == other.eager_io_bytes == one.eager_io_bytes

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_workload
+from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.models import plan
 from mkdocs_dsocr.models.tokens import crop_grid, features_a_side, global_tokens, local_tokens
 
@@ -92,15 +96,16 @@ def make(**changes: object) -> Workload:
 
 
 def test_a_given_grid_wins_and_one_by_one_is_the_global_view(config: ModelConfig) -> None:
-    resolved = plan(config, make(page_size=(1024, 1024), crop_grid=(1, 1)))
+    resolved = plan(config, make(crop_grid=(1, 1)))
     assert [r.first.pass_id for r in resolved.runs if r.stage == "vision"] == ["vision.global"]
     assert resolved.image_tokens == 273
 
 
 def test_without_crops_the_view_has_image_size(config: ModelConfig) -> None:
-    resolved = plan(config, make(crop_mode=False, page_size=(3000, 3000)))
+    resolved = plan(config, make(crop_mode=False, base_size=None, page_size=(3000, 3000)))
     assert resolved.global_view == 640
     assert resolved.image_tokens == 111
+    assert "page_size is not used" in " ".join(resolved.notes)
 
 
 def test_contradicting_tokens_show_the_sum(config: ModelConfig) -> None:
@@ -136,11 +141,64 @@ def test_one_new_token_needs_no_decode(config: ModelConfig) -> None:
     assert all(r.stage != "decode" for r in resolved.runs)
 
 
-def test_notes_on_what_the_model_was_not_made_for(config: ModelConfig) -> None:
-    notes = plan(config, make(crop_grid=(10, 10), max_new_tokens=100)).notes
-    assert any("beyond the model's 8,192" in n for n in notes)
-    assert any("100 tiles is off the model's rule" in n for n in notes)
-    (note,) = plan(config, make(page_size=(1024, 1024), crop_grid=(1, 2))).notes
-    assert "1×2 is off the model's rule, which cuts this page into 2×2" in note
+def test_more_positions_than_the_model_was_made_for_are_noted(config: ModelConfig) -> None:
+    (note,) = plan(config, make(crop_grid=(3, 3), text_tokens=8000)).notes
+    assert "beyond the model's 8,192" in note
     assert plan(config, make(page_size=(1024, 1024), crop_grid=(2, 2))).notes == ()
     assert plan(config, make(page_size=(1024, 1024))).notes == ()
+
+
+def test_a_grid_beyond_the_limit_or_of_another_page_is_refused(config: ModelConfig) -> None:
+    with pytest.raises(InputError, match=r"crop_grid: found 10×10 = 100 tiles; allowed: at most 9"):
+        plan(config, make(crop_grid=(10, 10)))
+    with pytest.raises(InputError, match=r"crop_grid: found \[1, 2\]; allowed: \[2, 2\], into"):
+        plan(config, make(page_size=(1024, 1024), crop_grid=(1, 2)))
+    with pytest.raises(InputError, match="at most 6, max_tiles"):
+        plan(config, make(crop_grid=(3, 3), max_tiles=6))
+    assert plan(config, make(crop_grid=(10, 10), max_tiles=100)).grid == (10, 10)
+
+
+@pytest.mark.parametrize("limit", [2, 6, 9, 32])
+def test_the_engines_limit_is_that_of_the_rule(config: ModelConfig, limit: int) -> None:
+    """Integers and arrays, whose limit is an array, too."""
+    sides = [(640 * w, 500 * h) for w in range(1, 8) for h in range(1, 8)]
+    found = [plan(config, make(page_size=side, max_tiles=limit)).grid for side in sides]
+    assert found == [crop_grid(*side, limit) for side in sides]
+    assert max(w * h for w, h in found) <= limit
+    widths, heights = numpy.array(sides).T
+    columns = crop_grid(widths, heights, numpy.full(len(sides), limit), most=40)
+    assert [tuple(row) for row in numpy.array(columns).T.tolist()] == found
+
+
+def test_grids_of_engines_differ(config: ModelConfig) -> None:
+    """vLLM cuts an A4 page of 3 by 3 views into fewer."""
+    square = make(page_size=(2000, 2000))
+    assert plan(config, square).grid == (3, 3)
+    assert plan(config, square.model_copy(update={"max_tiles": 6})).grid == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 8, "num_pages": 1}, "batch_size: found 8; allowed: at most num_pages = 1"),
+        ({"crop_mode": False}, "base_size: found 1024; allowed: image_size = 640, or no base_size"),
+        ({"crop_mode": False, "base_size": 640, "max_tiles": 6}, "max_tiles: found a limit with"),
+        ({"base_size": None}, "base_size: found nothing"),
+        ({"image_size": None}, "image_size: found nothing"),
+        ({"text_only": True}, "base_size: found 1024; allowed: no such key with text_only"),
+    ],
+)
+def test_contradictions_are_refused_by_name(changes: dict[str, object], words: str) -> None:
+    fields = {**BASE, "crop_grid": [1, 2], **changes}
+    if changes.get("crop_mode") is False:
+        del fields["crop_grid"]
+    with pytest.raises(InputError, match=re.escape(words)):
+        validate(Workload, fields, "w.yaml")
+
+
+def test_a_request_without_an_image(config: ModelConfig) -> None:
+    fields = {"profile_id": "t", "text_only": True, "text_tokens": 500, "max_new_tokens": 8}
+    resolved = plan(config, validate(Workload, {**fields, "batch_size": 2}, "w.yaml"))
+    assert (resolved.seq_len, resolved.image_tokens) == (500, 0)
+    ran = [(run.first.pass_id, run.first.q_len) for run in resolved.runs if run.calls]
+    assert ran == [("prefill", 500), ("decode", 1)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
-from importlib import metadata
+import sys
+from collections.abc import Callable
+from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,10 @@ from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.trace_store import StaticAnalysis, load_static, trace_model
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
 from mkdocs_dsocr.tracing.forwards import calls_for_forwards, stand_ins
 from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues, balanced
+from mkdocs_dsocr.tracing.torchvision import importable
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
 CODE = ROOT / "tests/remote_code/modeling_deepseekocr.py"
@@ -226,3 +231,62 @@ def test_what_stands_in_is_not_run() -> None:
     with stand_ins({model.first: lambda x: x * 0}):
         assert model(torch.ones(1)).item() == 1
     assert model(torch.ones(1)).item() == 3
+
+
+VIEWS: dict[str, Callable[[Tensor], Any]] = {
+    "split": lambda x: torch.ops.aten.split(x, 2),
+    "split_with_sizes": lambda x: torch.ops.aten.split_with_sizes(x, [1, 3]),
+    "tensor_split": lambda x: x.tensor_split(2),
+    "chunk": lambda x: x.chunk(2),
+    "unbind": lambda x: x.unbind(),
+    "narrow": lambda x: x.narrow(0, 0, 2),
+    "movedim": lambda x: x.movedim(0, 1),
+    "swapaxes": lambda x: x.swapaxes(0, 1),
+    "t": lambda x: x.t(),
+    "mT": lambda x: x.mT,
+    "expand_as": lambda x: x[:1].expand_as(x),
+    "unflatten": lambda x: torch.ops.aten.unflatten(x, 0, [2, 2]),
+    "as_strided": lambda x: x.as_strided((2, 2), (1, 1)),
+    "diagonal": lambda x: x.diagonal(),
+    "unfold": lambda x: x.unfold(0, 2, 1),
+    "unsqueeze_": lambda x: x[:].unsqueeze_(0),
+}
+
+
+@pytest.mark.parametrize("name", sorted(VIEWS))
+def test_views_are_known_and_no_kernels(name: str) -> None:
+    class Module(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return VIEWS[name](x)
+
+    module = Module()
+    counter, x = OperatorCounter(module), torch.zeros(4, 4, device="meta")
+    with torch.no_grad(), counter.watching():
+        module(x)
+    assert counter.unknown == set()
+    assert counter.dispatches[EVERYTHING] == 0
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["absent", "of another torch"])
+def test_torchvision_is_imported_and_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    if broken:
+        package = tmp_path / "torchvision"
+        package.mkdir()
+        (package / "__init__.py").write_text(
+            "import sys; sys.modules[__name__ + '.half'] = sys\n"
+            "raise RuntimeError('operator torchvision::nms does not exist')\n"
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+    elif util.find_spec("torchvision"):
+        pytest.skip("torchvision is installed")
+    with importable():
+        functional = importlib.import_module("torchvision.transforms.functional")
+        transforms = importlib.import_module("torchvision.transforms")
+        assert functional.InterpolationMode.BICUBIC.__name__ == "BICUBIC"
+        with pytest.raises(ImportError, match=r"torchvision\.ToTensor is called"):
+            transforms.ToTensor()
+    assert not [name for name in sys.modules if name.partition(".")[0] == "torchvision"]
+    with pytest.raises((ImportError, RuntimeError)):
+        importlib.import_module("torchvision")

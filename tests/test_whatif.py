@@ -75,7 +75,7 @@ def test_rows_are_those_of_whole_analyses(tmp_path: Path, changes: dict[str, Any
     workload = Workload.model_validate(
         load_workload("dsocr-a4-gundam").model_dump()
         | {"num_pages": None}  # one page a batch of one: as many as a batch has
-        | ({"crop_grid": None} if changes.get("crop_mode") is False else {})
+        | ({"crop_grid": None, "base_size": None} if changes.get("crop_mode") is False else {})
         | {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
     )
     for row, gpu in zip(rows, (load_hardware("h100-sxm"), load_hardware("a10")), strict=True):
@@ -89,7 +89,7 @@ def _agrees(row: dict[str, str], config: ModelConfig, workload: Workload, gpu: H
     assert float(row["pages_per_s"]) == pytest.approx(whole.latency.pages_per_s, rel=1e-12)
     assert float(row["floor_total_time_ms"]) == pytest.approx(whole.floor_ms, rel=1e-12)
     assert int(row["footprint_bytes"]) == whole.footprint_bytes
-    assert row["fits"] == str(whole.footprint_bytes <= gpu.memory_gb * 10**9)
+    assert row["fits"] == str(whole.footprint_bytes <= gpu.room_bytes)
 
 
 def test_every_combination_is_a_row(saved: Path, tmp_path: Path) -> None:

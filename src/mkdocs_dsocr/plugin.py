@@ -253,6 +253,12 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         )
 
     def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
+        main = result.main
+        for note in (*main.config.notes, *main.config.storage.notes):
+            log.info(note)
+        for warning in main.warnings:
+            # Stating weight_dtype settles one; an unused key is none of a build's failures.
+            (log.warning if warning in main.plan.warnings else log.info)(warning)
         for failure in result.verification.failures:
             log.warning("verification: %s", failure)
         for failure in result.failures[len(result.verification.failures) :]:

@@ -233,6 +233,14 @@ def total(quantities: Iterable[Quantity]) -> Quantity:
     return result
 
 
+def largest(quantities: Iterable[Quantity]) -> Quantity:
+    """Return the largest of several quantities, 0 of none."""
+    result: Quantity = 0
+    for index, quantity in enumerate(quantities):
+        result = quantity if index == 0 else maximum(result, quantity)
+    return result
+
+
 def product(quantities: Iterable[Quantity]) -> Quantity:
     """Return the product from left to right, and 1 where there are no factors."""
     result: Quantity = 1

@@ -1,7 +1,8 @@
 """A small model of the same architecture as remote code, with the habits of the public one.
 
 It calls ``forward`` directly, copies counts to the host, asks whether pixels are
-zero, moves tensors to the GPU, and has eager attention from transformers.
+zero, moves tensors to the GPU, has eager attention from transformers, and imports
+torchvision for images that nothing here prepares.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision import transforms
+from torchvision.transforms.functional import InterpolationMode
 from transformers import Cache, LlamaConfig, PreTrainedModel
 from transformers.modeling_attn_mask_utils import _prepare_4d_causal_attention_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
@@ -18,6 +21,13 @@ from mkdocs_dsocr.inputs.model_config import ClipConfig, SamConfig
 from mkdocs_dsocr.tracing.reference import vision
 
 ATTENTION = {"eager": LlamaAttention, "flash_attention_2": LlamaFlashAttention2}
+
+
+class ImageTransform:
+    mode = InterpolationMode.BICUBIC
+
+    def __call__(self, image):
+        return transforms.Compose([transforms.ToTensor()])(image)
 
 
 @torch.jit.script

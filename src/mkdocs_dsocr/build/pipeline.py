@@ -87,7 +87,6 @@ def analyse(settings: Settings) -> Analyses:
             allowed = f"false: {model_of(config).title} is traced from an installed package alone"
             raise InputError("option", "trust_remote_code", "true", allowed)
         remote_code(config.path)
-    read_checkpoint(config.path)  # what is damaged surfaces before anything long starts
     gpus = [load_hardware(value, settings.base) for value in settings.hardware]
     workloads = [(load_workload(value, settings.base), value) for value in settings.workloads]
     for key, ids in (
@@ -112,7 +111,7 @@ def analyse(settings: Settings) -> Analyses:
 def _measured(analyses: Analyses, measurements: dict[Path, Measurement]) -> Analyses:
     """Give each measurement to the analysis that it belongs to."""
     every = [a for row in analyses for a in row]
-    pairs = [(a.workload, a.hardware) for a in every]
+    pairs = [(a.plan.workload, a.hardware) for a in every]
     owners: dict[tuple[str, str], Measurement] = {}
     for path, measurement in measurements.items():
         workload, gpu = check_belongs(path, measurement, every[0].config, pairs)
@@ -146,7 +145,7 @@ def measure(analyses: Analyses, options: MeasureOptions, log: Log) -> Iterator[t
     """
     mains = [row[0] for row in analyses]
     for analysis in mains:
-        check_measurable(analysis.workload, analysis.source)
+        check_measurable(analysis.plan.workload, analysis.source)
     with timed(log, "importing torch"):
         from mkdocs_dsocr import tracing
 
@@ -185,8 +184,9 @@ def complete(analyses: Analyses, static: StaticAnalysis) -> Result:
         vendor = compare_vendor(mains, static.trace, traced) if traced else None
     except LookupError as error:
         raise InputError("trace.json", "passes", str(error), "a trace of this workload") from error
-    found = read_checkpoint(covered[0][0].config.path)
-    verdict = compare(found, static.trace.modules) if found else None
+    config = covered[0][0].config
+    found = read_checkpoint(config.path)
+    verdict = compare(found, static.trace.modules, config.storage) if found else None
     return Result(covered, static, verification, verdict, vendor)
 
 

@@ -216,7 +216,8 @@ def trace_vendor(analyses: Analyses, log: Log) -> Trace:
     views = {}
     for (analysis,) in runs:
         shapes = {s.pass_id: s for s in analysis.plan.shapes}
-        views[shapes["prefill"]] = Views(shapes["vision.global"], shapes.get("vision.local"))
+        if not analysis.workload.text_only:  # its prefill has blank pixels
+            views[shapes["prefill"]] = Views(shapes["vision.global"], shapes.get("vision.local"))
     from mkdocs_dsocr.tracing import StaticAnalyzer
 
     with timed(log, "building the checkpoint's own modules"):

@@ -18,6 +18,7 @@ from mkdocs_dsocr.cli.options import (
     output_folder,
     output_option,
     say,
+    tell,
     trust_option,
     workload_option,
     write_files,
@@ -63,6 +64,7 @@ def static(
             model, (workload,), device=device, trust_remote_code=trust_remote_code
         )
         analyses = pipeline.analyse(settings)
+        tell(analyses[0][0])
         traced = trace_model(analyses, device, say, trust=trust_remote_code)
         result = pipeline.complete(analyses, traced)
     files = result.static.artifacts | artifacts.verdicts(result)
@@ -128,9 +130,18 @@ def analyze(
         from mkdocs_dsocr.site.summary import report_markdown
 
         files["report.md"] = report_markdown(analysis)
+    tell(analysis)
     folder = output_folder(output, analysis.report.report_id)
     write_files(folder, {name: text.encode() for name, text in files.items()})
+    memory = analysis.report.memory
     click.echo(f"{analysis.report.predicted_total_time_ms:.3f} ms predicted", err=True)
+    if not memory.fits:
+        click.echo(
+            f"Warning: does not fit {analysis.hardware.name}: {memory.largest_stage} needs "
+            f"{memory.footprint_bytes / 1e9:,.1f} of {memory.room_bytes / 1e9:,.1f} GB. The times "
+            "are those of a GPU with enough memory.",
+            err=True,
+        )
 
 
 @contextmanager
@@ -192,6 +203,7 @@ def export(
         model, (workload,), (hardware,), device, trust_remote_code=trust_remote_code
     )
     analyses = pipeline.analyse(settings)
+    tell(analyses[0][0])
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
     _, pages, others = artifacts.site_files(result, STYLES[flavour])

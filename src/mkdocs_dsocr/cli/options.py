@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
+
+if TYPE_CHECKING:
+    from mkdocs_dsocr.report import Analysis
 
 DEFAULT_OUTPUT: Final = "tmp/profile-output/{run_id}/static_analysis/analytic_model"
 model_option = click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Id or path.")
@@ -42,6 +45,14 @@ output_option = click.option(
 def say(message: str) -> None:
     """Print a line of progress to standard error."""
     click.echo(message, err=True)
+
+
+def tell(analysis: Analysis) -> None:
+    """Print what of the inputs is not modelled or not used, and what there is to note of them."""
+    for note in (*analysis.config.notes, *analysis.config.storage.notes):
+        say(f"note: {note}")
+    for warning in analysis.warnings:
+        say(f"warning: {warning}")
 
 
 def output_folder(output: Path | None, run_id: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkdocs_dsocr.cli.options import hardware_option, workload_option, write_file
+from mkdocs_dsocr.cli.options import hardware_option, tell, workload_option, write_file
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.report.schema import AnalyticModelReport
@@ -52,6 +52,8 @@ def compare(models: tuple[str, ...], workload: str, hardware: str, output: Path 
     settings = pipeline.Settings(first, (workload,), (hardware,))
     configs = [load_model_config(value) for value in others]
     found = compare_models(pipeline.analyse(settings)[0][0], configs)
+    for analysis in found.analyses:
+        tell(analysis)
     if output is None:
         for line in model_lines(found):
             click.echo(line)

@@ -19,14 +19,16 @@ from mkdocs_dsocr.cost.passes import (
     weights,
 )
 from mkdocs_dsocr.cost.program import Program
-from mkdocs_dsocr.cost.time import ms_per, stage_ms
+from mkdocs_dsocr.cost.rates import ms_per, quantities, rates
+from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
-from mkdocs_dsocr.layers.metrics import largest
-from mkdocs_dsocr.models import STAGES, Batch, BatchPass, expected_load, model_of
+from mkdocs_dsocr.layers.figures import LAUNCHED
+from mkdocs_dsocr.models import STAGES, Batch, BatchPass, expected_load, max_tiles_of, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.quantities import (
     Quantity,
     Symbol,
+    largest,
     less,
     ratio,
     select,
@@ -35,6 +37,8 @@ from mkdocs_dsocr.quantities import (
 
 Stages = Mapping[str, Sequence[BatchPass]]
 """The passes of each stage."""
+RULE_TILES: Final = 100
+"""The browser knows the grid rule for limits up to this one."""
 STEPS: Final = ("first", "middle", "last")
 """Steps of the decode that are timed alone."""
 IN_MEMORY: Final = ("kvcache_bytes", "activation_bytes")
@@ -75,9 +79,13 @@ def _inputs(found: BatchPass) -> dict[str, Any]:
     return result
 
 
-def grid_program(config: ModelConfig) -> Program:
-    """Return the program of the model's grid rule."""
-    tiles_w, tiles_h = crop_grid(Symbol("width"), Symbol("height"), model_of(config).max_tiles)
+def grid_program(config: ModelConfig, workloads: Sequence[Workload]) -> Program:
+    """Return the program of the grid rule, for the limit of the model and of each workload."""
+    limits = (max_tiles_of(config, workload) for workload in workloads)
+    most = max((n for n in limits if n <= RULE_TILES), default=0)
+    most = max(most, model_of(config).max_tiles)
+    page = Symbol("width"), Symbol("height")
+    tiles_w, tiles_h = crop_grid(*page, Symbol("max_tiles"), most)
     return Program({"tiles_w": tiles_w, "tiles_h": tiles_h})
 
 
@@ -138,7 +146,7 @@ def _stage(
     """Return what the passes of a stage come to in one batch."""
     result: dict[str, Any] = {}
     for name in (n for n in names if n not in (*IN_MEMORY, "is_known")):
-        once = name == "dispatches"  # of all calls already
+        once = name in LAUNCHED  # of all calls already
         result[name] = total(
             # A pass that does not run takes no time, even in a format that the GPU does not know.
             _where_it_runs(
@@ -189,8 +197,9 @@ def text(config: ModelConfig, workloads: Sequence[Workload] = ()) -> str:
     loads = load_programs(config, workloads)
     others = {
         "sizes": sizes_program(config, stages),
-        "grid": grid_program(config),
+        "grid": grid_program(config, workloads),
         "rated": rated_program(),
+        "rates": rates_program(),
         "totals": totals_program(config, stages, programs),
         **{f"load{index}": program for index, program in enumerate(loads.values())},
     }
@@ -205,6 +214,13 @@ def text(config: ModelConfig, workloads: Sequence[Workload] = ()) -> str:
     written.append(f"const LOADS = new Map([{pairs}]);\n")
     template = (package_resources.files("mkdocs_dsocr.cost") / "formulas.js").read_text("utf-8")
     return template.replace("/* FORMULAS */", "\n".join(written))
+
+
+def rates_program() -> Program:
+    """Return the times of a GPU from its peaks, shares and minimum times."""
+    symbols = _Symbols()
+    found = rates(symbols)
+    return Program(found, floats=symbols)
 
 
 def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[str, Program]:
@@ -222,18 +238,15 @@ def load_programs(config: ModelConfig, workloads: Sequence[Workload]) -> dict[st
 def gpu_rates(gpu: Hardware) -> dict[str, Any]:
     """Return what the script's ``batch`` takes of a GPU.
 
-    ``ms``: times by the symbols of :data:`mkdocs_dsocr.cost.passes.SYMBOLIC_MS`; ``peak_ms``: for
+    ``of``: what :func:`mkdocs_dsocr.cost.rates.rates` takes; ``peak_ms``: for
     a FLOP at the dense peak, by format; ``capacity``: bytes of memory.
     """
     per = ms_per(gpu)
-    one = {name: getattr(per, name) for name in ("cuda", "bandwidth", "dispatch", "sync")}
     return {
-        "ms": {f"{name}_ms": value for name, value in one.items()}
-        | {f"{kind}_tensor_factor": factor for kind, factor in per.tensor_factor.items()}
-        | {f"{kind}_memory_ms": ms for kind, ms in per.memory.items()}
-        | {f"{kind}_start_ms": ms for kind, ms in per.start.items()},
+        "of": quantities(gpu),
         "peak_ms": dict(per.tensor_peak),
-        "capacity": gpu.memory_gb * 1e9,
+        "capacity": gpu.room_bytes,
+        "reserved": gpu.reserved_bytes,
     }
 
 
@@ -241,6 +254,7 @@ class _Symbols(dict[str, Any]):
     """Every size as the symbol of its name."""
 
     def __missing__(self, name: str) -> Symbol:
+        self[name] = Symbol(name)
         return Symbol(name)
 
 
@@ -255,5 +269,6 @@ _BATCH: Final = Batch(
     text_tokens=Symbol("text_tokens"),
     max_new_tokens=Symbol("max_new_tokens"),
     last_logits=Symbol("last_logits"),
+    text_only=Symbol("text_only"),
 )
 """Any batch of pages."""

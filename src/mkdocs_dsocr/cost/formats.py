@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.quantities import equal, maximum, select
+from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.layers.formats import FORMATS, Format
+from mkdocs_dsocr.layers.precision import Precision
+from mkdocs_dsocr.models import plain_format
+from mkdocs_dsocr.quantities import (
+    Quantity,
+    Symbol,
+    ceil_div,
+    equal,
+    exact_div,
+    maximum,
+    select,
+)
 
 FORMAT_NAMES: Final = tuple(FORMATS)
 """Names of formats in the order of their codes."""
@@ -47,3 +60,44 @@ def compute_dtypes(codes: Mapping[str, Any], is_wide: Any) -> dict[str, Any]:
         name: select(maximum(is_wide, equal(other, activation)), activation, plain)
         for name, other in {**others, "bf16": plain}.items()
     }
+
+
+@dataclass(frozen=True)
+class _SymbolicFormat(Format):
+    """A format whose bytes a value, bits beside them, groups and scales are columns."""
+
+    def bytes(self, elements: Quantity, columns: Quantity | None = None) -> Quantity:
+        whole, rest = Symbol(f"{self.name}_bytes"), Symbol(f"{self.name}_rest_bits")
+        # Of values that are no whole bytes the last one is filled up, of others nothing is.
+        values: Quantity = whole * elements + ceil_div(rest * elements, 8)
+        if columns is None:
+            return values
+        groups: Quantity = ceil_div(columns, Symbol(f"{self.name}_group"))
+        scales = exact_div(elements, columns) * groups
+        stored: Quantity = values + Symbol(f"{self.name}_scale_bytes") * scales
+        return stored
+
+
+class _SymbolicPrecision(Precision):
+    """Formats that are columns, and rates named after the operand whose format decides them."""
+
+    def _common(self, other: Format) -> str:
+        return other.name
+
+
+def symbolic_precision(config: ModelConfig, autocast: bool, eager: bool) -> Precision:
+    """Return the formats of a run as columns.
+
+    Parameters
+    ----------
+    config
+        The model: the format of what no workload quantises is its checkpoint's.
+    autocast, eager
+        Whether it runs under autocast, and whether every operation is a kernel of its own.
+    """
+    weight, activation, kv = (_SymbolicFormat(n, 16) for n in ("weight", "activation", "kv"))
+    plain = plain_format(config)
+    if plain:
+        plain = dataclasses.replace(plain, name="bf16")  # the operand that it is
+    kept = config.storage.kept
+    return _SymbolicPrecision(weight, activation, kv, autocast, eager, plain, kept)

@@ -13,22 +13,19 @@ const whole = (x) => {
   return near - x === 0.5 && near % 2 !== 0 ? near - 1 : near;
 };
 
-// The sum over equally spaced steps of the largest of three, each in a straight line: where the
+// The sum over equally spaced steps of the largest of four, each in a straight line: where the
 // same one is largest at both ends it is so between them; otherwise the range is halved.
-const seriesOfMaximum = (a, b, c, lastA, lastB, lastC, steps) => {
-  const first = max(max(a, b), c);
-  const last = max(max(lastA, lastB), lastC);
-  const isSame = (x, lastX) => x === first && lastX === last;
-  if (steps <= 1 || isSame(a, lastA) || isSame(b, lastB) || isSame(c, lastC)) {
+const seriesOfMaximum = (a, b, c, d, lastA, lastB, lastC, lastD, steps) =>
+  series([a, b, c, d], [lastA, lastB, lastC, lastD], steps);
+const series = (starts, ends, steps) => {
+  const first = max(...starts);
+  const last = max(...ends);
+  if (steps <= 1 || starts.some((x, i) => x === first && ends[i] === last)) {
     return (steps * (first + last)) / 2;
   }
   const half = Math.floor(steps / 2);
-  const at = (x, lastX, step) => x + ((lastX - x) / (steps - 1)) * step;
-  const line = (step) => [at(a, lastA, step), at(b, lastB, step), at(c, lastC, step)];
-  return (
-    seriesOfMaximum(a, b, c, ...line(half - 1), half) +
-    seriesOfMaximum(...line(half), lastA, lastB, lastC, steps - half)
-  );
+  const line = (step) => starts.map((x, i) => x + ((ends[i] - x) / (steps - 1)) * step);
+  return series(starts, line(half - 1), half) + series(line(half), ends, steps - half);
 };
 
 /* FORMULAS */
@@ -39,6 +36,7 @@ function inputs(workload, gpu) {
     base_size: workload.base_size,
     image_size: workload.image_size,
     crop: +workload.crop_mode,
+    text_only: +Boolean(workload.text_only),
     tiles_w: workload.crop_mode ? workload.crop_grid[0] : 1,
     tiles_h: workload.crop_mode ? workload.crop_grid[1] : 1,
     text_tokens: workload.text_tokens,
@@ -48,7 +46,7 @@ function inputs(workload, gpu) {
     last_logits: +(workload.logits_positions === "last"),
     cuda_graph: +(workload.host_mode === "cuda_graph"),
     eager: +(workload.traffic === "eager"),
-    ...gpu.ms,
+    ...rates(gpu.of),
   };
   const names = Object.keys(FORMATS);
   const codes = {};
@@ -57,7 +55,7 @@ function inputs(workload, gpu) {
     codes[`${operand}_dtype`] = names.indexOf(format);
     for (const [what, value] of Object.entries(FORMATS[format])) x[`${operand}_${what}`] = value;
   }
-  const wide = +(FORMATS[workload.activation_dtype].bytes === 2);
+  const wide = +(FORMATS[workload.activation_dtype].bytes >= 2);
   for (const [operand, code] of Object.entries(rated({ ...codes, activation_is_wide: wide }))) {
     x[`${operand}_peak_ms`] = gpu.peak_ms[names[code]] ?? NaN;
   }

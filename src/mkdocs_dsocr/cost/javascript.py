@@ -21,7 +21,7 @@ OPERATORS: Final[Mapping[str, str]] = {
     "select": "{0}?{1}:{2}",
     "whole": "whole({0})",
     "float": "{0}",
-    "series_of_maximum": "seriesOfMaximum({0},{1},{2},{3},{4},{5},{6})",
+    "series_of_maximum": f"seriesOfMaximum({','.join(f'{{{i}}}' for i in range(9))})",
 }
 """How each operator is written; the functions stand in ``formulas.js``."""
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mkdocs_dsocr.cost.time import (
-    CEILINGS,
-    MsPer,
-    by_ceiling,
-    causal_products,
-    ceilings_ms,
-    kernel_work,
-    kind_of,
-    launches_of,
-    mean,
-)
+from mkdocs_dsocr.cost.rates import MsPer
+from mkdocs_dsocr.cost.time import CEILINGS, by_part, causal_products, mean
+from mkdocs_dsocr.cost.work import Work, exposed_ms, parts_ms, start_ms, works
 from mkdocs_dsocr.layers.kernels import Kernel
 from mkdocs_dsocr.layers.tree import NodeVisit
+from mkdocs_dsocr.quantities import is_zero
 
 Array = Any
 """A NumPy array."""
@@ -44,7 +37,7 @@ class KernelTimes:
 
 
 class Kernels:
-    """What every kernel asks of each ceiling, in the first and in the last of its calls.
+    """What every kernel asks of a GPU, in the first and in the last of its calls.
 
     Parameters
     ----------
@@ -53,25 +46,15 @@ class Kernels:
     """
 
     def __init__(self, visits: Iterable[tuple[int, NodeVisit]]) -> None:
-        import numpy as np
-
         visits = list(visits)
-        rows = [
-            (index, visit, low, high)
-            for index, visit in visits
-            for low, high in zip(visit.layer.kernels(), visit.last.kernels(), strict=True)
-        ]
-        self.families = sorted({low.category for _, _, low, _ in rows})
+        rows = [_Row(index, visit, *found) for index, visit in visits for found in works(visit)]
+        self.families = sorted({row.kernel.category for row in rows})
         self._nodes = max((index for index, _ in visits), default=-1) + 1
-        self._node = np.array([index for index, *_ in rows], int)
-        self._family = np.array([self.families.index(low.category) for _, _, low, _ in rows], int)
-        self._rated = [(kind_of(low), low.compute_dtype) for _, _, low, _ in rows]
-        self._times = np.array([visit.modules * visit.calls for _, visit, _, _ in rows])
-        self._steps = np.array([visit.steps for _, visit, _, _ in rows])
-        # As floats: a count may need more than 64 bits.
-        self._first = np.array([kernel_work(low) for _, _, low, _ in rows], float).reshape(-1, 3)
-        self._last = np.array([kernel_work(high) for *_, high in rows], float).reshape(-1, 3)
-        self._starts = np.array([_starts(visit, low, high) for _, visit, low, high in rows], float)
+        groups: dict[Any, list[_Row]] = {}
+        for row in rows:
+            key = row.first.pattern, row.first.compute_dtype, is_zero(row.first.tiles)
+            groups.setdefault(key, []).append(row)
+        self._groups = [_Group(found, self.families) for found in groups.values()]
         self._causal = [
             (index, dtype, visit.modules * visit.calls * visit.steps * mean(flops, last[dtype]))
             for index, visit in visits
@@ -83,25 +66,75 @@ class Kernels:
         """Return how long each node's own kernels take on a GPU."""
         import numpy as np
 
-        ones = {rated: ceilings_ms((1.0, 1.0, 1.0), *rated, per) for rated in set(self._rated)}
-        each = np.array([ones[rated] for rated in self._rated], float).reshape(-1, 3)
-        first, last = (self._first * each).T, (self._last * each).T
-        longest = self._times[:, None] * by_ceiling(first, last, self._steps).T
-        start = np.array([per.start[kind] for kind, _ in self._rated], float)
-        spent = np.column_stack((longest, self._starts * start))
         result = KernelTimes(
             np.zeros((self._nodes, len(CEILINGS))),
             np.zeros((self._nodes, len(self.families))),
             np.zeros(self._nodes),
         )
-        np.add.at(result.by_ceiling, self._node, spent)
-        np.add.at(result.by_family, (self._node, self._family), spent.sum(axis=1))
+        for group in self._groups:
+            spent = group.timed(per)
+            np.add.at(result.by_ceiling, group.node, spent)
+            np.add.at(result.by_family, (group.node, group.family), spent.sum(axis=1))
         for index, dtype, flops in self._causal:
             result.causal[index] += flops * per.tensor_peak[dtype]
         return result
 
 
-def _starts(visit: NodeVisit, low: Kernel, high: Kernel) -> float:
-    """Return how often a kernel starts over all calls of a node: an expectation for experts."""
-    first, last = visit.active * launches_of(low), visit.last_active * launches_of(high)
-    return float(visit.modules * visit.calls * visit.steps * mean(first, last))
+@dataclass(frozen=True)
+class _Row:
+    """A kernel, where it runs, and its work in the first and in the last of its calls."""
+
+    node: int
+    visit: NodeVisit
+    kernel: Kernel
+    first: Work
+    last: Work
+
+
+class _Group:
+    """Kernels of one pattern and format, as columns.
+
+    Attributes
+    ----------
+    node, family
+        The index of each kernel's node and of its family.
+    """
+
+    def __init__(self, rows: Sequence[_Row], families: Sequence[str]) -> None:
+        import numpy as np
+
+        self.node = np.array([row.node for row in rows], int)
+        self.family = np.array([families.index(row.kernel.category) for row in rows], int)
+        self._times = np.array([row.visit.modules * row.visit.calls for row in rows])
+        self._steps = np.array([row.visit.steps for row in rows])
+        self._first = _columns([row.first for row in rows])
+        self._last = _columns([row.last for row in rows])
+
+    def timed(self, per: MsPer) -> Array:
+        """Return ``[kernels, ceilings]``: milliseconds over all calls."""
+        import numpy as np
+
+        shape = self._steps.shape
+        ends = []
+        for work in (self._first, self._last):
+            parts = parts_ms(work, per, self._last.activations)
+            ends.append(np.array([np.broadcast_to(p, shape) for p in parts], float))
+        first, last = ends
+        longest = by_part(first, last, self._steps)
+        # Products in tiles are the same in every step.
+        exposed = self._steps * exposed_ms(self._first, (first[0], first[1], first[2], first[3]))
+        longest[first.argmax(axis=0), np.arange(len(self._steps))] += exposed
+        starts = self._steps * (start_ms(self._first, per) + start_ms(self._last, per)) / 2
+        tensor, cuda, memory, l2 = longest
+        return (self._times * np.array([tensor, cuda, memory + l2, starts])).T
+
+
+def _columns(works: Sequence[Work]) -> Work:
+    """Return the work of several kernels as arrays. As floats: counts may need over 64 bits."""
+    import numpy as np
+
+    def column(name: str) -> Any:
+        values = [getattr(work, name) for work in works]
+        return 0 if all(map(is_zero, values)) else np.array(values, float)
+
+    return works[0].with_each(column)

@@ -14,8 +14,8 @@ from mkdocs_dsocr.layers import memory, metrics, tree
 from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.layers.memory import Peak
 from mkdocs_dsocr.layers.operations import Tensor
-from mkdocs_dsocr.models import Plan, Run, pass_layer
-from mkdocs_dsocr.quantities import total
+from mkdocs_dsocr.models import Plan, Run, pass_layer, plain_format
+from mkdocs_dsocr.quantities import largest, total
 
 LIMIT: Final = 16_384
 """Batch sizes from 1 to this one are evaluated."""
@@ -84,7 +84,8 @@ def waiting_bytes(config: ModelConfig, stage: str, batch: Any, image_tokens: Any
     """
     if stage in ("prefill", "decode"):
         return 0
-    return Tensor("image tokens", batch * image_tokens * config.language.hidden_size).bytes
+    elements = batch * image_tokens * config.language.hidden_size
+    return Tensor("image tokens", elements, format=plain_format(config)).bytes
 
 
 def run_memories(
@@ -99,7 +100,8 @@ def run_memories(
     batch
         Pages that are decoded together, or an array; the workload's where not given.
     """
-    return [(r.stage, _run_memory(config, plan, r, weight_bytes, batch)) for r in plan.runs]
+    runs = [run for run in plan.runs if run.calls]
+    return [(r.stage, _run_memory(config, plan, r, weight_bytes, batch)) for r in runs]
 
 
 def stage_memory(config: ModelConfig, plan: Plan, weight_bytes: int) -> dict[str, StageMemory]:
@@ -112,7 +114,7 @@ def stage_memory(config: ModelConfig, plan: Plan, weight_bytes: int) -> dict[str
 
 
 def footprints(
-    config: ModelConfig, plan: Plan, weight_bytes: int, memory_gb: float = math.inf
+    config: ModelConfig, plan: Plan, weight_bytes: int, room_bytes: float = math.inf
 ) -> Array:
     """Return the bytes of the stage that needs most, for each batch size from 1 on.
 
@@ -120,17 +122,17 @@ def footprints(
     ----------
     config, plan, weight_bytes
         The model, the workload, and the bytes of all parameters.
-    memory_gb
-        A GPU's memory, 1e9 byte: batches stop where their KV cache alone is larger.
+    room_bytes
+        What a GPU has: batches stop where their KV cache alone is larger.
     """
     import numpy
 
     def needed(batch: Any) -> Array:
         runs = run_memories(config, plan, weight_bytes, batch)
-        return metrics.largest(m.total for _, m in runs)
+        return largest(m.total for _, m in runs)
 
     kvcache = max(m.kvcache for _, m in run_memories(config, plan, weight_bytes, 1))
-    most = min(LIMIT, memory_gb * 1e9 // kvcache + 1)
+    most = min(LIMIT, room_bytes // kvcache + 1)
     result = needed(numpy.arange(1, int(most) + 1))
     if plan.workload.vision_batching == "batched":
         # One view alone takes another way through SAM than several.
@@ -138,17 +140,17 @@ def footprints(
     return result
 
 
-def fitting(needed: Array, memory_gb: float) -> int | None:
+def fitting(needed: Array, room_bytes: float) -> int | None:
     """Return the largest batch whose memory fits a GPU; None where none does.
 
     Parameters
     ----------
     needed
         Bytes for each batch size from 1 on; they never fall.
-    memory_gb
-        The GPU's memory, 1e9 byte.
+    room_bytes
+        What the GPU has.
     """
-    return int((needed <= memory_gb * 1e9).sum()) or None
+    return int((needed <= room_bytes).sum()) or None
 
 
 def _run_memory(

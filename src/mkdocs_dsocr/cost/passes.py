@@ -6,35 +6,30 @@ import dataclasses
 from functools import lru_cache
 from typing import Any, Final
 
+from mkdocs_dsocr.cost.formats import symbolic_precision
 from mkdocs_dsocr.cost.program import Program
-from mkdocs_dsocr.cost.time import (
-    KINDS,
-    MsPer,
-    causal_products,
-    ceilings_ms,
-    kernel_work,
-    kind_of,
-    launches_of,
-    longest_ms,
-    mean,
-)
+from mkdocs_dsocr.cost.rates import RATES, MsPer
+from mkdocs_dsocr.cost.time import causal_products, longest_ms, mean
+from mkdocs_dsocr.cost.work import Work, exposed_ms, parts_ms, start_ms, works
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.layers import figures, memory, metrics, tree
 from mkdocs_dsocr.layers.builtin import Group
-from mkdocs_dsocr.layers.formats import Format
-from mkdocs_dsocr.layers.kernels import Kernel
 from mkdocs_dsocr.layers.layer import Child
-from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.layers.tree import NodeVisit
-from mkdocs_dsocr.models import Batch, BatchPass, Choices, Load, built_pass, model_of
+from mkdocs_dsocr.models import (
+    Batch,
+    BatchPass,
+    Choices,
+    Load,
+    built_pass,
+    model_of,
+)
 from mkdocs_dsocr.quantities import (
     Expr,
     Quantity,
     Symbol,
     apply,
     arithmetic_series,
-    ceil_div,
-    exact_div,
     is_zero,
     total,
 )
@@ -49,44 +44,13 @@ COUNTS: Final = tuple(
 """Figures that add up over the runs of a workload, and that a sweep has."""
 OPERANDS: Final = ("weight", "activation", "kv", "bf16")
 """Products by the operand whose format decides: a linear's, activations, the cache's, none."""
-KIND_MS: Final = ("tensor_factor", "memory_ms", "start_ms")
-"""What each kind of kernel has, as ends of symbols."""
 LOAD: Final = ("distinct_experts", "busiest_tokens")
 """Symbols of the load of the experts."""
 SYMBOLIC_MS: Final = MsPer(
     tensor_peak={name: Symbol(f"{name}_peak_ms") for name in OPERANDS},
-    tensor_factor={kind: Symbol(f"{kind}_tensor_factor") for kind in KINDS},
-    memory={kind: Symbol(f"{kind}_memory_ms") for kind in KINDS},
-    start={kind: Symbol(f"{kind}_start_ms") for kind in KINDS},
-    cuda=Symbol("cuda_ms"),
-    bandwidth=Symbol("bandwidth_ms"),
-    dispatch=Symbol("dispatch_ms"),
-    sync=Symbol("sync_ms"),
+    **{name: Symbol(name) for name in RATES},
 )
 """The rates of any GPU."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _SymbolicFormat(Format):
-    """A format whose bytes a value, bits beside them, groups and scales are columns."""
-
-    def bytes(self, elements: Quantity, columns: Quantity | None = None) -> Quantity:
-        whole, rest = Symbol(f"{self.name}_bytes"), Symbol(f"{self.name}_rest_bits")
-        # Of values that are no whole bytes the last one is filled up, of others nothing is.
-        values: Quantity = whole * elements + ceil_div(rest * elements, 8)
-        if columns is None:
-            return values
-        groups: Quantity = ceil_div(columns, Symbol(f"{self.name}_group"))
-        scales = exact_div(elements, columns) * groups
-        stored: Quantity = values + Symbol(f"{self.name}_scale_bytes") * scales
-        return stored
-
-
-class _SymbolicPrecision(Precision):
-    """Formats that are columns, and rates named after the operand whose format decides them."""
-
-    def _common(self, other: Format) -> str:
-        return other.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +96,7 @@ class Form:
 
     def group(self, config: ModelConfig, shape: PassShape) -> Group:
         """Return the layers of a run."""
-        weight, activation, kv = (_SymbolicFormat(n, 16) for n in ("weight", "activation", "kv"))
-        precision = _SymbolicPrecision(weight, activation, kv, self.autocast, self.eager)
+        precision = symbolic_precision(config, self.autocast, self.eager)
         load = Load(*map(Symbol, LOAD))
         return built_pass(config, shape, load, dict(self.chosen), precision)
 
@@ -213,14 +176,14 @@ class _NamedWorks(Works):
         return Symbol(name)
 
 
-def formulas(config: ModelConfig, form: Form, works: Works) -> Formulas:
+def formulas(config: ModelConfig, form: Form, names: Works) -> Formulas:
     """Return the formulas of a pass.
 
     Parameters
     ----------
     config, form
         The model, and what decides which formulas there are.
-    works
+    names
         Stands for each quantity that a time is made from.
     """
     is_loop = bool(form.grown)
@@ -234,11 +197,11 @@ def formulas(config: ModelConfig, form: Form, works: Works) -> Formulas:
     work["kvcache_bytes"] = tree.resident(last, metrics.kvcache_bytes)
     own: dict[str, list[Quantity]] = {}
     for visit in visits:
-        own.setdefault(visit.layer.class_name(), []).append(_device_ms(visit, works))
+        own.setdefault(visit.layer.class_name(), []).append(_device_ms(visit, names))
     by_class = {name: time for name, parts in own.items() if not is_zero(time := total(parts))}
     times = {
         "device_time_ms": total(by_class.values()),
-        "causal_ms": total(_causal_ms(v, works) for v in visits),
+        "causal_ms": total(_causal_ms(v, names) for v in visits),
     }
     return Formulas(work, times, by_class)
 
@@ -246,14 +209,13 @@ def formulas(config: ModelConfig, form: Form, works: Works) -> Formulas:
 @lru_cache(maxsize=256)
 def pass_programs(config: ModelConfig, form: Form) -> PassPrograms:
     """Return the programs of one pass; of decode, of all its steps."""
-    works = _NamedWorks()
-    found = formulas(config, form, works)
-    rates = [f"{name}_peak_ms" for name in OPERANDS]
-    rates += [f"{kind}_{what}" for kind in KINDS for what in KIND_MS]
-    kernels = {k: apply("float", q) for k, q in works.quantities.items()}
+    names = _NamedWorks()
+    found = formulas(config, form, names)
+    rates = [*RATES, *(f"{name}_peak_ms" for name in OPERANDS)]
+    kernels = {k: apply("float", q) for k, q in names.quantities.items()}
     return PassPrograms(
         Program({**found.work, **kernels}, floats=LOAD[:1]),
-        Program(found.times, floats=(*kernels, *rates, "cuda_ms")),
+        Program(found.times, floats=(*kernels, *rates)),
         tuple(kernels),
     )
 
@@ -281,10 +243,11 @@ def weights_program(config: ModelConfig) -> Program:
 
 
 def _summed(key: str, visits: list[NodeVisit]) -> Quantity:
-    """Return one of :data:`COUNTS` over all layers in one call of the pass, dispatches in all."""
-    if key == "dispatches":
+    """Return one of :data:`COUNTS` over all layers in one call of the pass, launches in all."""
+    if key in figures.LAUNCHED:
         # An expectation is rounded once, over all calls of the pass.
-        return total(_rounded(Symbol("calls") * visit.dispatches()) for visit in visits)
+        of = figures.FIGURES[key].metric
+        return total(_rounded(Symbol("calls") * visit.launched(of)) for visit in visits)
     rounded = {
         "io_bytes": lambda layer: total(_rounded(k.io_bytes) for k in layer.kernels()),
         "eager_io_bytes": lambda layer: total(_rounded(o.eager_bytes) for o in layer.operations()),
@@ -307,38 +270,44 @@ def _series(metric: metrics.MetricOf, visits: list[NodeVisit], steps: Quantity) 
     return series
 
 
-def _device_ms(visit: NodeVisit, works: Works) -> Quantity:
+def _device_ms(visit: NodeVisit, names: Works) -> Quantity:
     """Return the time of a layer's own kernels over all calls, in ms."""
-    kernels = list(zip(visit.layer.kernels(), visit.last.kernels(), strict=True))
-    longest = total(
-        visit.modules * visit.calls * longest_ms(_ms(low, works), _ms(high, works), visit.steps)
-        for low, high in kernels
-    )
-    return total((longest, *(_start_ms(visit, low, high, works) for low, high in kernels)))
+    times = visit.modules * visit.calls
+    return total(times * _kernel_ms(*found[1:], visit, names) for found in works(visit))
 
 
-def _start_ms(visit: NodeVisit, low: Kernel, high: Kernel, works: Works) -> Quantity:
-    first = works.symbol(visit.active * launches_of(low))
-    last = works.symbol(visit.last_active * launches_of(high))
-    starts = first if visit.last is visit.layer else visit.steps * mean(first, last)
-    ms: Quantity = visit.modules * visit.calls * starts * SYMBOLIC_MS.start[kind_of(low)]
-    return ms
+def _kernel_ms(first: Work, last: Work, visit: NodeVisit, names: Works) -> Quantity:
+    """Return the time of a kernel over all steps, in ms."""
+    rounded = ("moved", "activations")
+    is_loop = visit.last is not visit.layer
+
+    def named(work: Work) -> Work:
+        def symbol(name: str) -> Quantity:
+            quantity = getattr(work, name)
+            return names.symbol(_rounded(quantity) if name in rounded else quantity)
+
+        return work.with_each(symbol)
+
+    first = named(first)
+    last = named(last) if is_loop else first
+    parts, ends = (parts_ms(work, SYMBOLIC_MS, last.activations) for work in (first, last))
+    starts = start_ms(first, SYMBOLIC_MS)
+    if is_loop:
+        starts = visit.steps * mean(starts, start_ms(last, SYMBOLIC_MS))
+    # Products in tiles are the same in every step.
+    exposed = exposed_ms(first, parts)
+    exposed = exposed if is_zero(exposed) or not is_loop else visit.steps * exposed
+    return total((longest_ms(parts, ends, visit.steps), exposed, starts))
 
 
-def _ms(kernel: Kernel, works: Works) -> tuple[Any, Any, Any]:
-    tensor, cuda, moved = kernel_work(kernel)
-    named = (works.symbol(tensor), works.symbol(cuda), works.symbol(_rounded(moved)))
-    return ceilings_ms(named, kind_of(kernel), kernel.compute_dtype, SYMBOLIC_MS)
-
-
-def _causal_ms(visit: NodeVisit, works: Works) -> Quantity:
+def _causal_ms(visit: NodeVisit, names: Works) -> Quantity:
     """Return the time of a layer's own products at the dense peaks, masked pairs left out."""
     first, last = causal_products(visit.layer), causal_products(visit.last)
 
     def series(dtype: str) -> Any:
-        low = works.symbol(first[dtype])
+        low = names.symbol(first[dtype])
         is_loop = visit.last is not visit.layer
-        return visit.steps * mean(low, works.symbol(last[dtype])) if is_loop else low
+        return visit.steps * mean(low, names.symbol(last[dtype])) if is_loop else low
 
     times = visit.modules * visit.calls
     return total(times * series(dtype) * SYMBOLIC_MS.tensor_peak[dtype] for dtype in first)

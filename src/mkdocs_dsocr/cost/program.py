@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -31,7 +32,7 @@ _INTEGERS: Final = {
     "select": "where({0}, {1}, {2})",
     "whole": "{0}",
     "float": "float64({0})",
-    "series_of_maximum": "series_of_maximum({0}, {1}, {2}, {3}, {4}, {5}, {6})",
+    "series_of_maximum": f"series_of_maximum({', '.join(f'{{{i}}}' for i in range(9))})",
 }
 _FLOATS: Final = _INTEGERS | {"exact_div": "{0} / {1}", "whole": "rint({0}).astype(int64)"}
 _WHOLE: Final = ("whole", "less", "equal")
@@ -121,9 +122,10 @@ class Program:
         """Return the variable of a result, by cheaper operators where there are any."""
         if operator == "pow" and arguments[1] == "2":
             return self._step("mul", (arguments[0], arguments[0]))
-        if operator == "series_of_maximum" and arguments[:3] == arguments[3:6]:
-            largest = self._step("maximum", (self._step("maximum", arguments[:2]), arguments[2]))
-            return self._step("mul", (arguments[6], largest))
+        if operator == "series_of_maximum" and arguments[:4] == arguments[4:8]:
+            parts = [a for a in arguments[:4] if a != "0"]
+            largest = functools.reduce(lambda a, b: self._step("maximum", (a, b)), parts)
+            return self._step("mul", (arguments[8], largest))
         if operator == "select" and arguments[1] == arguments[2]:
             return arguments[1]
         return self._step(operator, arguments)

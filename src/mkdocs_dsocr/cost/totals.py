@@ -11,7 +11,7 @@ from typing import Any, Final
 from mkdocs_dsocr.cost.time import CEILINGS
 from mkdocs_dsocr.layers import figures, metrics
 from mkdocs_dsocr.layers.figures import FIGURES
-from mkdocs_dsocr.layers.operations import TILE
+from mkdocs_dsocr.layers.products import TILE
 from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.quantities import Quantity, arithmetic_series
 

@@ -15,7 +15,8 @@ from mkdocs_dsocr.cost.memory import (
     run_memories,
     stage_memory,
 )
-from mkdocs_dsocr.cost.time import MsPer, host_ms, ms_per, stage_ms
+from mkdocs_dsocr.cost.rates import MsPer, ms_per
+from mkdocs_dsocr.cost.time import host_ms, stage_ms
 from mkdocs_dsocr.cost.totals import Node, Totals, count, merged
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers import metrics, tree
@@ -223,9 +224,9 @@ class WorkloadCost:
 
     def pass_cost(self, shape: PassShape) -> PassCost:
         """Return the cost of one run of a pass."""
-        visits = list(tree.walk(pass_layer(self.config, shape, self.workload)))
+        visits = list(tree.walk(pass_layer(self.config, shape, self.plan.workload)))
         return PassCost(
-            dispatches=_sum(v.dispatches() for v in visits),
+            dispatches=_sum(v.launched() for v in visits),
             synchronisations=_sum(v.summed(metrics.synchronisations) for v in visits),
             kernels=Kernels((0, visit) for visit in visits),
         )
@@ -241,12 +242,12 @@ class WorkloadCost:
         """What is in memory in each stage, when it has most."""
         return stage_memory(self.config, self.plan, self._weight_bytes)
 
-    def footprints(self, memory_gb: float) -> Array:
+    def footprints(self, room_bytes: float) -> Array:
         """Return the bytes of the stage that needs most, up to the last batch that may fit."""
         known = self._footprints
-        if not any(memory_gb <= gb for gb in known):
-            known[memory_gb] = footprints(self.config, self.plan, self._weight_bytes, memory_gb)
-        return known[min(gb for gb in known if memory_gb <= gb)]
+        if not any(room_bytes <= room for room in known):
+            known[room_bytes] = footprints(self.config, self.plan, self._weight_bytes, room_bytes)
+        return known[min(room for room in known if room_bytes <= room)]
 
     @cached_property
     def _footprints(self) -> dict[float, Array]:

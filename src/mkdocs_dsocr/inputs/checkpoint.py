@@ -6,19 +6,24 @@ kind of file is opened, and nothing is executed.
 
 from __future__ import annotations
 
+import math
+import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs.errors import InputError, repr_short
+from mkdocs_dsocr.inputs.errors import InputError, plain, repr_short
 from mkdocs_dsocr.inputs.files import read_mapping
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
+ADAPTER: Final = "adapter_config.json"
 MAX_INDEX: Final = 16_000_000
 """Bytes of an index: some 100,000 tensors."""
+_POINTER: Final = b"version https://git-lfs"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 
@@ -40,13 +45,25 @@ class Checkpoint:
         Name and size in bytes of each file that was opened.
     tensors
         The header of each tensor, by name.
-    quantization
-        The method of the config's ``quantization_config``, empty where it has none.
+    absent
+        The file of each tensor whose file is not there, by name: the index names it.
     """
 
     files: dict[str, int]
     tensors: dict[str, Header] = field(repr=False)
-    quantization: str = ""
+    absent: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def note(self) -> str:
+        """A sentence on a download that is not complete; empty for a whole checkpoint."""
+        missing = sorted(set(self.absent.values()))
+        if not missing:
+            return ""
+        return (
+            f"{len(missing)} of {len(missing) + len(self.files)} weight files that the index names "
+            f"are missing, the first of them {missing[0]} (a partial download): "
+            f"{len(self.absent):,} tensors are not compared."
+        )
 
 
 def remote_code(config_path: Path) -> list[Path]:
@@ -78,19 +95,21 @@ def read_checkpoint(config_path: Path) -> Checkpoint | None:
     Raises
     ------
     InputError
-        If a file is damaged or missing, or the index names one outside of the folder.
+        If a file is damaged, or the index names one outside of the folder.
     """
     folder = config_path.parent
     index = folder / INDEX
+    placed: dict[str, str] = {}
     if index.is_file():
         placed = _placed(index)
         names = sorted(set(placed.values()))
-    elif (folder / SINGLE).is_file():
-        placed, names = {}, [SINGLE]
+    elif os.path.lexists(folder / SINGLE):
+        names = [SINGLE]
     else:
         names = sorted(p.name for p in folder.glob("*.safetensors"))
-        placed = {}
-    if not names:
+    names, every = [n for n in names if _is_there(folder / n)], names
+    absent = {tensor: name for tensor, name in placed.items() if name not in names}
+    if not every or not (names or absent):
         return None
     tensors: dict[str, Header] = {}
     owners: dict[str, str] = {}
@@ -102,11 +121,11 @@ def read_checkpoint(config_path: Path) -> Checkpoint | None:
                 )
             tensors[tensor], owners[tensor] = header, name
     for tensor, name in placed.items():
-        if owners.get(tensor) != name:
+        if tensor not in absent and owners.get(tensor) != name:
             found = owners.get(tensor, "no file")
             raise InputError(index, f"weight_map: {tensor}", f"{name}, but {found} has it", found)
     files = {name: (folder / name).stat().st_size for name in names}
-    return Checkpoint(files, tensors, _quantization(config_path))
+    return Checkpoint(files, tensors, absent)
 
 
 def _placed(index: Path) -> dict[str, str]:
@@ -120,8 +139,6 @@ def _placed(index: Path) -> dict[str, str]:
             raise InputError(index, key, repr_short(name), "the name of a file in the same folder")
         if not name.endswith(".safetensors"):
             raise InputError(index, key, repr_short(name), "a .safetensors file")
-        if not (index.parent / name).is_file():
-            raise InputError(index, key, f"{name}, a missing file", "a file in the same folder")
     return placed
 
 
@@ -139,13 +156,54 @@ def _headers(path: Path) -> dict[str, Header]:
         raise InputError(path, "", str(error), "a whole safetensors file") from error
 
 
-def _quantization(config_path: Path) -> str:
-    section = read_mapping(config_path).get("quantization_config")
-    if section is None:
-        return ""
-    if not isinstance(section, dict):
-        raise InputError(config_path, "quantization_config", repr_short(section), "a mapping")
-    return str(section.get("quant_method", "unnamed"))
+def common_dtype(config_path: Path) -> str | None:
+    """Return the dtype of most values in the first safetensors file of a checkpoint.
+
+    Returns
+    -------
+    The dtype as safetensors names it; None where there is no such file.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    for path in sorted(config_path.parent.glob("*.safetensors")):
+        if not _is_there(path):
+            continue
+        values: Counter[str] = Counter()
+        for header in _headers(path).values():
+            values[header.dtype] += math.prod(header.shape)
+        if values:
+            return values.most_common(1)[0][0]
+    return None
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether a file was downloaded: it is there, and no pointer of Git LFS stands for it."""
+    if not path.exists() and not path.is_symlink():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) != _POINTER
+    except OSError as error:
+        raise InputError(path, "", error.strerror or "unreadable", "a readable file") from error
+
+
+def check_complete(folder: Path) -> None:
+    """Refuse the folder of an adapter: its weights are changes of another model's.
+
+    Raises
+    ------
+    InputError
+        If there is an adapter and no config.json.
+    """
+    adapter = folder / ADAPTER
+    if adapter.is_file() and not (folder / "config.json").exists():
+        base = read_mapping(adapter).get("base_model_name_or_path")
+        named = f", {plain(str(base))}" if base else ""
+        allowed = f"the folder of its base model{named}, or of a model into which it was merged"
+        raise InputError(adapter, "", "an adapter (LoRA) without a model", allowed)
 
 
 def revision(config_path: Path, content: Mapping[str, Any]) -> str | None:

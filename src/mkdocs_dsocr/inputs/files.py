@@ -120,7 +120,7 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
     try:
         return model.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first, *others = error.errors(include_url=False)
     except (TypeError, ValueError) as error:
         raise InputError(path, "", "a value that JSON cannot hold", "plain values") from error
     keys, found = [str(key) for key in first["loc"]], repr_short(first["input"])
@@ -131,6 +131,8 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
         keys, found, allowed = [*keys, cause.key], cause.found, cause.allowed
     elif first["type"] == "missing":
         found, allowed = "nothing", "a value: the key is required"
+        missing = [".".join(map(str, e["loc"])) for e in others if e["type"] == "missing"]
+        allowed += f", and so are {', '.join(missing)}" if missing else ""
     elif first["type"] == "extra_forbidden":
         known = ", ".join(sorted(model.model_fields))
         found, allowed = "an unknown key", f"one of {known}" if len(keys) == 1 else "no such key"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +17,10 @@ from mkdocs_dsocr.inputs.references import resolve
 
 TOLERANCE = 0.01
 """How far a stated peak may be from units × clock × FLOPs per clock."""
+
+RESERVED_BYTES: Final = 632_094_720
+"""What the CUDA context, cuBLAS and cuDNN keep of the memory: measured on an H100 with CUDA 13
+(``data/measurements/h100-sxm/permuted-1``), assumed elsewhere."""
 
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -59,39 +65,87 @@ class Cache(Strict):
     source: Text
 
 
-class KernelRates(Strict):
-    """How kernels of one kind run: start + the longest of work / (share × peak).
+Provenance = Literal["measured", "inherited", "assumed"]
 
-    Times are the kernels' own, without the gaps between launches.
+
+class KernelConstants(Strict):
+    """Constants of the time model that have one source.
+
+    Minimum times are a kernel's own, without the gap before the next one.
     """
 
-    start_us: NonNegative = Field(description="time of a kernel that does next to nothing")
-    tensor_share: Share = Field(1.0, description="achieved share of the dense tensor peak")
-    bandwidth_share: Share = Field(description="achieved share of the peak bandwidth")
-    kind: Literal["measured", "inherited", "assumed"] = Field(
+    kind: Provenance = Field(
         description="measured on this GPU, taken from one of the same architecture, or assumed"
     )
     source: Text
-
-
-def _assumed(start_us: float, tensor_share: float) -> KernelRates:
-    return KernelRates(
-        start_us=start_us,
-        tensor_share=tensor_share,
-        bandwidth_share=0.8,
-        kind="assumed",
-        source="assumption: between what H100, H200 and RTX 5090 were measured at",
+    bandwidth_share: Share | None = Field(
+        None, description="bandwidth that large kernels reach, of the peak"
+    )
+    l2_share: Positive | None = Field(
+        None,
+        description="rate of the L2 cache over the memory bandwidth; not given: activations are "
+        "timed as if they came from memory",
+    )
+    sector_share: Positive | None = Field(
+        None,
+        description="rate of 32-byte sectors between L2 cache and SMs over the memory bandwidth; "
+        "not given: l2_share, or else bandwidth_share",
+    )
+    tensor_share: Share | None = Field(
+        None, description="tensor-core rate that large products reach, of the dense peak"
+    )
+    gemm_us: NonNegative | None = Field(None, description="minimum time of a matrix product")
+    matvec_us: NonNegative | None = Field(
+        None,
+        description="the same of a product of one row; not given: these run like all products",
+    )
+    elementwise_us: NonNegative | None = Field(
+        None, description="minimum time of an elementwise kernel or a copy"
+    )
+    reduction_us: NonNegative | None = Field(
+        None, description="minimum time of a norm, a sum, a softmax or a sort"
+    )
+    attention_us: NonNegative | None = Field(None, description="minimum time of fused attention")
+    elements_per_clock: Positive | None = Field(
+        None, description="elements a clock and SM where each needs an address of its own"
+    )
+    scores_per_clock: Positive | None = Field(
+        None, description="attention scores a clock and SM, softmax and bias included"
     )
 
 
-class Kernels(Strict):
-    """How kernels run on the device, by kind; assumed where a profile does not say."""
+CONSTANTS: Final = tuple(KernelConstants.model_fields)[2:]
+"""Names of the constants of the time model."""
+ASSUMED: Final = KernelConstants(
+    kind="assumed",
+    source="assumption: about what H100 and A100 were measured at",
+    bandwidth_share=0.8,
+    tensor_share=0.7,
+    gemm_us=3.0,
+    elementwise_us=1.5,
+    reduction_us=3.0,
+    attention_us=6.0,
+    elements_per_clock=1.3,
+    scores_per_clock=3.2,
+)
+"""What is used of the constants that a profile does not state."""
 
-    product: KernelRates = Field(_assumed(3.0, 0.7), description="matrix products and convolutions")
-    attention: KernelRates = Field(_assumed(6.0, 0.5), description="fused attention")
-    other: KernelRates = Field(
-        _assumed(1.5, 1.0), description="elementwise operations, copies, norms, reductions"
-    )
+
+@dataclass(frozen=True)
+class KernelRates:
+    """The constants of the time model, each as in :class:`KernelConstants`."""
+
+    bandwidth_share: float
+    l2_share: float | None
+    sector_share: float | None
+    tensor_share: float
+    gemm_us: float
+    matvec_us: float | None
+    elementwise_us: float
+    reduction_us: float
+    attention_us: float
+    elements_per_clock: float
+    scores_per_clock: float
 
 
 class Rates(Strict):
@@ -118,23 +172,46 @@ class Hardware(Strict):
     cuda_fp32: Peak = Field(description="float32 CUDA cores")
     bandwidth_gb_s: Positive = Field(description="memory bandwidth, 1e9 byte a second")
     bandwidth_source: Text
-    memory_gb: Positive = Field(description="memory, 1e9 byte")
+    memory_bytes: Annotated[int, Field(ge=1, le=10**15)] = Field(
+        description="memory as the driver reports it"
+    )
     memory_source: Text
+    reserved_bytes: Annotated[int, Field(ge=0, le=10**12)] = Field(
+        RESERVED_BYTES, description="memory that the CUDA context and its libraries take"
+    )
     l2: Cache | None = Field(None, description="last-level cache in front of the memory")
     host: Host | None = Field(None, description="host costs; without them the host takes no time")
-    kernels: Kernels = Field(Kernels(), description="how kernels run")
+    kernels: tuple[KernelConstants, ...] = Field(
+        (), description="constants of the time model, those of one source together"
+    )
     achieved: Rates | None = None
 
+    @property
+    def room_bytes(self) -> int:
+        """Memory that a model can use."""
+        return max(0, self.memory_bytes - self.reserved_bytes)
+
     def peak(self, dtype: str) -> Peak | None:
-        """Return the dense tensor-core peak for operands of a format, if there is one."""
+        """Return the dense peak for operands of a format, if there is one.
+
+        It is that of tensor cores, and of CUDA cores for float32.
+        """
         peaks = {
             "bf16": self.tensor_bf16,
             "fp16": self.tensor_fp16 or self.tensor_bf16,
             "fp8": self.tensor_fp8,
             "int8": self.tensor_int8,
             "int4": self.tensor_int4,
+            "fp32": self.cuda_fp32,  # as PyTorch runs it by default, without TF32
         }
-        return peaks[dtype]
+        return peaks.get(dtype)
+
+    @property
+    def tensor_peak(self) -> Peak:
+        """The dense peak of tensor cores for 16 bits."""
+        peak = self.tensor_bf16 or self.tensor_fp16
+        assert peak is not None  # the profile's own validation
+        return peak
 
     def peak_tflops(self, dtype: str) -> float:
         """Return the dense peak of tensor cores.
@@ -149,26 +226,49 @@ class Hardware(Strict):
             raise LookupError(f"{self.name} has no tensor cores for {dtype}")
         return peak.tflops
 
-    def kernel_rates(self, kind: str) -> KernelRates:
-        """Return how kernels of a kind run; `achieved` rates limit its shares."""
-        rates: KernelRates = getattr(self.kernels, kind)
-        if self.achieved is None:
-            return rates
-        peak = self.tensor_bf16 or self.tensor_fp16
-        assert peak is not None  # the profile's own validation
-        tensor = self.achieved.tensor_tflops / peak.tflops
-        memory = self.achieved.bandwidth_gb_s / self.bandwidth_gb_s
-        return rates.model_copy(
-            update={
-                "tensor_share": min(rates.tensor_share, tensor),
-                "bandwidth_share": min(rates.bandwidth_share, memory),
-            }
-        )
+    @property
+    def constants(self) -> dict[str, tuple[float, KernelConstants]]:
+        """Each constant of the time model that is known or assumed, with where it comes from."""
+        found: dict[str, tuple[float, KernelConstants]] = {}
+        for block in (ASSUMED, *self.kernels):
+            for name in CONSTANTS:
+                value = getattr(block, name)
+                if value is not None:
+                    found[name] = value, block
+        return {name: found[name] for name in CONSTANTS if name in found}
+
+    @property
+    def kernel_rates(self) -> KernelRates:
+        """How kernels run; `achieved` rates limit the shares of the peaks."""
+        of: dict[str, Any] = dict.fromkeys(CONSTANTS)
+        of |= {name: value for name, (value, _) in self.constants.items()}
+        if self.achieved is not None:
+            tensor = self.achieved.tensor_tflops / self.tensor_peak.tflops
+            memory = self.achieved.bandwidth_gb_s / self.bandwidth_gb_s
+            of["tensor_share"] = min(of["tensor_share"], tensor)
+            of["bandwidth_share"] = min(of["bandwidth_share"], memory)
+        return KernelRates(**of)
 
     @model_validator(mode="after")
     def _has_a_peak(self) -> Self:
         if self.tensor_bf16 is None and self.tensor_fp16 is None:
             raise ContradictionError("tensor_bf16", "nothing", "tensor_bf16, tensor_fp16 or both")
+        return self
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in CONSTANTS:
+            given = [getattr(block, name) for block in self.kernels]
+            if len(given) - given.count(None) > 1:
+                raise ContradictionError("kernels", f"{name} more than once", "each constant once")
+        if self.kernel_rates.l2_share is not None and self.l2 is None:
+            raise ContradictionError("kernels", "l2_share without l2", "l2, or no l2_share")
+        if self.achieved is not None:
+            most = {"tensor_tflops": self.tensor_peak.tflops, "bandwidth_gb_s": self.bandwidth_gb_s}
+            for name, limit in most.items():
+                if (value := getattr(self.achieved, name)) > limit:
+                    allowed = f"at most the peak of {limit:g}: no kernel is faster"
+                    raise ContradictionError(f"achieved.{name}", f"{value:g}", allowed)
         return self
 
     @property
@@ -199,7 +299,20 @@ def load_hardware(value: str, base: Path | None = None, source: str = "option") 
     return hardware
 
 
+def with_memory_bytes(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a profile with the memory in bytes where an earlier version has it in 1e9 byte.
+
+    Such a profile states what a model can use, so nothing of it is reserved.
+    """
+    result = dict(content)
+    old = result.get("memory_gb")
+    if isinstance(old, int | float) and 0 < old < 1e6 and "memory_bytes" not in result:
+        del result["memory_gb"]
+        result |= {"memory_bytes": round(old * 1e9), "reserved_bytes": 0}
+    return result
+
+
 @lru_cache(maxsize=128)
 def _read(path: Path, stamp: tuple[tuple[str, int, int], ...]) -> Hardware:
     """Return a profile: read once, as long as its file is as its stamp says."""
-    return validate(Hardware, read_mapping(path), path)
+    return validate(Hardware, with_memory_bytes(read_mapping(path)), path)

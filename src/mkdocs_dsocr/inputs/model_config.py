@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mkdocs_dsocr.inputs import constants
 from mkdocs_dsocr.inputs.checkpoint import public_name, revision
+from mkdocs_dsocr.inputs.config_file import ConfigFile
 from mkdocs_dsocr.inputs.errors import InputError, repr_short
 
 Size = Annotated[int, Field(ge=1, le=10**7)]
@@ -73,6 +74,38 @@ class ClipConfig(ConfigSection):
         return self.image_size // self.patch_size
 
 
+HEADERS: Final = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
+"""Dtypes of a checkpoint as a workload names them, and as safetensors does."""
+
+
+class Storage(ConfigSection):
+    """How a checkpoint stores its weights.
+
+    Attributes
+    ----------
+    is_quantised
+        Whether linears have another format than the rest.
+    dtype
+        Of all that is not quantised, and of activations and KV cache unless a workload says
+        otherwise.
+    weight_dtype
+        Of the weights of linears, unless a workload says otherwise.
+    kept
+        Modules of the layer tree whose weights stay in `dtype`.
+    notes
+        What the checkpoint says about it, in sentences.
+    warnings
+        What is not modelled, in sentences. They hold for a workload without ``weight_dtype``.
+    """
+
+    is_quantised: bool = False
+    dtype: str = "bf16"
+    weight_dtype: str = "bf16"
+    kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 class Dimensions(ConfigSection):
     """All of a model that formulas need.
 
@@ -109,6 +142,12 @@ class ModelConfig(Dimensions):
         Where config.json was read.
     revision
         Commit of the checkpoint folder, where it can be known.
+    storage
+        How the checkpoint stores its weights.
+    unused_keys
+        Keys of config.json that no formula uses.
+    notes
+        What else there is to say about the file, in sentences.
     """
 
     architecture: str
@@ -116,17 +155,21 @@ class ModelConfig(Dimensions):
     model_id: str
     path: Path
     revision: str | None = None
+    storage: Storage = Storage()
+    unused_keys: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @staticmethod
-    def place(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    def place(file: ConfigFile) -> dict[str, Any]:
         """Return what a config.json and its folder say about a model besides its dimensions."""
+        path = file.path
         # A snapshot's files are links: the folder is that of the link, not of its target.
         folder, public = Path(os.path.abspath(path)).parent.name, public_name(path)
         return {
             "variant": public.rpartition("/")[2] if public else folder,
-            "model_id": str(content.get("_name_or_path") or public or folder),
+            "model_id": str(file.get("_name_or_path") or public or folder),
             "path": path,
-            "revision": revision(path, content),
+            "revision": revision(path, file.content),
         }
 
     @property

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin
 
 from pydantic import Field, model_validator
 
-from mkdocs_dsocr.inputs.errors import ContradictionError
+from mkdocs_dsocr.inputs.errors import ContradictionError, repr_short
 from mkdocs_dsocr.inputs.fields import Identifier, Limit, Positive, Strict, within
 from mkdocs_dsocr.inputs.files import read_mapping, validate
 from mkdocs_dsocr.inputs.references import resolve
@@ -16,6 +16,7 @@ from mkdocs_dsocr.inputs.references import resolve
 VIEW: Final = Limit(64, 8192, multiple=64)
 PAGE_SIDE: Final = Limit(1, 10**6)
 TILES: Final = Limit(1, 10_000)
+MAX_TILES: Final = Limit(2, TILES.most)
 TEXT_TOKENS: Final = Limit(0, 10**7)
 TOKENS: Final = Limit(1, 10**7)
 BATCH: Final = Limit(1, 10**6)
@@ -27,6 +28,7 @@ LIMITS: Final = {
     "tiles_w": TILES,
     "tiles_h": TILES,
     "tiles": TILES,
+    "max_tiles": MAX_TILES,
     "seq_len": TOKENS,
     "text_tokens": TEXT_TOKENS,
     "max_new_tokens": TOKENS,
@@ -44,14 +46,22 @@ RESERVED_ID: Final = "static"
 ViewSize = Annotated[int, within(VIEW)]
 PageSide = Annotated[int, within(PAGE_SIDE)]
 Tiles = Annotated[int, within(TILES)]
+MaxTiles = Annotated[int, within(MAX_TILES)]
 Tokens = Annotated[int, within(TOKENS)]
 Batch = Annotated[int, within(BATCH)]
-Dtype = Literal["bf16", "fp16", "fp8", "int8", "int4"]
+Dtype = Literal["bf16", "fp16", "fp8", "int8", "int4", "fp32"]
+WeightDtype = Literal[Dtype, "nf4", "mlx4", "mlx8"]
 DocKind = Literal["text_heavy", "mixed_layout", "image_rich", "synthetic"]
 VisionBatching = Literal["per_page", "batched"]
 HostMode = Literal["eager", "cuda_graph"]
 PrecisionMode = Literal["module", "autocast"]
 Traffic = Literal["fused", "eager"]
+Engine = Literal["transformers", "vllm"]
+ENGINES: Final[dict[Engine, dict[str, Any]]] = {
+    "transformers": {},
+    "vllm": {"host_mode": "cuda_graph", "traffic": "fused", "logits_positions": "last"},
+}
+"""What an engine decides: other keys of a workload, and their values."""
 LogitsPositions = Literal["all", "last"]
 
 
@@ -60,9 +70,14 @@ class Workload(Strict):
 
     profile_id: Identifier
     description: Annotated[str, Field(max_length=2000)] = ""
-    base_size: ViewSize = Field(description="side of the global view, px")
-    image_size: ViewSize = Field(description="side of a local view (the only view without crops)")
-    crop_mode: bool = Field(description="whether the page is also cut into local views")
+    text_only: bool = Field(False, description="whether requests have no image: no vision pass")
+    base_size: ViewSize | None = Field(
+        None, description="side of the global view, px; without crops that of the only view"
+    )
+    image_size: ViewSize | None = Field(
+        None, description="side of a local view (the only view without crops)"
+    )
+    crop_mode: bool = Field(False, description="whether the page is also cut into local views")
     max_new_tokens: Tokens = Field(description="tokens generated for each page")
     seq_len: Tokens | None = Field(None, description="image and text tokens of a page")
     text_tokens: Annotated[int, within(TEXT_TOKENS)] | None = Field(
@@ -70,11 +85,19 @@ class Workload(Strict):
     )
     page_size: tuple[PageSide, PageSide] | None = Field(None, description="width, height in px")
     crop_grid: tuple[Tiles, Tiles] | None = Field(None, description="local views a row, a column")
+    max_tiles: MaxTiles | None = Field(
+        None, description="most local views that the engine cuts a page into; default the model's"
+    )
     batch_size: Batch = Field(1, description="pages that are decoded together")
     num_pages: Batch | None = Field(None, description="pages in all; default batch_size")
     doc_kind: DocKind = "synthetic"
     vision_batching: VisionBatching = Field(
         "per_page", description="whether the pages of a batch are encoded one by one or at once"
+    )
+    engine: Engine = Field(
+        "transformers",
+        description="what runs the model; vllm: decode from CUDA graphs, fused kernels, a grouped "
+        "product of all experts, logits of the last position",
     )
     host_mode: HostMode = Field(
         "eager", description="whether decode steps are launched one operator at a time"
@@ -82,11 +105,17 @@ class Workload(Strict):
     precision_mode: PrecisionMode = Field(
         "module", description="dtypes as the modules say, or under torch.autocast to bfloat16"
     )
-    weight_dtype: Dtype = Field("bf16", description="of the weights of linears")
-    activation_dtype: Dtype = Field("bf16", description="of activations that are not float32")
-    kv_dtype: Dtype = Field("bf16", description="of keys and values")
+    weight_dtype: WeightDtype | None = Field(
+        None, description="of the weights of linears; the checkpoint's where not given"
+    )
+    activation_dtype: Dtype | None = Field(
+        None, description="of activations that are not float32; the checkpoint's where not given"
+    )
+    kv_dtype: Dtype | None = Field(
+        None, description="of keys and values; the checkpoint's where not given"
+    )
     traffic: Traffic = Field(
-        "fused", description="whether times are of fused kernels or of one operation at a time"
+        "eager", description="whether times are of one operation at a time or of fused kernels"
     )
     expert_load: tuple[Positive, ...] | None = Field(
         None, description="relative load of each routed expert; even where not given"
@@ -97,37 +126,78 @@ class Workload(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for key, value in ENGINES[self.engine].items():
+            if key in self.model_fields_set and getattr(self, key) != value:
+                found, allowed = repr_short(getattr(self, key)), f"{value}, or no such key"
+                raise ContradictionError(key, found, f"{allowed}, with engine: {self.engine}")
+            object.__setattr__(self, key, value)
+        self._check_views()
+        self._check_grid()
         if self.profile_id == RESERVED_ID:
             allowed = "another id: the artifacts of the trace use this one"
             raise ContradictionError("profile_id", repr(RESERVED_ID), allowed)
         if self.seq_len is None and self.text_tokens is None:
             raise ContradictionError("seq_len", "neither", "one of seq_len and text_tokens")
+        if self.num_pages is not None and self.batch_size > self.num_pages:
+            allowed = f"at most num_pages = {self.num_pages:,}, or more pages"
+            raise ContradictionError("batch_size", f"{self.batch_size:,}", allowed)
+        if self.precision_mode == "autocast" and self.activation_dtype not in (None, "bf16"):
+            raise ContradictionError(
+                "activation_dtype", self.activation_dtype, "bf16 with precision_mode: autocast"
+            )
+        return self
+
+    def _check_views(self) -> None:
+        """Refuse views that are missing, and those that have no effect."""
+        sizes = ("base_size", "image_size")
+        if self.text_only:
+            unused = (*sizes, "page_size", "crop_grid", "max_tiles")
+            for key in unused:
+                if getattr(self, key) is not None:
+                    found, allowed = repr_short(getattr(self, key)), "no such key with text_only"
+                    raise ContradictionError(key, found, f"{allowed}: it has no effect")
+            if self.crop_mode:
+                raise ContradictionError("crop_mode", "true", "false with text_only: true")
+            return
+        for key in ("image_size", "crop_mode", *(("base_size",) if self.crop_mode else ())):
+            if key not in self.model_fields_set or getattr(self, key) is None:
+                raise ContradictionError(key, "nothing", "a value: the key is required")
+        if not self.crop_mode and self.base_size not in (None, self.image_size):
+            allowed = f"image_size = {self.image_size}, or no base_size: without crops "
+            allowed += "it has no effect"
+            raise ContradictionError("base_size", repr_short(self.base_size), allowed)
+
+    def _check_grid(self) -> None:
+        """Refuse a grid without crops, crops without a grid, and one of too many views."""
         if self.crop_mode and self.page_size is None and self.crop_grid is None:
             raise ContradictionError(
                 "crop_mode", "true without a page", "true together with page_size or crop_grid"
             )
-        if not self.crop_mode and self.crop_grid is not None:
-            raise ContradictionError(
-                "crop_grid", "a grid with crop_mode: false", "crop_mode: true, or no grid"
-            )
-        if self.precision_mode == "autocast" and self.activation_dtype != "bf16":
-            raise ContradictionError(
-                "activation_dtype", self.activation_dtype, "bf16 with precision_mode: autocast"
-            )
+        for key, words in (("crop_grid", "a grid"), ("max_tiles", "a limit")):
+            if not self.crop_mode and getattr(self, key) is not None:
+                allowed = f"crop_mode: true, or no {words.removeprefix('a ')}"
+                raise ContradictionError(key, f"{words} with crop_mode: false", allowed)
         tiles = math.prod(self.crop_grid or ())
         if not TILES.allows(tiles):
             raise ContradictionError("crop_grid", f"{tiles:,} tiles", f"at most {TILES.most:,}")
-        return self
 
     @property
     def pages(self) -> int:
         return self.num_pages if self.num_pages is not None else self.batch_size
 
 
-CHOICES: Final[dict[str, tuple[Any, ...]]] = {"crop_mode": (False, True)} | {
-    name: get_args(field.annotation)
+def _values(annotation: Any) -> tuple[Any, ...]:
+    """Return the values of a type that has only a few; of an optional one, without None."""
+    found = next((a for a in get_args(annotation) if get_origin(a) is Literal), annotation)
+    return get_args(found) if get_origin(found) is Literal else ()
+
+
+CHOICES: Final[dict[str, tuple[Any, ...]]] = dict.fromkeys(
+    ("crop_mode", "text_only"), (False, True)
+) | {
+    name: values
     for name, field in Workload.model_fields.items()
-    if get_origin(field.annotation) is Literal
+    if (values := _values(field.annotation))
 }
 """The values of each key that has only a few, in the order in which they are offered."""
 

@@ -47,12 +47,13 @@ class Figure:
 
     def of(self, visit: NodeVisit) -> Quantity:
         """Return the amount of one node's own operations over all its calls."""
-        if self.key == "dispatches":
-            # Of modules that share rows only some run: an expectation, rounded once.
-            return visit.dispatches()
+        if self.key in LAUNCHED:
+            return visit.launched(self.metric)
         return visit.summed(self.metric)
 
 
+LAUNCHED: Final = ("dispatches", "kernel_launches")
+"""Figures of modules of which only some run, where they share rows: expectations, rounded once."""
 FIGURES: Final = {
     figure.key: figure
     for figure in (
@@ -129,6 +130,14 @@ FIGURES: Final = {
             "calls",
             metrics.dispatches,
             "operators dispatched one by one, views left out",
+        ),
+        Figure(
+            "kernel_launches",
+            "kernels",
+            "kernels",
+            "calls",
+            metrics.kernel_launches,
+            "kernels that the timed operators launch: one or several each",
         ),
         Figure(
             "synchronisations",

@@ -48,7 +48,16 @@ FORMATS: Final = {
         Format("fp8", 8),
         Format("int8", 8, group=128, scale_bits=16),
         Format("int4", 4, group=128, scale_bits=16),
+        Format("fp32", 32),
+        Format("nf4", 4, group=64, scale_bits=8),
+        Format("mlx4", 4, group=64, scale_bits=32),
+        Format("mlx8", 8, group=64, scale_bits=32),
     )
 }
-"""Formats by name. fp8 has one scale a tensor, which is left out; the integers one in 16 bits for
-every 128 values of a row (of a weight's inputs, of a head's width), without zero points."""
+"""Formats by name, in the order of their codes; new ones go to the end.
+
+fp8 has one scale per tensor; it is not counted. int8 and int4 have a scale of 16 bits for every 128
+values of a row (of a weight's inputs, of a head's width), without zero points. nf4 is that of
+bitsandbytes with double quantisation: an 8-bit scale for every 64 values. mlx4 and mlx8 have a
+scale and a bias of 16 bits each for every 64 values.
+"""

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
-from mkdocs_dsocr.layers.operations import Operation, Tensor, bytes_of, whole
-from mkdocs_dsocr.quantities import Quantity, total
+from mkdocs_dsocr.layers.operations import Operation, Pattern, Tensor, bytes_of, whole
+from mkdocs_dsocr.layers.products import Product
+from mkdocs_dsocr.quantities import Quantity, largest, total
+
+_BY_TIME: Final[tuple[Pattern, ...]] = (
+    "contiguous",
+    "per element",
+    "strided",
+    "reduction",
+    "direct",
+    "product",
+    "attention",
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,49 @@ class Kernel:
         return next((o.compute_dtype for o in self.operations if o.on_tensor_cores), None)
 
     @property
+    def pattern(self) -> Pattern:
+        """How it works: as that of its operations which takes longest for an element."""
+        return max((o.runs_as for o in self.operations), key=_BY_TIME.index)
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        return tuple(p for o in self.operations for p in o.products)
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether its attention leaves out pairs that a causal mask forbids."""
+        return any(o.causal_matmul_flops is not None for o in self.operations)
+
+    @property
+    def launches(self) -> Quantity:
+        """How often it starts in one call of its layer."""
+        return largest(o.launches for o in self.operations)
+
+    @property
+    def further_launches(self) -> Quantity:
+        """Kernels that its operators launch besides it, copies of inputs left out."""
+        return total(o.launches * (o.num_kernels - 1) for o in self.operations)
+
+    @property
+    def rearranged(self) -> list[Tensor]:
+        """Inputs that are copied into another order first."""
+        return [o.reads[0] for o in self.operations if o.rearranges]
+
+    @property
+    def kernel_launches(self) -> Quantity:
+        """How many kernels start, all that belong to it together."""
+        copies = total(o.launches for o in self.operations if o.rearranges)
+        return total((self.launches, self.further_launches, copies))
+
+    @property
+    def matmul_flops(self) -> Quantity:
+        return total(o.matmul_flops for o in self.operations)
+
+    @property
+    def written_elements(self) -> Quantity:
+        return total(t.elements for t in self.outputs)
+
+    @property
     def tensor_core_flops(self) -> Quantity:
         return total(o.tensor_core_flops for o in self.operations)
 
@@ -44,6 +99,12 @@ class Kernel:
     def io_bytes(self) -> Quantity:
         """Bytes that cross its border; an expectation is rounded half-even, here only."""
         return whole(bytes_of((*self.inputs, *self.outputs)))
+
+    @property
+    def activation_bytes(self) -> Quantity:
+        """Those of :attr:`io_bytes` that are activations."""
+        tensors = (*self.inputs, *self.outputs)
+        return whole(bytes_of(t for t in tensors if t.role == "activation"))
 
 
 def fuse(operations: Iterable[Operation]) -> list[Kernel]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeAlias
 
 from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.layers.memory import moments
 from mkdocs_dsocr.layers.operations import Operation
-from mkdocs_dsocr.quantities import Quantity, maximum, total
+from mkdocs_dsocr.quantities import Quantity, largest, total
 
 MetricOf: TypeAlias = Callable[[Layer], Quantity]
 
@@ -65,6 +65,11 @@ def synchronisations(layer: Layer) -> Quantity:
     return total(o.synchronises for o in layer.operations())
 
 
+def kernel_launches(layer: Layer) -> Quantity:
+    """Return how many kernels the layer's own operations launch."""
+    return total(k.kernel_launches for k in layer.kernels())
+
+
 def dispatches(layer: Layer) -> Quantity:
     """Return how many operators the layer itself dispatches."""
     return total(o.launches for o in layer.operations())
@@ -93,11 +98,3 @@ def kvcache_bytes(layer: Layer) -> Quantity:
 def activation_bytes(layer: Layer) -> Quantity:
     """Return the most activations in memory while one of the layer's own operations runs."""
     return largest(m.bytes for m in moments(layer) if isinstance(m.step, Operation))
-
-
-def largest(quantities: Iterator[Quantity]) -> Quantity:
-    """Return the largest of several quantities, 0 of none."""
-    result: Quantity = 0
-    for index, quantity in enumerate(quantities):
-        result = quantity if index == 0 else maximum(result, quantity)
-    return result

@@ -7,11 +7,23 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from mkdocs_dsocr.layers.formats import FORMATS, Format
-from mkdocs_dsocr.quantities import Quantity, ceil_div, is_zero, total
+from mkdocs_dsocr.layers.products import Product
+from mkdocs_dsocr.quantities import Quantity, is_zero, total
 
 DType = Literal["model", "float32", "int64", "int32", "bool"]
 Role = Literal["activation", "weight", "buffer", "kv_cache"]
 Unit = Literal["tensor", "cuda"]
+Pattern = Literal[
+    "contiguous", "per element", "strided", "reduction", "product", "direct", "attention"
+]
+"""How a kernel works, which decides what it takes besides its bytes.
+
+``contiguous``: operands of one shape, in one order. ``per element``: an address for every element
+(broadcast operands, other orders, indexing, casts to wider types). ``strided``: neighbouring
+threads read distant addresses, and each access moves a whole sector. ``reduction``: rows become
+single values, or are sorted. ``product``: matrix products on tensor cores. ``direct``: matrix
+products and convolutions on CUDA cores. ``attention``: fused attention.
+"""
 
 BYTES_PER_ELEMENT: Final[dict[DType, int]] = {
     "model": 2,
@@ -70,51 +82,6 @@ class Tensor:
         return BYTES_PER_ELEMENT[self.dtype] * elements
 
 
-TILE: Final = (16, 16, 8)
-"""Rows, inner width and columns of one tensor-core instruction for 16 bits (m16 n8 k16).
-
-Of fewer bits, as many more stand in the inner width.
-"""
-
-
-@dataclass(frozen=True)
-class Product:
-    """Matrix products of `rows` rows in all, split over `groups` of equal size.
-
-    Attributes
-    ----------
-    rows, inner, columns
-        Each row of `inner` elements gives one of `columns`.
-    groups
-        Products that the rows are split over: heads, windows, experts. A tile
-        of a tensor core holds rows of one product only.
-    gradients
-        Operands that need a gradient: each is a product of equal size in the backward.
-    """
-
-    rows: Quantity
-    inner: Quantity
-    columns: Quantity
-    groups: Quantity = 1
-    gradients: int = 2
-
-    @property
-    def flops(self) -> Quantity:
-        """2 per multiply-add."""
-        return 2 * self.rows * self.inner * self.columns
-
-    def padded_flops(self, bits: int = 16) -> Quantity:
-        """Return the same with every side rounded up to a tensor core's tile."""
-        rows, inner, columns = TILE[0], TILE[1] * 16 // bits, TILE[2]
-        padded: Quantity = (
-            2
-            * (self.groups * rows * ceil_div(self.rows, rows * self.groups))
-            * (inner * ceil_div(self.inner, inner))
-            * (columns * ceil_div(self.columns, columns))
-        )
-        return padded
-
-
 @dataclass(frozen=True)
 class Operation:
     """One kernel of an eager run: a non-view ATen call, an SDPA call being one.
@@ -153,6 +120,13 @@ class Operation:
         Whether its backward computes its first product again instead of keeping it.
     compute_dtype
         Format at whose peak its products run on tensor cores.
+    pattern
+        How its threads walk the tensors, where that is not plain.
+    num_kernels
+        Kernels that one dispatch of it launches.
+    rearranges
+        Whether it first copies its first input, whose elements lie in another order, by a kernel
+        of its own.
     why
         The choice behind the formula, where one was made.
     id
@@ -176,6 +150,9 @@ class Operation:
     saved_for_backward: tuple[Tensor, ...] = ()
     recomputes: bool = False
     compute_dtype: str = "bf16"
+    pattern: Pattern = "contiguous"
+    num_kernels: Quantity = 1
+    rearranges: bool = False
     why: str = ""
     id: str = ""
 
@@ -196,6 +173,19 @@ class Operation:
         """Whether it only turns one tensor into another dtype."""
         one = len(self.reads) == len(self.writes) == 1 and is_zero(self.elementwise_flops)
         return one and not self.products and self.reads[0].dtype != self.writes[0].dtype
+
+    @property
+    def runs_as(self) -> Pattern:
+        """How its kernel works: of products and casts this follows from what they are."""
+        if self.products:
+            if self.pattern in ("attention", "direct"):
+                return self.pattern
+            return "product" if self.unit == "tensor" else "direct"
+        if self.is_cast:
+            read, write = self.reads[0], self.writes[0]
+            widens = BYTES_PER_ELEMENT[write.dtype] > BYTES_PER_ELEMENT[read.dtype]
+            return "per element" if widens else "contiguous"
+        return self.pattern
 
     @property
     def matmul_flops(self) -> Quantity:
@@ -272,6 +262,8 @@ def elementwise(
     autocast: Literal["", "float32", "off"] = "",
     synchronises: Quantity = 0,
     launches: Quantity = 1,
+    pattern: Pattern = "contiguous",
+    num_kernels: Quantity = 1,
     why: str = "",
 ) -> Operation:
     """Return an operation without matrix products: arithmetic, a copy, a gather or a scatter.
@@ -286,7 +278,9 @@ def elementwise(
         FLOPs, by the table of costs; 0 if it only moves data.
     reads, writes
         The tensors touched.
-    category, kernel, saved_for_backward, autocast, synchronises, launches, why
+    category, kernel, saved_for_backward, autocast, synchronises, launches
+        As in :class:`Operation`.
+    pattern, num_kernels, why
         As in :class:`Operation`.
     """
     return Operation(
@@ -300,15 +294,28 @@ def elementwise(
         autocast=autocast,
         synchronises=synchronises,
         launches=launches,
+        pattern=pattern,
+        num_kernels=num_kernels,
         why=why,
     )
 
 
-def residual(x: Tensor, branch: Tensor, y: Tensor, name: str) -> Operation:
+def residual(
+    x: Tensor, branch: Tensor, y: Tensor, name: str, pattern: Pattern = "contiguous"
+) -> Operation:
     """Return the addition of a branch to its residual stream."""
-    return elementwise(name, y.elements, (x, branch), y, category="residual")
+    return elementwise(name, y.elements, (x, branch), y, category="residual", pattern=pattern)
 
 
 def copy(name: str, source: Tensor, target: Tensor, why: str = "", kernel: str = "") -> Operation:
-    """Return a copy of a tensor to a new place, or its cast to another dtype."""
-    return elementwise(name, 0, (source,), target, category="copy", kernel=kernel, why=why)
+    """Return a copy of a tensor to another order, or its cast to another dtype."""
+    return elementwise(
+        name,
+        0,
+        (source,),
+        target,
+        category="copy",
+        kernel=kernel,
+        pattern="per element",
+        why=why,
+    )

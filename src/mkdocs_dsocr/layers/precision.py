@@ -23,8 +23,7 @@ class Precision:
     Attributes
     ----------
     weight
-        Of the weights of linears. Norms, convolutions, embeddings, position
-        tables, biases and the router keep the checkpoint's 16 bits.
+        Of the weights of linears.
     activation
         Of all activations that are not float32 or integers.
     kv_cache
@@ -33,6 +32,10 @@ class Precision:
         Whether the run is under ``torch.autocast`` to bfloat16.
     eager
         Whether every operation is a kernel of its own.
+    plain
+        Of norms, convolutions, embeddings, position tables and biases; 16 bits where not given.
+    kept
+        Modules whose linears have the plain format, whatever `weight` is.
     inputs
         What the inputs of a layer are under autocast, in the order in which
         its forward mentions them; as declared where the list ends.
@@ -43,6 +46,8 @@ class Precision:
     kv_cache: Format = FORMATS["bf16"]
     autocast: bool = False
     eager: bool = False
+    plain: Format | None = None
+    kept: tuple[str, ...] = ()
     inputs: tuple[DType, ...] = ()
 
     def stored(self, tensor: Tensor) -> Tensor:
@@ -51,7 +56,8 @@ class Precision:
             return tensor
         chosen = {
             "activation": self.activation,
-            "weight": self.weight if tensor.columns is not None else None,
+            "weight": self.weight if tensor.columns is not None else self.plain,
+            "buffer": self.plain,
             "kv_cache": self.kv_cache,
         }.get(tensor.role)
         return tensor if chosen is None else dataclasses.replace(tensor, format=chosen)
@@ -81,6 +87,8 @@ class Precision:
 
     def _child(self, child: Child) -> Child:
         precision = dataclasses.replace(self, inputs=child.inputs)
+        if child.name in self.kept:
+            precision = dataclasses.replace(precision, weight=self.plain or FORMATS["bf16"])
         layers = {
             name: dataclasses.replace(layer, precision=precision)
             for name in ("layer", "last", "largest")
@@ -92,7 +100,7 @@ class Precision:
     def compute_dtypes(self) -> set[str]:
         """Formats at whose peak tensor cores work."""
         others = (self.weight, self.kv_cache, self.activation)
-        # Convolutions keep 16 bits.
+        # Convolutions keep the plain format.
         return {self._common(other) for other in others} | {self._common(FORMATS["bf16"])}
 
     @property
@@ -100,8 +108,8 @@ class Precision:
         return min(f.bits for f in (self.weight, self.activation, self.kv_cache))
 
     def _common(self, other: Format) -> str:
-        """Return the format of a product with activations: theirs, if equal, or 16 bits."""
-        wide = self.activation.bits == FORMATS["bf16"].bits
+        """Return the format of a product with activations: theirs, if equal or wide, or bf16."""
+        wide = self.activation.bits >= FORMATS["bf16"].bits
         return self.activation.name if wide or other == self.activation else "bf16"
 
     def _compute_dtype(self, operation: Operation) -> str:

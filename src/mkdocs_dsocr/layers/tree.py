@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mkdocs_dsocr.layers import memory, metrics
 from mkdocs_dsocr.layers.layer import Child, Layer
 from mkdocs_dsocr.layers.operations import whole
-from mkdocs_dsocr.quantities import Quantity, arithmetic_series, total
+from mkdocs_dsocr.quantities import Quantity, arithmetic_series, largest, total
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,21 @@ class NodeVisit:
         """How many calls of modules it comes to (expected, where `active` is)."""
         return whole(self.modules * self.calls * self.series(self.active, self.last_active))
 
-    def dispatches(self) -> Quantity:
-        """Return how many operators its own code dispatches over all calls."""
-        first = self.active * metrics.dispatches(self.layer)
-        last = self.last_active * metrics.dispatches(self.last)
+    @property
+    def starts(self) -> tuple[Quantity, Quantity]:
+        """How often a kernel starts in a call, in the first and in the last of the series.
+
+        Once for each module that runs; where kernels are fused, once for all of them.
+        """
+        precision = self.layer.precision
+        is_fused = precision is None or not precision.eager
+        return (1, 1) if is_fused else (self.active, self.last_active)
+
+    def launched(self, metric: metrics.MetricOf = metrics.dispatches) -> Quantity:
+        """Return how many operators, or kernels, its own code launches over all calls."""
+        is_kernels = metric is metrics.kernel_launches
+        starts = self.starts if is_kernels else (self.active, self.last_active)
+        first, last = starts[0] * metric(self.layer), starts[1] * metric(self.last)
         return whole(self.modules * self.calls * self.series(first, last))
 
     def series(self, first: Quantity, last: Quantity) -> Quantity:
@@ -89,7 +100,7 @@ def walk(root: Layer, name: str = "model") -> Iterator[NodeVisit]:
 def _walk(visit: NodeVisit) -> Iterator[NodeVisit]:
     yield visit
     stages = (visit.layer, visit.last, visit.largest)
-    for child, end, largest in zip(*(layer.children() for layer in stages), strict=True):
+    for child, end, most in zip(*(layer.children() for layer in stages), strict=True):
         group = not child.layer.is_module
         segments = () if group else (visit.torch_path, child.name)
         yield from _walk(
@@ -99,7 +110,7 @@ def _walk(visit: NodeVisit) -> Iterator[NodeVisit]:
                 parent_id=visit.module_id,
                 layer=child.layer,
                 last=child.last or end.layer,
-                largest=largest.biggest,
+                largest=most.biggest,
                 steps=child.steps * visit.steps,
                 modules=visit.modules * (child.count if child.active is None else 1),
                 instances=visit.instances * child.count,
@@ -122,7 +133,7 @@ def summed(root: Layer, metric: metrics.MetricOf) -> Quantity:
 
 def dispatched(root: Layer) -> Quantity:
     """Return the operators dispatched in every call under `root`."""
-    return total(v.dispatches() for v in walk(root))
+    return total(v.launched() for v in walk(root))
 
 
 def resident(root: Layer, metric: metrics.MetricOf) -> Quantity:
@@ -130,4 +141,4 @@ def resident(root: Layer, metric: metrics.MetricOf) -> Quantity:
     modules: dict[str, list[Quantity]] = {}
     for visit in walk(root):
         modules.setdefault(visit.torch_path, []).append(visit.modules * metric(visit.last))
-    return total(metrics.largest(iter(values)) for values in modules.values())
+    return total(largest(iter(values)) for values in modules.values())

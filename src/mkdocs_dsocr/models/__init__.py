@@ -10,11 +10,14 @@ from mkdocs_dsocr.models.passes import (
     expected_load,
     expert_shares,
     pass_layer,
+    plain_format,
 )
-from mkdocs_dsocr.models.plan import Plan, Run, check_autocast, plan
+from mkdocs_dsocr.models.plan import NO_VIEW, Plan, Run, check_autocast, max_tiles_of, plan
 from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
+from mkdocs_dsocr.models.storage import formats_of
 
 __all__ = [
+    "NO_VIEW",
     "STAGES",
     "Batch",
     "BatchPass",
@@ -31,10 +34,13 @@ __all__ = [
     "compute_dtypes",
     "expected_load",
     "expert_shares",
+    "formats_of",
     "known_models",
     "load_model_config",
+    "max_tiles_of",
     "model_of",
     "pass_layer",
+    "plain_format",
     "plan",
     "rounds",
 ]

@@ -82,6 +82,8 @@ class Batch:
         Tokens of a page's prompt beside its image's, and of its answer.
     last_logits
         Whether the prefill gives logits of the last position alone.
+    text_only
+        Whether there are no images.
     """
 
     pages: Any
@@ -94,6 +96,7 @@ class Batch:
     text_tokens: Any
     max_new_tokens: Any
     last_logits: Any
+    text_only: Any = 0
 
     @property
     def global_view(self) -> Any:
@@ -103,13 +106,19 @@ class Batch:
     @property
     def has_tiles(self) -> Any:
         """Whether there are local views."""
-        return self.crop_mode * less(1, self.tiles_w * self.tiles_h)
+        return self.has_image * self.crop_mode * less(1, self.tiles_w * self.tiles_h)
+
+    @property
+    def has_image(self) -> Any:
+        """Whether there is a global view."""
+        return 1 - self.text_only
 
     @property
     def image_tokens(self) -> Any:
         """Image tokens of a page."""
         local = local_tokens(self.image_size, self.tiles_w, self.tiles_h)
-        return global_tokens(self.global_view) + select(self.has_tiles, local, 0)
+        found = global_tokens(self.global_view) + select(self.has_tiles, local, 0)
+        return select(self.has_image, found, 0)
 
     @property
     def seq_len(self) -> Any:
@@ -140,7 +149,10 @@ class Batch:
             "tiles_w": self.tiles_w,
             "tiles_h": self.tiles_h,
         }
-        for kind, view, is_there in (("global", whole, 1), ("local", tiles, self.has_tiles)):
+        for kind, view, is_there in (
+            ("global", whole, self.has_image),
+            ("local", tiles, self.has_tiles),
+        ):
             yield BatchPass(
                 f"{part}_{kind}",
                 f"{part}.{kind}",

@@ -40,6 +40,8 @@ class Model(ABC):
     ----------
     architecture
         Its name under ``architectures`` in config.json.
+    aliases
+        Other names that a config.json may have there.
     title
         Its name in headings.
     vision
@@ -60,6 +62,7 @@ class Model(ABC):
     """
 
     architecture: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
     title: ClassVar[str]
     vision: ClassVar[str]
     traced: ClassVar[str]

@@ -10,13 +10,14 @@ from typing import Any
 from mkdocs_dsocr.inputs import ModelConfig, Workload
 from mkdocs_dsocr.layers.builtin import Group
 from mkdocs_dsocr.layers.decoder import expected_distinct
-from mkdocs_dsocr.layers.formats import FORMATS
+from mkdocs_dsocr.layers.formats import FORMATS, Format
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.precision import Precision
 from mkdocs_dsocr.models.door import STAGES, Choices, Load
 from mkdocs_dsocr.models.plan import Plan, Run
 from mkdocs_dsocr.models.registry import model_of
+from mkdocs_dsocr.models.storage import formats_of
 from mkdocs_dsocr.quantities import ceil_div, total
 from mkdocs_dsocr.trace import PassShape
 
@@ -88,7 +89,7 @@ def _workload_pass(
 ) -> Group:
     load = load or expected_load(config, shape.batch * shape.q_len, workload)
     chosen = choices_of(config, like or shape)
-    return built_pass(config, shape, load, chosen, _precision(shape, workload))
+    return built_pass(config, shape, load, chosen, _precision(config, shape, workload))
 
 
 _shared_pass = lru_cache(maxsize=64)(_workload_pass)
@@ -121,25 +122,36 @@ def choices_of(config: ModelConfig, shape: PassShape) -> dict[str, bool]:
     return {name: bool(condition) for name, condition in found.items()}
 
 
-def _precision(shape: PassShape, workload: Workload | None) -> Precision | None:
-    """Return the formats of a run; None for those of the checkpoint."""
-    formats = Precision() if workload is None else _formats(workload)
+def _precision(
+    config: ModelConfig, shape: PassShape, workload: Workload | None
+) -> Precision | None:
+    """Return the formats of a run; None for those of the modules."""
+    formats = Precision() if workload is None else _formats(config, workload)
     precision = dataclasses.replace(formats, autocast=shape.autocast)
     return None if precision == Precision() else precision
 
 
-def _formats(workload: Workload) -> Precision:
+def plain_format(config: ModelConfig) -> Format | None:
+    """Return the format of what no workload quantises, where it has other than 16 bits."""
+    found = FORMATS[config.storage.dtype]
+    return None if found.bits == FORMATS["bf16"].bits else found
+
+
+def _formats(config: ModelConfig, workload: Workload) -> Precision:
+    weight, activation, kv_cache = formats_of(config.storage, workload)
     return Precision(
-        weight=FORMATS[workload.weight_dtype],
-        activation=FORMATS[workload.activation_dtype],
-        kv_cache=FORMATS[workload.kv_dtype],
+        weight=FORMATS[weight],
+        activation=FORMATS[activation],
+        kv_cache=FORMATS[kv_cache],
         eager=workload.traffic == "eager",
+        plain=plain_format(config),
+        kept=config.storage.kept,
     )
 
 
-def compute_dtypes(workload: Workload) -> set[str]:
+def compute_dtypes(config: ModelConfig, workload: Workload) -> set[str]:
     """Return the formats at whose peak tensor cores work."""
-    return _formats(workload).compute_dtypes
+    return _formats(config, workload).compute_dtypes
 
 
 def expected_load(config: ModelConfig, tokens: Any, workload: Workload | None = None) -> Load:

@@ -6,14 +6,19 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, constants
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.workload import TOKENS
 from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
 from mkdocs_dsocr.models.registry import model_of
+from mkdocs_dsocr.models.storage import as_stored, formats_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.trace import PassShape
+
+NO_VIEW: Final = 1024
+"""Side of the views of a workload without images: none is encoded, and the weights are there."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Plan:
     text_tokens: int
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """What is not modelled as the checkpoint has it, in sentences."""
 
     @property
     def batch(self) -> int:
@@ -123,12 +130,13 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
         If ``seq_len`` disagrees with image and text tokens, or the grid rule
         does not speak for the crop size.
     """
-    model = model_of(config)
     if workload.precision_mode == "autocast":
         check_autocast(config, source)
-    grid = _grid(workload, model.max_tiles, source)
+        _check_bfloat16(formats_of(config.storage, workload).activation_dtype, source)
+    grid = _grid(workload, max_tiles_of(config, workload), source)
     image_tokens = _batch(workload, grid, 0).image_tokens
-    resolved = Plan(workload, grid, _text_tokens(workload, image_tokens, source), (), ())
+    text_tokens = _text_tokens(workload, image_tokens, source)
+    resolved = Plan(as_stored(config.storage, workload), grid, text_tokens, (), ())
     tokens = resolved.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
@@ -137,8 +145,14 @@ def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload
     return dataclasses.replace(
         resolved,
         runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
-        notes=tuple(_notes(config, resolved)),
+        notes=(*config.notes, *config.storage.notes, *_notes(config, resolved)),
+        warnings=config.storage.warnings if workload.weight_dtype is None else (),
     )
+
+
+def max_tiles_of(config: ModelConfig, workload: Workload) -> int:
+    """Return the most local views that a page is cut into: the engine's limit, or the model's."""
+    return workload.max_tiles or model_of(config).max_tiles
 
 
 def check_autocast(config: ModelConfig, source: str | Path) -> None:
@@ -155,18 +169,25 @@ def check_autocast(config: ModelConfig, source: str | Path) -> None:
         raise InputError(source, "precision_mode", "autocast", allowed)
 
 
+def _check_bfloat16(dtype: str, source: str | Path) -> None:
+    """Refuse activations that ``torch.autocast`` to bfloat16 does not have."""
+    if dtype != "bf16":
+        raise InputError(source, "activation_dtype", dtype, "bf16 with precision_mode: autocast")
+
+
 def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: int = 1) -> Batch:
     return Batch(
         pages=pages,
         is_batched=int(workload.vision_batching == "batched"),
         crop_mode=int(workload.crop_mode),
-        base_size=workload.base_size,
-        image_size=workload.image_size,
+        base_size=workload.base_size or NO_VIEW,
+        image_size=workload.image_size or NO_VIEW,
         tiles_w=grid[0],
         tiles_h=grid[1],
         text_tokens=text_tokens,
         max_new_tokens=workload.max_new_tokens,
         last_logits=int(workload.logits_positions == "last"),
+        text_only=int(workload.text_only),
     )
 
 
@@ -178,10 +199,15 @@ def _runs(config: ModelConfig, plan: Plan) -> Iterator[Run]:
     for same in zip(*passes, strict=True):
         calls: dict[Run, int] = {}
         for found, (_, times) in zip(same, batches, strict=True):
-            if found.calls:
+            if found.calls or (plan.workload.text_only and _is_in_memory(found)):
                 run = _run(found)
                 calls[run] = calls.get(run, 0) + found.calls * times
         yield from (dataclasses.replace(run, calls=number) for run, number in calls.items())
+
+
+def _is_in_memory(found: BatchPass) -> bool:
+    """Tell whether weights of a pass that never runs are in memory, once for all views."""
+    return found.stage in ("vision", "projector") and not found.pass_id.endswith(".local")
 
 
 def _run(found: BatchPass) -> Run:
@@ -214,6 +240,7 @@ def _grid(workload: Workload, max_tiles: int, source: str | Path) -> tuple[int, 
     if not workload.crop_mode:
         return (1, 1)
     if workload.crop_grid is not None:
+        _check_grid(workload, workload.crop_grid, max_tiles, source)
         return workload.crop_grid
     if workload.image_size != constants.TILE_SIZE:
         raise InputError(
@@ -224,6 +251,22 @@ def _grid(workload: Workload, max_tiles: int, source: str | Path) -> tuple[int, 
         )
     assert workload.page_size is not None  # the workload's own validation
     return crop_grid(*workload.page_size, max_tiles)
+
+
+def _check_grid(
+    workload: Workload, grid: tuple[int, int], max_tiles: int, source: str | Path
+) -> None:
+    """Refuse a grid beyond the limit, and one that its page is not cut into."""
+    found, tiles = f"{grid[0]}×{grid[1]} = {grid[0] * grid[1]:,} tiles", grid[0] * grid[1]
+    if tiles > max_tiles:
+        limit = "max_tiles" if workload.max_tiles else "the model's limit; max_tiles raises it"
+        raise InputError(source, "crop_grid", found, f"at most {max_tiles}, {limit}")
+    if workload.page_size and workload.image_size == constants.TILE_SIZE:
+        width, height = crop_grid(*workload.page_size, max_tiles)
+        if (width, height) != grid:
+            page = "×".join(map(str, workload.page_size))
+            allowed = f"[{width}, {height}], into which a page of {page} px is cut, or no page_size"
+            raise InputError(source, "crop_grid", repr_short(list(grid)), allowed)
 
 
 def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> int:
@@ -250,22 +293,11 @@ def _notes(config: ModelConfig, plan: Plan) -> list[str]:
     notes = []
     positions = plan.seq_len + plan.workload.max_new_tokens
     limit = config.language.max_position_embeddings
-    max_tiles = model_of(config).max_tiles
     if positions > limit:
         notes.append(
             f"{positions:,} positions are beyond the model's {limit:,}: "
             "counted, though the model was not trained for them."
         )
-    tiles = plan.grid[0] * plan.grid[1]
-    if plan.workload.crop_grid and tiles > max_tiles:
-        notes.append(
-            f"A grid of {tiles:,} tiles is off the model's rule, which goes up to {max_tiles}."
-        )
-    elif plan.workload.crop_grid and plan.workload.page_size:
-        width, height = crop_grid(*plan.workload.page_size, max_tiles)
-        if (width, height) != plan.grid:
-            notes.append(
-                f"The grid {plan.grid[0]}×{plan.grid[1]} is off the model's rule, which cuts this "
-                f"page into {width}×{height}."
-            )
+    if plan.workload.page_size and not plan.workload.crop_mode:
+        notes.append("page_size is not used: without crops a page is one view of image_size.")
     return notes

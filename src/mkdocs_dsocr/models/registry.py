@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig
+from mkdocs_dsocr.inputs.checkpoint import check_complete, read_checkpoint
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.files import read_mapping
 from mkdocs_dsocr.inputs.references import resolve
@@ -55,11 +56,15 @@ def load_model_config(value: str, base: Path | None = None, source: str = "optio
     """
     path = resolve("models", value, base, source)
     path = path if path.suffix == ".json" else path / "config.json"
+    check_complete(path.parent)
     content = read_mapping(path)
-    found, known = content.get("architectures"), known_models()
+    found = content.get("architectures")
+    known = {n: m for m in known_models().values() for n in (m.architecture, *m.aliases)}
     names = found if isinstance(found, list) else []
     model = next((known[name] for name in names if isinstance(name, str) and name in known), None)
     if model is None:
         allowed = " or ".join(f"[{name!r}]" for name in sorted(known))
         raise InputError(path, "architectures", repr_short(found), allowed)
-    return model.parse(path, content)
+    config, checkpoint = model.parse(path, content), read_checkpoint(path)
+    note = checkpoint.note if checkpoint else ""
+    return config.model_copy(update={"notes": (*config.notes, note)}) if note else config

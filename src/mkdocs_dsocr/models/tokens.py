@@ -19,15 +19,12 @@ from mkdocs_dsocr.quantities import (
 def grids(max_tiles: int) -> list[tuple[int, int]]:
     """Return the grids that the rule chooses from, the fewest tiles first."""
     sides = range(1, max_tiles + 1)
-    return [
-        (w, h)
-        for tiles, w, h in sorted((w * h, w, h) for w in sides for h in sides)
-        if constants.MIN_TILES <= tiles <= max_tiles
-    ]
+    every = ((w * h, w, h) for w in sides for h in range(1, max_tiles // w + 1))
+    return [(w, h) for tiles, w, h in sorted(every) if tiles >= constants.MIN_TILES]
 
 
 def crop_grid(
-    width: Any, height: Any, max_tiles: int = constants.MAX_RULE_TILES
+    width: Any, height: Any, max_tiles: Any = constants.MAX_RULE_TILES, most: int | None = None
 ) -> tuple[Any, Any]:
     """Return the grid of local views that the model cuts a page into.
 
@@ -42,14 +39,17 @@ def crop_grid(
         The page, in px.
     max_tiles
         The most tiles of a grid.
+    most
+        The largest value of `max_tiles`, where it is no integer.
     """
     tile = constants.TILE_SIZE
-    (best_w, best_h), *others = grids(max_tiles)
+    (best_w, best_h), *others = grids(max_tiles if most is None else most)
     smallest = _distance(width, height, best_w, best_h)
     for w, h in others:
         difference = _distance(width, height, w, h)
         is_large = less(0.5 * tile * tile * w * h, width * height)
         wins = maximum(less(difference, smallest), equal(difference, smallest) * is_large)
+        wins *= less(w * h, max_tiles + 1)
         best_w, best_h = select(wins, w, best_w), select(wins, h, best_h)
         smallest = select(wins, difference, smallest)
     fits = less(width, tile + 1) * less(height, tile + 1)

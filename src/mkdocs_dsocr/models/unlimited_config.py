@@ -1,7 +1,7 @@
-"""Unlimited-OCR's ``config.json`` as transformers writes it; what it leaves out has a default.
+"""Unlimited-OCR's ``config.json``, in the two layouts that there are.
 
-Keys, defaults and their meaning: transformers 5.23.0,
-models/unlimited_ocr/configuration_unlimited_ocr.py.
+*Published*: the checkpoint's own, DeepSeek-OCR's with a sliding window. *Port*: as transformers
+writes it (5.23.0, models/unlimited_ocr/configuration_unlimited_ocr.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
+from mkdocs_dsocr.inputs.config_file import ConfigFile, Fixed
 from mkdocs_dsocr.inputs.errors import repr_short
-from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import (
     ClipConfig,
     ConfigSection,
@@ -24,10 +24,28 @@ from mkdocs_dsocr.inputs.model_config import (
     Size,
     check_shapes,
 )
+from mkdocs_dsocr.models import deepseek_config
+from mkdocs_dsocr.models.storage import read_storage
 
 ARCHITECTURE: Final = "UnlimitedOcrForConditionalGeneration"
+PUBLISHED: Final = "UnlimitedOCRForCausalLM"
+"""The class of the checkpoint's own code."""
 REFERENCE_WINDOW: Final = "reference_sliding_attention"
 """Attention to the prompt and a window of new tokens."""
+COMPONENTS: Final = {
+    "sam_encoder": "model.sam_model.blocks",
+    "vision_encoder": "model.vision_model.transformer",
+    "multi_modal_projector": "model.projector.layers",
+    **{name: deepseek_config.COMPONENTS[name] for name in ("lm_head", "self_attn")},
+    "shared_experts": deepseek_config.COMPONENTS["shared_experts"],
+}
+"""See :data:`mkdocs_dsocr.models.storage.Components`."""
+PORTED: Final = COMPONENTS | {
+    "sam_encoder": "model.vision_tower.sam_encoder.layers",
+    "vision_encoder": "model.vision_tower.vision_encoder.layers",
+    "multi_modal_projector": "model.multi_modal_projector",
+}
+"""The same with the paths of the port."""
 _KEYS: Final = {
     "language": "text_config",
     "sam": "vision_config.sam_config",
@@ -37,63 +55,150 @@ _KEYS: Final = {
     "trained_image_size": "vision_config.sam_config.image_size",
     "first_k_dense_replace": "mlp_layer_types",
 }
+_TEXT_FIXED: Final[Fixed] = {
+    "attention_bias": (False, None),
+    "mlp_bias": (False, None),
+    "n_group": (1, None),
+    "topk_group": (1, None),
+    "topk_method": ("greedy", None),
+    "norm_topk_prob": (False, None),
+    "routed_scaling_factor": (constants.ROUTED_SCALING_FACTOR, None),
+    "hidden_act": ("silu", None),
+    "rms_norm_eps": (constants.RMS_NORM_EPS, None),
+    "rope_theta": (constants.ROPE_THETA, None),
+    "rope_scaling": (None,),
+    "rope_parameters": deepseek_config.FIXED["rope_parameters"],
+    "partial_rotary_factor": (1, None),
+    "pretraining_tp": (1, None),
+    "use_mla": (False, None),
+    "use_sliding_window": (True, None),
+    "tie_word_embeddings": (False, None),
+}
+_SAM_FIXED: Final[Fixed] = {
+    "patch_size": (constants.SAM_PATCH, None),
+    "window_size": (constants.SAM_WINDOW, None),
+    "output_channels": (constants.SAM_NECK, None),
+    "num_channels": (constants.IMAGE_CHANNELS, None),
+    "use_abs_pos": (True, None),
+    "use_rel_pos": (True, None),
+    "qkv_bias": (True, None),
+    "hidden_act": ("gelu", None),
+    "layer_norm_eps": (constants.SAM_NORM_EPS, None),
+}
+_CLIP_FIXED: Final[Fixed] = {
+    "num_channels": (constants.IMAGE_CHANNELS, None),
+    "hidden_act": ("quick_gelu", None),
+    "layer_norm_eps": (constants.CLIP_NORM_EPS, None),
+}
 
 
 class _Sam(ConfigSection):
-    hidden_size: Size = 768
-    num_hidden_layers: Depth = 12
-    num_attention_heads: Size = 12
-    mlp_dim: Size = 3072
-    image_size: Size = 1024
-    global_attn_indexes: tuple[Annotated[int, Field(ge=0)], ...] = (2, 5, 8, 11)
-    downsample_channels: tuple[Size, Size] = (512, 1024)
+    hidden_size: Size
+    num_hidden_layers: Depth
+    num_attention_heads: Size
+    mlp_dim: Size
+    image_size: Size
+    global_attn_indexes: tuple[Annotated[int, Field(ge=0)], ...]
+    downsample_channels: tuple[Size, Size]
 
 
 class _Clip(ConfigSection):
-    hidden_size: Size = 1024
-    intermediate_size: Size = 4096
-    num_hidden_layers: Depth = 24
-    num_attention_heads: Size = 16
-    image_size: Size = 224
-    patch_size: Size = 14
+    hidden_size: Size
+    intermediate_size: Size
+    num_hidden_layers: Depth
+    num_attention_heads: Size
+    image_size: Size
+    patch_size: Size
 
 
 class _Text(ConfigSection):
-    vocab_size: Size = 129_280
-    hidden_size: Size = 1280
-    intermediate_size: Size = 6848
-    moe_intermediate_size: Size = 896
-    num_hidden_layers: Depth = 12
-    num_attention_heads: Size = 10
-    num_key_value_heads: Size | None = 10
-    n_routed_experts: Annotated[int, Field(ge=1, le=10_000)] = 64
-    n_shared_experts: Size = 2
-    num_experts_per_tok: Size = 6
-    max_position_embeddings: Size = 32_768
-    mlp_layer_types: tuple[str, ...] | None = None
-    layer_types: tuple[str, ...] | None = None
-    sliding_window: Size = 128
+    vocab_size: Size
+    hidden_size: Size
+    intermediate_size: Size
+    moe_intermediate_size: Size
+    num_hidden_layers: Depth
+    num_attention_heads: Size
+    num_key_value_heads: Size | None
+    n_routed_experts: Annotated[int, Field(ge=1, le=10_000)]
+    n_shared_experts: Size
+    num_experts_per_tok: Size
+    max_position_embeddings: Size
+    mlp_layer_types: tuple[str, ...]
+    layer_types: tuple[str, ...]
+    sliding_window: Size
 
 
 class _Vision(ConfigSection):
-    sam_config: _Sam = _Sam()
-    encoder_config: _Clip = _Clip()
+    sam_config: _Sam
+    encoder_config: _Clip
 
 
 class _File(ConfigSection):
-    vision_config: _Vision = _Vision()
-    text_config: _Text = _Text()
+    vision_config: _Vision
+    text_config: _Text
 
 
 def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
     """Return the dimensions; see :meth:`mkdocs_dsocr.models.Model.parse`."""
-    _check_fixed(path, content)
-    file = validate(_File, dict(content), path)
-    sam, clip = file.vision_config.sam_config, file.vision_config.encoder_config
-    _check_mlps(path, sam, clip)
+    file = ConfigFile(path, content)
+    is_published = file.has(deepseek_config.LANGUAGE) or _names_published(content)
+    if not is_published:
+        return _ported(file)
+    if file.has("text_config"):
+        allowed = f"one layout: {deepseek_config.LANGUAGE} or text_config"
+        raise InputError(path, "text_config", "a second decoder", allowed)
+    return _published(file)
+
+
+def _names_published(content: Mapping[str, Any]) -> bool:
+    return PUBLISHED in (content.get("architectures") or ())
+
+
+def _published(file: ConfigFile) -> ModelConfig:
+    """Read the checkpoint's own layout."""
+    decoder = file.merged(deepseek_config.LANGUAGE)
+    windows = {key: decoder.get(key) for key in ("sliding_window", "sliding_window_size")}
+    stated = {key: value for key, value in windows.items() if value is not None}
+    for key in windows:
+        file.get(key)
+        file.get(f"{deepseek_config.LANGUAGE}.{key}")
+    if not stated:
+        raise InputError(file.path, "sliding_window", "nothing", "the tokens that a step sees")
+    if len(set(map(repr, stated.values()))) > 1:
+        found, allowed = repr_short(windows["sliding_window"]), "the same as sliding_window_size"
+        raise InputError(
+            file.path, "sliding_window", found, f"{allowed}, {decoder['sliding_window_size']}"
+        )
+    config = deepseek_config.published(
+        file, ARCHITECTURE, {}, COMPONENTS, sliding_window=next(iter(stated.values()))
+    )
+    heads, kv_heads = config.language.num_attention_heads, config.language.num_key_value_heads
+    if kv_heads != heads:
+        allowed = f"num_attention_heads = {heads}, as {ARCHITECTURE} has it"
+        raise file.refuse("num_key_value_heads", allowed)
+    unused = constants.IMAGE_CHANNELS * config.clip.patch_size**2 * config.clip.width
+    note = (
+        f"config.json is in the layout of the checkpoint's own code, whose model has {unused:,} "
+        "parameters more than transformers' port that is analysed here: CLIP's patch convolution, "
+        "which never runs."
+    )
+    return config.model_copy(update={"notes": (*config.notes, note)})
+
+
+def _ported(file: ConfigFile) -> ModelConfig:
+    """Read the layout of transformers."""
+    sections = ("text_config", "vision_config.sam_config", "vision_config.encoder_config")
+    for section, fixed in zip(sections, (_TEXT_FIXED, _SAM_FIXED, _CLIP_FIXED), strict=True):
+        file.check(section, fixed, ARCHITECTURE)
+    file.check("", {"tie_word_embeddings": (False, None)}, ARCHITECTURE)
+    whole = file.validated(_File, file.content, ("",))
+    sam, clip = whole.vision_config.sam_config, whole.vision_config.encoder_config
+    _check_mlps(file.path, sam, clip)
+    language = _language(file.path, whole.text_config)
+    file.check("text_config", {"head_dim": (language.head_dim, None)}, ARCHITECTURE)
     config = ModelConfig(
         architecture=ARCHITECTURE,
-        language=_language(path, file.text_config),
+        language=language,
         sam=SamConfig(
             width=sam.hidden_size,
             layers=sam.num_hidden_layers,
@@ -109,18 +214,18 @@ def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
             patch_size=clip.patch_size,
         ),
         trained_image_size=sam.image_size,
-        **ModelConfig.place(path, content),
+        storage=read_storage(file, ("", "text_config"), PORTED),
+        **ModelConfig.place(file),
     )
-    check_shapes(path, config, _key)
-    return config
+    check_shapes(file.path, config, _key)
+    return config.model_copy(update={"unused_keys": file.unused})
 
 
 def _language(path: Path, text: _Text) -> LanguageConfig:
     """Return the decoder's dimensions, where it is one that the formulas speak of."""
     layers, heads = text.num_hidden_layers, text.num_attention_heads
-    kinds = text.mlp_layer_types or ("dense", *("sparse",) * (layers - 1))
+    kinds, windows = text.mlp_layer_types, text.layer_types
     dense = kinds.count("dense")
-    windows = text.layer_types or (REFERENCE_WINDOW,) * layers
     checks: tuple[tuple[str, Any, bool, str], ...] = (
         (
             "mlp_layer_types",
@@ -150,28 +255,6 @@ def _language(path: Path, text: _Text) -> LanguageConfig:
     )
 
 
-def _check_fixed(path: Path, content: Mapping[str, Any]) -> None:
-    """Refuse what would make other formulas."""
-    fixed: tuple[tuple[str, Any], ...] = (
-        ("text_config.attention_bias", False),
-        ("text_config.mlp_bias", False),
-        ("text_config.n_group", 1),
-        ("text_config.topk_method", "greedy"),
-        ("text_config.tie_word_embeddings", False),
-        ("tie_word_embeddings", False),
-        ("vision_config.sam_config.patch_size", constants.SAM_PATCH),
-        ("vision_config.sam_config.window_size", constants.SAM_WINDOW),
-        ("vision_config.sam_config.output_channels", constants.SAM_NECK),
-        ("vision_config.sam_config.use_abs_pos", True),
-        ("vision_config.sam_config.use_rel_pos", True),
-        ("vision_config.sam_config.qkv_bias", True),
-    )
-    for key, allowed in fixed:
-        found = _at(content, key, allowed)
-        if found != allowed:
-            raise InputError(path, key, repr_short(found), f"{allowed!r}, as {ARCHITECTURE} has it")
-
-
 def _check_mlps(path: Path, sam: _Sam, clip: _Clip) -> None:
     """Refuse MLPs of other widths than the towers' own."""
     for key, found, factor, width in (
@@ -186,16 +269,6 @@ def _check_mlps(path: Path, sam: _Sam, clip: _Clip) -> None:
         if found != factor * width:
             allowed = f"{factor} × hidden_size = {factor * width}"
             raise InputError(path, f"vision_config.{key}", str(found), allowed)
-
-
-def _at(content: Mapping[str, Any], key: str, default: Any) -> Any:
-    """Return what stands under a key of nested mappings."""
-    found: Any = content
-    for name in key.split("."):
-        if not isinstance(found, dict) or name not in found:
-            return default
-        found = found[name]
-    return found
 
 
 def _key(dimension: str) -> str:

@@ -36,6 +36,7 @@ class UnlimitedOCR(Model):
     """baidu/Unlimited-OCR as transformers ships it."""
 
     architecture = unlimited_config.ARCHITECTURE
+    aliases = (unlimited_config.PUBLISHED,)
     title = "Unlimited-OCR"
     vision = "The vision backbone is SAM ViT-B followed by CLIP ViT-L."
     traced = "the implementation that transformers ships, built without weights and run as it is"
@@ -61,7 +62,7 @@ class UnlimitedOCR(Model):
             "projector.page",
             "projector",
             features,
-            calls=batch.pages,
+            calls=batch.has_image * batch.pages,
             follows_batch=0,
         )
         yield from batch.language(self.window(config))

@@ -11,6 +11,7 @@ from mkdocs_dsocr.cost.memory import Array, StageMemory, fitting
 from mkdocs_dsocr.cost.totals import Node, Totals
 from mkdocs_dsocr.cost.workload import StageTime, Timed, WorkloadCost, workload_cost
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
+from mkdocs_dsocr.inputs.config_file import unexpected
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import Plan, Routing, compute_dtypes
@@ -76,13 +77,14 @@ class Analysed:
         InputError
             If there is one.
         """
-        for dtype in sorted(compute_dtypes(self.workload)):
+        for dtype in sorted(compute_dtypes(self.config, self.workload)):
             if self.hardware.peak(dtype) is None:
-                known = ", ".join(d for d in FORMATS if self.hardware.peak(d) is not None)
+                peaks = {d: self.hardware.peak(d) for d in FORMATS if d != "fp32"}  # CUDA cores
+                known = ", ".join(name for name, peak in peaks.items() if peak is not None)
                 raise InputError(
                     self.source,
                     "activation_dtype",
-                    f"{self.workload.activation_dtype}: products in {dtype}",
+                    f"{self.plan.workload.activation_dtype}: products in {dtype}",
                     f"what the tensor cores of {self.hardware.hardware_id} know: {known}",
                 )
 
@@ -94,6 +96,13 @@ class Analysed:
     def notes(self) -> str:
         """How to read the estimate, and what the plan has to say."""
         return " ".join((READING, *self.plan.notes))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the inputs is not modelled or not used, in sentences."""
+        keys = unexpected(self.config.unused_keys)
+        unused = (f"Keys of config.json that are not used: {', '.join(keys)}.",) if keys else ()
+        return (*self.plan.warnings, *unused)
 
     @cached_property
     def _timed(self) -> Timed:
@@ -153,7 +162,7 @@ class Analysed:
         """Decode with many sequences at once."""
         if not any(run.stage == "decode" for run in self.plan.runs):
             return None
-        needed = self.footprints(self.hardware.memory_gb)
+        needed = self.footprints(self.hardware.room_bytes)
         return serving(self.cost, self.hardware, needed)
 
     @property
@@ -161,9 +170,9 @@ class Analysed:
         """What is in memory in each stage, when it has most."""
         return self.cost.stage_memory
 
-    def footprints(self, memory_gb: float) -> Array:
+    def footprints(self, room_bytes: float) -> Array:
         """Return the bytes of the stage that needs most, up to the last batch that may fit."""
-        return self.cost.footprints(memory_gb)
+        return self.cost.footprints(room_bytes)
 
     @property
     def footprint_bytes(self) -> int:
@@ -173,7 +182,7 @@ class Analysed:
     @cached_property
     def largest_batch(self) -> int | None:
         """The largest batch that fits the GPU, None where none does."""
-        return fitting(self.footprints(self.hardware.memory_gb), self.hardware.memory_gb)
+        return fitting(self.footprints(self.hardware.room_bytes), self.hardware.room_bytes)
 
     @cached_property
     def comparison(self) -> Comparison | None:

@@ -15,7 +15,7 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.layers.categories import AROUND, CATEGORIES, OTHER
 from mkdocs_dsocr.layers.tree import NodeVisit
-from mkdocs_dsocr.models import STAGES, Plan, expected_load, model_of
+from mkdocs_dsocr.models import STAGES, Plan, expected_load, formats_of, model_of
 from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.analysed import Analysed
@@ -46,7 +46,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         report_id=analysis.report_id,
         generated_at=generated_at(),
         model=_model(config, analysis.root.total),
-        workload=_workload(resolved),
+        workload=_workload(config, resolved),
         hardware=analysis.hardware,
         passes=[
             schema.PassRun(
@@ -81,10 +81,11 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         floor_total_time_ms=analysis.floor_ms,
         latency=analysis.latency,
         serving=analysis.serving,
-        memory=_memory(analysis.stage_memory),
+        memory=_memory(analysis.stage_memory, analysis.hardware.room_bytes),
         measured_total_time_ms=measured.measured_ms if measured else None,
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=analysis.notes,
+        warnings=list(analysis.warnings),
         not_modelled=list(NOT_MODELLED.values()),
         layer_docs_dir="layers",
     )
@@ -140,6 +141,8 @@ def _model(config: ModelConfig, total: Totals) -> schema.DeepSeekOCRModelSpec:
         notes=model_of(config).vision,
         architecture=config.architecture,
         dimensions=config.dimensions,
+        storage=config.storage,
+        unused_keys=list(config.unused_keys),
     )
 
 
@@ -151,15 +154,17 @@ def _config_path(config: ModelConfig) -> str:
     return "/".join(path.parts[-2:]) if path.is_absolute() else path.as_posix()
 
 
-def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
-    workload = plan.workload
+def _workload(config: ModelConfig, plan: Plan) -> schema.OCRWorkloadProfile:
+    workload, formats = plan.workload, formats_of(config.storage, plan.workload)
     return schema.OCRWorkloadProfile(
         profile_id=workload.profile_id,
         description=workload.description,
         seq_len=plan.seq_len,
-        base_size=workload.base_size,
-        image_size=workload.image_size,
+        base_size=workload.base_size or workload.image_size or 0,
+        image_size=workload.image_size or 0,
         crop_mode=workload.crop_mode,
+        text_only=workload.text_only,
+        max_tiles=workload.max_tiles,
         max_new_tokens=workload.max_new_tokens,
         doc_kind=workload.doc_kind,
         num_pages=workload.pages,
@@ -172,9 +177,7 @@ def _workload(plan: Plan) -> schema.OCRWorkloadProfile:
         host_mode=workload.host_mode,
         vision_batching=workload.vision_batching,
         precision_mode=workload.precision_mode,
-        weight_dtype=workload.weight_dtype,
-        activation_dtype=workload.activation_dtype,
-        kv_dtype=workload.kv_dtype,
+        **formats._asdict(),
         traffic=workload.traffic,
         expert_load=list(workload.expert_load) if workload.expert_load else None,
     )
@@ -211,7 +214,7 @@ def _stage(analysis: Analysed, stage: str) -> schema.StageMetrics:
     )
 
 
-def _memory(stages: dict[str, StageMemory]) -> schema.Memory:
+def _memory(stages: dict[str, StageMemory], room_bytes: int) -> schema.Memory:
     rows = {
         stage: schema.StageMemory(
             weight_bytes=m.weights,
@@ -228,6 +231,8 @@ def _memory(stages: dict[str, StageMemory]) -> schema.Memory:
         stages=rows,  # type: ignore[arg-type]
         footprint_bytes=rows[stage].total_bytes,
         largest_stage=stage,  # type: ignore[arg-type]
+        room_bytes=room_bytes,
+        fits=rows[stage].total_bytes <= room_bytes,
     )
 
 

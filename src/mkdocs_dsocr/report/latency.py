@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mkdocs_dsocr.cost.time import ms_per
+from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.cost.workload import StageTime, WorkloadCost
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report.schema import Latency

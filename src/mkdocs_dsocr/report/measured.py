@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mkdocs_dsocr.cost.memory import StageMemory
-from mkdocs_dsocr.cost.time import MsPer, ms_per
+from mkdocs_dsocr.cost.rates import MsPer, ms_per
 from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.cost.workload import StageTime, Timed, WorkloadCost, stage_time, workload_cost
 from mkdocs_dsocr.inputs import Hardware

@@ -71,7 +71,7 @@ class Batches:
     plan
         The workload.
     footprints
-        Returns, for a memory in 1e9 byte, the bytes that each batch from 1 on needs.
+        Returns, for a memory in bytes, the bytes that each batch from 1 on needs.
     """
 
     plan: Plan
@@ -79,8 +79,7 @@ class Batches:
 
     def largest(self, memory_bytes: int) -> int:
         """Return the largest batch that fits; 0 where none does."""
-        memory_gb = memory_bytes / 1e9
-        return fitting(self.footprints(memory_gb), memory_gb) or 0
+        return fitting(self.footprints(memory_bytes), memory_bytes) or 0
 
     def shapes(self, batch: int) -> list[PassShape]:
         """Return each pass that holds a whole batch, at its last step."""

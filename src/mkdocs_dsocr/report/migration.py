@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mkdocs_dsocr.inputs.hardware import with_memory_bytes
 from mkdocs_dsocr.report.schema import SCHEMA_VERSION
 
 EARLIER: Final = ("1.0", "1.1", "1.2")
@@ -57,12 +58,20 @@ def _from_1(content: Mapping[str, Any]) -> dict[str, Any]:
         **content,
         "schema_version": SCHEMA_VERSION,
         "stages": {name: _renamed(stage) for name, stage in stages.items()},
+        "hardware": with_memory_bytes(content["hardware"]),
+        "memory": _memory(content),
         "layers": [_layer(layer, modules, own) for layer in content["layers"]],
         "module_metrics": [
             _metrics(m, own[m["module_id"]], total[m["module_id"]], content)
             for m in content["module_metrics"]
         ],
     }
+
+
+def _memory(content: Mapping[str, Any]) -> dict[str, Any]:
+    room = round(content["hardware"]["memory_gb"] * 1e9)
+    fits = content["memory"]["footprint_bytes"] <= room
+    return {**content["memory"], "room_bytes": room, "fits": fits}
 
 
 def _renamed(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from mkdocs_dsocr.inputs.hardware import Hardware
-from mkdocs_dsocr.inputs.model_config import Dimensions
+from mkdocs_dsocr.inputs.model_config import Dimensions, Storage
 from mkdocs_dsocr.inputs.workload import (
     DocKind,
     HostMode,
@@ -150,6 +150,10 @@ class DeepSeekOCRModelSpec(Record):
     dimensions: Dimensions | None = Field(
         None, description="all that the formulas need of the model; absent before 1.1"
     )
+    storage: Storage = Field(
+        Storage(), description="how the checkpoint stores its weights; absent: bfloat16"
+    )
+    unused_keys: list[str] = Field([], description="keys of config.json that no formula uses")
 
 
 class OCRWorkloadProfile(Record):
@@ -161,6 +165,8 @@ class OCRWorkloadProfile(Record):
     base_size: Count = Field(description="px")
     image_size: Count = Field(description="px")
     crop_mode: bool
+    text_only: bool = Field(False, description="whether there is no image; then sizes are 0")
+    max_tiles: Count | None = Field(None, description="the engine's limit; null: the model's")
     max_new_tokens: Count
     doc_kind: DocKind
     num_pages: Count
@@ -215,7 +221,8 @@ class Serving(Record):
     largest_batch: int | None = Field(description="that fits the GPU; null if none does")
     points: list[ServingPoint]
     critical_batches: dict[str, int | None] = Field(
-        description="by module_id: the first batch at which it is bound by compute, null if none"
+        description="by module_id: the first batch whose products take as long as its bytes, "
+        "null if none"
     )
 
 
@@ -236,6 +243,8 @@ class Memory(Record):
     stages: dict[Literal["vision", "projector", "prefill", "decode"], StageMemory]
     footprint_bytes: Count = Field(description="of the stage that needs most")
     largest_stage: Stage
+    room_bytes: Count = Field(description="the GPU's memory, less what CUDA keeps of it")
+    fits: bool = Field(description="whether the footprint is within that room")
 
 
 class DistinctExperts(Record):
@@ -294,6 +303,9 @@ class AnalyticModelReport(Record):
     measured_total_time_ms: Amount | None
     predicted_vs_measured_ratio: Amount | None
     notes: str
+    warnings: list[str] = Field(
+        [], description="what of the inputs is not modelled or not used, in sentences"
+    )
     not_modelled: list[str]
     layer_docs_dir: str
 

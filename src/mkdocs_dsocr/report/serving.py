@@ -9,17 +9,9 @@ import dataclasses
 from typing import Any
 
 from mkdocs_dsocr.cost.memory import LIMIT, Array, fitting
-from mkdocs_dsocr.cost.time import (
-    CEILINGS,
-    MsPer,
-    by_ceiling,
-    ceilings_ms,
-    host_ms,
-    kernel_work,
-    kind_of,
-    launches_of,
-    ms_per,
-)
+from mkdocs_dsocr.cost.rates import MsPer, ms_per
+from mkdocs_dsocr.cost.time import CEILINGS, by_part, host_ms
+from mkdocs_dsocr.cost.work import exposed_ms, parts_ms, start_ms, works
 from mkdocs_dsocr.cost.workload import WorkloadCost
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.layers import metrics, tree
@@ -62,7 +54,7 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
         _host_ms(visits, per, plan.workload.host_mode == "cuda_graph"), device.shape
     )
     step = numpy.maximum(device, host)
-    largest = fitting(needed, hardware.memory_gb)
+    largest = fitting(needed, hardware.room_bytes)
     return schema.Serving(
         context=shape.kv_len,
         limit=LIMIT,
@@ -79,7 +71,7 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
             for b in _shown(largest or 0)
         ],
         critical_batches={
-            visit.module_id: _critical(modules[visit.module_id])
+            visit.module_id: _critical(visit, per)
             for visit in visits
             if any(kernel.compute_dtype is not None for kernel in visit.layer.kernels())
         },
@@ -90,13 +82,14 @@ def _times(visit: NodeVisit, per: MsPer, batches: Array) -> Array:
     """Return ``[ceilings, batch sizes]``: a module's own kernels by the ceiling that binds each."""
     import numpy
 
-    result = numpy.zeros((len(CEILINGS), len(batches)))
-    for kernel in visit.layer.kernels():
-        times: Any = ceilings_ms(kernel_work(kernel), kind_of(kernel), kernel.compute_dtype, per)
-        one = numpy.array([numpy.broadcast_to(t, batches.shape) for t in times], float)
-        starts = visit.active * launches_of(kernel) * per.start[kind_of(kernel)]
-        ones = numpy.ones(len(batches))
-        spent = numpy.vstack((by_ceiling(one, one, ones), ones * starts))
+    result, ones = numpy.zeros((len(CEILINGS), len(batches))), numpy.ones(len(batches))
+    for _, work, _ in works(visit):
+        parts = parts_ms(work, per, work.activations)
+        one = numpy.array([numpy.broadcast_to(t, batches.shape) for t in parts], float)
+        longest = by_part(one, one, ones)
+        longest[one.argmax(axis=0), batches - 1] += exposed_ms(work, parts)
+        tensor, cuda, memory, l2 = longest
+        spent = numpy.array([tensor, cuda, memory + l2, ones * start_ms(work, per)])
         result += visit.modules * visit.calls * spent
     return result
 
@@ -104,7 +97,7 @@ def _times(visit: NodeVisit, per: MsPer, batches: Array) -> Array:
 def _host_ms(visits: list[NodeVisit], per: MsPer, is_graph: bool) -> Array:
     if is_graph:
         return host_ms(1, 0, per)
-    launches: Array = sum(v.dispatches() for v in visits)
+    launches: Array = sum(v.launched() for v in visits)
     waits: Array = sum(v.summed(metrics.synchronisations) for v in visits)
     return host_ms(launches, waits, per)
 
@@ -115,7 +108,18 @@ def _shown(fitting: int) -> list[int]:
     return powers if not fitting or powers[-1] == fitting else [*powers, fitting]
 
 
-def _critical(times_ms: Array) -> int | None:
-    """Return the first batch at which compute takes as long as memory, if any does."""
-    compute = times_ms[0] + times_ms[1] >= times_ms[2]
+def _critical(visit: NodeVisit, per: MsPer) -> int | None:
+    """Return the first batch whose products take as long as its bytes, if any does.
+
+    Both at the achieved rates of large kernels: whole tiles take time before that, which further
+    rows then fill.
+    """
+    kernels = [k for k in visit.layer.kernels() if k.compute_dtype is not None]
+    moved: Any = sum(k.io_bytes * per.memory_ms for k in kernels)
+    products: Any = sum(
+        k.tensor_core_flops * per.tensor_peak[k.compute_dtype] * per.tensor_factor
+        for k in kernels
+        if k.compute_dtype is not None
+    )
+    compute = products >= moved
     return int(compute.argmax()) + 1 if compute.any() else None

@@ -28,7 +28,9 @@ FIGURES: Final = (
 """What is evaluated; `fits`: whether the footprint is within the GPU's memory."""
 DEEPSEEK_OCR: Final = "DeepseekOCRForCausalLM"
 """What a report before 1.2 is of."""
-PROMPT: Final = ("base_size", "image_size", "crop_mode", "crop_grid", "page_size", "text_tokens")
+VIEWS: Final = ("base_size", "image_size", "page_size", "crop_grid", "max_tiles")
+"""Fields that a request without an image has not."""
+PROMPT: Final = (*VIEWS, "text_only", "crop_mode", "text_tokens")
 """Fields from which a prompt's length follows."""
 
 
@@ -67,6 +69,7 @@ def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
         model_id=model.model_id,
         path=Path(model.config_path),
         revision=model.hf_revision,
+        storage=model.storage,
     )
 
 
@@ -86,8 +89,15 @@ def as_workload(
     unknown = [name for name in changes if name not in known]
     if unknown:
         raise InputError("option", unknown[0], "an unknown field", f"one of {', '.join(known)}")
-    if not changes.get("crop_mode", profile.crop_mode) or "page_size" in changes:
+    crop_mode = changes.get("crop_mode", profile.crop_mode)
+    if not crop_mode or "page_size" in changes or (profile.page_size and "max_tiles" in changes):
         fields["crop_grid"] = None
+    if not crop_mode:
+        fields["base_size"] = fields["max_tiles"] = None
+    if "crop_grid" in changes:
+        fields["page_size"] = None
+    if changes.get("text_only", profile.text_only):
+        fields |= {**dict.fromkeys(VIEWS), "crop_mode": False}
     if profile.num_pages == profile.batch_size:
         fields["num_pages"] = None  # as many as a batch has
     if any(name in changes for name in PROMPT):
@@ -136,6 +146,6 @@ def _figures(analysis: Analysis) -> dict[str, float | bool | None]:
         "predicted_total_time_ms": analysis.predicted_ms,
         "floor_total_time_ms": analysis.floor_ms,
         "footprint_bytes": needed,
-        "fits": needed <= analysis.hardware.memory_gb * 10**9,
+        "fits": needed <= analysis.hardware.room_bytes,
     }
     return {name: values[name] for name in FIGURES}

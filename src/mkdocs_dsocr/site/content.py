@@ -92,4 +92,4 @@ def all_gpus(analyses: tuple[tuple[Analysis, ...], ...]) -> list[Hardware]:
     own = [a.hardware for a in analyses[0]]
     ids = {gpu.hardware_id for gpu in own}
     others = [load_hardware(i) for i in shipped("hardware") if i not in ids]
-    return [*own, *sorted(others, key=lambda h: (h.memory_gb, h.hardware_id))]
+    return [*own, *sorted(others, key=lambda h: (h.memory_bytes, h.hardware_id))]

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from mkdocs_dsocr.cost.memory import LIMIT
 from mkdocs_dsocr.inputs.constants import TILE_SIZE
 from mkdocs_dsocr.inputs.fields import RATE
+from mkdocs_dsocr.inputs.hardware import KernelConstants
 from mkdocs_dsocr.inputs.workload import CHOICES, LIMITS
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.changes import amount, moved
@@ -48,6 +49,7 @@ def environment() -> Environment:
         "basename": posixpath.basename,
     }
     made.globals |= {
+        "constants": {k: f.description for k, f in KernelConstants.model_fields.items()},
         "metric_names": METRICS,
         "tile_size": TILE_SIZE,
         "limits": LIMITS,

@@ -285,7 +285,7 @@ def _totals(symbolic: Layer, concrete: Layer) -> Iterator[TotalRow]:
     )
     for name, of, table in bytes_:
         yield TotalRow(name, _sum(calls, of), "B", table)
-    launched = _integer(whole(total(call.dispatches() for call in calls)))
+    launched = _integer(whole(total(call.launched() for call in calls)))
     yield TotalRow("operators dispatched", launched, "", "eager")
     parameters = _integer(tree.resident(concrete, metrics.num_parameters))
     yield _total("parameters", symbolic, concrete, metrics.num_parameters, parameters, "")

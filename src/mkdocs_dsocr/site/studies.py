@@ -95,8 +95,8 @@ def tables(main: Analysis, gpus: Sequence[Hardware]) -> dict[str, Table]:
         If the workload alone needs more than 64 bits.
     """
     given = (main.config, main.plan)
-    needed = main.footprints(max(h.memory_gb for h in gpus))
-    fits = [fitting(needed, gpu.memory_gb) or 0 for gpu in gpus]
+    needed = main.footprints(max(h.room_bytes for h in gpus))
+    fits = [fitting(needed, gpu.room_bytes) or 0 for gpu in gpus]
     rate = studies.by_gpu(*given, gpus, [max(n, 1) for n in fits])["pages_per_s"]
     return {
         "grid": studies.by_grid(*given, main.hardware),

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from mkdocs_dsocr.cost.time import KINDS, MsPer
+from mkdocs_dsocr.cost.rates import MsPer, quantities, rates
 from mkdocs_dsocr.inputs import Hardware, InputError, load_hardware, workload
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.fields import RATE, Limit
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.models import Plan
+from mkdocs_dsocr.models import NO_VIEW, Plan
 
 Array = np.ndarray
 NUMBERS: Final = {
@@ -33,8 +33,11 @@ NUMBERS: Final = {
     )
 }
 """Workload dimensions that are integers, with their limits."""
-CHOICES: Final = tuple(name for name in workload.CHOICES if name != "doc_kind")
-"""Workload dimensions that are one of a few values; the kind of document has no cost."""
+CHOICES: Final = tuple(name for name in workload.CHOICES if name not in ("doc_kind", "engine"))
+"""Workload dimensions that are one of a few values.
+
+The kind of document has no cost; an engine is a choice of the other dimensions.
+"""
 RATES: Final = {
     "tensor_tflops": "dense peak of bfloat16 tensor cores, other formats in proportion",
     "cuda_tflops": "float32 peak of CUDA cores",
@@ -57,8 +60,8 @@ def defaults(plan: Plan) -> dict[str, Any]:
     """Return the value of every workload dimension in a plan."""
     given = plan.workload
     return {
-        "base_size": given.base_size,
-        "image_size": given.image_size,
+        "base_size": given.base_size or NO_VIEW,
+        "image_size": given.image_size or NO_VIEW,
         "tiles_w": plan.grid[0],
         "tiles_h": plan.grid[1],
         "text_tokens": plan.text_tokens,
@@ -157,14 +160,12 @@ class Rates:
             own = [g.tensor_bf16.tflops if g.tensor_bf16 else np.nan for g in gpus]
             scale = overrides["tensor_tflops"] / np.array(own)[places]
         self.peak = scale[:, None] * self._peaks(gpus)[places]
-        self.capacity = 1e9 * column("memory_gb", lambda g: g.memory_gb)
-        self._kinds = {kind: _kernel_rates(gpus, kind)[places] for kind in KINDS}
-        self._ms = {
-            "cuda": 1e-9 / column("cuda_tflops", lambda g: g.cuda_fp32.tflops),
-            "bandwidth": 1e-6 / column("bandwidth_gb_s", lambda g: g.bandwidth_gb_s),
-            "dispatch": column("dispatch_us", lambda g: g.dispatch_us) / 1e3,
-            "sync": column("synchronise_us", lambda g: g.synchronise_us) / 1e3,
-        }
+        reserved = np.array([g.reserved_bytes for g in gpus])[places]
+        memory = column("memory_gb", lambda g: g.memory_bytes / 1e9)
+        self.capacity = np.rint(1e9 * memory) - reserved
+        found = [quantities(gpu) for gpu in gpus]
+        values = {name: np.array([of[name] for of in found])[places] for name in found[0]}
+        self._ms = rates(values | {k: v for k, v in overrides.items() if k in values})
 
     def per(self, gpu: Any) -> MsPer:
         """Return the times of one or several GPUs, those of formats left out.
@@ -174,15 +175,7 @@ class Rates:
         gpu
             An index, or an array of indices.
         """
-        ms = {name: column[gpu] for name, column in self._ms.items()}
-        shares = {kind: columns[gpu] for kind, columns in self._kinds.items()}
-        return MsPer(
-            tensor_peak={},
-            tensor_factor={kind: 1 / row[..., 0] for kind, row in shares.items()},
-            memory={kind: ms["bandwidth"] / row[..., 1] for kind, row in shares.items()},
-            start={kind: row[..., 2] / 1000 for kind, row in shares.items()},
-            **ms,
-        )
+        return MsPer(tensor_peak={}, **{name: column[gpu] for name, column in self._ms.items()})
 
     def _peaks(self, gpus: Sequence[Hardware]) -> Array:
         """Return peaks by GPU and format; NaN where its tensor cores do not know one."""
@@ -192,9 +185,3 @@ class Rates:
                 for gpu in gpus
             ]
         )
-
-
-def _kernel_rates(gpus: Sequence[Hardware], kind: str) -> Array:
-    """Return ``[GPUs, 3]``: shares of tensor peak and bandwidth, and the start in µs."""
-    rates = [gpu.kernel_rates(kind) for gpu in gpus]
-    return np.array([(r.tensor_share, r.bandwidth_share, r.start_us) for r in rates])

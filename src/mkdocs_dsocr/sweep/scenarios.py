@@ -22,8 +22,10 @@ from mkdocs_dsocr.cost.passes import (
     weights_program,
 )
 from mkdocs_dsocr.cost.program import LARGEST
-from mkdocs_dsocr.cost.time import KINDS, stage_ms
+from mkdocs_dsocr.cost.rates import RATES
+from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import ModelConfig, Workload
+from mkdocs_dsocr.layers.figures import LAUNCHED
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import (
     STAGES,
@@ -134,7 +136,7 @@ def work(
     for part in parts:
         found = part.programs.work.run(part.columns, len(part.rows))
         for name in COUNTS:
-            calls = 1 if name == "dispatches" else part.calls
+            calls = 1 if name in LAUNCHED else part.calls
             counts[part.stage][name][part.rows] += _times(calls, found[name])
         if part.is_largest:
             memory.add(part, found)
@@ -188,11 +190,7 @@ def times(found: Work, rates: Rates, gpu: Any) -> dict[str, Columns]:
 def _rates(found: Work, rates: Rates, gpu: Any, part: _Part) -> dict[str, Any]:
     """Return the ms of one FLOP or byte in a part's rows, by the symbols of its formulas."""
     per = rates.per(gpu)
-    result: dict[str, Any] = {"cuda_ms": per.cuda}
-    for kind in KINDS:
-        result[f"{kind}_tensor_factor"] = per.tensor_factor[kind]
-        result[f"{kind}_memory_ms"] = per.memory[kind]
-        result[f"{kind}_start_ms"] = per.start[kind]
+    result: dict[str, Any] = {name: getattr(per, name) for name in RATES}
     for name in OPERANDS:
         if f"{name}_peak_ms" in part.programs.time.inputs:
             chosen = found.rated[name][part.rows]
@@ -203,7 +201,7 @@ def _rates(found: Work, rates: Rates, gpu: Any, part: _Part) -> dict[str, Any]:
 
 def _rated(dims: Columns) -> Columns:
     """Return the format at whose peak products run, by the operand that decides."""
-    is_wide = np.array([FORMATS[name].bits == 16 for name in FORMAT_NAMES])
+    is_wide = np.array([FORMATS[name].bits >= 16 for name in FORMAT_NAMES])
     activation = dims["activation_dtype"]
     others = {f"{name}_dtype": dims[f"{name}_dtype"] for name in ("weight", "activation", "kv")}
     return compute_dtypes(others, is_wide[activation])
@@ -222,6 +220,7 @@ def _batch(dims: Columns, pages: Array) -> Batch:
         text_tokens=dims["text_tokens"],
         max_new_tokens=dims["max_new_tokens"],
         last_logits=dims["logits_positions"] == allowed("logits_positions").index("last"),
+        text_only=dims["text_only"],
     )
 
 

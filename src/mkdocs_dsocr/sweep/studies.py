@@ -13,7 +13,7 @@ import numpy as np
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, constants
 from mkdocs_dsocr.inputs.workload import BATCH
-from mkdocs_dsocr.models import Batch, BatchPass, Plan, model_of
+from mkdocs_dsocr.models import Batch, BatchPass, Plan, max_tiles_of, model_of
 from mkdocs_dsocr.models.tokens import grids
 from mkdocs_dsocr.sweep.api import rows_of
 from mkdocs_dsocr.sweep.columns import Array, defaults
@@ -98,7 +98,7 @@ def by_grid(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
         found = latencies(config, planned, [gpu], tiles_w=tiles_w, tiles_h=tiles_h, **crops)
         return {"tiles": tiles_w * tiles_h, **found}
 
-    most = model_of(config).max_tiles
+    most = max_tiles_of(config, planned.workload)
     squares = [(side, side) for side in SQUARES if side**2 > most]
     return _as_many_as_fit(evaluated, [*grids(most), *squares])
 

@@ -106,13 +106,16 @@ class DeepSeekOCRSession(Session):
         return cache
 
     def page_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
-        """Return token ids, an empty cache, and the pixels."""
+        """Return token ids, an empty cache, and the pixels, if there are any."""
+        ids = [self.token_ids(1, plan.seq_len)]
+        if plan.workload.text_only:
+            return ids, {"cache": KVCache(), "pages": []}
         shapes = {s.pass_id: s for s in plan.shapes}
         page = Page(self.views(1, shapes["vision.global"].image_size))
         if local := shapes.get("vision.local"):
             tiles = self.views(local.tiles_w * local.tiles_h, local.image_size)
             page = Page(page.global_view, tiles, (local.tiles_w, local.tiles_h))
-        return [self.token_ids(1, plan.seq_len)], {"cache": KVCache(), "pages": [page]}
+        return ids, {"cache": KVCache(), "pages": [page]}
 
     def step_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
         """Return a token id, and a cache that has the prompt."""

@@ -201,10 +201,12 @@ class UnlimitedOcrSession(Session):
         return cache
 
     def page_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
-        """Return token ids and the pixels of a page."""
+        """Return token ids and the pixels of a page, if there is one."""
         ids = self.token_ids(1, plan.seq_len)
         ids[:, : plan.image_tokens] = self._config.image_token_id
-        tile_size = plan.workload.image_size if plan.grid != (1, 1) else 0
+        if plan.workload.text_only:
+            return [ids], {}
+        tile_size = plan.workload.image_size or 0 if plan.grid != (1, 1) else 0
         return [ids], self._pixels(1, plan.global_view, plan.grid, tile_size)
 
     def _pixels(

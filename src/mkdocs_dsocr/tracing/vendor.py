@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.trace import PassShape
+from mkdocs_dsocr.tracing import torchvision
 from mkdocs_dsocr.tracing.deepseek_ocr import DeepSeekOCRSession, Run
 from mkdocs_dsocr.tracing.forwards import calls_for_forwards, stand_ins
 from mkdocs_dsocr.tracing.kv_cache import KVCache
@@ -60,7 +61,10 @@ class VendorSession(DeepSeekOCRSession):
         self.config, self.device = config, "meta"
         self._views = views
         with _told(config.path.parent):
-            self.model = _build(config.path.parent)
+            # It looks for torchvision when it is imported, and must find the real one alone.
+            transformers = _transformers()
+            with torchvision.importable():
+                self.model = _build(transformers, config.path.parent)
 
     @contextmanager
     def _running(self, shape: PassShape) -> Iterator[None]:
@@ -143,12 +147,7 @@ def _blank(size: int) -> Tensor:
     return pixels
 
 
-def _build(folder: Path) -> Any:
-    found = metadata.version("transformers")
-    if found != VERSION:
-        allowed = f"transformers {VERSION}: pip install 'mkdocs-dsocr[vendor]'"
-        raise InputError("option", OPTION, f"transformers {found}", allowed)
-    transformers = _transformers()
+def _build(transformers: Any, folder: Path) -> Any:
     transformers.logging.set_verbosity_error()
     config = transformers.AutoConfig.from_pretrained(
         folder, trust_remote_code=True, local_files_only=True
@@ -169,6 +168,10 @@ def _build(folder: Path) -> Any:
 
 def _transformers() -> Any:
     """Import transformers, whose types differ from release to release."""
+    found = metadata.version("transformers")
+    if found != VERSION:
+        allowed = f"transformers {VERSION}: pip install 'mkdocs-dsocr[vendor]'"
+        raise InputError("option", OPTION, f"transformers {found}", allowed)
     return importlib.import_module("transformers")
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from mkdocs_dsocr.cost.totals import Node
+from mkdocs_dsocr.inputs.model_config import Storage
 from mkdocs_dsocr.layers import memory
 from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.patterns import expand
@@ -207,10 +208,13 @@ def verify(analyses: list[Analysis], trace: Trace) -> Verification:
 def _as_traced(analysis: Analysis) -> Analysis:
     """Return the analysis in 16 bits, which the traced modules have whatever is stored."""
     plain = dict.fromkeys(("weight_dtype", "activation_dtype", "kv_dtype"), "bf16")
-    if plain.items() <= analysis.workload.model_dump().items():
+    storage = Storage()
+    is_plain = not analysis.config.storage.kept and analysis.config.storage.dtype == storage.dtype
+    if is_plain and plain.items() <= analysis.plan.workload.model_dump().items():
         return analysis
     workload = analysis.workload.model_copy(update=plain)
-    return dataclasses.replace(analysis, workload=workload)
+    config = analysis.config.model_copy(update={"storage": storage})
+    return dataclasses.replace(analysis, workload=workload, config=config)
 
 
 def _rows(analysis: Analysis, counter: Counts) -> Iterator[Row]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor
-from mkdocs_dsocr.quantities import Quantity
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.products import Product
+from mkdocs_dsocr.quantities import Quantity, less, ratio, select
 
 
 def dot_product_attention(
@@ -51,5 +52,8 @@ def dot_product_attention(
         saved_for_backward=(*reads, write, log_sum_exp),
         recomputes=True,
         kernel=kernel,
+        pattern="attention",
+        # One query a head: the keys are split over blocks, whose results a second kernel joins.
+        num_kernels=select(less(1, ratio(queries, groups)), 1, 2),
         why=why,
     )

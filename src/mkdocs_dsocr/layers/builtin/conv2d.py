@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from mkdocs_dsocr.layers.builtin.linear import weighted
 from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Product, Tensor
+from mkdocs_dsocr.layers.operations import Pattern, Tensor
+from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -51,7 +52,11 @@ class Conv2d(BaseLayer):
         reads = (x, Tensor("W", weight, role="weight"))
         why = "One multiply-add, 2 FLOPs, for each output, input channel and kernel position."
         y = Tensor("y", product.rows * product.columns)
-        yield weighted("x ∗ W", "conv2d", product, reads, y, bias=self.bias, why=why)
+        # Over the 3 channels of pixels cuDNN has no kernel on tensor cores.
+        pattern: Pattern = "direct" if self.of_pixels else "contiguous"
+        yield weighted(
+            "x ∗ W", "conv2d", product, reads, y, bias=self.bias, pattern=pattern, why=why
+        )
 
 
 @layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from mkdocs_dsocr.layers import costs
@@ -26,6 +27,8 @@ class LayerNorm(BaseLayer):
 
     rows: Quantity = dim("N", "rows to normalise")
     width: Quantity = dim("d", "width of a row", "elements")
+    permuted: bool = False
+    """Whether its input lies in another order, for example channels first."""
 
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.width,))
@@ -36,7 +39,7 @@ class LayerNorm(BaseLayer):
         x = Tensor("x", elements)
         mean, inverse = (Tensor(n, self.rows, "float32") for n in ("mean", "1/std"))
         weight, bias = (Tensor(n, self.width, role="weight") for n in ("weight", "bias"))
-        yield elementwise(
+        step = elementwise(
             "layer norm",
             costs.LAYER_NORM * elements + costs.LAYER_NORM_ROW * self.rows,
             (x, weight, bias),
@@ -46,5 +49,10 @@ class LayerNorm(BaseLayer):
             category="norm",
             saved_for_backward=(x, mean, inverse),
             autocast="float32",
+            pattern="reduction",
             why="mean, subtract, square, mean of squares, × 1/std, × weight, + bias.",
         )
+        if self.permuted:
+            why = f"{step.why} PyTorch first copies the input, which lies in another order."
+            step = dataclasses.replace(step, rearranges=True, why=why)
+        yield step

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy
+from mkdocs_dsocr.layers.operations import Operation, Pattern, Tensor, copy
+from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -18,13 +19,14 @@ def weighted(
     write: Tensor,
     *,
     bias: bool = False,
+    pattern: Pattern = "contiguous",
     why: str,
 ) -> Operation:
     """Return a product with a weight on tensor cores, and the bias where there is one.
 
     Parameters
     ----------
-    name, category, why
+    name, category, pattern, why
         As in :class:`Operation`.
     product
         The matrix product.
@@ -44,6 +46,7 @@ def weighted(
         unit="tensor",
         reads=(*reads, *biases),
         writes=(write,),
+        pattern=pattern,
         why=why,
     )
 

@@ -37,6 +37,7 @@ class ModelPart(BaseLayer):
             (source, newline),
             rows,
             category="copy",
+            pattern="per element",
             why="The newline is one parameter, expanded over the rows: read once.",
         )
 
@@ -126,7 +127,7 @@ class ProjectorPart(_DeepseekOCRPart):
         clip, sam, tokens = self.boundary()
         joined, projected = Tensor("joined", rows * width), Tensor("map", rows * self.hidden_size)
         name = "join CLIP's and SAM's features"
-        yield elementwise(name, 0, (clip, sam), joined, category="copy")
+        yield elementwise(name, 0, (clip, sam), joined, category="copy", pattern="per element")
         projector = self.inner(MlpProjector, rows=rows, d_in=width)
         yield Child("projector", projector, reads=(joined,), writes=(projected,))
         if self.tiled:
@@ -213,7 +214,11 @@ class LanguagePart(LanguageSizes, _DeepseekOCRPart):
         )
         embeddings = Tensor("embeddings", features.elements, view_of="x")
         step = partial(
-            elementwise, category="copy", kernel="place image features", launches=self.batch
+            elementwise,
+            category="copy",
+            kernel="place image features",
+            launches=self.batch,
+            pattern="per element",
         )
         yield step(
             "join views and separator",

@@ -14,15 +14,15 @@ from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, la
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import (
     Operation,
-    Product,
     Tensor,
     copy,
     elementwise,
     keep,
     residual,
 )
+from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.patterns import indices
-from mkdocs_dsocr.quantities import Quantity, ratio
+from mkdocs_dsocr.quantities import Quantity, less, ratio, select
 
 
 def expected_distinct(experts: Quantity, top_k: Quantity, tokens: Quantity) -> Quantity:
@@ -33,6 +33,15 @@ def expected_distinct(experts: Quantity, top_k: Quantity, tokens: Quantity) -> Q
     """
     chosen: Quantity = experts * (1 - (1 - ratio(top_k, experts)) ** tokens)
     return chosen
+
+
+def sort_kernels(keys: Quantity) -> Quantity:
+    """Return how many kernels PyTorch sorts 64-bit integers with.
+
+    Up to 2,048 keys are sorted in place; more by a radix sort in 8 passes.
+    """
+    kernels: Quantity = select(less(2048, keys), 26, 5)
+    return kernels
 
 
 @layer
@@ -77,6 +86,7 @@ class MoEGate(Tokens):
         probabilities = Tensor("p", scores, "float32")
         best, indices = Tensor("best", chosen, "float32"), Tensor("indices", chosen, "int64")
         step = partial(elementwise, category="routing", kernel="select")
+        reduce = partial(step, pattern="reduction")
         yield copy("x as float32", Tensor("x", elements), x32, kernel="scores")
         yield copy("W as float32", Tensor("W", weights, role="weight"), w32, kernel="scores")
         yield Operation(
@@ -86,9 +96,10 @@ class MoEGate(Tokens):
             reads=(x32, w32),
             writes=(logits,),
             kernel="scores",
+            num_kernels=2,
             why="The module computes them in float32: CUDA-core work.",
         )
-        yield step(
+        yield reduce(
             "softmax over experts",
             costs.SOFTMAX * scores,
             (logits,),
@@ -96,7 +107,7 @@ class MoEGate(Tokens):
             saved_for_backward=(probabilities,),
             autocast="float32",
         )
-        yield step(
+        yield reduce(
             "top-k selection",
             scores,
             (probabilities,),
@@ -202,6 +213,7 @@ class DeepseekV2MoE(ExpertSizes, Tokens):
             (ones,),
             Tensor("counts", self.experts, "int64"),
             synchronises=1,
+            pattern="reduction",
             why="A sum over tokens for each expert; the host reads it, one synchronisation.",
         )
         yield step(
@@ -210,6 +222,8 @@ class DeepseekV2MoE(ExpertSizes, Tokens):
             (chosen,),
             Tensor("sorted", routed, "int64"),
             order,
+            pattern="reduction",
+            num_kernels=sort_kernels(routed),
             why="Sorting moves integers and is no arithmetic.",
         )
         yield gather("token of each choice", routed, (order,), source)
@@ -235,18 +249,19 @@ class DeepseekV2MoE(ExpertSizes, Tokens):
         # In place: what is multiplied is copied first where a backward needs it.
         copied = Tensor("placed32, kept", elements, "float32")
         step = partial(elementwise, category="routing", kernel="combine")
+        each = partial(step, pattern="per element")
         yield step("join the experts' results", 0, (results,), joined, kernel="")
-        yield step(
+        yield each(
             "scatter to their places", 0, (order, joined), placed, saved_for_backward=(order,)
         )
         yield step("results as float32", 0, (placed,), wide)
-        yield step(
+        yield each(
             "× weight of the choice",
             elements,
             (wide, weights),
             weighted,
             saved_for_backward=(copied, weights),
         )
-        yield step("sum over the k choices", elements, (weighted,), mixed)
+        yield step("sum over the k choices", elements, (weighted,), mixed, pattern="reduction")
         yield step("sum as bfloat16", 0, (mixed,), Tensor("combined", out))
         yield keep(chosen, order, gathered, results, joined, placed)

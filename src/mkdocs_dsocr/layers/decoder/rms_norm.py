@@ -42,16 +42,19 @@ class DeepseekV2RMSNorm(BaseLayer):
         weight = Tensor("weight", self.width, role="weight")
         n = tensor("n", dtype="model")
         step = partial(elementwise, category="norm", kernel="RMSNorm")
-        in_float32 = partial(step, autocast="float32")
+        in_float32, broadcast = (
+            partial(step, autocast="float32"),
+            partial(step, pattern="per element"),
+        )
         yield step("x as float32", 0, (x,), x32)
         yield in_float32("square", elements, (x32,), squares, saved_for_backward=(x32,))
-        yield step("mean", costs.MEAN * elements, (squares,), mean)
+        yield step("mean", costs.MEAN * elements, (squares,), mean, pattern="reduction")
         yield step("mean + ε", self.rows, (mean,), shifted)
         yield in_float32(
             "reciprocal square root", self.rows, (shifted,), rsqrt, saved_for_backward=(rsqrt,)
         )
         both = (x32, rsqrt)
-        yield step("x · rsqrt", elements, both, scaled, saved_for_backward=both)
+        yield broadcast("x · rsqrt", elements, both, scaled, saved_for_backward=both)
         yield step("as bfloat16", 0, (scaled,), n)
-        yield step("× weight", elements, (n, weight), y, saved_for_backward=(n,))
+        yield broadcast("× weight", elements, (n, weight), y, saved_for_backward=(n,))
         yield keep(mean, scaled)

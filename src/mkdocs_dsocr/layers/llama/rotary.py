@@ -7,7 +7,8 @@ from functools import partial
 
 from mkdocs_dsocr.layers.layer import Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy, elementwise, keep
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, elementwise, keep
+from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -109,9 +110,10 @@ def rotate(
     cos, sin = (Tensor(f, positions * head_dim) for f in ("cos", "sin"))
     # The angles need no gradient: only they are kept.
     step = partial(elementwise, category="rope", kernel=f"rotate {name}")
+    broadcast = partial(step, pattern="per element")
     second = Tensor(name, half)
-    yield step(f"{name}: × cos", elements, (x, cos), by_cos, saved_for_backward=(cos,))
+    yield broadcast(f"{name}: × cos", elements, (x, cos), by_cos, saved_for_backward=(cos,))
     yield step(f"{name}: negate second half", half, (second,), negated)
-    yield step(f"{name}: join halves", 0, (second, negated), turned, category="copy")
-    yield step(f"{name}: × sin", elements, (turned, sin), by_sin, saved_for_backward=(sin,))
+    yield broadcast(f"{name}: join halves", 0, (second, negated), turned, category="copy")
+    yield broadcast(f"{name}: × sin", elements, (turned, sin), by_sin, saved_for_backward=(sin,))
     yield step(f"{name}: add", elements, (by_cos, by_sin), rotated)

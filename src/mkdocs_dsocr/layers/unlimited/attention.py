@@ -36,6 +36,7 @@ class UnlimitedOcrTextRotaryEmbedding(RotaryAngles):
             angles,
             category="rope",
             kernel="angles",
+            pattern="per element",
         )
 
 
@@ -137,6 +138,7 @@ class UnlimitedOcrTextAttention(Sequences):
                 Tensor(f"all {kind}", elements),
                 category="copy",
                 kernel="attention",
+                pattern="per element",
                 why="Eagerly the whole prompt is copied at every step; a fused kernel reads both "
                 "parts where they lie.",
             )

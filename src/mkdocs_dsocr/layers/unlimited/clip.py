@@ -117,7 +117,7 @@ class UnlimitedOcrVisionEmbeddings(VisionEmbeddings):
         resized = Tensor("resized", self.side**2 * self.width)
         reads = (Tensor("class position", self.width, role="weight"), resized)
         name = "class position, then resized ones"
-        yield elementwise(name, 0, reads, positions, category="copy")
+        yield elementwise(name, 0, reads, positions, category="copy", pattern="per element")
         return positions
 
 
@@ -175,5 +175,6 @@ class UnlimitedOcrVisionModel(BaseLayer):
             (Tensor("CLIP's features", rows * width, view_of=tokens.name), features),
             Tensor("joined", rows * (width + sam.out_channels)),
             category="copy",
+            pattern="per element",
         )
         yield keep(tokens)

@@ -8,9 +8,10 @@ from functools import partial
 from mkdocs_dsocr.layers.builtin.linear import weighted
 from mkdocs_dsocr.layers.decoder import MoEGate
 from mkdocs_dsocr.layers.decoder.mlp import Tokens, gated
-from mkdocs_dsocr.layers.decoder.moe import ExpertSizes
+from mkdocs_dsocr.layers.decoder.moe import ExpertSizes, sort_kernels
 from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, elementwise, keep, residual
+from mkdocs_dsocr.layers.operations import Operation, Tensor, elementwise, keep, residual
+from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
 from mkdocs_dsocr.layers.unlimited.decoder import SiLUActivation, UnlimitedOcrTextMLP
 from mkdocs_dsocr.quantities import Quantity
@@ -105,6 +106,8 @@ class UnlimitedOcrTextExperts(Tokens):
             (choices,),
             by_expert,
             order,
+            pattern="reduction",
+            num_kernels=sort_kernels(routed),
             why="Sorting moves integers and is no arithmetic.",
         )
         yield step("token of each choice", routed, (order,), source)
@@ -119,7 +122,8 @@ class UnlimitedOcrTextExperts(Tokens):
         )
         yield step("gather weights", 0, (order, weights), picked, saved_for_backward=(order,))
         yield step("experts as int32", 0, (by_expert,), short)
-        yield step("rows of each expert", routed, (short,), counts, why="A histogram.")
+        why = "A histogram."
+        yield step("rows of each expert", routed, (short,), counts, pattern="reduction", why=why)
         ends_why = "A running sum."
         yield step("where each expert's rows end", self.experts, (counts,), ends, why=ends_why)
 
@@ -131,18 +135,18 @@ class UnlimitedOcrTextExperts(Tokens):
         mixed = Tensor("sum", out, "float32")
         weights = Tensor("weights, sorted", routed, "float32")
         step = partial(elementwise, category="routing")
-        both = (mapped, weights)
-        yield step("× weight of the choice", elements, both, weighted, saved_for_backward=both)
+        each, both = partial(step, pattern="per element"), (mapped, weights)
+        yield each("× weight of the choice", elements, both, weighted, saved_for_backward=both)
         yield step("count places", 0, (), places)
         yield step("the order, inverted", 0, (order, places), back)
-        yield step(
+        yield each(
             "scatter to their places",
             0,
             (back, Tensor("weighted, picked", elements, "float32", view_of="weighted")),
             placed,
             saved_for_backward=(back,),
         )
-        yield step("sum over the k choices", elements, (placed,), mixed)
+        yield step("sum over the k choices", elements, (placed,), mixed, pattern="reduction")
         yield step("sum as bfloat16", 0, (mixed,), Tensor("y", out))
         yield keep(order, back, weights, placed, mixed)
         yield keep(*(Tensor(n, routed, "int64") for n in ("sorted", "order")))

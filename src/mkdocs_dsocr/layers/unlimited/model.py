@@ -118,7 +118,8 @@ class UnlimitedFeaturesPart(_UnlimitedPart):
             yield parts[0]
         separator = Tensor("view_separator", self.hidden_size, role="weight")
         reads = (*(o.writes[0] for o in parts), separator)
-        yield elementwise("join the views and a separator", 0, reads, tokens, category="copy")
+        name = "join the views and a separator"
+        yield elementwise(name, 0, reads, tokens, category="copy", pattern="per element")
         yield keep(*projected)
 
     def _lines(self, name: str, source: Tensor, tokens: Quantity) -> Operation:
@@ -172,9 +173,10 @@ class UnlimitedLanguagePart(LanguageSizes, _UnlimitedPart):
         places, needed = (Tensor(n, 1, "int64") for n in ("n", "n · h"))
         same, every = (Tensor(n, 1, "bool") for n in ("same", "all"))
         step = partial(elementwise, category="embedding")
-        yield step("join the pages' features", 0, (given,), joined, category="copy")
+        each = partial(step, pattern="per element")
+        yield each("join the pages' features", 0, (given,), joined, category="copy")
         yield step("mark image positions", ids.elements, (ids,), mask)
-        yield step("count image positions", mask.elements, (mask,), places)
+        yield step("count image positions", mask.elements, (mask,), places, pattern="reduction")
         yield step("elements of their features", 1, (places,), needed)
         yield step("as many as there are", 1, (needed,), same)
         yield step(
@@ -185,7 +187,7 @@ class UnlimitedLanguagePart(LanguageSizes, _UnlimitedPart):
             synchronises=1,
             why="The host waits for the answer before it goes on.",
         )
-        yield step(
+        yield each(
             "image features to their places",
             0,
             (x, mask, joined),

@@ -76,6 +76,7 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
             summed,
             category="attention",
             kernel="bias",
+            pattern="per element",
             why="Broadcast to every pair of tokens: the largest tensor of the layer.",
         )
         yield keep(*products)
@@ -105,13 +106,20 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
         for name, place, scale in zip(names, places, scaled, strict=True):
             yield step(f"{name} on axis {axis}", 0, (), place)
             yield step(f"{name} × 1 on axis {axis}", self.side, (place,), scale)
-        yield step(f"i − j on axis {axis}", pairs, tuple(scaled), difference)
+        yield step(f"i − j on axis {axis}", pairs, tuple(scaled), difference, pattern="per element")
         yield step(f"i − j + n − 1 on axis {axis}", pairs, (difference,), shifted)
         yield keep(*scaled)
         yield step(f"as int64 on axis {axis}", 0, (shifted,), index, category="copy")
         gathered = Tensor(f"R_{axis}", pairs * self.head_dim)
         reads = (index, picked)
-        yield step(f"gather on axis {axis}", 0, reads, gathered, saved_for_backward=(index,))
+        yield step(
+            f"gather on axis {axis}",
+            0,
+            reads,
+            gathered,
+            saved_for_backward=(index,),
+            pattern="per element",
+        )
         yield keep(resized)
 
 

@@ -116,7 +116,7 @@ class UnlimitedOcrTextModel(Sequences):
         )
         again, past, joined = (flags(n, pairs) for n in ("causal again", "past", "past of prompt"))
         prompt, mask = flags("prompt", seen), flags("mask", pairs)
-        step = partial(elementwise, category="attention", kernel="mask")
+        step = partial(elementwise, category="attention", kernel="mask", pattern="per element")
         yield step("count new positions", 0, (), counted)
         yield step("+ past", new, (counted,), positions)
         yield step("count samples", 0, (), integers("0 … B", self.batch))

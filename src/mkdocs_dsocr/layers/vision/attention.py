@@ -10,7 +10,8 @@ from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.builtin import Linear, dot_product_attention
 from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Product, Tensor, copy, elementwise, keep
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, elementwise, keep
+from mkdocs_dsocr.layers.products import Product
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -69,6 +70,7 @@ class Attention(BaseLayer):
                 q,
                 kv,
                 category="copy",
+                pattern="per element",
                 why="The permutation to [3, B·H, n², d] is made contiguous; for a single square it "
                 "is a view.",
             )
@@ -111,6 +113,7 @@ class Attention(BaseLayer):
             Tensor("bias", pairs),
             category="attention",
             kernel="bias",
+            pattern="per element",
             why="Broadcast to every pair of tokens: the largest tensor of the layer.",
         )
 
@@ -156,7 +159,9 @@ class Attention(BaseLayer):
         as_row = Tensor(f"places_{axis} as a row", self.side, "int64", view_of=places.name)
         difference, index = (Tensor(f"{n}_{axis}", pairs, "int64") for n in ("i − j", "index"))
         yield step(f"places on axis {axis}", 0, (), places)
-        yield step(f"i − j on axis {axis}", pairs, (places, as_row), difference)
+        yield step(
+            f"i − j on axis {axis}", pairs, (places, as_row), difference, pattern="per element"
+        )
         yield step(f"i − j + n − 1 on axis {axis}", pairs, (difference,), index)
         # Some pair is at every distance: the whole table is read.
         picked = Tensor(
@@ -168,6 +173,7 @@ class Attention(BaseLayer):
             (index, picked),
             Tensor(f"R_{axis}", pairs * self.head_dim),
             saved_for_backward=(index,),
+            pattern="per element",
             why="Row i − j + n − 1 of the table for each pair (i, j) of an axis.",
         )
         yield keep(places)

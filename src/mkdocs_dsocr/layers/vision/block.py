@@ -45,9 +45,12 @@ class _Block(BaseLayer):
 
     def forward(self) -> Iterator[Step]:
         width, rows = self.heads * self.head_dim, self.views * self.grid**2
-        norm = LayerNorm(rows=rows, width=width)
+        norm = LayerNorm(rows=rows, width=width, permuted=True)
         mlp = self.mlp(rows=rows, width=width, hidden=self.mlp_hidden)
-        yield from pre_norm(rows * width, norm, self._attend, mlp, norms=self.norms)
+        # One operand keeps the channels-first order of the patch embedding.
+        yield from pre_norm(
+            rows * width, norm, self._attend, mlp, norms=self.norms, added="strided"
+        )
         if self.holds_norm:
             yield keep(Tensor("norm2(y)", rows * width))
 

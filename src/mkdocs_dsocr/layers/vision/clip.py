@@ -54,12 +54,14 @@ class VisionEmbeddings(BaseLayer):
             (features, Tensor("class_embedding", self.width, role="weight")),
             tokens,
             category="copy",
+            pattern="per element",
             why="The class token is expanded over the views: its storage is read once.",
         )
         positions = yield from self._positions()
         both = (tokens, positions)
         y = Tensor("y", elements)
-        yield elementwise("tokens + positions", elements, both, y, category="embedding")
+        name = "tokens + positions"
+        yield elementwise(name, elements, both, y, category="embedding", pattern="per element")
 
 
 @layer
@@ -98,7 +100,7 @@ class CLIPVisionEmbeddings(VisionEmbeddings):
         positions = Tensor("positions", (self.side**2 + 1) * self.width)
         reads = (resized, Tensor("class", self.width, view_of="table"))
         name = "class position, then resized ones"
-        yield elementwise(name, 0, reads, positions, category="copy")
+        yield elementwise(name, 0, reads, positions, category="copy", pattern="per element")
         return positions
 
 

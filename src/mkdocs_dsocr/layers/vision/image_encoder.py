@@ -76,7 +76,8 @@ class ImageEncoderViT(BaseLayer):
             yield from resize_table(self.table_side, self.grid, width, positions, "positions")
             positions = Tensor("positions", self.grid**2 * width)
         both = (patches, positions)
-        yield elementwise("patches + positions", elements, both, x, category="embedding")
+        name = "patches + positions"
+        yield elementwise(name, elements, both, x, category="embedding", pattern="per element")
         blocks = ModuleList(items=tuple(self._blocks()))
         yield Child(self.stack, blocks, reads=(x,), writes=(y,))
         yield from self._downsample(y)

@@ -35,6 +35,7 @@ def resize_table(
         resized,
         category="interpolation",
         kernel=write,
+        pattern="reduction",
         why="A cubic kernel spans 4 entries a side, 4·from/to where it shrinks (antialiasing): "
         "one multiply-add for each of the taps² entries. Weights are not counted.",
     )

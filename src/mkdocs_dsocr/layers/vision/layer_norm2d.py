@@ -39,10 +39,11 @@ class LayerNorm2d(BaseLayer):
 
         full, row = (partial(Tensor, elements=n) for n in (elements, pixels))
         step = partial(elementwise, category="norm", kernel="layer norm 2d")
+        mean, broadcast = partial(step, pattern="reduction"), partial(step, pattern="per element")
         weight = Tensor("weight", self.channels, role="weight")
         bias = Tensor("bias", self.channels, role="weight")
-        yield step("mean over channels", costs.MEAN * elements, (full("x"),), row("u"))
-        yield step("x − mean", elements, (full("x"), row("u")), full("d"))
+        yield mean("mean over channels", costs.MEAN * elements, (full("x"),), row("u"))
+        yield broadcast("x − mean", elements, (full("x"), row("u")), full("d"))
         yield step(
             "square",
             elements,
@@ -51,13 +52,15 @@ class LayerNorm2d(BaseLayer):
             saved_for_backward=(full("d"),),
             autocast="float32",
         )
-        yield step("variance", costs.MEAN * elements, (full("d²"),), row("s"))
-        yield step("x − mean, again", elements, (full("x"), row("u")), full("c"))
+        yield mean("variance", costs.MEAN * elements, (full("d²"),), row("s"))
+        yield broadcast("x − mean, again", elements, (full("x"), row("u")), full("c"))
         yield step("variance + ε", pixels, (row("s"),), row("s+ε"))
         std, normed = row("std"), full("n")
         both = (full("c"), std)
         yield step("square root", pixels, (row("s+ε"),), std, saved_for_backward=(std,))
-        yield step("divide by std", elements, both, normed, saved_for_backward=both)
-        yield step("× weight", elements, (normed, weight), full("wn"), saved_for_backward=(normed,))
-        yield step("+ bias", elements, (full("wn"), bias), full("y"))
+        yield broadcast("divide by std", elements, both, normed, saved_for_backward=both)
+        yield broadcast(
+            "× weight", elements, (normed, weight), full("wn"), saved_for_backward=(normed,)
+        )
+        yield broadcast("+ bias", elements, (full("wn"), bias), full("y"))
         yield keep(row("u"), row("s"), full("n"))

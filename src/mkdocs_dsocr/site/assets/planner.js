@@ -46,15 +46,12 @@ globalThis.dsocrPlanner = (form) => {
   const gpu = () => {
     const profile = JSON.parse(field("gpu").selectedOptions[0].dataset.rates);
     const own = (name) => (field(name).value === "" ? null : field(name).valueAsNumber);
-    const scale = (ms, name) => (own(name) === null ? 1 : 1 / own(name) / ms);
-    const tensor = scale((profile.peak_ms.bf16 ?? profile.peak_ms.fp16) * 1e9, "tensor_tflops");
-    for (const name in profile.peak_ms) profile.peak_ms[name] *= tensor;
-    profile.ms.cuda_ms *= scale(profile.ms.cuda_ms * 1e9, "cuda_tflops");
-    const memory = scale(profile.ms.bandwidth_ms * 1e6, "bandwidth_gb_s");
-    for (const name in profile.ms) if (/^bandwidth_ms$|_memory_ms$/.test(name)) profile.ms[name] *= memory;
-    if (own("memory_gb") !== null) profile.capacity = own("memory_gb") * 1e9;
-    if (own("dispatch_us") !== null) profile.ms.dispatch_ms = own("dispatch_us") / 1000;
-    if (own("synchronise_us") !== null) profile.ms.sync_ms = own("synchronise_us") / 1000;
+    if (own("tensor_tflops") !== null) {
+      const scale = 1e-9 / own("tensor_tflops") / (profile.peak_ms.bf16 ?? profile.peak_ms.fp16);
+      for (const name in profile.peak_ms) profile.peak_ms[name] *= scale;
+    }
+    if (own("memory_gb") !== null) profile.capacity = own("memory_gb") * 1e9 - profile.reserved;
+    for (const name in profile.of) if (OWN.includes(name) && own(name) !== null) profile.of[name] = own(name);
     return profile;
   };
 
@@ -235,7 +232,12 @@ globalThis.dsocrPlanner = (form) => {
   };
 
   const yaml = (chosen) => {
-    const written = Object.entries(chosen).filter(([name]) => chosen.crop_mode || name !== "crop_grid");
+    const views = ["image_size", "crop_mode"];
+    const crops = ["base_size", "crop_grid", "max_tiles"];
+    const unused = [...(chosen.text_only ? views : []), ...(chosen.crop_mode ? [] : crops)];
+    const tiles = chosen.crop_grid[0] * chosen.crop_grid[1];
+    const all = tiles > most("max_tiles") ? { ...chosen, max_tiles: tiles } : chosen;
+    const written = Object.entries(all).filter(([name]) => !unused.includes(name));
     const rates = field("gpu").value;
     const changed = OWN.filter((name) => field(name).value !== "").map((name) => `${name} ${field(name).value}`);
     const lines = [`# on ${rates}${changed.length ? `, with ${changed.join(", ")}` : ""}`, "profile_id: planned"];
@@ -277,7 +279,7 @@ globalThis.dsocrPlanner = (form) => {
     const [width, height] = [field("page_w").valueAsNumber, field("page_h").valueAsNumber];
     const hasRule = field("crop_mode").checked && field("image_size").value === form.dataset.tile;
     if (isPage && hasRule && width > 0 && height > 0) {
-      const grid = dsocrFormulas.grid({ width, height });
+      const grid = dsocrFormulas.grid({ width, height, max_tiles: most("max_tiles") });
       [field("tiles_w").value, field("tiles_h").value] = [grid.tiles_w, grid.tiles_h];
     }
     if (["tiles_w", "tiles_h"].includes(name)) field("page_w").value = field("page_h").value = "";

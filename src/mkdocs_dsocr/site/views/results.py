@@ -132,7 +132,7 @@ def _checks(site: Site) -> Iterator[Check]:
         )
     page = ("measured.md", "Predicted and measured") if has_measurements(site) else ()
     yield Check("Times", _times(site), "runs on a GPU that `measurements` names", None, *page)
-    rates = {site.main.hardware.kernel_rates(k).kind for k in ("product", "attention", "other")}
+    rates = {of.kind for _, of in site.main.hardware.constants.values()}
     yield Check(
         "Time constants",
         ", ".join(sorted(rates)),

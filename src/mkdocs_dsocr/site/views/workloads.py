@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.cost.browser import gpu_rates
+from mkdocs_dsocr.cost.browser import RULE_TILES, gpu_rates
 from mkdocs_dsocr.cost.memory import LIMIT, fitting
 from mkdocs_dsocr.layers.memory import held_at_peak
+from mkdocs_dsocr.models import NO_VIEW, max_tiles_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.paper import MODES, PAPER_ARCHITECTURE
 from mkdocs_dsocr.site import svg, units
@@ -34,7 +35,7 @@ def gpus(site: Site, links: Links) -> dict[str, Any]:
 def _rows(analyses: tuple[Analysis, ...]) -> Iterator[tuple[Analysis, Markup, bool]]:
     """Yield the analyses of a workload, each with its strip, and whether it is the first."""
     # The footprints of a workload are evaluated once, for its largest GPU.
-    analyses[0].footprints(max(a.hardware.memory_gb for a in analyses))
+    analyses[0].footprints(max(a.hardware.room_bytes for a in analyses))
     longest = max(a.predicted_ms for a in analyses)
     for a in analyses:
         words = f"{a.hardware.name}: {units.milliseconds(a.predicted_ms)}"
@@ -48,12 +49,19 @@ def _rows(analyses: tuple[Analysis, ...]) -> Iterator[tuple[Analysis, Markup, bo
 def planner(site: Site, links: Links) -> dict[str, Any]:
     """Return the choices of the form, and the data of its script."""
     has_modes = site.main.config.architecture == PAPER_ARCHITECTURE
+    workload = site.main.plan.workload
+    max_tiles = max_tiles_of(site.main.config, workload)
+    fixed = {name: getattr(workload, name) for name in ("expert_load", "max_tiles", "text_only")}
     return {
         "gpus": [(gpu, gpu_rates(gpu)) for gpu in site.gpus],
         "layer_links": {name: links.data(p.uri) for name, p in site.layer_pages.items()},
         # Side of the global view, side of local views, and whether there are any.
         "modes": {n: (view, tile or view, tile > 0) for n, view, tile, _ in MODES if has_modes},
         "data_link": links.data,
+        "max_tiles": max_tiles,
+        "has_rule": max_tiles <= RULE_TILES,
+        "no_view": NO_VIEW,
+        "fixed": {name: value for name, value in fixed.items() if value},
     }
 
 
@@ -64,10 +72,10 @@ MEMORY: Final = ("weights", "KV cache", "waiting image tokens", "activations")
 def memory(site: Site, links: Links) -> dict[str, Any]:
     """Return the largest batch of each GPU, and the tensors at the peak of each stage."""
     main = site.main
-    own_gb = main.hardware.memory_gb
-    needed = main.footprints(max(h.memory_gb for h in site.gpus))
+    room = main.hardware.room_bytes
+    needed = main.footprints(max(h.room_bytes for h in site.gpus))
     last = main.workload.model_copy(update={"logits_positions": "last"})
-    with_last = dataclasses.replace(main, workload=last).footprints(own_gb)
+    with_last = dataclasses.replace(main, workload=last).footprints(room)
     kinds = {n: svg.colour(i) for i, n in enumerate(MEMORY)}
     rows = []
     for stage, m in main.stage_memory.items():
@@ -76,9 +84,9 @@ def memory(site: Site, links: Links) -> dict[str, Any]:
     return {
         "stage_chart": stacked_rows("Memory by stage", rows, kinds),
         "peaks": [(s, list(held_at_peak(m.layer))) for s, m in main.stage_memory.items()],
-        "fits": [(h, fitting(needed, h.memory_gb)) for h in site.gpus],
+        "fits": [(h, fitting(needed, h.room_bytes)) for h in site.gpus],
         "fit_limit": LIMIT,
-        "fit_with_last_logits": fitting(with_last, own_gb),
+        "fit_with_last_logits": fitting(with_last, room),
         **_serving(site),
     }
 
