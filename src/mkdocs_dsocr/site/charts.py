@@ -74,7 +74,7 @@ def strip(
     description: str, parts: Sequence[Bar], whole: float, kind: str = "dsocr-strip"
 ) -> Markup:
     """Return a bar of parts, as long as its share of `whole`; each part has a tooltip."""
-    marks: list[Markup] = []
+    marks = [svg.tooltip(description)]
     x = 0.0
     for part in parts:
         width = 100 * part.amount / (whole or 1)
