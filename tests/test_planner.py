@@ -155,6 +155,7 @@ def test_choices_stay_in_the_address_and_come_back(
     assert after != before
     assert "batch_size=8" in page.url
     other = Visitor(chrome, address).open(page.url.removeprefix(address), until="networkidle")
+    other.wait_for_function("document.querySelector('form.dsocr-planner').result")
     assert other.locator("[data-planner=ttft_ms]").inner_text() == after
     assert other.input_value("[name=tiles_h]") == "3"
 
@@ -357,7 +358,6 @@ def test_without_times_no_time_is_shown(
     assert "No times" in page.locator("[data-planner=message]").inner_text()
     words = page.locator("form.dsocr-planner").inner_text()
     assert "NaN" not in words
-    assert "µs\n" not in page.locator("[data-planner-on] .dsocr-facts").inner_text()
     for name in ("ttft_ms", "middle_time_ms", "pages_per_day", "time_ms"):
         assert page.locator(f"[data-planner={name}]").inner_text() == "–"
         assert page.locator(f"[data-planner={name}_change]").inner_text() == ""

@@ -139,8 +139,8 @@ def _labels(
     taken = [(frame.x(p.flops_per_byte) - 3, frame.y(p.flops_per_s) - 3, 6.0, 6.0) for p in ordered]
     corner, *rates = ceilings
     right = svg.WIDTH - svg.RIGHT
-    for rate in rates:
-        taken.append((right - 170, frame.y(rate) - 14, 170.0, 30.0))
+    taken += [(frame.x(corner), frame.y(rate) - 2, right - frame.x(corner), 4.0) for rate in rates]
+    taken.append((right - 200, frame.y(max(rates)) - 26, 200.0, 26.0))
     # The slope and the words on it, as a chain of small boxes.
     low = frame.x_range[0]
     for step in range(41):
@@ -187,13 +187,14 @@ def _bandwidth(frame: svg.Frame, bandwidth: float, corner: float) -> Iterator[Ma
 
 
 def _ceilings(frame: svg.Frame, ceilings: dict[str, float], bandwidth: float) -> Iterator[Markup]:
-    """Yield each ceiling from the slope to the right, the first named above it."""
+    """Yield each ceiling from the slope to the right; both names stand above the higher one."""
     right = svg.WIDTH - svg.RIGHT
+    top = frame.y(max(ceilings.values()))
     for index, (name, rate) in enumerate(ceilings.items()):
         x, y = frame.x(rate / bandwidth), frame.y(rate)
         yield svg.line("dsocr-roof", x, y, right, y)
-        words = f"{name}: {units.scaled(rate, 'FLOP/s')}"
-        yield svg.text(right - 2, y + (15 if index else -5), words, "end")
+        words = f"{'lower line: ' if index else ''}{name}, {units.scaled(rate, 'FLOP/s')}"
+        yield svg.text(right - 2, top - 4 - 12 * index, words, "end")
 
 
 def _point(frame: svg.Frame, point: Point, bound: str, layer_link: Callable[[str], str]) -> Markup:
