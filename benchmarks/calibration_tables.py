@@ -1,4 +1,4 @@
-"""Tables of measured kernel times, and fits of constants to them.
+"""Tables of measured kernel times, and the constants of the time model that fit them.
 
 Sources:
 
@@ -10,12 +10,13 @@ Sources:
   :mod:`benchmarks.kernels`. Times are the kernels' own, without gaps. Operands are cold.
 - Kernel families of one decode step on an RTX 5090 (``CodeGandee/llm-perf-opt``, MIT): mean times
   of Nsight Systems, without gaps.
+
+Predictions are those of the product: :mod:`mkdocs_dsocr.cost.work`.
 """
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -27,18 +28,19 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from benchmarks.calibration_model import (
-    Constants,
-    Gpu,
-    attention_us,
-    elementwise_us,
-    gemm_us,
-    memory_us,
-)
-from mkdocs_dsocr.inputs import load_hardware
+from mkdocs_dsocr.cost.rates import MsPer, ms_per
+from mkdocs_dsocr.cost.work import Work, exposed_ms, parts_ms, start_ms, work_of
+from mkdocs_dsocr.inputs import Hardware
+from mkdocs_dsocr.inputs.hardware import KernelConstants
+from mkdocs_dsocr.layers.builtin import dot_product_attention
+from mkdocs_dsocr.layers.kernels import Kernel
+from mkdocs_dsocr.layers.operations import Operation, Tensor
+from mkdocs_dsocr.layers.products import Product
 
 Array = Any
 """A NumPy array."""
+Constants = dict[str, float]
+"""Constants of the time model by name."""
 
 SYSTEMS: Final = {
     "h100-sxm": "h100_sxm",
@@ -49,13 +51,6 @@ SYSTEMS: Final = {
     "rtx-pro-6000": "rtx_pro_6000_server",
 }
 """The GPUs that have a GEMM table, and their names there."""
-CORRECTED: Final[dict[str, dict[str, Any]]] = {
-    "b200-sxm": {"gb_s": 7670},
-    "l40s": {"tensor_tflops": 362.05, "cuda_tflops": 90.5, "clock_ghz": 2.49},
-}
-"""Data-sheet values that differ from today's hardware profiles (kernel-times.md, AMENDMENTS.md)."""
-RTX_PRO_6000: Final = Gpu(467.8, 116.9, 1792, 188, 2.43, 128e6)
-"""RTX PRO 6000 Blackwell Server Edition at the clock that aiconfigurator observed."""
 LARGEST: Final = 8192
 """The largest m, n and k of the GEMMs that constants are fitted to and tested on."""
 FITTED: Final = 3000
@@ -104,22 +99,19 @@ class Gemms:
         return Gemms(self.m[rows], self.n[rows], self.k[rows], self.us[rows])
 
 
-def gpu_of(hardware_id: str) -> Gpu:
-    """Return the data-sheet values of a GPU."""
-    if hardware_id == "rtx-pro-6000":
-        return RTX_PRO_6000
-    h = load_hardware(hardware_id)
-    assert h.tensor_bf16 is not None
-    assert h.l2 is not None
-    gpu = Gpu(
-        h.tensor_bf16.tflops,
-        h.cuda_fp32.tflops,
-        h.bandwidth_gb_s,
-        h.tensor_bf16.units,
-        h.tensor_bf16.clock_ghz,
-        h.l2.megabytes * 1e6,
-    )
-    return dataclasses.replace(gpu, **CORRECTED.get(hardware_id, {}))
+def with_constants(hardware: Hardware, constants: Constants) -> MsPer:
+    """Return the times of a GPU with these constants, and assumed ones for the rest."""
+    block = KernelConstants(kind="measured", source="a fit", **constants)
+    return ms_per(hardware.model_copy(update={"kernels": (block,), "achieved": None}))
+
+
+def time_us(work: Work, per: MsPer, most_activations: Any = 1) -> Any:
+    """Return the time of one kernel; activations that may be in the L2 cache are there."""
+    parts = parts_ms(work, per, most_activations)
+    longest: Any = 0
+    for part in parts:
+        longest = np.maximum(longest, part)
+    return 1000 * (start_ms(work, per) + longest + exposed_ms(work, parts))
 
 
 def tables_folder(given: Path | None = None) -> Path:
@@ -157,48 +149,47 @@ def halves(table: Gemms, seed: int = 0) -> tuple[Gemms, Gemms]:
     return table.part(order[:half]), table.part(order[half:])
 
 
-def predict_gemms(gpu: Gpu, c: Constants, g: Gemms) -> Array:
+def linear_work(m: Any, n: Any, k: Any, moved: Any, warm: Any) -> Work:
+    """Return the work of a product, as the layers state it."""
+    product = Operation("x Wᵀ", "linear", products=(Product(m, k, n),), unit="tensor")
+    work = work_of(Kernel((product,), (), ()))
+    return work.with_each(
+        lambda name: {"moved": moved, "activations": warm}.get(name, getattr(work, name))
+    )
+
+
+def predict_gemms(per: MsPer, g: Gemms) -> Array:
     """Return predicted times of a GEMM table's rows, as its loop runs them."""
     weights = 2.0 * g.n * g.k
     rest = 2.0 * (g.m * g.k + g.m * g.n)
-    cold = weights
-    if c.l2_share is not None:
-        cold = np.where(ROTATED * weights <= gpu.l2_bytes, 0.0, weights)
-    memory = memory_us(gpu, c, cold, weights - cold + rest)
-    times = gemm_us(gpu, c, g.m, g.n, g.k, memory)
-    if c.matvec_us is not None:
-        times = np.where(g.m == 1, c.matvec_us + memory, times)
-    return times
+    warm = rest + np.where(ROTATED * weights <= per.l2_bytes, weights, 0.0)
+    return time_us(linear_work(g.m, g.n, g.k, weights + rest, warm), per)
 
 
-def bandwidth_share(gpu: Gpu, table: Gemms) -> float:
+def bandwidth_share(hardware: Hardware, table: Gemms) -> float:
     """Return the bandwidth of products of at most 16 rows with 400 MB of weights or more."""
     chosen = table.part((table.m <= 16) & (2 * table.n * table.k >= 400e6))
     moved = 2 * (chosen.m * chosen.k + chosen.n * chosen.k + chosen.m * chosen.n)
-    return float(np.median(moved / chosen.us / 1e3)) / gpu.gb_s
+    return float(np.median(moved / chosen.us / 1e3)) / hardware.bandwidth_gb_s
 
 
-def fit_gemm(hardware_id: str, share: float, table: Gemms) -> Constants:
+def fit_gemm(hardware: Hardware, share: float, table: Gemms) -> Constants:
     """Return the constants of GEMMs, fitted to a part of the calibration half of a table.
 
     They minimise the mean absolute error relative to the measured time. `share` is the bandwidth
     of large products, which is not fitted.
     """
-    gpu = gpu_of(hardware_id)
     chosen = table.part(np.arange(len(table.us)) < FITTED)
-    names = ["gemm_us", "tensor_share"]
-    names += [] if hardware_id in HBM else ["l2_share"]
-    names += ["matvec_us"] if hardware_id in MATVEC else []
-    start = Constants(share, 0.8, 2.5)
-    if hardware_id not in HBM:
-        start = dataclasses.replace(start, l2_share=1.5)
-    if hardware_id in MATVEC:
-        start = dataclasses.replace(start, matvec_us=2.5)
+    start: Constants = {"gemm_us": 2.5, "tensor_share": 0.8}
+    if hardware.hardware_id not in HBM:
+        start["l2_share"] = 1.5
+    if hardware.hardware_id in MATVEC:
+        start["matvec_us"] = 2.5
 
-    def loss(c: Constants) -> float:
-        return Errors.of(predict_gemms(gpu, c, chosen), chosen.us).mean
+    def loss(constants: Constants) -> float:
+        return Errors.of(predict_gemms(with_constants(hardware, constants), chosen), chosen.us).mean
 
-    return fit(loss, start, names)
+    return fit(loss, {"bandwidth_share": share, **start}, list(start))
 
 
 def fit(
@@ -209,17 +200,18 @@ def fit(
     for number in range(rounds):
         reach = 1 + 0.8 / (1 + number)
         for name in names:
-            value = getattr(best, name)
-            found = _golden(partial(_changed, loss, best, name), value / reach, value * reach)
-            changed = dataclasses.replace(best, **{name: found})
+            high = best[name] * reach
+            if name in ("tensor_share", "bandwidth_share"):
+                high = min(high, 1.0)
+            found = _golden(partial(_changed, loss, best, name), best[name] / reach, high)
+            changed = best | {name: found}
             if loss(changed) <= loss(best):
                 best = changed
     return best
 
 
 def _changed(loss: Callable[[Constants], float], c: Constants, name: str, value: float) -> float:
-    changes: dict[str, Any] = {name: value}
-    return loss(dataclasses.replace(c, **changes))
+    return loss(c | {name: value})
 
 
 def _golden(f: Callable[[float], float], low: float, high: float, steps: int = 18) -> float:
@@ -255,11 +247,12 @@ VECTORISED: Final = ("copy", "add", "multiply", "negate", "silu", "gelu", "fill"
 REDUCTIONS: Final = ("mean of squares float32", "softmax float32", "argmax float32", "top-k")
 
 
-def fit_own(gpu: Gpu, c: Constants, records: Sequence[Record]) -> Constants:
+def fit_own(hardware: Hardware, c: Constants, records: Sequence[Record]) -> Constants:
     """Return `c` with the constants of elementwise, reduction and attention kernels.
 
     Minimum times are means over small operands (at most 10,240 elements) of single kernels. The
-    rate per element is that of casts of 65,536 elements and more to float32. Attention is fitted.
+    rate per element is that of casts of 7 million elements and more to float32. Attention is
+    fitted.
     """
     small = [r for r in records if r["num_bytes"] <= 81920]
     simple = [r["us"] for r in small if r["name"] in VECTORISED]
@@ -275,43 +268,63 @@ def fit_own(gpu: Gpu, c: Constants, records: Sequence[Record]) -> Constants:
         for r in records
         if r["name"] == "cast to float32" and r["sizes"]["elements"] >= 7_000_000
     ]
-    c = dataclasses.replace(
-        c,
-        elementwise_us=float(np.mean(simple)),
-        reduction_us=float(np.mean(sums)),
-        elements_per_clock=float(np.mean(casts)) / (gpu.units * gpu.clock_ghz * 1e3),
-        attention_us=6.0,
-        scores_per_clock=3.0,
-    )
+    chip = hardware.tensor_peak
+    c = c | {
+        "elementwise_us": float(np.mean(simple)),
+        "reduction_us": float(np.mean(sums)),
+        "elements_per_clock": float(np.mean(casts)) / (chip.units * chip.clock_ghz * 1e3),
+        "attention_us": 6.0,
+        "scores_per_clock": 3.0,
+    }
     chosen = [r for r in records if r["family"] == "attention"]
     measured = np.array([r["us"] for r in chosen])
 
     def loss(at: Constants) -> float:
-        predicted = np.array([predict_own(gpu, at, r) for r in chosen])
-        return Errors.of(predicted, measured).mean
+        per = with_constants(hardware, at)
+        return Errors.of(np.array([predict_own(per, r) for r in chosen]), measured).mean
 
     return fit(loss, c, ["attention_us", "scores_per_clock"])
 
 
-def predict_own(gpu: Gpu, c: Constants, record: Record) -> float | None:
-    """Return the predicted time of a case of ``kernels.json``; None where it has no formula."""
-    s, name = record["sizes"], record["name"]
-    cold = Constants(c.bandwidth_share, c.tensor_share, c.gemm_us)  # operands rotate: no L2 cache
-    memory = memory_us(gpu, cold, record["num_bytes"], 0)
+def predict_own(per: MsPer, record: Record) -> float | None:
+    """Return the predicted time of a case of ``kernels.json``; None where it has no formula.
+
+    Operands rotate, so that none is in the L2 cache.
+    """
+    s, name, moved = record["sizes"], record["name"], record["num_bytes"]
     if name == "linear bfloat16":
-        return float(gemm_us(gpu, c, s["m"], s["n"], s["k"], memory))
-    if record["family"] == "attention":
-        heads, causal = s["batch"] * s["heads"], "causal prefill" in name
-        return float(
-            attention_us(gpu, c, heads, s["q_len"], s["kv_len"], s["head_dim"], memory, causal)
-        )
-    if name in VECTORISED or name == "gather rows":
-        return float(elementwise_us(gpu, c, "vectorised", 0, memory))
-    if name == "cast to float32":
-        return float(elementwise_us(gpu, c, "per element", s["elements"], memory))
-    if name == "scatter rows":
-        return float(elementwise_us(gpu, c, "per element", s["rows"] * s["width"], memory))
-    return None
+        work = linear_work(s["m"], s["n"], s["k"], moved, 0)
+    elif record["family"] == "attention":
+        work = _attention_work(s, moved, "causal prefill" in name)
+    elif name in VECTORISED or name == "gather rows":
+        work = Work("contiguous", None, moved=moved)
+    elif name in ("cast to float32", "scatter rows"):
+        elements = s.get("elements") or s["rows"] * s["width"]
+        work = Work("per element", None, threads=elements, moved=moved)
+    else:
+        return None
+    return float(time_us(work, per))
+
+
+def _attention_work(s: Mapping[str, int], moved: int, is_causal: bool) -> Work:
+    heads = s["batch"] * s["heads"]
+    sizes = (heads * s["q_len"], s["kv_len"], s["head_dim"])
+    attended = dot_product_attention(
+        "attention", sizes, heads, (), Tensor("o", 0), causal_pairs=1 if is_causal else None
+    )
+    work = work_of(Kernel((attended,), (), ()))
+    return work.with_each(lambda name: moved if name == "moved" else getattr(work, name))
+
+
+def sector_share(hardware: Hardware, c: Constants, records: Sequence[Record]) -> float:
+    """Return the rate of 32-byte sectors in permuted copies over the memory bandwidth."""
+    gb_s = [
+        32 * r["flops"] / (kernel["median_us"] - c["elementwise_us"]) / 1e3
+        for r in records
+        if r["name"] == "copy, permuted"
+        for kernel in r["kernels"]
+    ]
+    return float(np.median(gb_s)) / hardware.bandwidth_gb_s
 
 
 def profile_means(folder: Path, name: str) -> dict[str, tuple[int, float]]:
@@ -321,78 +334,3 @@ def profile_means(folder: Path, name: str) -> dict[str, tuple[int, float]]:
             row["kernel"]: (int(row["launches"]), int(row["total_ns"]) / 1000)
             for row in csv.DictReader(file)
         }
-
-
-ELEMENTWISE_FAMILIES: Final = (
-    "multiply",
-    "copy / cast",
-    "silu bf16",
-    "add",
-    "neg bf16",
-    "pow",
-    "rsqrt",
-    "cos",
-    "sin",
-    "scatter fill",
-    "floor divide int64",
-    "gather rows (embedding, index)",
-    "fill",
-    "arange",
-    "compare / mask",
-)
-REDUCTION_FAMILIES: Final = (
-    "mean float32",
-    "sum float32",
-    "sum int64",
-    "top-k",
-    "sort (bitonic)",
-    "softmax float32",
-    "scan (cub)",
-)
-MATVEC_FAMILIES: Final = ("cublas gemv bf16 (template 7)", "cublas gemv bf16 (template 6)")
-ATTENTION_FAMILIES: Final = ("flash-attn split-kv", "flash-attn split-kv combine")
-
-
-PROFILED_STEPS: Final = 64
-
-
-@dataclass(frozen=True)
-class DecodeBytes:
-    """Bytes of a decode step: all matrix-vector products, the LM head, and one attention call."""
-
-    products: float
-    head: float
-    attention: float
-
-
-def fit_profile(gpu: Gpu, folder: Path, moved: DecodeBytes, c: Constants) -> Constants:
-    """Return `c` with what the decode families of the RTX 5090 profile give.
-
-    Bandwidth and minimum time of matrix-vector products solve two equations: the LM head, which is
-    the longest launch, and all products of a step.
-    """
-    found = profile_means(folder, "decode")
-
-    def mean(families: Sequence[str]) -> float:
-        return sum(found[f][1] for f in families) / sum(found[f][0] for f in families)
-
-    calls = sum(found[f][0] for f in MATVEC_FAMILIES) / PROFILED_STEPS
-    head = max(_longest_us(folder, f) for f in MATVEC_FAMILIES)
-    step = mean(MATVEC_FAMILIES) * calls
-    per_byte = (calls * head - step) / (calls * moved.head - moved.products)
-    attention = sum(found[f][1] / found[f][0] for f in ATTENTION_FAMILIES)
-    return dataclasses.replace(
-        c,
-        bandwidth_share=1 / per_byte / (gpu.gb_s * 1e3),
-        matvec_us=(step - per_byte * moved.products) / calls,
-        elementwise_us=mean(ELEMENTWISE_FAMILIES),
-        reduction_us=mean(REDUCTION_FAMILIES),
-        attention_us=attention - per_byte * moved.attention,
-    )
-
-
-def _longest_us(folder: Path, name: str) -> float:
-    with (folder / "kernels-decode.csv").open(encoding="utf-8", newline="") as file:
-        return next(
-            int(row["max_ns"]) / 1000 for row in csv.DictReader(file) if row["kernel"] == name
-        )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import markdown
 import pytest
 import yaml
 
@@ -26,6 +27,7 @@ FENCE: Final = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULT
 ELSEWHERE: Final = {
     "make ": "CI's own steps",
     "pip install": "test_packaging builds and unpacks the wheel",
+    "python -m build": "test_packaging runs it",
     "dsocr compare deepseek-ocr-v1-base weights/": "test_models runs it beside the package",
     "dsocr static": "test_cli runs it",
     "dsocr sweep sweep.yaml": "test_sweep runs it",
@@ -116,25 +118,15 @@ def test_every_block_of_a_page_runs(page: str, project: Path) -> None:
                     _runs(project, command, promised)
         elif block.language == "python":
             (project / "snippet.py").write_text(block.text, encoding="utf-8")
-            _runs(project, f"{_setup(block.text)}python snippet.py", [])
+            _runs(project, "python snippet.py", [])
         elif block.language == "yaml":
             assert yaml.safe_load(block.text)
+        elif block.language == "markdown":
+            name = "mkdocs_dsocr.extension"
+            options = {"workload": "dsocr-tiny"}
+            markdown.markdown(block.text, extensions=[name], extension_configs={name: options})
         else:
             assert block.language in {"json", "text", "toml"}, block
-
-
-def _setup(text: str) -> str:
-    """Return what gives a class that a page shows by itself the names that it uses."""
-    if not text.startswith("@layer"):
-        return ""
-    imports = (
-        "from mkdocs_dsocr.layers import BaseLayer, dim, layer\\n"
-        "from mkdocs_dsocr.layers.builtin import Linear\\n"
-        "from mkdocs_dsocr.layers.operations import Operation, Tensor, elementwise\\n"
-        "from mkdocs_dsocr.layers.layer import Child, Parameter\\n"
-        "from mkdocs_dsocr.quantities import Quantity\\n"
-    )
-    return f"sed -i '1i {imports}' snippet.py; "
 
 
 @pytest.mark.parametrize("page", PAGES)

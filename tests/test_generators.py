@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,16 @@ pytestmark = [
         importlib.util.find_spec("zensical") is None, reason="nox -s matrix brings it"
     ),
 ]
-ZENSICAL = '[project]\nsite_name = "s"\n[project.theme]\nfont = false\n'
+ZENSICAL = """
+[project]
+site_name = "s"
+theme.font = false
+[project.plugins.awesome-nav]
+[project.markdown_extensions."mkdocs_dsocr.extension"]
+model = "tiny/"
+workload = "w.json"
+"""
+HOME = "# Home\n\nIt takes [dsocr: figure latency.ttft_ms].\n\n[dsocr: chart time]\n"
 SPHINX = """
 project = "s"
 extensions = ["myst_parser"]
@@ -32,7 +42,7 @@ myst_heading_anchors = 4
 
 def test_zensical_builds_it_and_everything_works(tmp_path: Path, chrome: Browser) -> None:
     export(tmp_path, "zensical")
-    (tmp_path / "docs/index.md").write_text("# Home\n")
+    (tmp_path / "docs/index.md").write_text(HOME)
     (tmp_path / "zensical.toml").write_text(ZENSICAL)
     command = [sys.executable, "-m", "zensical", "build", "--strict"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -44,8 +54,19 @@ def test_zensical_builds_it_and_everything_works(tmp_path: Path, chrome: Browser
             target = link.partition("#")[0]
             if target and not target.startswith(("http", "data:", "/")):
                 assert (page.parent / target).exists(), (page, link)
+    home = (tmp_path / "site/index.html").read_text("utf-8")
+    entries = re.findall(r'<a href="\./pages/([^"]*)" class="md-nav__link', home)
+    shown = {
+        p.parent.relative_to(tmp_path / "site/pages") for p in tmp_path.glob("site/pages/**/*.html")
+    }
+    assert {Path(entry) for entry in entries} == shown
+    assert "Analytic model" in home
     with served(tmp_path / "site") as url:
         visitor = Visitor(chrome, url)
+        page_ = visitor.open("", "networkidle")
+        bar = page_.locator("svg.dsocr-chart rect").first
+        assert bar.evaluate("e => getComputedStyle(e).fill") == "rgb(63, 120, 201)"
+        assert re.search(r"It takes [\d.]+ [µm]s\.", page_.inner_text("body"))
         page_ = visitor.open("pages/layers/DeepseekV2MoE/", "networkidle")
         assert page_.locator("math").count() > 30
         assert page_.evaluate("document.fonts.check('16px \"STIX Two Math\"')")

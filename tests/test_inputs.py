@@ -19,7 +19,6 @@ from mkdocs_dsocr.inputs import InputError, Workload, load_hardware, load_worklo
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.measurement import SCHEMA_VERSION, VERSIONS, load_measurements
 from mkdocs_dsocr.inputs.workload import LIMITS
-from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.sweep.columns import NUMBERS, checked
 from tests.conftest import ROOT
 
@@ -135,16 +134,6 @@ def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "--output: found not a directory; allowed: a folder to write to" in done.output
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_language_config_wins_over_its_copies(tmp_path: Path) -> None:
-    content = _shipped("models/deepseek-ocr-v1-base/config.json")
-    content["num_hidden_layers"] = 99
-    (tmp_path / "config.json").write_text(json.dumps(content))
-    assert load_model_config(f"{tmp_path}/").language.num_hidden_layers == 12
-    del content["language_config"]["num_hidden_layers"]
-    (tmp_path / "config.json").write_text(json.dumps(content))
-    assert load_model_config(f"{tmp_path}/").language.num_hidden_layers == 99
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])

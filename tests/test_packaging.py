@@ -10,7 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
+from mkdocs_dsocr import __version__
 from mkdocs_dsocr.inputs.references import KINDS
 from tests.conftest import ROOT
 
@@ -50,6 +52,14 @@ def test_an_index_would_take_it(dist: Path) -> None:
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as archive:
         names = {Path(name).name for name in archive.namelist()}
     assert {"py.typed", "LICENSE", "THIRD_PARTY_NOTICES.md", "entry_points.txt"} <= names
+
+
+def test_a_citation_and_a_tag_have_the_packages_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == __version__
+    assert set(citation) >= {"cff-version", "message", "title", "authors"}
+    release = (ROOT / ".github/workflows/release.yml").read_text("utf-8")
+    assert "mkdocs_dsocr-${GITHUB_REF_NAME#v}.tar.gz" in release
 
 
 @pytest.mark.parametrize("command", [["lint-imports"], ["ruff", "check", "."], ["mypy"]])

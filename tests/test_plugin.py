@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -55,8 +56,10 @@ def test_other_themes_and_file_urls(build_site: BuildSite, theme: str) -> None:
 
 
 def test_a_nav_without_a_place_says_which_line_to_add(build_site: BuildSite) -> None:
-    built = build_site(QUIET + "nav:\n  - Home: index.md\n", strict=False)
+    yml = QUIET.replace("{device", "{markdown_twins: false, device")
+    built = build_site(yml + "nav:\n  - Home: index.md\n", strict=False)
     assert built.returncode == 0
+    assert not [*built.site.rglob("*.html.md"), *built.site.rglob("llms.txt")]
     assert "does not name these pages; add the line" in built.output
     assert "- Analytic model: dsocr/" in built.output
 
@@ -89,6 +92,16 @@ def test_a_placeholder_in_the_nav_is_filled(embedded: BuiltSite) -> None:
     page = embedded.read("index.html")
     assert "MoEGate" in page
     assert "Model" in page
+
+
+def test_every_page_has_a_twin_and_lists_name_them(embedded: BuiltSite) -> None:
+    folder = embedded.site / "a/b"
+    pages = {p.with_name(f"{p.name}.md") for p in folder.rglob("*.html")}
+    own = folder / "measured/index.html.md"  # the author's own page has none
+    assert set(folder.rglob("*.html.md")) == pages - {own}
+    entries = re.findall(r"^- \[.+\]\((.+)\)$", embedded.read("a/b/llms.txt"), re.MULTILINE)
+    assert {folder / path for path in entries} == pages - {own}
+    assert "- [a/b](a/b/llms.txt)" in embedded.read("llms.txt")
 
 
 def test_an_authors_own_page_wins(embedded: BuiltSite) -> None:

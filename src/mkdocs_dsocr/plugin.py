@@ -29,7 +29,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest
-from mkdocs_dsocr.plugin_files import Made, arranged
+from mkdocs_dsocr.plugin_files import Made, arranged, list_twins
 from mkdocs_dsocr.resources import (
     DEFAULT_HARDWARE,
     DEFAULT_MODEL,
@@ -37,6 +37,7 @@ from mkdocs_dsocr.resources import (
     PACKAGE,
 )
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
+from mkdocs_dsocr.site.links import LinkStyle
 from mkdocs_dsocr.site.navigation import NAV_TITLE, placed, prefixed
 from mkdocs_dsocr.site.pages import error_pages, nav
 
@@ -61,6 +62,7 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     require_review = c.Type(bool, default=False)
     baseline = c.Type(str, default="")
     compared_models = c.ListOfItems(c.Type(str), default=[])
+    markdown_twins = c.Type(bool, default=True)
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
@@ -154,7 +156,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         return (settings, config.use_directory_urls, authors, stamps([*settings.files(), *code]))
 
     def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> Made:
-        style = "directory" if config.use_directory_urls else "html"
+        style = _style(config)
         if self._is_serving and source_digest([PACKAGE]) != self._code:
             with timed(log.info, "making the pages with edited code, in a process of its own"):
                 fresh = pages_of(
@@ -171,7 +173,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             self._report_failures(result, config)
         with timed(log.info, "writing pages and artifacts"):
             cache = default_cache() if self.config.cache else None
-            site, pages, others = artifacts.site_files(result, style, later, cache)  # type: ignore[arg-type]
+            site, pages, others = artifacts.site_files(result, style, later, cache)
             made = self._write(files, config, path, pages, others, nav=nav(site), later=later)
         return dataclasses.replace(made, state=state)
 
@@ -231,6 +233,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     """Spare a search plugin the raw HTML too."""
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
+        if self.config.enabled and self.config.markdown_twins:
+            instances = (p for p in config.plugins.values() if isinstance(p, DsocrPlugin))
+            list_twins(config, [p.config.path.strip("/") for p in instances])
         if not self._is_serving:
             self.on_shutdown()
 
@@ -283,6 +288,11 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Write everything through one editor; an author's own file of the same name wins."""
         self._clean()
         self._later = []
+        taken = {file.src_uri for file in files}
+        mine = {name: text for name, text in pages.items() if f"{path}/{name}" not in taken}
+        if self.config.markdown_twins and mine:
+            cache = default_cache() if self.config.cache else None
+            others = others | artifacts.twins(mine, _style(config), cache)
         with room_to_write(tempfile.gettempdir()):
             return self._written(files, config, path, pages, others, nav, later)
 
@@ -334,3 +344,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = self._made = None
+
+
+def _style(config: MkDocsConfig) -> LinkStyle:
+    """Return how MkDocs serves pages."""
+    return "directory" if config.use_directory_urls else "html"

@@ -13,7 +13,9 @@ from mkdocs.structure.files import File, Files, file_sort_key
 from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
 
-from mkdocs_dsocr.io import atomic_path
+from mkdocs_dsocr.io import atomic_path, atomic_write
+from mkdocs_dsocr.site.navigation import NAV_TITLE
+from mkdocs_dsocr.site.twins import LIST, listed
 
 
 class WholeFile(File):
@@ -117,3 +119,13 @@ class Made:
             mine[source] = file
         others = [file for file in files if file.src_uri not in mine]
         return Files(sorted([*others, *mine.values()], key=file_sort_key))
+
+
+def list_twins(config: MkDocsConfig, paths: list[str]) -> None:
+    """Name the ``llms.txt`` of each folder in one at the root, unless the site has its own."""
+    found = [path for path in paths if Path(config.site_dir, path, LIST).exists()]
+    place = Path(config.site_dir, LIST)
+    if found and not place.exists():
+        summary = config.site_description or config.site_name
+        entries = [(path, f"{path}/{LIST}") for path in found]
+        atomic_write(place, listed(config.site_name, summary, {NAV_TITLE: entries}))

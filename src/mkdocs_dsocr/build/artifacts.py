@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from mkdocs_dsocr.build.trace_store import Analyses
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.io import Cache, source_digest
 from mkdocs_dsocr.report import Analysis, report_files
-from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json
+from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json, viewer_files
 from mkdocs_dsocr.resources import PACKAGE
 
 if TYPE_CHECKING:
@@ -90,6 +91,18 @@ def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) ->
     return Studies(main, arrays)
 
 
+def twins(pages: Mapping[str, str], style: LinkStyle, cache: Cache | None) -> dict[str, bytes]:
+    """Return the Markdown twins of pages, from the cache where that has them."""
+    from mkdocs_dsocr.site.twins import twins
+
+    # In a folder of their own: many small entries push no trace out.
+    store = cache and Cache(cache.folder / "twins")
+    content = hashlib.sha256(json.dumps([style, dict(pages)]).encode()).hexdigest()
+    key = json.dumps(["twins", source_digest([PACKAGE / "site"]), content])
+    files = _kept(key, store, lambda: twins(pages, style))
+    return {name: text.encode() for name, text in files.items()}
+
+
 def _kept(key: str, cache: Cache | None, make: Callable[[], Any]) -> Any:
     """Return what the cache has under `key`, or make and keep it."""
     known = cache.load(key) if cache is not None else None
@@ -157,7 +170,8 @@ def artifacts(result: Result) -> dict[str, str]:
     main, analysis, _ = places[0]
     if result.models is not None:
         files[f"{main}/{MODELS}"] = result.models.to_json()
-    return files | {f"{main}/{name}": text for name, text in report_files(analysis).items()}
+    own = report_files(analysis) | viewer_files(analysis)
+    return files | {f"{main}/{name}": text for name, text in own.items()}
 
 
 def site_files(

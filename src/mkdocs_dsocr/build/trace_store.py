@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from mkdocs_dsocr.trace import PassShape, Trace
 from mkdocs_dsocr.verify.vendor import as_vendor_runs
 
 Log = Callable[[str], None]
+NOTICE: Final = 2.0
+"""Seconds after which a step that still runs is announced."""
 Analyses = tuple[tuple[Analysis, ...], ...]
 CODE: Final = (
     "tracing",
@@ -79,9 +82,15 @@ class StaticAnalysis:
 
 @contextmanager
 def timed(log: Log, what: str) -> Iterator[None]:
-    """Say what is done and how long it took."""
+    """Say what is done and how long it took; a long step is announced before it is done."""
     start = time.perf_counter()
-    yield
+    notice = threading.Timer(NOTICE, log, (f"{what} …",))
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
     log(f"{what}: {time.perf_counter() - start:.1f} s")
 
 

@@ -251,7 +251,8 @@ def main() -> None:
     os.dup2(2, 1)
 
     def say(**answer: Any) -> None:
-        print(json.dumps(answer), file=answers, flush=True)
+        answers.write(json.dumps(answer) + "\n")  # at once: another thread may say something too
+        answers.flush()
 
     try:
         settings = pipeline.Settings.from_json(request["settings"])

@@ -115,6 +115,7 @@ def _workload_file(folder: Path, sizes: tuple[int | None, ...], crop_grid: str |
     help="Folder that dsocr static wrote: adds operator coverage and verification.",
 )
 @click.option("--markdown", is_flag=True, help="Write a readable report.md as well.")
+@click.option("--viewers", is_flag=True, help="Write files for Perfetto and Model Explorer too.")
 def analyze(
     model: str,
     workload: str,
@@ -122,6 +123,7 @@ def analyze(
     output: Path | None,
     static_dir: Path | None,
     markdown: bool,
+    viewers: bool,
 ) -> None:
     """Write the analytic report of a workload. Needs no torch."""
     with _without_collections():
@@ -130,6 +132,10 @@ def analyze(
         from mkdocs_dsocr.site.summary import report_markdown
 
         files["report.md"] = report_markdown(analysis)
+    if viewers:
+        from mkdocs_dsocr.report.files import viewer_files
+
+        files |= viewer_files(analysis)
     tell(analysis)
     folder = output_folder(output, analysis.report.report_id)
     write_files(folder, {name: text.encode() for name, text in files.items()})
@@ -196,8 +202,9 @@ def export(
 ) -> None:
     """Write the pages as Markdown to DIRECTORY, for any generator."""
     from mkdocs_dsocr.build import artifacts, pipeline
-    from mkdocs_dsocr.build.trace_store import trace_model
+    from mkdocs_dsocr.build.trace_store import timed, trace_model
     from mkdocs_dsocr.site.export import STYLES, flavoured
+    from mkdocs_dsocr.site.pages import nav
 
     settings = pipeline.Settings(
         model, (workload,), (hardware,), device, trust_remote_code=trust_remote_code
@@ -206,8 +213,10 @@ def export(
     tell(analyses[0][0])
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
-    _, pages, others = artifacts.site_files(result, STYLES[flavour])
-    write_files(directory, flavoured(pages, others, flavour))
+    with timed(say, "making the pages"):
+        site, pages, others = artifacts.site_files(result, STYLES[flavour])
+        files = flavoured(pages, others, flavour, nav(site))
+    write_files(directory, files)
     if result.failures:
         raise click.ClickException("\n".join(result.failures))
 

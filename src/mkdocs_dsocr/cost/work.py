@@ -96,8 +96,8 @@ def _works_of(low: Kernel, high: Kernel, visit: NodeVisit) -> Iterator[tuple[Ker
         yield low, _copy(before, starts[0]), _copy(after, starts[1])
     # A part of a sum over equal steps has to be a straight line, and whole tiles are none.
     is_fixed = visit.last is visit.layer or low.products == high.products
-    first = _work(low, starts[0], is_fixed)
-    last = first if visit.last is visit.layer else _work(high, starts[1], is_fixed)
+    first = work_of(low, starts[0], is_fixed)
+    last = first if visit.last is visit.layer else work_of(high, starts[1], is_fixed)
     yield low, first, last
 
 
@@ -114,7 +114,18 @@ def _copy(tensor: Tensor, starts: Quantity) -> Work:
     )
 
 
-def _work(kernel: Kernel, starts: Quantity, is_fixed: bool) -> Work:
+def work_of(kernel: Kernel, starts: Quantity = 1, is_fixed: bool = True) -> Work:
+    """Return what a kernel asks of a GPU.
+
+    Parameters
+    ----------
+    kernel
+        The kernel.
+    starts
+        How often it starts: for each expert with rows, or once.
+    is_fixed
+        Whether its size is the same in every step: only then it is computed in whole tiles.
+    """
     is_several = not (isinstance(starts, int) and starts == 1)
     work = Work(
         kernel.pattern,

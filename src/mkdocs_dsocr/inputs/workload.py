@@ -131,8 +131,8 @@ class Workload(Strict):
                 found, allowed = repr_short(getattr(self, key)), f"{value}, or no such key"
                 raise ContradictionError(key, found, f"{allowed}, with engine: {self.engine}")
             object.__setattr__(self, key, value)
-        self._check_views()
         self._check_grid()
+        self._check_views()
         if self.profile_id == RESERVED_ID:
             allowed = "another id: the artifacts of the trace use this one"
             raise ContradictionError("profile_id", repr(RESERVED_ID), allowed)

@@ -22,8 +22,8 @@ from mkdocs_dsocr.report.measurement_plan import Batches
 from mkdocs_dsocr.report.serving import serving
 
 READING: Final = (
-    "Estimate of a forward run: a kernel takes a start time plus the ceiling that binds it, "
-    "a stage as long as its kernels or as the host that launches them."
+    "Estimate of a forward run: a kernel takes a minimum time plus the longest of its "
+    "parts, a stage as long as its kernels or as the host that launches them."
 )
 
 

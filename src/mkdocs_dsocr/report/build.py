@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,13 +25,15 @@ from mkdocs_dsocr.trace import PassShape
 NOT_MODELLED: Final = {
     "preprocessing": "Reading, decoding, resizing and normalising the page's image on the host.",
     "copies": "Copies between host and device.",
-    "sampling": "Sampling: the choice of each token from its logits.",
-    "caches": "Caches: every kernel reads its inputs from and writes its outputs to DRAM.",
+    "sampling": "What `generate()` launches for each token besides the model: the choice of the "
+    "token, its concatenation, tests for the end.",
+    "caches": "The L2 cache, except on GPUs whose profile has an `l2_share`.",
     "routing": "Skewed routing, unless the workload gives `expert_load`; tokens choose "
     "independently.",
-    "runtime-memory": "The CUDA context, workspaces of libraries and the fragmentation of memory.",
+    "runtime-memory": "Workspaces of libraries and the fragmentation of memory.",
     "unpacking": "Unpacking weights of fewer than 16 bits.",
-    "padding": "The time of padding products to tensor-core tiles: it is counted, and not timed.",
+    "clocks": "Clocks below those of the stated peaks, when power or temperature limit a card.",
+    "parallelism": "More than one GPU for a model (tensor parallelism).",
 }
 """What estimates leave out, by the name under which it is reviewed."""
 
@@ -40,7 +42,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
     """Return the report of an analysis."""
     config, workload, resolved = analysis.config, analysis.workload, analysis.plan
     nodes, measured = analysis.nodes, analysis.comparison
-    predicted_ms, families = analysis.predicted_ms, class_families(analysis)
+    predicted_ms = analysis.predicted_ms
     return schema.AnalyticModelReport(
         schema_version=schema.SCHEMA_VERSION,
         report_id=analysis.report_id,
@@ -62,15 +64,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         stages={s: _stage(analysis, s) for s in STAGES},
         layers=[_layer(name, group) for name, group in analysis.classes.items()],
         modules=[_module(module_id, node) for module_id, node in nodes.items()],
-        operator_categories=[
-            schema.OperatorCategory(
-                category_id=c.category_id,
-                display_name=c.display_name,
-                description=c.description,
-                match_classes=[n for n, family in families.items() if family == c.category_id],
-            )
-            for c in CATEGORIES.values()
-        ],
+        operator_categories=_categories(class_families(analysis)),
         module_metrics=[
             _metrics(module_id, node, workload.profile_id, predicted_ms)
             for module_id, node in nodes.items()
@@ -78,6 +72,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         operator_coverage=_coverage(analysis),
         profile_run_id=measured.measurement.run_id if measured else None,
         predicted_total_time_ms=predicted_ms,
+        device_time_error=analysis.hardware.time_error,
         floor_total_time_ms=analysis.floor_ms,
         latency=analysis.latency,
         serving=analysis.serving,
@@ -89,6 +84,18 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         not_modelled=list(NOT_MODELLED.values()),
         layer_docs_dir="layers",
     )
+
+
+def _categories(families: Mapping[str, str]) -> list[schema.OperatorCategory]:
+    return [
+        schema.OperatorCategory(
+            category_id=c.category_id,
+            display_name=c.display_name,
+            description=c.description,
+            match_classes=[n for n, family in families.items() if family == c.category_id],
+        )
+        for c in CATEGORIES.values()
+    ]
 
 
 def class_families(analysis: Analysed) -> dict[str, str]:

@@ -11,10 +11,12 @@ from typing import Final
 import yaml
 from pydantic import BaseModel
 
+from mkdocs_dsocr.report import explorer
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.fields import Integers
 from mkdocs_dsocr.report.json_schema import json_schema
 from mkdocs_dsocr.report.schema import AnalyticModelReport
+from mkdocs_dsocr.report.timeline import decode_step
 
 SUMMARY: Final = "summary.json"
 TIMES: Final = ("total_time_ms", "device_time_ms", "host_time_ms")
@@ -37,6 +39,16 @@ def report_files(analysis: Analysis) -> dict[str, str]:
         "modules.csv": modules_csv(report),
         "report.schema.json": _schema_text(),
     }
+
+
+def viewer_files(analysis: Analysis) -> dict[str, str]:
+    """Return the files for Perfetto (where there is a decode step) and Model Explorer by name."""
+    files = {
+        "decode-step.trace.json": decode_step(analysis),
+        "model-explorer.json": explorer.graph(analysis),
+        "model-explorer-times.json": explorer.node_data(analysis),
+    }
+    return {name: text for name, text in files.items() if text is not None}
 
 
 def summary_json(analysis: Analysis) -> str:

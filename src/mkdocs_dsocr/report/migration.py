@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs.hardware import with_memory_bytes
+from mkdocs_dsocr.inputs.hardware import TIME_ERROR, with_memory_bytes
 from mkdocs_dsocr.report.schema import SCHEMA_VERSION
 
 EARLIER: Final = ("1.0", "1.1", "1.2")
@@ -60,6 +60,7 @@ def _from_1(content: Mapping[str, Any]) -> dict[str, Any]:
         "stages": {name: _renamed(stage) for name, stage in stages.items()},
         "hardware": with_memory_bytes(content["hardware"]),
         "memory": _memory(content),
+        "device_time_error": TIME_ERROR["assumed"],
         "layers": [_layer(layer, modules, own) for layer in content["layers"]],
         "module_metrics": [
             _metrics(m, own[m["module_id"]], total[m["module_id"]], content)

@@ -11,29 +11,36 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import yaml
 
 from mkdocs_dsocr.site.links import Links, LinkStyle
 from mkdocs_dsocr.site.markdown import COLOUR, converted, legend_key
+from mkdocs_dsocr.site.navigation import NAV_TITLE
 from mkdocs_dsocr.site.pages import assets
 
 Flavour = Literal["zensical", "github", "myst"]
+Plain = Literal["github", "myst", "text"]
 STYLES: Final[Mapping[Flavour, LinkStyle]] = {
     "zensical": "markdown",
     "github": "markdown",
     "myst": "markdown",
 }
 """How the pages of each flavour are linked."""
+NAV_FILE: Final = ".nav.yml"
+"""Where Zensical (and mkdocs-awesome-nav) reads the navigation of a folder."""
 NEEDS_SCRIPTS: Final = "planner.md"
 """The page that is nothing without scripts."""
 _SVG: Final = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 _TITLE: Final = re.compile(r"<title>(.*?)</title>", re.DOTALL)
+_WORDS: Final = re.compile(r"<title>(.*?)</title><desc>(.*?)</desc>", re.DOTALL)
 _SIZE: Final = re.compile(r'viewBox="\S+ \S+ (\S+) (\S+)"')
 _FIXED: Final = re.compile(r'(?<=<svg)([^>]*?) width="\d+"')
 _CHART_LINK: Final = re.compile(r'href="([^"#]+\.md)"')
 _OF_CHARTS: Final = re.compile(
-    r"\.dsocr-(plot|roof|roofline|architecture|icicle|graph|flow|grid|wall|box|edge|call|idle)\b"
-    r"|\.dsocr-([cs]\d|stage-\w+|bound-\d)\b"
+    r"\.dsocr-(plot|roof|roofline|architecture|icicle|graph|flow|grid|wall|box|edge|call|idle|key"
+    r"|band|strip|bars|legend|[cs]\d|stage-\w+|bound-\d)\b"
 )
 _VARIABLE: Final = re.compile(r"^  --dsocr-.*;$", re.MULTILINE)
 _PAGE: Final = (
@@ -44,7 +51,7 @@ _PAGE: Final = (
 
 
 def flavoured(
-    pages: Mapping[str, str], others: Mapping[str, bytes], flavour: Flavour
+    pages: Mapping[str, str], others: Mapping[str, bytes], flavour: Flavour, nav: list[Any]
 ) -> dict[str, bytes]:
     """Return every file of an export, by path.
 
@@ -54,20 +61,24 @@ def flavoured(
         What :func:`mkdocs_dsocr.build.artifacts.site_files` made in the flavour's style of links.
     flavour
         Who is to read them.
+    nav
+        What :func:`mkdocs_dsocr.site.pages.nav` made.
     """
     # A Markdown artifact is a file to download: no generator must take it for a page.
     files = {f"{k}.txt" if k.endswith(".md") else k: v for k, v in others.items()}
     downloads = [posixpath.basename(k) for k in others if k.endswith(".md")]
     texts = {name: _renamed(text, downloads) for name, text in pages.items()}
     if flavour == "zensical":
+        entry = {"title": NAV_TITLE, "nav": nav}
+        files[NAV_FILE] = yaml.safe_dump(entry, sort_keys=False, allow_unicode=True).encode()
         return files | {name: _with_assets(name, text).encode() for name, text in texts.items()}
     files = {k: v for k, v in files.items() if not k.startswith("assets/")}
     texts.pop(NEEDS_SCRIPTS, None)
     files |= {legend_key(name): _square(name).encode() for name in _colours()}
     for name, text in texts.items():
-        plain, charts = _plain(name, text, flavour)
+        page, charts = plain(name, text, flavour)
         toctree = _toctree(name, list(texts)) if flavour == "myst" else ""
-        files[name] = (plain + toctree).encode()
+        files[name] = (page + toctree).encode()
         files |= charts
     return files
 
@@ -107,8 +118,8 @@ def _with_assets(name: str, text: str) -> str:
     return f"{front}{body.rstrip()}\n\n<div>{head}</div>\n"
 
 
-def _plain(name: str, text: str, flavour: Flavour) -> tuple[str, dict[str, bytes]]:
-    """Return a page without HTML that is laid out, and its charts."""
+def plain(name: str, text: str, flavour: Plain) -> tuple[str, dict[str, bytes]]:
+    """Return a page without HTML that is laid out, and its charts; ``text`` has their words."""
     front, body = _split(text)
     up = "../" * name.count("/")
     stem = posixpath.splitext(name)[0].replace("/", "-")
@@ -120,7 +131,10 @@ def _plain(name: str, text: str, flavour: Flavour) -> tuple[str, dict[str, bytes
         title = _TITLE.search(match[0])
         return f'<img src="{up}{place}" alt="{title[1] if title else ""}">'
 
-    body = _SVG.sub(as_image, body)
+    def as_words(match: re.Match[str]) -> str:
+        return "<p>{}: {}</p>".format(*found[0]) if (found := _WORDS.findall(match[0])) else ""
+
+    body = _SVG.sub(as_words if flavour == "text" else as_image, body)
     parts = [
         converted(part, level, up, quotes_formulas=flavour == "github")
         for level, part in _between_headings(body)
@@ -153,12 +167,16 @@ def _standalone(svg: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _chart_rules() -> str:
-    """Return the part of the style sheet that a chart needs when it stands alone."""
+def chart_style() -> tuple[str, str]:
+    """Return the variables and the rules of the style sheet that a chart needs alone."""
     sheet = assets()["dsocr.css"].decode()
     variables = " ".join(line.strip() for line in _VARIABLE.findall(sheet))
-    rules = (line for line in sheet.splitlines() if _OF_CHARTS.search(line))
-    return _PAGE.format(variables=variables) + "\n".join(rules)
+    return variables, "\n".join(line for line in sheet.splitlines() if _OF_CHARTS.search(line))
+
+
+def _chart_rules() -> str:
+    variables, rules = chart_style()
+    return _PAGE.format(variables=variables) + rules
 
 
 def _colours() -> list[str]:

@@ -13,6 +13,10 @@ COLOUR: Final = re.compile(r"dsocr-(?:c\d|stage-\w+|bound-\d)")
 """The class of a colour of charts."""
 INDENT: Final = "· "
 """A level of a tree, in a cell."""
+_MATHML: Final = re.compile(
+    r"(<math\b[^>]*>).*?(<annotation\b.*?</annotation>)?(?:</semantics>)?</math>", re.DOTALL
+)
+"""A formula, and the LaTeX in it: nothing else of it is read."""
 
 
 def converted(html: str, level: int, up: str, *, quotes_formulas: bool) -> str:
@@ -31,7 +35,7 @@ def converted(html: str, level: int, up: str, *, quotes_formulas: bool) -> str:
     """
     if not html.strip() or html.startswith("#"):
         return html.strip()
-    soup = BeautifulSoup(html, "html.parser")
+    soup = BeautifulSoup(_MATHML.sub(r"\1\2</math>", html), "html.parser")
     for heading in soup.select("h3, h4"):
         heading.name = f"h{level + 1}"
     _without_scripts(soup)
@@ -135,6 +139,8 @@ class _Converter(_Base):  # type: ignore[misc]
 
     def convert_tr(self, el: Any, text: str, parent_tags: Any) -> str:
         row: str = super().convert_tr(el, text, parent_tags)
+        if "| --- |" not in row:
+            return row
         sides = [
             "---:" if "n" in cell.get("class", ()) else "---"
             for cell in el.find_all(["th", "td"])

@@ -109,3 +109,7 @@ def _memory_chart(main: Analysis) -> Markup:
         "activations": stage.activation_bytes,
     }
     return bars("Memory", [Bar(n, size, units.bytes_(size)) for n, size in sizes.items()])
+
+
+CHARTS: Final = {"time": _time_chart, "memory": _memory_chart}
+"""Charts of the main analysis that stand alone on any page, by name."""

@@ -1,0 +1,110 @@
+"""A figure, formula or chart of a report as HTML for any page, by name."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.inputs.errors import repr_short
+from mkdocs_dsocr.layers import tree
+from mkdocs_dsocr.layers.figures import FIGURES, keys
+from mkdocs_dsocr.quantities import total
+from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.site import notation, units
+from mkdocs_dsocr.site.export import chart_style
+from mkdocs_dsocr.site.forms import forms
+from mkdocs_dsocr.site.layer_page import layer_pages
+from mkdocs_dsocr.site.views.overview import CHARTS
+
+SUMS: Final = tuple(key for key in keys("calls", "modules") if key != "dispatches")
+"""Figures whose formula adds up over the layers within a layer."""
+
+
+def embedded(analysis: Analysis, kind: str, *names: str) -> str:
+    """Return HTML for a page.
+
+    Parameters
+    ----------
+    analysis
+        What the figures are of.
+    kind, names
+        ``figure``: a key of the report (``latency.ttft_ms``), or a stage, class or ``module_id``
+        and its key. ``formula``: a class and a key in :data:`SUMS`;
+        the formula is of one call, children included. ``chart``: a name in
+        :data:`mkdocs_dsocr.site.views.overview.CHARTS`, or a class.
+
+    Raises
+    ------
+    InputError
+        If there is nothing of this name.
+    """
+    if kind == "figure" and len(names) in (1, 2):
+        return _figure(analysis, *names)
+    if kind == "formula" and len(names) == 2:
+        return _formula(analysis, *names)
+    if kind == "chart" and len(names) == 1:
+        return _chart(analysis, *names)
+    raise _refused(" ".join((kind, *names)), "figure [OWNER] KEY, formula CLASS KEY, or chart NAME")
+
+
+def _figure(analysis: Analysis, *names: str) -> str:
+    report, (*owner, path) = analysis.report, names
+    found: Any = report
+    if owner:
+        owners: dict[str, Any] = {m.module_id: m for m in report.module_metrics}
+        owners |= {layer.class_name: layer for layer in report.layers}
+        owners |= {str(stage): metrics for stage, metrics in report.stages.items()}
+        if (found := owners.get(owner[0])) is None:
+            raise _refused(owner[0], f"a stage, class or module_id: {', '.join(report.stages)}, …")
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, dict) else getattr(found, key, None)
+    if not isinstance(found, int | float):
+        raise _refused(path, "the key of a number in report.json, such as latency.ttft_ms")
+    return _written(path, found)
+
+
+def _written(key: str, value: float) -> str:
+    """Return a figure with the unit that its key names."""
+    for suffix, write in (
+        ("_ms", units.milliseconds),
+        ("_bytes", units.bytes_),
+        ("flops", units.flops),
+        ("share_of_model_time", units.percent),
+    ):
+        if key.endswith(suffix):
+            return write(value)
+    return units.integer(value) if isinstance(value, int) else units.significant(value)
+
+
+def _formula(analysis: Analysis, class_name: str, key: str) -> str:
+    _check(class_name, analysis.classes)
+    _check(key, SUMS)
+    layer = forms(analysis.classes[class_name])[0].example.layer
+    if not layer.dimensions():
+        raise _refused(class_name, "a class with dimensions of its own; this one holds others")
+    parts = []
+    for visit in tree.walk(layer.symbolic()):
+        times = visit.modules * (visit.calls if key in keys("calls") else 1)
+        own = FIGURES[key].metric(visit.layer)
+        parts.append(own if times == 1 else times * own)
+    return notation.mathml(total(parts))
+
+
+def _chart(analysis: Analysis, name: str) -> str:
+    pages = layer_pages(analysis)
+    _check(name, [*CHARTS, *pages])
+    drawn = CHARTS[name](analysis) if name in CHARTS else pages[name].by_family
+    variables, rules = chart_style()
+    style = Markup(f".dsocr {{ {variables} }}\n{rules}")
+    return Markup('<div class="dsocr"><style>{}</style>{}</div>').format(style, drawn)
+
+
+def _check(name: str, known: Any) -> None:
+    if name not in known:
+        raise _refused(name, ", ".join(known))
+
+
+def _refused(found: str, allowed: str) -> InputError:
+    return InputError("Markdown", "[dsocr: …]", repr_short(found), allowed)
