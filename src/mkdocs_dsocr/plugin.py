@@ -180,8 +180,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
         """Order and group the pages where MkDocs makes the navigation from files."""
         if config.nav is None and self._made is not None:
-            path = self.config.path.strip("/")
-            arranged(nav, path, NAV_TITLE, prefixed(self._made.nav, path))
+            arranged(nav, path := self.config.path.strip("/"), prefixed(self._made.nav, path))
         return nav
 
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:

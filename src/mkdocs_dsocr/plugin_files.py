@@ -28,7 +28,7 @@ class WholeFile(File):
             shutil.copyfile(str(self.abs_src_path), part)
 
 
-def arranged(nav: Navigation, path: str, title: str, entries: list[Any]) -> None:
+def arranged(nav: Navigation, path: str, entries: list[Any]) -> None:
     """Give the pages of a folder the order and the groups of navigation entries.
 
     For a site without a ``nav``, where MkDocs lists files by name. Pages that the entries do not
@@ -42,7 +42,7 @@ def arranged(nav: Navigation, path: str, title: str, entries: list[Any]) -> None
         for item in items:
             ((name, target),) = item.items() if isinstance(item, dict) else ((None, item),)
             if isinstance(target, list):
-                result.append(Section(name or title, grown(target)))
+                result.append(Section(name or NAV_TITLE, grown(target)))
             elif target in pages:
                 result.append(pages[target])
                 mine.remove(target)
@@ -52,7 +52,7 @@ def arranged(nav: Navigation, path: str, title: str, entries: list[Any]) -> None
     if len(found) != 1:
         return
     section = found[0]
-    section.title, section.children = title, grown(entries)
+    section.title, section.children = NAV_TITLE, grown(entries)
     section.children += [pages[uri] for uri in mine]
     _joined(nav)
 
