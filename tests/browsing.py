@@ -81,3 +81,12 @@ class Visitor:
         assert response is not None
         assert response.ok
         return self.page
+
+
+FAULTS = (Path(__file__).parent / "faults.js").read_text(encoding="utf-8")
+
+
+def faults(page: Page, width: int) -> list[str]:
+    """Return what is wrong with the look of a page of ours, in words."""
+    found: list[str] = page.evaluate(FAULTS, width)
+    return found

@@ -14,6 +14,7 @@ from mkdocs_dsocr.inputs import Hardware, load_hardware, load_workload, shipped
 from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.models import STAGES, load_model_config
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.site.architecture import architecture, components
 from mkdocs_dsocr.site.call_graph import call_graph
 from mkdocs_dsocr.site.charts import Bar, bars, stacked, stacked_rows, strip
 from mkdocs_dsocr.site.dataflow import dataflow
@@ -28,8 +29,7 @@ AXIS = Axis(HOSTILE, lambda value: f"{value:g}{HOSTILE}")
 
 
 def _parsed(markup: Markup) -> ET.Element:
-    declared = str(markup).replace("<svg", '<svg xmlns:xlink="http://www.w3.org/1999/xlink"')
-    return ET.fromstring(f"<div>{declared}</div>")
+    return ET.fromstring(f"<div>{markup}</div>")
 
 
 def _page(name: str) -> str:
@@ -48,14 +48,15 @@ def _drawn(analysis: Analysis) -> dict[str, Callable[[], Markup]]:
     series = [Series(HOSTILE, [1.0, 3.0]), Series("b", [math.nan, 2.0])]
     shown = points(analysis, STAGES)
     return {
-        "bars": lambda: bars(HOSTILE, {HOSTILE: 2.0, "b": 0.0}, lambda value: f"{value}{HOSTILE}"),
+        "bars": lambda: bars(HOSTILE, [bar, Bar("b", 0.0, HOSTILE)]),
         "stacked": lambda: stacked(HOSTILE, [bar, bar]),
-        "rows": lambda: stacked_rows(HOSTILE, [(HOSTILE, [bar]), ("b", [])], [HOSTILE]),
-        "strip": lambda: strip(HOSTILE, [1.0, 2.0], 4.0),
-        "legend": lambda: legend([HOSTILE]),
+        "rows": lambda: stacked_rows(HOSTILE, [(HOSTILE, [bar]), ("b", [])], {HOSTILE: HOSTILE}),
+        "strip": lambda: strip(HOSTILE, [bar, bar], 4.0),
+        "legend": lambda: legend({HOSTILE: HOSTILE}),
         "plot": lambda: plot(HOSTILE, AXIS, AXIS, [1.0, 10.0], series, (3.0, HOSTILE)),
         "roofline": lambda: roofline(HOSTILE, shown, analysis, _page),
         "icicle": lambda: icicle(analysis.nodes, MEASURES[0], _page),
+        "architecture": lambda: architecture(analysis, _page),
         "flow": lambda: dataflow(_layer(), HOSTILE, lambda part: _page(part.name)),
         "graph": lambda: call_graph({(HOSTILE, "b"): 3, ("b", "c"): 2}, _page),
     }
@@ -70,6 +71,7 @@ KINDS = [
     "plot",
     "roofline",
     "icicle",
+    "architecture",
     "flow",
     "graph",
 ]
@@ -82,7 +84,9 @@ def test_text_is_escaped_and_every_chart_is_described(gpu: Hardware, kind: str) 
     tree = _parsed(markup)
     assert "<script" not in markup
     assert tree.find(".//script") is None
-    if kind in ("strip", "legend"):
+    if kind in ("bars", "stacked", "rows", "strip"):
+        assert all(part.attrib["aria-label"] for part in tree.findall(".//svg"))
+    if kind in ("bars", "stacked", "rows", "strip", "legend"):
         return
     svg = tree.find(".//svg")
     assert svg is not None
@@ -147,4 +151,66 @@ def test_a_chart_without_values_is_nothing(gpu: Hardware) -> None:
     analysis = Analysis(load_model_config(MODELS[0]), load_workload("dsocr-tiny"), gpu)
     assert plot("t", AXIS, AXIS, [1.0, 2.0], [Series("a", [math.nan, 0.0])]) == ""
     assert roofline("t", [], analysis, str) == ""
-    assert "NaN" not in bars("t", {"a": 0.0}, str) + stacked("t", [Bar("a", 0.0, "0")])
+    assert "NaN" not in bars("t", [Bar("a", 0.0, "0")]) + stacked("t", [Bar("a", 0.0, "0")])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_roofline_of_an_analysis_has_the_same_axes(gpu: Hardware, model: str) -> None:
+    analysis = Analysis(load_model_config(model), load_workload("dsocr-standard-v1"), gpu)
+    every = points(analysis, STAGES)
+    frames = set()
+    for name in analysis.classes:
+        if shown := [p for p in every if p.class_name == name]:
+            lines = _parsed(roofline("t", shown, analysis, str)).findall(".//line")
+            frames.add(tuple(tuple(line.attrib.values()) for line in lines))
+    assert len(frames) == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("gpu_id", ["rtx-5090", "h100-sxm", "a100-80gb-sxm", "l40s"])
+def test_what_binds_a_point_agrees_with_its_place(model: str, gpu_id: str) -> None:
+    """Where kernels of both sides of the ridge are summed up, the words say so."""
+    hardware, config = load_hardware(gpu_id), load_model_config(model)
+    for workload in ("dsocr-standard-v1", "dsocr-a4-gundam"):
+        analysis = Analysis(config, load_workload(workload), hardware)
+        for point in points(analysis, STAGES):
+            ceiling = point.own.binding_ceiling
+            words = point.bound(hardware, "bf16")
+            ridge = 1000 * hardware.peak_tflops("bf16") / hardware.bandwidth_gb_s
+            is_left = point.flops_per_byte < ridge
+            if (ceiling == "memory" and not is_left) or (ceiling == "tensor cores" and is_left):
+                assert "different ceilings" in words, (point.class_name, words)
+            assert words.startswith(ceiling)
+            assert math.isclose(sum(point.own.device_by_ceiling), point.own.device_time_ms)
+
+
+def test_an_axis_has_several_ticks() -> None:
+    for low, high in ((0.83, 1.26), (1.0, 3.0), (2.0, 9.0), (7.0, 800.0), (1e-3, 1e9)):
+        ticks = Axis("x", str).ticks(low, high)
+        assert 2 <= len(ticks) <= 7, (low, high, ticks)
+        assert all(low * 0.99 <= t <= high * 1.01 for t in ticks)
+
+
+def test_an_amount_of_nothing_has_no_bar() -> None:
+    assert "<rect" not in bars("t", [Bar("a", 0, "0 B")])
+    widths = re.findall(r'width="([\d.]+)"', bars("t", [Bar("a", 0, "0 B"), Bar("b", 2, "2 B")]))
+    assert widths == ["100"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_components_take_the_time_of_their_stage(gpu: Hardware, model: str) -> None:
+    analysis = Analysis(load_model_config(model), load_workload("dsocr-standard-v1"), gpu)
+    for stage, totals in analysis.stage_totals.items():
+        found = components(analysis, stage)
+        assert len(found) == len({c.class_name for c in found})
+        shown = sum(c.total.device_time_ms for c in found)
+        assert 0.5 * totals.device_time_ms < shown <= totals.device_time_ms * (1 + 1e-9)
+
+
+def test_a_long_row_of_the_architecture_keeps_its_boxes_inside(gpu: Hardware) -> None:
+    for model in MODELS:
+        analysis = Analysis(load_model_config(model), load_workload("dsocr-a4-gundam"), gpu)
+        markup = architecture(analysis, str)
+        boxes = re.findall(r'class="dsocr-box" x="(\S+)" y="\S+" width="(\S+)"', markup)
+        assert len(boxes) >= 7
+        assert max(float(x) + float(width) for x, width in boxes) <= 1000

@@ -102,7 +102,7 @@ def test_tables_have_as_many_cells_in_every_row(github: Path) -> None:
 
 
 def test_numbers_stand_on_the_right(github: Path) -> None:
-    lines = (github / "serving.md").read_text(encoding="utf-8").splitlines()
+    lines = (github / "memory.md").read_text(encoding="utf-8").splitlines()
     heading = next(i for i, line in enumerate(lines) if line.startswith("| module | class |"))
     assert lines[heading + 1] == "| --- | --- | ---: |"
 

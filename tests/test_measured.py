@@ -117,7 +117,9 @@ def test_the_report_and_the_page_show_it(folder: Path, build_site: BuildSite) ->
 def test_without_a_measurement_the_page_says_so(build_site: BuildSite) -> None:
     meta = "dsocr: {device: meta, model: tiny/, workloads: [dsocr-tiny]}"
     built = build_site(f"site_name: s\ntheme: mkdocs\nplugins:\n  - {meta}\n")
-    assert "Nothing was measured for this site" in built.read("dsocr/measured/index.html")
+    assert not (built.site / "dsocr/measured").exists()
+    assert "estimated, not measured" in built.read("dsocr/evidence/index.html")
+    assert "estimated, not measured" in built.read("dsocr/layers/Linear/index.html")
 
 
 def _edited(folder: Path, **changes: object) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from mkdocs_dsocr import sweep
 from mkdocs_dsocr.cost.browser import gpu_rates, text
@@ -58,6 +58,13 @@ LATENCY = {
 }
 
 
+def planner(visitor: Visitor) -> Page:
+    """Open the page and wait for its first figures."""
+    page = visitor.open("dsocr/planner/", until="networkidle")
+    page.wait_for_function("document.querySelector('form.dsocr-planner').result")
+    return page
+
+
 def drawn() -> tuple[list[dict[str, Any]], list[str]]:
     draw = random.Random(7)
     rows = [{k: draw.choice(values) for k, values in CHOICES.items()} for _ in range(SCENARIOS)]
@@ -75,7 +82,7 @@ def test_scenarios_are_the_sweeps_and_the_reports(
 ) -> None:
     rows, gpus = drawn()
     config = load_model_config(model)
-    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    page = planner(Visitor(chrome, address))
     if model != MODELS[0]:
         page.add_script_tag(content=text(config))
     rates = {gpu: gpu_rates(load_hardware(gpu)) for gpu in set(gpus)}
@@ -120,7 +127,7 @@ def test_the_grid_is_the_models(chrome: Browser, address: str, model: str) -> No
     most, side = model_of(config).max_tiles, model_of(config).tile_size
     pages = [(draw.randint(1, 4000), draw.randint(1, 4000)) for _ in range(2000)]
     pages += [(side * w, side * h) for w in range(1, 10) for h in range(1, 10)]
-    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    page = planner(Visitor(chrome, address))
     if model != MODELS[0]:
         page.add_script_tag(content=text(config))
     found = page.evaluate(
@@ -137,7 +144,7 @@ def test_choices_stay_in_the_address_and_come_back(
     chrome: Browser, address: str, tmp_path: Path, config: ModelConfig
 ) -> None:
     visitor = Visitor(chrome, address)
-    page = visitor.open("dsocr/planner/", until="networkidle")
+    page = planner(visitor)
     facts = page.locator("[data-planner=ttft_ms]")
     before = facts.inner_text()
     page.select_option("[name=mode]", "Gundam")
@@ -150,6 +157,7 @@ def test_choices_stay_in_the_address_and_come_back(
     assert after != before
     assert "batch_size=8" in page.url
     other = Visitor(chrome, address).open(page.url.removeprefix(address), until="networkidle")
+    other.wait_for_function("document.querySelector('form.dsocr-planner').result")
     assert other.locator("[data-planner=ttft_ms]").inner_text() == after
     assert other.input_value("[name=tiles_h]") == "3"
 
@@ -167,7 +175,7 @@ def test_choices_stay_in_the_address_and_come_back(
 
 
 def test_an_update_takes_less_than_50_ms(chrome: Browser, address: str) -> None:
-    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    page = planner(Visitor(chrome, address))
     took = page.evaluate(
         """() => [3, 5, 7, 9, 11, 13, 15].map((n) => {
           const input = document.querySelector("[name=batch_size]");
@@ -182,7 +190,7 @@ def test_an_update_takes_less_than_50_ms(chrome: Browser, address: str) -> None:
 
 
 def test_a_format_that_the_gpu_lacks_is_said(chrome: Browser, address: str) -> None:
-    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    page = planner(Visitor(chrome, address))
     page.select_option("[name=gpu]", "a100-80gb-sxm")
     page.select_option("[name=activation_dtype]", "fp8")
     page.select_option("[name=weight_dtype]", "fp8")
@@ -207,7 +215,7 @@ def test_every_allowed_value_has_figures(
     chrome: Browser, address: str, config: ModelConfig, typed: dict[str, int]
 ) -> None:
     """The page allows what a workload file allows, and its figures are Python's."""
-    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    page = planner(Visitor(chrome, address))
     if "tiles_w" in typed:
         page.check("[name=crop_mode]")
         for name in ("page_w", "page_h"):
@@ -259,7 +267,7 @@ def test_a_large_workload_has_pythons_figures(chrome: Browser, large: str, tmp_p
         config, load_workload(str(tmp_path / "large.yaml")), load_hardware("h100-sxm")
     )
     visitor = Visitor(chrome, large)
-    page = visitor.open("dsocr/planner/", until="networkidle")
+    page = planner(visitor)
     found = page.evaluate("document.querySelector('form.dsocr-planner').result")
     for name, of in LATENCY.items():
         assert found[name] == pytest.approx(getattr(analysis.latency, of), rel=1e-9), name
@@ -295,7 +303,7 @@ def test_a_value_outside_its_limits_is_said(
     chrome: Browser, address: str, name: str, value: str, message: str
 ) -> None:
     visitor = Visitor(chrome, address)
-    page = visitor.open("dsocr/planner/", until="networkidle")
+    page = planner(visitor)
     facts, refusal = page.locator("[data-planner=ttft_ms]"), page.locator("[data-planner=message]")
     before = facts.inner_text()
     page.check("[name=crop_mode]")
@@ -318,7 +326,7 @@ def test_a_value_outside_its_limits_is_said(
 
 
 def test_the_forms_limits_are_the_workloads(chrome: Browser, address: str) -> None:
-    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    page = planner(Visitor(chrome, address))
     fields = page.evaluate(
         """() => [...document.querySelectorAll("form.dsocr-planner [data-allowed]")]
           .map(({ name, min, max, step, dataset }) => [name, min, max, step, dataset.allowed])"""
@@ -333,3 +341,55 @@ def test_the_forms_limits_are_the_workloads(chrome: Browser, address: str) -> No
     ):
         offered = page.locator(f"select[name={name}] option").all_inner_texts()
         assert tuple(offered) == CHOICES_OF[name]
+
+
+@pytest.mark.parametrize("chosen", [{"activation_dtype": "int4"}, {"gpu": "t4"}])
+def test_without_times_no_time_is_shown(
+    chrome: Browser, address: str, chosen: dict[str, str]
+) -> None:
+    page = planner(Visitor(chrome, address))
+    for name, value in chosen.items():
+        offered = page.locator(f"[name={name}] option").evaluate_all("all => all.map(o => o.value)")
+        if value not in offered:
+            pytest.skip(f"the form offers no {value}")
+        page.select_option(f"[name={name}]", value)
+    if page.evaluate(
+        "Number.isFinite(document.querySelector('form.dsocr-planner').result.time_ms)"
+    ):
+        pytest.skip("the GPU supports the format")
+    assert "No times" in page.locator("[data-planner=message]").inner_text()
+    words = page.locator("form.dsocr-planner").inner_text()
+    assert "NaN" not in words
+    for name in ("ttft_ms", "middle_time_ms", "pages_per_day", "time_ms"):
+        assert page.locator(f"[data-planner={name}]").inner_text() == "–"
+        assert page.locator(f"[data-planner={name}_change]").inner_text() == ""
+    assert page.locator("[data-planner=time_strip]").is_hidden()
+    assert page.locator("[data-planner=modules]").is_hidden()
+    assert page.locator("[data-planner=footprint_bytes]").inner_text() != "–"
+
+
+def test_a_batch_that_does_not_fit_has_no_rate(chrome: Browser, address: str) -> None:
+    page = planner(Visitor(chrome, address))
+    page.fill("[name=batch_size]", "4000")
+    message = page.locator("[data-planner=message]")
+    assert message.inner_text().startswith("Does not fit")
+    assert "dsocr-bad" in (message.get_attribute("class") or "")
+    for name in ("pages_per_day", "pages_per_s", "tokens_per_s"):
+        assert page.locator(f"[data-planner={name}]").inner_text() == "–"
+    assert page.locator("[data-planner=largest_batch]").inner_text() != "–"
+
+
+def test_the_memory_bar_is_of_one_stage(chrome: Browser, address: str, config: ModelConfig) -> None:
+    page = planner(Visitor(chrome, address))
+    analysis = Analysis(config, load_workload("dsocr-standard-v1"), load_hardware("rtx-5090"))
+    found = page.evaluate("document.querySelector('form.dsocr-planner').result")
+    for stage, memory in analysis.stage_memory.items():
+        parts = (memory.total, memory.kvcache, memory.waiting, memory.activations)
+        names = ("footprint", "kvcache", "waiting", "activation")
+        assert [found[f"{stage}_{name}_bytes"] for name in names] == list(map(int, parts)), stage
+    widths = page.locator("[data-planner=memory_strip] rect").evaluate_all(
+        "all => all.map((rect) => Number(rect.getAttribute('width')))"
+    )
+    assert sum(widths) == pytest.approx(100)
+    largest = max(analysis.stage_memory, key=lambda s: analysis.stage_memory[s].total)
+    assert largest in page.locator("[data-planner=memory_note]").inner_text()

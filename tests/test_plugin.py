@@ -81,7 +81,7 @@ def embedded(build_site: BuildSite) -> BuiltSite:
     yml = QUIET.replace("[dsocr-tiny]", "[loads/mine.yaml]").replace(
         "{device", "{path: a/b, device"
     )
-    files = {"loads/mine.yaml": workload, "docs/a/b/measured.md": "# My measurements\n"}
+    files = {"loads/mine.yaml": workload, "docs/a/b/memory.md": "# My measurements\n"}
     built = build_site(yml + "nav:\n  - Home: index.md\n  - In depth:\n    - Model: a/b/\n", files)
     assert built.returncode == 0, built.output
     return built
@@ -104,8 +104,8 @@ def test_every_page_has_a_twin_and_lists_name_them(embedded: BuiltSite) -> None:
 
 
 def test_an_authors_own_page_wins(embedded: BuiltSite) -> None:
-    assert "My measurements" in embedded.read("a/b/measured/index.html")
-    assert "a/b/measured.md is the author's own and stays" in embedded.output
+    assert "My measurements" in embedded.read("a/b/memory/index.html")
+    assert "a/b/memory.md is the author's own and stays" in embedded.output
 
 
 def test_what_a_user_writes_goes_out_escaped(embedded: BuiltSite) -> None:

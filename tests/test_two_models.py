@@ -153,7 +153,7 @@ def test_its_pages_are_exported(tmp_path: Path, flavour: str) -> None:
     flags = ["--model", f"{tmp_path}/tiny/", "--workload", "dsocr-tiny", "--flavour", flavour]
     done = CliRunner().invoke(main, ["export", str(tmp_path / "pages"), *flags])
     assert done.exit_code == 0, done.output
-    assert "Unlimited-OCR, analysed" in (tmp_path / "pages/index.md").read_text()
+    assert "Unlimited-OCR overview" in (tmp_path / "pages/index.md").read_text()
     assert (tmp_path / "pages/layers/UnlimitedOcrTextExperts.md").is_file()
     assert (tmp_path / "pages/planner.md").exists() == (flavour == "zensical")
 
@@ -207,16 +207,17 @@ def test_two_models_in_one_site(two: BuiltSite) -> None:
     saved = json.loads(built.read("dsocr/artifacts/dsocr-standard-v1/models.json"))
     assert saved["models"] == list(BOTH)
     other = built.read("other/index.html")
-    assert "Unlimited-OCR, analysed" in other
-    assert "33 of 33 traced classes" in other
+    assert "Unlimited-OCR overview" in other
+    assert "33 of 33 traced classes" in built.read("other/evidence/index.html")
     assert other.count("assets/dsocr.js") == 1
     attention = built.read("other/layers/UnlimitedOcrTextAttention/index.html")
     assert "window" in attention
     assert "with transformers" in built.read("other/verification/index.html")
     assert "with transformers" not in built.read("dsocr/verification/index.html")
-    for name in ("paper", "models"):
-        assert not (built.site / "other" / name).exists()
-        assert (built.site / "dsocr" / name).is_dir()
+    assert not (built.site / "other/models").exists()
+    assert (built.site / "dsocr/models").is_dir()
+    assert "Published figures" in built.read("dsocr/evidence/index.html")
+    assert "Published figures" not in other + built.read("other/evidence/index.html")
     scripts = {built.read(f"{p}/artifacts/static/formulas.js") for p in ("dsocr", "other")}
     assert len(scripts) == 2
     report = json.loads(built.read("other/artifacts/dsocr-standard-v1/report.json"))

@@ -28,7 +28,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest
-from mkdocs_dsocr.plugin_files import Made, list_twins
+from mkdocs_dsocr.plugin_files import Made, arranged, list_twins
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
@@ -176,6 +176,12 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             site, pages, others = artifacts.site_files(result, style, later, cache)
             made = self._write(files, config, path, pages, others, nav=nav(site), later=later)
         return dataclasses.replace(made, state=state)
+
+    def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
+        """Order and group the pages where MkDocs makes the navigation from files."""
+        if config.nav is None and self._made is not None:
+            arranged(nav, path := self.config.path.strip("/"), prefixed(self._made.nav, path))
+        return nav
 
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:
         """Put files in their places that were made while pages were converted."""

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure import StructureItem
 from mkdocs.structure.files import File, Files, file_sort_key
+from mkdocs.structure.nav import Navigation, Section
+from mkdocs.structure.pages import Page
 
 from mkdocs_dsocr.io import atomic_path, atomic_write
 from mkdocs_dsocr.site.navigation import NAV_TITLE
@@ -23,6 +26,64 @@ class WholeFile(File):
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target) as part:
             shutil.copyfile(str(self.abs_src_path), part)
+
+
+def arranged(nav: Navigation, path: str, entries: list[Any]) -> None:
+    """Give the pages of a folder the order and the groups of navigation entries.
+
+    For a site without a ``nav``, where MkDocs lists files by name. Pages that the entries do not
+    name, such as an author's own, follow them.
+    """
+    pages = {page.file.src_uri: page for page in nav.pages}
+    mine = [uri for uri in pages if uri.startswith(f"{path}/")]
+
+    def grown(items: list[Any]) -> list[StructureItem]:
+        result: list[StructureItem] = []
+        for item in items:
+            ((name, target),) = item.items() if isinstance(item, dict) else ((None, item),)
+            if isinstance(target, list):
+                result.append(Section(name or NAV_TITLE, grown(target)))
+            elif target in pages:
+                result.append(pages[target])
+                mine.remove(target)
+        return result
+
+    found = [s for s in nav.items if isinstance(s, Section) and _below(s, path)]
+    if len(found) != 1:
+        return
+    section = found[0]
+    section.title, section.children = NAV_TITLE, grown(entries)
+    section.children += [pages[uri] for uri in mine]
+    _joined(nav)
+
+
+def _below(section: Section, path: str) -> bool:
+    """Tell whether all pages of a section are in a folder."""
+    return all(
+        _below(item, path)
+        if isinstance(item, Section)
+        else item.file.src_uri.startswith(f"{path}/")
+        for item in section.children
+        if isinstance(item, Section | Page)
+    )
+
+
+def _joined(nav: Navigation) -> None:
+    """Set parents, and previous and next pages, by the order of the navigation."""
+    ordered: list[Page] = []
+
+    def visit(items: list[StructureItem], parent: Section | None) -> None:
+        for item in items:
+            item.parent = parent
+            if isinstance(item, Section):
+                visit(item.children, item)
+            elif isinstance(item, Page):
+                ordered.append(item)
+
+    visit(nav.items, None)
+    nav.pages[:] = ordered
+    for page, before, after in zip(ordered, [None, *ordered], [*ordered[1:], None], strict=False):
+        page.previous_page, page.next_page = before, after
 
 
 @dataclasses.dataclass(frozen=True)

@@ -114,7 +114,8 @@ def totals_program(config: ModelConfig, stages: Stages, programs: Mapping[str, P
         outputs[f"{step}_time_ms"] = times["time_ms"]
     size = weights(config)
     for stage, passes in stages.items():
-        outputs[f"{stage}_footprint_bytes"] = _footprint(config, runs, stage, passes, size)
+        for name, value in _memory(config, runs, stage, passes, size).items():
+            outputs[f"{stage}_{name}"] = value
     whole = total(outputs[f"{stage}_time_ms"] for stage in stages)
     before_decode = ("vision", "projector", "prefill")
     return Program(
@@ -160,22 +161,27 @@ def _stage(
     return result | stage_ms(result, device, causal, SYMBOLIC_MS, is_graph, runs["steps"])
 
 
-def _footprint(
+def _memory(
     config: ModelConfig,
     runs: Mapping[str, Any],
     stage: str,
     passes: Sequence[BatchPass],
     weight_bytes: Quantity,
-) -> Any:
-    """Return the bytes in memory when a stage has most; the weights alone where it does not run."""
+) -> dict[str, Any]:
+    """Return the bytes in memory when a stage has most, and their parts.
+
+    The weights alone where the stage does not run.
+    """
     waiting = waiting_bytes(config, stage, runs["batch"], runs["image_tokens"])
-
-    def needed(found: BatchPass) -> Any:
-        kvcache, activations = (runs[f"{found.name}_{name}"] for name in IN_MEMORY)
+    names = ("footprint_bytes", "kvcache_bytes", "waiting_bytes", "activation_bytes")
+    found: dict[str, Any] = dict(zip(names, (weight_bytes, 0, 0, 0), strict=True))
+    for one in passes:
+        kvcache, activations = (runs[f"{one.name}_{name}"] for name in IN_MEMORY)
         whole = needed_bytes(weight_bytes, kvcache, waiting, activations)
-        return select(less(0, runs[f"{found.name}_calls"]), whole, weight_bytes)
-
-    return largest(map(needed, passes))
+        is_most = less(0, runs[f"{one.name}_calls"]) * less(found["footprint_bytes"], whole)
+        for name, value in zip(names, (whole, kvcache, waiting, activations), strict=True):
+            found[name] = select(is_most, value, found[name])
+    return found
 
 
 def text(config: ModelConfig, workloads: Sequence[Workload] = ()) -> str:

@@ -16,7 +16,10 @@ from typing import Final
 OPENING: Final = '<div class="dsocr">'
 _DIV: Final = re.compile(r"<(/?)div\b")
 _PLACE: Final = re.compile(r'<(div|p) id="dsocr-block-(\d+)">[^<]*</\1>')
-_HIDDEN: Final = re.compile(r"<(math|style)\b.*?</\1>|<[^>]*>", re.DOTALL)
+_HIDDEN: Final = re.compile(
+    r"<(math|style|svg|pre)\b.*?</\1>|<(\w+)[^>]* data-search-exclude[^>]*>.*?</\2>|<[^>]*>",
+    re.DOTALL,
+)
 _MATH: Final = re.compile(
     r'<math alttext="(?P<alt>[^"]*)">'
     r"(?:(?!</math>).)*?(?:<annotation[^>]*>(?P<tex>[^<]*)</annotation>(?:(?!</math>).)*)?</math>",
@@ -56,7 +59,7 @@ def as_words(content: str, blocks: Sequence[str]) -> str:
 
 @lru_cache(maxsize=4096)
 def words(block: str) -> str:
-    """Return the words of HTML, each once, without numbers and formulas."""
+    """Return the words of HTML, each once, without numbers, formulas, charts and code."""
     text = html.unescape(_HIDDEN.sub(" ", block))
     return html.escape(" ".join(dict.fromkeys(_WORD.findall(text))))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from markupsafe import Markup
@@ -12,8 +13,20 @@ from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.layers.builtin import Group, ModuleList, Sequential
 from mkdocs_dsocr.site import svg, units
 
-BOX: Final = (158, 38)
-GAP: Final = (22, 8)
+HEIGHT: Final = 38
+LETTER: Final = 7.4
+"""Width of a letter in a box."""
+GAP: Final = (30, 8)
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Left and upper edge, and the width, of a class's box."""
+
+    x: float
+    y: float
+    width: float
+
 
 Edges = Mapping[tuple[str, str], int]
 """Calls by caller and callee."""
@@ -42,8 +55,13 @@ def call_graph(found: Edges, layer_link: Callable[[str], str]) -> Markup:
     """Return boxes in columns, each right of all its callers, and a line for each edge."""
     columns = _columns(found)
     height = max(map(len, columns))
+    widths = [LETTER * max(map(len, column)) + 16 for column in columns]
     places = {
-        name: (x * (BOX[0] + GAP[0]), (y + (height - len(column)) / 2) * (BOX[1] + GAP[1]) + 2)
+        name: _Box(
+            sum(widths[:x]) + x * GAP[0],
+            (y + (height - len(column)) / 2) * (HEIGHT + GAP[1]) + 2,
+            widths[x],
+        )
         for x, column in enumerate(columns)
         for y, name in enumerate(column)
     }
@@ -53,27 +71,27 @@ def call_graph(found: Edges, layer_link: Callable[[str], str]) -> Markup:
     calls: Counter[str] = Counter()
     for (_, callee), count in found.items():
         calls[callee] += count
-    width = len(columns) * (BOX[0] + GAP[0]) - GAP[0]
+    width = sum(widths) + (len(columns) - 1) * GAP[0] + 2
     return svg.chart(
         "dsocr-graph",
         "Which module class calls which",
         "; ".join(words.values()),
-        (width, height * (BOX[1] + GAP[1])),
+        (width, height * (HEIGHT + GAP[1])),
         *(_line(places[a], places[b], words[a, b]) for a, b in found),
-        *(_box(name, calls[name], place, layer_link(name)) for name, place in places.items()),
+        *(_drawn(name, calls[name], box, layer_link(name)) for name, box in places.items()),
         role="group",
-        style=f"min-width:{width * 0.72:.0f}px",
+        width=round(width),
     )
 
 
-def _box(name: str, calls: int, place: tuple[float, float], target: str) -> Markup:
-    (x, y), middle = place, place[0] + BOX[0] / 2
+def _drawn(name: str, calls: int, box: _Box, target: str) -> Markup:
+    middle = box.x + box.width / 2
     often = f"× {units.scaled_count(calls)}" if calls else ""
     return svg.link(
         target,
-        svg.rect(x, y, *BOX, "dsocr-box", rx=4),
-        svg.text(middle, y + 16, name),
-        svg.text(middle, y + 31, often, class_="dsocr-count"),
+        svg.rect(box.x, box.y, box.width, HEIGHT, "dsocr-box", rx=4),
+        svg.text(middle, box.y + 16, name),
+        svg.text(middle, box.y + 31, often, class_="dsocr-count"),
     )
 
 
@@ -97,8 +115,10 @@ def _columns(found: Edges) -> list[list[str]]:
     return columns
 
 
-def _line(start: tuple[float, float], end: tuple[float, float], words: str) -> Markup:
-    x1, y1 = start[0] + BOX[0], start[1] + BOX[1] / 2
-    x2, y2, bend = end[0], end[1] + BOX[1] / 2, GAP[0] / 2
-    path = f"M{x1},{y1:.1f} C{x1 + bend},{y1:.1f} {x2 - bend},{y2:.1f} {x2},{y2:.1f}"
+def _line(start: _Box, end: _Box, words: str) -> Markup:
+    x1, y1 = start.x + start.width, start.y + HEIGHT / 2
+    x2, y2, bend = end.x, end.y + HEIGHT / 2, GAP[0] / 2
+    path = (
+        f"M{x1:.1f},{y1:.1f} C{x1 + bend:.1f},{y1:.1f} {x2 - bend:.1f},{y2:.1f} {x2:.1f},{y2:.1f}"
+    )
     return svg.element("g", svg.element("path", class_="dsocr-edge", d=path), svg.tooltip(words))

@@ -2,56 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from markupsafe import Markup
 
 from mkdocs_dsocr.site import svg
 
-WIDTH: Final = 520
-ROW: Final = 26
-LABEL: Final = 180
-VALUE: Final = 90
-
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar or a part of one: its label, its amount, and the amount in words."""
+    """A bar or a part of one: its label, amount, amount in words, and class of colour."""
 
     label: str
     amount: float
     value: str
+    kind: str = svg.colour(0)
 
 
-def bars(
-    title: str, amounts: Mapping[str, float], write: Callable[[float], str], kinds: bool = True
-) -> Markup:
-    """Return an amount for each label as bars in rows; `kinds` gives each its own colour."""
-    items = [Bar(label, amount, write(amount)) for label, amount in amounts.items()]
-    scale = (WIDTH - LABEL - VALUE) / (max((b.amount for b in items), default=0) or 1)
-    marks: list[Markup] = []
-    for index, bar in enumerate(items):
-        y, width = index * ROW, max(1.0, bar.amount * scale)
-        marks += [
-            _row_label(bar.label, y),
-            svg.rect(LABEL, y + 4, width, ROW - 8, svg.colour(index if kinds else 0), rx=2),
-            svg.text(LABEL + width + 8, y + 17, bar.value),
-        ]
-    return svg.chart("dsocr-chart", title, _described(items), (WIDTH, ROW * len(items)), *marks)
+def bars(title: str, items: Sequence[Bar]) -> Markup:
+    """Return a table with a row for each amount: its label, a bar, and the amount in words.
+
+    A bar is as long as its share of the largest amount. An amount of 0 has no bar.
+    """
+    largest = max((bar.amount for bar in items), default=0) or 1
+    rows = (
+        Markup("<tr><th>{}</th><td>{}</td><td>{}</td></tr>").format(
+            bar.label, strip(f"{_plain(bar)}: {bar.value}", [bar], largest), bar.value
+        )
+        for bar in items
+    )
+    return Markup('<table class="dsocr-bars" aria-label="{}"><tbody>{}</tbody></table>').format(
+        title, Markup("").join(rows)
+    )
 
 
 def stacked(title: str, items: Sequence[Bar]) -> Markup:
     """Return one bar of parts, and its legend."""
-    scale = WIDTH / (sum(b.amount for b in items) or 1)
-    marks = _parts(items, range(len(items)), scale, height=34)
-    drawn = svg.chart("dsocr-chart", title, _described(items), (WIDTH, 34), *marks)
-    return drawn + svg.legend(f"{bar.label}: {bar.value}" for bar in items)
+    drawn = strip(
+        f"{title}: {_described(items)}", items, sum(b.amount for b in items), "dsocr-band"
+    )
+    return drawn + svg.legend({f"{bar.label}: {bar.value}": bar.kind for bar in items})
 
 
 def stacked_rows(
-    title: str, rows: Sequence[tuple[str, Sequence[Bar]]], kinds: Sequence[str]
+    title: str, rows: Sequence[tuple[str, Sequence[Bar]]], kinds: Mapping[str, str]
 ) -> Markup:
     """Return a bar of parts for each row, as long as its sum, and the legend.
 
@@ -62,55 +57,38 @@ def stacked_rows(
     rows
         Label and parts of each row.
     kinds
-        Labels of the parts, in the order of their colours.
+        The class of colour of each label of a part.
     """
     longest = max((sum(b.amount for b in parts) for _, parts in rows), default=0) or 1
-    scale = (2 * WIDTH - LABEL - VALUE) / longest
-    marks: list[Markup] = []
-    for index, (label, parts) in enumerate(rows):
-        y = index * ROW
-        colours = [kinds.index(part.label) for part in parts]
-        marks.append(_row_label(label, y))
-        marks += _parts(parts, colours, scale, LABEL, y + 3, ROW - 6, f"{label}, ")
-    words = "; ".join(f"{label}: {_described(parts)}" for label, parts in rows)
-    size = (2 * WIDTH, ROW * len(rows))
-    return Markup(
-        '<div class="dsocr-wide" tabindex="0" role="region" aria-label="{}">{}</div>{}'
-    ).format(
-        title,
-        svg.chart("dsocr-chart dsocr-long", title, words, size, *marks),
-        svg.legend(kinds),
+    lines = (
+        Markup("<tr><th>{}</th><td>{}</td></tr>").format(
+            label, strip(f"{label}: {_described(parts)}", parts, longest)
+        )
+        for label, parts in rows
     )
+    table = Markup('<table class="dsocr-bars" aria-label="{}"><tbody>{}</tbody></table>')
+    return table.format(title, Markup("").join(lines)) + svg.legend(kinds)
 
 
-def strip(description: str, amounts: Sequence[float], whole: float) -> Markup:
-    """Return a bar of parts without words, as long as its share of `whole`."""
-    parts = [Bar("", amount, "") for amount in amounts]
-    marks = _parts(parts, range(len(parts)), 100 / (whole or 1), height=9)
-    more = {"viewBox": "0 0 100 9", "preserveAspectRatio": "none", "aria_label": description}
-    return svg.element("svg", *marks, class_="dsocr-strip", role="img", **more)
-
-
-def _parts(
-    parts: Sequence[Bar],
-    colours: Sequence[int],
-    scale: float,
-    x: float = 0,
-    y: float = 0,
-    height: float = 0,
-    owner: str = "",
-) -> Iterator[Markup]:
-    """Yield parts next to each other, `scale` units wide for each unit of their amount."""
-    for part, number in zip(parts, colours, strict=True):
-        width = part.amount * scale
-        words = [svg.tooltip(f"{owner}{part.label}: {part.value}")] if part.label else []
-        yield svg.rect(x, y, width, height, svg.colour(number), *words)
+def strip(
+    description: str, parts: Sequence[Bar], whole: float, kind: str = "dsocr-strip"
+) -> Markup:
+    """Return a bar of parts, as long as its share of `whole`; each part has a tooltip."""
+    marks = [svg.tooltip(description)]
+    x = 0.0
+    for part in parts:
+        width = 100 * part.amount / (whole or 1)
+        if width:
+            words = svg.tooltip(f"{_plain(part)}: {part.value}")
+            marks.append(svg.rect(x, 0, width, 9, part.kind, words))
         x += width
-
-
-def _row_label(label: str, y: float) -> Markup:
-    return svg.text(LABEL - 10, y + 17, label, "end")
+    more = {"viewBox": "0 0 100 9", "preserveAspectRatio": "none", "aria_label": description}
+    return svg.element("svg", *marks, class_=kind, role="img", **more)
 
 
 def _described(items: Sequence[Bar]) -> str:
-    return "; ".join(f"{b.label}: {b.value}" for b in items)
+    return "; ".join(f"{_plain(b)}: {b.value}" for b in items)
+
+
+def _plain(bar: Bar) -> str:
+    return bar.label.striptags() if isinstance(bar.label, Markup) else bar.label

@@ -63,7 +63,7 @@ def dataflow(layer: Layer, title: str, target: Callable[[Running], str]) -> Mark
         f"{a.tensor} from {whence[a.start + 1]} to {parts[a.end].name}" for a in arrows if a.passes
     )
     width, height = left + BOX[0] + SIDE, STEP * (len(parts) + 1) + 16
-    return svg.chart(
+    drawn = svg.chart(
         "dsocr-flow",
         title,
         described or "one after another",
@@ -74,8 +74,9 @@ def dataflow(layer: Layer, title: str, target: Callable[[Running], str]) -> Mark
         _words(left, 16, ", ".join(inputs)),
         _words(left, STEP * (len(parts) + 1) + 8, ", ".join(outputs)),
         role="group",
-        style=f"max-width:{width}px",
+        width=width,
     )
+    return svg.wide(title, drawn)
 
 
 def _arrows(parts: Sequence[Running]) -> Iterator[_Arrow]:

@@ -36,9 +36,11 @@ _SVG: Final = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 _TITLE: Final = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 _WORDS: Final = re.compile(r"<title>(.*?)</title><desc>(.*?)</desc>", re.DOTALL)
 _SIZE: Final = re.compile(r'viewBox="\S+ \S+ (\S+) (\S+)"')
-_CHART_LINK: Final = re.compile(r'xlink:href="([^"#]+\.md)"')
+_FIXED: Final = re.compile(r'(?<=<svg)([^>]*?) width="\d+"')
+_CHART_LINK: Final = re.compile(r'href="([^"#]+\.md)"')
 _OF_CHARTS: Final = re.compile(
-    r"\.dsocr-(chart|plot|roof|roofline|icicle|graph|flow|grid|wall|box|edge|call|key|legend|[cs]\d)\b"
+    r"\.dsocr-(plot|roof|roofline|architecture|icicle|graph|flow|grid|wall|box|edge|call|idle|key"
+    r"|band|strip|bars|legend|[cs]\d|stage-\w+|bound-\d)\b"
 )
 _VARIABLE: Final = re.compile(r"^  --dsocr-.*;$", re.MULTILINE)
 _PAGE: Final = (
@@ -106,10 +108,10 @@ def _split(text: str) -> tuple[str, str]:
 def _with_assets(name: str, text: str) -> str:
     def served(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[1]))
-        return f'xlink:href="{Links("directory", name).to(target)}"'
+        return f'href="{Links("directory", name).to(target)}"'
 
     # Links within charts are not resolved.
-    front, body = _split(_CHART_LINK.sub(served, text))
+    front, body = _split(_SVG.sub(lambda svg: _CHART_LINK.sub(served, svg[0]), text))
     links = Links("markdown", name)
     style, script = (links.to(f"assets/dsocr.{kind}") for kind in ("css", "js"))
     head = f'<link rel="stylesheet" href="{style}"><script defer src="{script}"></script>'
@@ -158,8 +160,8 @@ def _standalone(svg: str) -> str:
     """Return an inline chart as a file, with its style and its size."""
     size = _SIZE.search(svg)
     fixed = f' width="{size[1]}" height="{size[2]}"' if size else ""
-    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return svg.replace("<svg", f"<svg {names}{fixed}", 1).replace(
+    svg = _FIXED.sub(r"\1", svg, count=1)
+    return svg.replace("<svg", f'<svg xmlns="http://www.w3.org/2000/svg"{fixed}', 1).replace(
         ">", f"><style>{_chart_rules()}</style>", 1
     )
 

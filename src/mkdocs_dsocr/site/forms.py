@@ -22,9 +22,10 @@ from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.layer import Child, Layer, Rationale
 from mkdocs_dsocr.layers.operations import Keep, Operation, whole
 from mkdocs_dsocr.layers.tree import NodeVisit
-from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero, total
+from mkdocs_dsocr.quantities import Quantity, Symbol, is_zero, symbols, total
 from mkdocs_dsocr.resources import docstring
 from mkdocs_dsocr.site import notation, units
+from mkdocs_dsocr.site.collect import collected, terms
 from mkdocs_dsocr.site.rows import (
     ChildRow,
     Formula,
@@ -36,8 +37,10 @@ from mkdocs_dsocr.site.rows import (
     Table,
     TotalRow,
 )
+from mkdocs_dsocr.site.variants import variant
 
-EXPANDED_TERMS = 24
+MOST_TERMS = 8
+MOST_PARTS = 24
 """Totals of more terms than this are left to the table: a sum nobody reads is no help."""
 
 
@@ -48,7 +51,7 @@ class Form:
     name: str
     summary: str
     details: str
-    options: str
+    variant: str
     example: NodeVisit
     rationale: Rationale
     symbols: tuple[SymbolRow, ...]
@@ -79,6 +82,12 @@ class Form:
             + [("total", t.name, t.formula) for t in self.totals if t.formula is not None]
             + [("peak", r.name, r.formula.symbols) for r in self.live if r.formula]
         )
+
+    @property
+    def headline(self) -> TotalRow | None:
+        """The total that says most: FLOPs of products, or else of elementwise work."""
+        named = {t.name: t for t in self.totals if t.formula is not None and t.value}
+        return next((named[n] for n in ("matmul FLOPs", "CUDA-core FLOPs") if n in named), None)
 
     @property
     def live(self) -> tuple[LiveRow, ...]:
@@ -144,14 +153,12 @@ def _form(visit: NodeVisit, differing: frozenset[tuple[type[Layer], str]]) -> Fo
     symbolic = layer.symbolic()
     values = layer.values()
     summary, _, details = docstring(type(layer)).partition("\n\n")
-    chosen = ", ".join(
-        f"{k} = {v}" for k, v in options(layer).items() if (type(layer), k) in differing
-    )
+    chosen = {k: v for k, v in options(layer).items() if (type(layer), k) in differing}
     return Form(
         name=type(layer).__name__,
         summary=" ".join(summary.split()),
         details=" ".join(details.split()),
-        options=chosen,
+        variant=variant(layer, chosen),
         example=visit,
         rationale=layer.rationale,
         symbols=tuple(_symbols(layer)),
@@ -214,12 +221,12 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
         for below, below_real in zip(part.layer.children(), real.layer.children(), strict=True):
             yield from _children(below, below_real, prefix)
         return
-    symbols, numbers = [], []
+    given, numbers = [], []
     for field, dimension in part.layer.dimensions().items():
         own, value = getattr(part.layer, field), getattr(real.layer, field)
         if own != Symbol(dimension.symbol):
             head = notation.mathml(Symbol(dimension.symbol))
-            symbols.append(Markup("{} ← {}").format(head, notation.mathml(own)))
+            given.append(Markup("{} ← {}").format(head, notation.mathml(own)))
         numbers.append(notation.assignment(dimension.symbol, notation.number(value)))
     calls = list(tree.walk(Group(items=(real,))))
     yield ChildRow(
@@ -228,7 +235,7 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
         count=real.count,
         repetition=real.repetition,
         runs=real.calls * real.steps,
-        arguments=Markup(", ").join(symbols),
+        arguments=Markup(", ").join(given),
         numbers=Markup(", ").join(numbers),
         flops=_sum(calls, metrics.tensor_core_flops) + _sum(calls, metrics.cuda_core_flops),
     )
@@ -249,8 +256,8 @@ def _peak(visit: NodeVisit) -> PeakRows | None:
         return None
     index = [moment.total for moment in moments].index(total)
     part, rows = moments[index].step, []
-    symbols = memory.moments(layer.symbolic())[index].live
-    for (name, size), (_, symbolic) in zip(moments[index].live, symbols, strict=True):
+    formulas = memory.moments(layer.symbolic())[index].live
+    for (name, size), (_, symbolic) in zip(moments[index].live, formulas, strict=True):
         if size:
             formula = _formula(symbolic, size, layer.values(), "bytes")
             rows.append(LiveRow(name, "", formula if layer.dimensions() else None, size))  # type: ignore[arg-type]
@@ -268,57 +275,59 @@ def _totals(symbolic: Layer, concrete: Layer) -> Iterator[TotalRow]:
         ("tensor-core FLOPs", metrics.tensor_core_flops, "FLOP"),
         ("CUDA-core FLOPs", metrics.cuda_core_flops, "FLOP"),
     ):
-        yield TotalRow(name, _expanded(symbolic, metric), _sum(calls, metric), unit)
+        yield _total(name, symbolic, concrete, metric, _sum(calls, metric), unit)
     padded = _sum(calls, metrics.padded_tensor_core_flops)
-    yield TotalRow("tensor-core FLOPs, in whole 16 × 8 × 16 tiles", None, padded, "FLOP")
+    yield TotalRow("tensor-core FLOPs, in whole 16 × 8 × 16 tiles", padded, "FLOP")
     bytes_: tuple[tuple[str, metrics.MetricOf, Table], ...] = (
-        ("bytes across kernel borders (timed)", metrics.io_bytes, "kernels"),
-        ("bytes that the operators touch (eager)", metrics.eager_bytes, "eager"),
-        ("bytes that must move (compulsory)", metrics.least_bytes, "kernels"),
+        ("bytes that kernels read and write (timed)", metrics.io_bytes, "kernels"),
+        ("bytes that eager operators read and write", metrics.eager_bytes, "eager"),
+        ("compulsory bytes", metrics.least_bytes, "kernels"),
     )
     for name, of, table in bytes_:
-        yield TotalRow(name, None, _sum(calls, of), "B", table)
+        yield TotalRow(name, _sum(calls, of), "B", table)
     launched = _integer(whole(total(call.launched() for call in calls)))
-    yield TotalRow("operators dispatched", None, launched, "", "eager")
+    yield TotalRow("operators dispatched", launched, "", "eager")
     parameters = _integer(tree.resident(concrete, metrics.num_parameters))
-    yield TotalRow("parameters", _expanded(symbolic, metrics.num_parameters), parameters, "")
+    yield _total("parameters", symbolic, concrete, metrics.num_parameters, parameters, "")
     cache = _integer(tree.resident(concrete, metrics.kvcache_bytes))
-    if cache:
-        formula = _expanded(symbolic, metrics.kvcache_bytes)
-        yield TotalRow("KV cache after the call", formula, cache, "B")
-    products = _expanded(symbolic, backward.matmul_flops)
-    yield TotalRow("backward: matmul FLOPs", products, _sum(calls, backward.matmul_flops), "FLOP")
+    yield _total("KV cache after the call", symbolic, concrete, metrics.kvcache_bytes, cache, "B")
+    products = _sum(calls, backward.matmul_flops)
+    yield _total(
+        "backward: matmul FLOPs", symbolic, concrete, backward.matmul_flops, products, "FLOP"
+    )
     again = _sum(calls, backward.recompute_flops)
-    if again:
-        name = "backward: more, if attention computes its scores again"
-        yield TotalRow(name, None, again, "FLOP")
+    yield TotalRow("backward: more, if attention computes its scores again", again, "FLOP")
     cuda = _sum(calls, backward.cuda_core_flops)
-    yield TotalRow("backward: CUDA-core FLOPs (twice the elementwise ones)", None, cuda, "FLOP")
+    yield TotalRow("backward: CUDA-core FLOPs (twice the elementwise ones)", cuda, "FLOP")
     moved = _sum(calls, backward.io_bytes)
-    yield TotalRow("backward: bytes across kernel borders", None, moved, "B", "kernels")
+    yield TotalRow("backward: bytes that kernels read and write", moved, "B", "kernels")
     saved = _integer(backward.kept(concrete).bytes)
-    yield TotalRow("kept by the forward for the backward, inputs included", None, saved, "B")
+    yield TotalRow("saved for backward, inputs included", saved, "B")
 
 
-def _expanded(symbolic: Layer, metric: metrics.MetricOf) -> Markup | None:
-    """Return the total in the layer's own symbols, children put in; None if too long."""
-    if not symbolic.dimensions():
-        return None
-    terms: list[Quantity] = []
+def _total(
+    name: str, symbolic: Layer, concrete: Layer, metric: metrics.MetricOf, value: int, unit: str
+) -> TotalRow:
+    """Return a total with its formula in the layer's own symbols, children put in.
+
+    There is none where the layer has no symbols or the sum is too long to read.
+    """
+    parts: list[Quantity] = []
     for visit in tree.walk(symbolic):
         own = metric(visit.layer)
         if not is_zero(own):
-            terms += _terms(own) if visit.modules == 1 else [visit.modules * own]
-    if not terms or len(terms) > EXPANDED_TERMS:
-        return None
-    return notation.terms(terms)
-
-
-def _terms(quantity: Quantity) -> list[Quantity]:
-    """Return the terms of a sum, in the order in which they were written."""
-    if isinstance(quantity, Apply) and quantity.operator == "add":
-        return [term for argument in quantity.arguments for term in _terms(argument)]
-    return [quantity]
+            parts += terms(own) if visit.modules == 1 else [visit.modules * own]
+    short = collected(total(parts))
+    if not symbols(short) or len(terms(short)) > MOST_TERMS:
+        return TotalRow(name, value, unit)
+    return TotalRow(
+        name,
+        value,
+        unit,
+        formula=notation.terms(terms(short)),
+        numbers=notation.text(short, concrete.values()),
+        parts=notation.terms(parts) if len(terms(short)) < len(parts) <= MOST_PARTS else None,
+    )
 
 
 def _sum(calls: list[tree.NodeVisit], metric: metrics.MetricOf) -> int:

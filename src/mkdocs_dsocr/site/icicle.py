@@ -15,7 +15,7 @@ WIDTH: Final = 1000
 ROW: Final = 24
 LETTER: Final = 7.5
 """Width of a letter."""
-LEAST: Final = 2.0
+LEAST: Final = 4.0
 """Boxes narrower than this are omitted."""
 
 
@@ -99,9 +99,8 @@ def _drawn(
     name, y = node.visit.child.name, box.depth * ROW
     labels = (f"{name} {units.percent(box.amount / whole)}", name)
     fitting = [label for label in labels if len(label) * LETTER <= box.width - 6]
-    opacity = f"{1 - 0.09 * (box.depth % 4):.2f}"
     marks = (
-        svg.rect(box.x, y, box.width, ROW - 1, svg.stage_colour(node.stage), fill_opacity=opacity),
+        svg.rect(box.x, y, box.width, ROW - 1, svg.stage_colour(node.stage)),
         *(svg.text(box.x + 4, y + 16, label) for label in fitting[:1]),
         svg.tooltip(words),
     )

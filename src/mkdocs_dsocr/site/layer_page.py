@@ -11,20 +11,23 @@ from functools import cached_property, lru_cache
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Node, Totals, merged
+from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
 from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.site import notation, units
-from mkdocs_dsocr.site.charts import bars
+from mkdocs_dsocr.site import notation, svg, units
+from mkdocs_dsocr.site.charts import Bar, bars
 from mkdocs_dsocr.site.dataflow import dataflow
+from mkdocs_dsocr.site.families import family_bars
 from mkdocs_dsocr.site.forms import Form, form_key, forms
 from mkdocs_dsocr.site.roofline import points, roofline
-from mkdocs_dsocr.site.rows import Table
+from mkdocs_dsocr.site.rows import Part, StageRow, Table, TotalRow
 from mkdocs_dsocr.site.source import Source, source_of
 
+MOST_PARTS = 3
 LONG = 400
 """Characters of markup from which a formula is not written again for another row."""
 
@@ -99,13 +102,20 @@ class LayerPage:
         def target(part: Operation | Child) -> str:
             if isinstance(part, Operation):
                 return f"#{self.row_id(form, part.name)}"
-            return layer_link(part.layer.class_name()) if part.layer.is_module else "#what-it-costs"
+            return (
+                layer_link(part.layer.class_name())
+                if part.layer.is_module
+                else "#operations-and-formulas"
+            )
 
         return dataflow(form.example.layer, f"Dataflow of {form.name}", target)
 
     def row_id(self, form: Form, name: str) -> str:
-        """Return the id of an operation's row."""
-        return self._id(form, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "row")
+        """Return the id of an operation's row: no two rows of a form have the same."""
+        first = dict.fromkeys(form.flow)
+        same = [other for other in first if _slug(other) == _slug(name)]
+        number = same.index(name) if name in same else 0
+        return self._id(form, f"{_slug(name)}-{number + 1}" if number else _slug(name))
 
     def table_id(self, form: Form, table: Table) -> str:
         """Return the id of a form's table; of its operations where it has no such table."""
@@ -126,7 +136,9 @@ class LayerPage:
     def roofline(self, layer_link: Callable[[str], str]) -> Markup:
         """Return the class's place on the roofline, a point for each stage."""
         mine = [p for p in points(self.analysis, STAGES) if p.class_name == self.class_name]
-        return roofline(f"{self.class_name} on the roofline", mine, self.analysis, layer_link)
+        title = f"{self.class_name} on the roofline"
+        drawn = roofline(title, mine, self.analysis, layer_link)
+        return svg.wide(title, drawn) if drawn else drawn
 
     def said(self, form: Form, kind: str, name: str, symbols: Markup) -> str:
         """Return where the same formula stands already: "above", a row's name, or nothing.
@@ -186,27 +198,83 @@ class LayerPage:
             for n in self.nodes
         ]
 
+    @cached_property
+    def stage_rows(self) -> list[StageRow]:
+        """The class in each stage that runs it: children included, and its own work."""
+        rows = []
+        for stage in self.stages:
+            mine = [n for n in self.nodes if n.stage == stage]
+            rows.append(
+                StageRow(
+                    stage,
+                    sum(n.calls for n in mine),
+                    merged(n.total for n in self.outermost if n.stage == stage),
+                    merged(n.own for n in mine),
+                    self.analysis.stage_times[stage].is_host_bound,
+                )
+            )
+        return rows
+
+    @cached_property
+    def own(self) -> Totals:
+        """The class's own work, without children."""
+        return merged(n.own for n in self.nodes)
+
     @property
-    def by_stage(self) -> Markup:
-        """The class's time in each stage, as bars."""
-        times = dict.fromkeys(self.stages, 0.0)
+    def time_ms(self) -> float:
+        """The time of the whole workload."""
+        return self.analysis.predicted_ms
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """What the device time of the class consists of: children, and own operator families."""
+        times: dict[tuple[str, str], float] = {}
         for node in self.outermost:
-            if node.stage in times:
-                times[node.stage] += node.total.time_ms
-        return self._bars("stage", times)
+            for name, family in node.own.families.items():
+                key = (CATEGORIES[name].display_name, "")
+                times[key] = times.get(key, 0.0) + family.device_time_ms
+            for child in (self.analysis.nodes[c] for c in node.children):
+                key = (child.visit.child.name, self._class_of_items(child))
+                times[key] = times.get(key, 0.0) + child.total.device_time_ms
+        whole = sum(times.values())
+        parts = [Part(n, c, ms, ms / whole) for (n, c), ms in times.items() if ms]
+        return sorted(parts, key=lambda part: -part.time_ms)
+
+    def _class_of_items(self, node: Node) -> str:
+        """Return the class of a module, or of a list's first item; nothing for a pass."""
+        while isinstance(node.visit.layer, ModuleList) and node.children:
+            node = self.analysis.nodes[node.children[0]]
+        return node.class_name if node.visit.layer.is_module else ""
+
+    def part_bars(self, layer_link: Callable[[str], str]) -> Markup:
+        """Return the largest parts of the device time as bars; names of classes are links."""
+        items = []
+        for part in self.parts[:MOST_PARTS]:
+            words = f"{units.percent(part.share)}, {units.milliseconds(part.time_ms)}"
+            label = Markup("{} (own)").format(part.name)
+            if part.class_name:
+                link = Markup('<a href="{}">{}</a>').format(
+                    layer_link(part.class_name), part.class_name
+                )
+                label = Markup("{} {}").format(part.name, link)
+            items.append(Bar(label, part.share, words))
+        return bars(f"Largest parts of the device time of {self.class_name}", items)
+
+    @property
+    def headline(self) -> TotalRow | None:
+        """The total with a formula that says most of the class: that of its first form."""
+        return next((f.headline for f in self.forms if f.headline is not None), None)
+
+    @property
+    def is_container(self) -> bool:
+        """Whether the class only holds others, and has no work of its own."""
+        return isinstance(self.nodes[0].visit.layer, ModuleList | Sequential)
 
     @property
     def by_family(self) -> Markup:
-        """The class's time by operator family, children included, as bars."""
-        families = sorted(self.total.families.items(), key=lambda f: -f[1].device_time_ms)
-        times = {
-            CATEGORIES[k].display_name: f.device_time_ms for k, f in families if f.device_time_ms
-        }
-        return self._bars("operator family", times)
-
-    def _bars(self, what: str, times: dict[str, float]) -> Markup:
-        title = f"Predicted time of {self.class_name} by {what}"
-        return bars(title, times, units.milliseconds)
+        """The class's device time by operator family, children included, as bars."""
+        title = f"Device time of {self.class_name} by operator family, children included"
+        return bars(title, family_bars(self.total.families))
 
     @property
     def parents(self) -> list[str]:
@@ -248,6 +316,10 @@ def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
 @lru_cache(maxsize=2)
 def _layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
     return {name: LayerPage(analysis, name) for name in sorted(analysis.classes)}
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"\W+", "-", name.lower()).strip("-") or "row"
 
 
 def _share(part: float, whole: float) -> float:

@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup
 from markdownify import MarkdownConverter
 
 OPTIONS: Final = {"heading_style": "ATX", "sub_symbol": "<sub>", "code_language": "python"}
-COLOUR: Final = re.compile(r"dsocr-c\d")
+COLOUR: Final = re.compile(r"dsocr-(?:c\d|stage-\w+|bound-\d)")
 """The class of a colour of charts."""
 INDENT: Final = "· "
 """A level of a tree, in a cell."""
@@ -59,7 +59,7 @@ def _without_styles(soup: Any, up: str) -> None:
         colour = next(c for c in key["class"] if COLOUR.fullmatch(c))
         key.replace_with(soup.new_tag("img", src=f"{up}{legend_key(colour)}", alt="■"))
     for depth in soup.select(".dsocr-depth"):
-        depth.string = INDENT * int(depth["style"].rpartition(":")[2])
+        depth.string = INDENT * int(depth["class"][-1].rpartition("-")[2])
     for switch in soup.select(".dsocr-switch"):
         labels = [label.extract().text for label in switch.select("label")]
         for label, shown in zip(labels, switch.select("div"), strict=True):

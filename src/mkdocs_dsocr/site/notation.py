@@ -176,18 +176,24 @@ def number(value: Any) -> str:
     return shown.replace("e", "·10^") if "e" in shown else shown
 
 
+def _grouped(value: Any) -> str:
+    """Write a number for a reader: an integer in groups of three digits."""
+    return f"{value:,}" if isinstance(value, int) else number(value)
+
+
 def _write(
     quantity: Quantity, notation: _Notation, values: Mapping[str, Any] | None, outer: int
 ) -> str:
     if isinstance(quantity, Symbol):
         if values is not None:
-            return notation.number.format(number(values[quantity.name]))
+            return notation.number.format(_grouped(values[quantity.name]))
         name, _, below = quantity.name.partition("_")
         form = notation.subscript if below else notation.plain
         return form.format(name, below)
     if not isinstance(quantity, Apply):
         value = quantity.value if isinstance(quantity, Number) else quantity
-        return notation.number.format(number(value))
+        is_shown = notation is MATHML or values is not None
+        return notation.number.format(_grouped(value) if is_shown else number(value))
     operator = OPERATORS[quantity.operator]
     needs = operator.needs
     if notation is not TEXT and operator.typeset_needs is not None:

@@ -7,51 +7,68 @@ from importlib import resources as package_resources
 from typing import Any, Final, NamedTuple
 
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.paper import PAPER_ARCHITECTURE
+from mkdocs_dsocr.site import tags
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.environment import environment
 from mkdocs_dsocr.site.layer_page import layer_pages
 from mkdocs_dsocr.site.links import Links, LinkStyle
 from mkdocs_dsocr.site.views.overview import overview
-from mkdocs_dsocr.site.views.results import checkpoint, measured, paper, verification
+from mkdocs_dsocr.site.views.results import (
+    checkpoint,
+    evidence,
+    has_measurements,
+    measured,
+    strip,
+    verification,
+)
 from mkdocs_dsocr.site.views.structure import hierarchy, layers, rooflines
 from mkdocs_dsocr.site.views.sweeps import models, sweeps
-from mkdocs_dsocr.site.views.workloads import gpus, memory, planner, scenarios, serving
+from mkdocs_dsocr.site.views.workloads import gpus, memory, planner
 
 ASSETS: Final = ("dsocr.css", "dsocr.js", "planner.js", "stix-two-math.woff2")
 
 
 class Page(NamedTuple):
-    """A page: its heading, what it shows besides the site, and whether a site has it."""
+    """A page: its heading, what it shows besides the site, and whether a site has it.
+
+    `group` is the heading in the navigation under which it stands with others.
+    """
 
     title: str
     view: Callable[[Site, Links], dict[str, Any]] = lambda site, links: {}
     is_shown: Callable[[Site], bool] = lambda site: True
+    group: str = ""
 
 
+STRUCTURE: Final = "Structure"
+EXPLORE: Final = "What if"
+EVIDENCE: Final = "Evidence"
+DATA: Final = "Inputs and files"
 PAGES: Final = {
-    "index": Page("The model, analysed", overview),
+    "index": Page("Overview", overview),
     "layers": Page("Layers", layers),
-    "hierarchy": Page("Hierarchy", hierarchy),
-    "roofline": Page("Roofline", rooflines),
-    "scenarios": Page("Workloads and GPUs", scenarios, lambda site: site.has_scenarios),
-    "planner": Page("What if", planner),
-    "sweeps": Page("Sweeps", sweeps, lambda site: site.studies is not None),
-    "gpus": Page("GPUs compared", gpus, lambda site: site.studies is not None),
-    "models": Page("Models compared", models, lambda site: site.models is not None),
+    "roofline": Page("Roofline", rooflines, group=STRUCTURE),
+    "hierarchy": Page("Module tree", hierarchy, group=STRUCTURE),
     "memory": Page("Memory", memory),
-    "serving": Page("Serving", serving),
-    "verification": Page("Verification", verification),
-    "review": Page("Review", is_shown=lambda site: bool(site.reviews)),
-    "changes": Page("Changes", is_shown=lambda site: site.changes is not None),
-    "checkpoint": Page("Checkpoint", checkpoint),
-    "vendor": Page("The checkpoint's own code", is_shown=lambda site: site.vendor is not None),
-    "measured": Page("Predicted and measured", measured),
-    "paper": Page(
-        "Against the paper", paper, lambda site: site.main.config.architecture == PAPER_ARCHITECTURE
+    "planner": Page("What if", planner, group=EXPLORE),
+    "sweeps": Page("Sweeps", sweeps, lambda site: site.studies is not None, EXPLORE),
+    "models": Page("Models compared", models, lambda site: site.models is not None, EXPLORE),
+    "gpus": Page("GPUs and workloads", gpus),
+    "evidence": Page("Evidence", evidence, group=EVIDENCE),
+    "verification": Page("Verification", verification, group=EVIDENCE),
+    "measured": Page("Predicted and measured", measured, has_measurements, EVIDENCE),
+    "checkpoint": Page(
+        "Checkpoint", checkpoint, lambda site: site.checkpoint is not None, EVIDENCE
     ),
-    "workload": Page("Workload and hardware"),
-    "artifacts": Page("Artifacts"),
+    "vendor": Page(
+        "The checkpoint's own code",
+        is_shown=lambda site: site.vendor is not None,
+        group=EVIDENCE,
+    ),
+    "review": Page("Review", is_shown=lambda site: bool(site.reviews), group=EVIDENCE),
+    "changes": Page("Changes", is_shown=lambda site: site.changes is not None, group=EVIDENCE),
+    "workload": Page("Workload and hardware", group=DATA),
+    "artifacts": Page("Artifacts", group=DATA),
 }
 """The pages in the order of the navigation. A page's name is that of its template and file."""
 
@@ -66,15 +83,17 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
     style
         How the generator serves pages; see :class:`mkdocs_dsocr.site.links.Links`.
     """
-    shared = {"site": site, "titles": titles(site)}
+    shared = {"site": site, "titles": titles(site), "strip": strip(site)}
     pages: dict[str, str] = {}
     for name, title in titles(site).items():
         links = Links(style, _path(name))
         view = PAGES[name].view(site, links)
-        pages[links.page] = _rendered(f"{name}.md.j2", links, **shared, title=title, **view)
-    for layer in site.layer_pages.values():
+        view |= {"title": title, "tags": tags.PAGES.get(name, ())}
+        pages[links.page] = _rendered(f"{name}.md.j2", links, **shared, **view)
+    for name, layer in site.layer_pages.items():
         links = Links(style, layer.uri)
-        pages[links.page] = _rendered("layer.md.j2", links, **shared, layer=layer)
+        view = {"layer": layer, "tags": tags.layer_tags(name)}
+        pages[links.page] = _rendered("layer.md.j2", links, **shared, **view)
     return pages
 
 
@@ -95,17 +114,25 @@ def _rendered(template: str, links: Links, **context: Any) -> str:
 def titles(site: Site) -> dict[str, str]:
     """Return the heading of each page of a site, by its name."""
     named = {name: page.title for name, page in PAGES.items() if page.is_shown(site)}
-    return named | {"index": f"{site.model.title}, analysed"}
+    return named | {"index": f"{site.model.title} overview"}
 
 
 def nav(site: Site) -> list[Any]:
     """Return MkDocs's navigation entries below the plugin's folder, titles equal to headings."""
-    layer_list: list[Any] = [_path("layers")]
-    layer_list += [{name: page.uri} for name, page in site.layer_pages.items()]
-    return [
-        {title: layer_list if name == "layers" else _path(name)}
-        for name, title in titles(site).items()
-    ]
+    by_cost = sorted(site.layer_pages.items(), key=lambda item: -item[1].total.time_ms)
+    layer_list: list[Any] = [_path("layers"), *({name: page.uri} for name, page in by_cost)]
+    entries: list[Any] = []
+    groups: dict[str, list[Any]] = {}
+    for name, title in titles(site).items():
+        group = PAGES[name].group
+        if not group:
+            entries.append({title: layer_list if name == "layers" else _path(name)})
+            continue
+        if group not in groups:
+            groups[group] = []
+            entries.append({group: groups[group]})
+        groups[group].append({title: _path(name)})
+    return entries
 
 
 def _path(name: str) -> str:

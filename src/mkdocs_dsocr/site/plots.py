@@ -34,8 +34,8 @@ def plot(
     if not values:
         return Markup("")
     low, high = min(values), max(values)
-    if low == high:
-        low, high = low / 2, high * 2
+    # Lines keep off the edges, and equal values have a range too.
+    low, high = low / 1.2, high * 1.2
     frame = svg.Frame(x_axis, y_axis, (min(xs), max(xs)), (low, high))
     words = "; ".join(
         f"{s.label}: "
@@ -44,8 +44,9 @@ def plot(
     )
     marks = (*_wall(frame, wall), *_lines(frame, xs, series))
     drawn = frame.chart("dsocr-plot", title, words, *marks)
-    names = svg.legend(s.label for s in series) if len(series) > 1 else ""
-    return Markup("<div>{}{}</div>").format(drawn, names)
+    kinds = {s.label: svg.colour(index) for index, s in enumerate(series)}
+    names = svg.legend(kinds) if len(series) > 1 else ""
+    return Markup("<div>{}{}</div>").format(svg.wide(title, drawn), names)
 
 
 def _wall(frame: svg.Frame, wall: Wall | None) -> Iterator[Markup]:

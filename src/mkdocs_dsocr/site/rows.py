@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
+from mkdocs_dsocr.cost.totals import Totals
 from mkdocs_dsocr.layers.layer import Dimension
 
 Table = Literal["operations", "kernels", "eager"]
@@ -69,13 +70,25 @@ class SymbolRow:
 
 @dataclass(frozen=True)
 class TotalRow:
-    """A total over the layer and its children, and the table that its terms stand in."""
+    """A total over the layer and its children.
+
+    Attributes
+    ----------
+    table
+        The table that its terms stand in.
+    formula, numbers
+        The collected formula, and the same with numbers; none if it is too long to read.
+    parts
+        The formula term by term, as the code writes it, if that is longer.
+    """
 
     name: str
-    formula: Markup | None
     value: int
     unit: str
     table: Table = "operations"
+    formula: Markup | None = None
+    numbers: str = ""
+    parts: Markup | None = None
 
 
 @dataclass(frozen=True)
@@ -95,3 +108,39 @@ class PeakRows:
     at: str
     rows: tuple[LiveRow, ...]
     bytes: int
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A class in a stage.
+
+    Attributes
+    ----------
+    stage, calls
+        The stage, and how often it calls the class.
+    total, own
+        Figures with children, and without.
+    is_host_bound
+        Whether the stage waits for the host.
+    """
+
+    stage: str
+    calls: int
+    total: Totals
+    own: Totals
+    is_host_bound: bool
+
+    def bound(self, figures: Totals) -> str:
+        """Return what binds most of the time of `figures`; nothing where they take none."""
+        if not figures.time_ms:
+            return ""
+        return "host" if self.is_host_bound else figures.binding_ceiling
+
+
+class Part(NamedTuple):
+    """A child or an own operator family, its device time, and its share of the class's."""
+
+    name: str
+    class_name: str
+    time_ms: float
+    share: float

@@ -7,7 +7,7 @@ A chart is inline SVG without scripts. The other chart modules draw only their m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -104,31 +104,43 @@ def tooltip(words: str) -> Markup:
 
 def link(target: str, *marks: str, **more: Any) -> Markup:
     """Return marks that lead to a page or row."""
-    return element("a", *marks, **{"xlink:href": target}, **more)
+    return element("a", *marks, href=target, **more)
 
 
 def colour(index: int) -> str:
-    """Return the class of the fill colour with this number; they repeat."""
+    """Return the class of the colour of a series with this number; they repeat."""
     return f"dsocr-c{index % COLOURS}"
 
 
 def stage_colour(stage: str) -> str:
-    """Return the fill colour of a stage, the same in every chart."""
-    return colour(STAGES.index(stage) if stage in STAGES else -1)
+    """Return the class of the colour of a stage, the same on every page."""
+    return f"dsocr-stage-{stage if stage in STAGES else 'other'}"
 
 
-def key(index: int) -> Markup:
-    """Return a small square of a colour, in HTML."""
-    return Markup('<span class="dsocr-key {}"></span>').format(colour(index))
+def key(kind: str) -> Markup:
+    """Return a small square of a class of colour, in HTML."""
+    return Markup('<span class="dsocr-key {}"></span>').format(kind)
 
 
-def legend(labels: Iterable[str]) -> Markup:
-    """Return an HTML line that names the colours in their order."""
+def legend(kinds: Mapping[str, str]) -> Markup:
+    """Return an HTML line of names, each with its class of colour."""
     keys = (
-        Markup("<span>{} {}</span>").format(key(index), printable(label))
-        for index, label in enumerate(labels)
+        Markup("<span>{} {}</span>").format(key(kind), printable(name))
+        for name, kind in kinds.items()
     )
     return Markup('<p class="dsocr-note dsocr-legend">{}</p>').format(Markup(" ").join(keys))
+
+
+def stage_legend() -> Markup:
+    """Return the HTML line that names the stages' colours."""
+    return legend({stage: stage_colour(stage) for stage in STAGES})
+
+
+def wide(title: str, drawn: Markup) -> Markup:
+    """Return a chart that scrolls sideways where a screen is narrower than its text allows."""
+    return Markup(
+        '<div class="dsocr-wide" tabindex="0" role="region" aria-label="{}">{}</div>'
+    ).format(title, drawn)
 
 
 @dataclass(frozen=True)
@@ -139,12 +151,14 @@ class Axis:
     write: Callable[[float], str]
 
     def ticks(self, low: float, high: float) -> list[float]:
-        """Return some round numbers in a range."""
+        """Return some round numbers in a range: at least two."""
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        factors = (1, 2, 5) if math.log10(high / low) < 1.5 else (1,)
-        every = [f * 10.0**n for n in powers for f in factors]
-        inside = [t for t in every if low * 0.999 <= t <= high * 1.001]
-        return inside[:: max(1, len(inside) // 6)]
+        for factors in ((1,), (1, 2, 5), range(1, 10), [n / 10 for n in range(10, 100)]):
+            every = [f * 10.0**n for n in powers for f in factors]
+            inside = [t for t in every if low * 0.999 <= t <= high * 1.001]
+            if len(inside) > 2:
+                break
+        return inside[:: max(1, math.ceil(len(inside) / 6))] or [low, high]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ const showCosts = (table) => {
   for (const row of table.tBodies[0].rows) {
     const [price, watts] = row.querySelectorAll("input");
     for (const input of [price, watts]) if (input.value !== "") kept[input.name] = input.value;
-    const rate = Number(row.querySelector("[data-cost=price]").previousElementSibling.dataset.value);
+    const rate = Number(row.cells[1].dataset.value);
     const hours = 1000 / rate / 3600;
     const put = (name, input, amount) => {
       const cell = row.querySelector(`td[data-cost=${name}]`);
@@ -69,6 +69,27 @@ const keptCosts = () => {
     return {};
   }
 };
+
+// Marks every use of the symbol under the pointer in the same part of the page, and its meaning.
+document.addEventListener("mouseover", (event) => {
+  const part = event.target.closest?.(".dsocr");
+  for (const marked of document.querySelectorAll(".dsocr-symbol")) marked.classList.remove("dsocr-symbol");
+  const symbol = event.target.closest?.("math msub, math mi");
+  if (!part || !symbol) return;
+  const name = (symbol.closest("msub") ?? symbol).textContent;
+  for (const other of part.querySelectorAll("math mi, math msub")) {
+    if (other.textContent === name && !other.parentElement.closest("msub")) other.classList.add("dsocr-symbol");
+  }
+  const row = [...part.querySelectorAll("[data-symbol]")].find((one) => one.dataset.symbol.replace("_", "") === name);
+  row?.classList.add("dsocr-symbol");
+  const formula = symbol.closest("td, p");
+  if (row && formula) formula.title = `${name}: ${row.cells[1].textContent}, here ${row.cells[4].textContent}`;
+});
+
+// Opens what is collapsed before the page is printed.
+window.addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll(".dsocr details")) part.open = true;
+});
 
 // Makes a table with data-depth on its rows a tree: opened and closed by button or arrow key, filtered by name.
 const growTree = (tools) => {

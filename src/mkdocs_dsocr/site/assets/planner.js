@@ -75,16 +75,24 @@ globalThis.dsocrPlanner = (form) => {
     }
     return line;
   };
-  const part = (colour, width) => {
-    const bar = document.createElement("span");
-    bar.className = `dsocr-key dsocr-c${colour}`;
-    if (width) bar.style.width = width;
-    return bar;
-  };
+  const SVG = "http://www.w3.org/2000/svg";
+  // A bar of parts: label, amount and class of colour of each.
   const strip = (name, parts, whole) => {
-    place(name).replaceChildren(...parts.map(([, amount], i) => part(i, `${Math.min(100, (100 * amount) / whole)}%`)));
+    let x = 0;
+    const drawn = parts.filter(([, amount]) => amount > 0).map(([label, amount, kind]) => {
+      const bar = document.createElementNS(SVG, "rect");
+      const width = (100 * amount) / whole;
+      for (const [key, value] of Object.entries({ x, y: 0, width, height: 9, class: kind })) bar.setAttribute(key, value);
+      bar.append(Object.assign(document.createElementNS(SVG, "title"), { textContent: label }));
+      x += width;
+      return bar;
+    });
+    place(name).replaceChildren(...drawn);
     place(name).setAttribute("aria-label", parts.map(([label]) => label).join(", "));
-    place(`${name}_key`).replaceChildren(...parts.flatMap(([label], i) => [part(i), ` ${label}   `]));
+    place(`${name}_key`).replaceChildren(...parts.flatMap(([label, , kind]) => {
+      const square = Object.assign(document.createElement("span"), { className: `dsocr-key ${kind}` });
+      return [Object.assign(document.createElement("span"), { textContent: ` ${label}` })].map((text) => (text.prepend(square), text));
+    }));
   };
 
   const compared = (ratio) => {
@@ -106,6 +114,8 @@ globalThis.dsocrPlanner = (form) => {
     footprint_bytes: (value) => scaled(value, "B"),
     largest_batch: (value) => (value === most("batches") ? "at least " : "") + integer(value),
   };
+  const MEMORY_FACTS = ["image_tokens", "seq_len", "footprint_bytes", "largest_batch"];
+  const RATES = ["tokens_per_s", "pages_per_s", "pages_per_day"];
   const evaluate = () => {
     const [chosen, rates] = [workload(), gpu()];
     const found = dsocrFormulas.batch(chosen, rates);
@@ -173,31 +183,38 @@ globalThis.dsocrPlanner = (form) => {
     place("results").hidden = false;
     place("inexact").hidden = !Object.values(found).some(inexact);
     form.result = found;
+    // Times need tensor cores for the formats; rates need a batch that fits.
+    const isKnown = Number.isFinite(found.time_ms);
+    const fits = found.footprint_bytes <= rates.capacity;
+    const isShown = (name) => (MEMORY_FACTS.includes(name) ? true : RATES.includes(name) ? isKnown && fits : isKnown);
     for (const [name, write] of Object.entries(FACTS)) {
-      place(name).textContent = write(found[name]);
-      const note = place(`${name}_change`);
-      note.textContent = compared(found[name] / before[name]);
+      place(name).textContent = isShown(name) ? write(found[name]) : "–";
+      place(`${name}_change`).textContent = isShown(name) ? compared(found[name] / before[name]) : "";
     }
-    const knows = Number.isFinite(found.time_ms);
-    place("message").hidden = knows;
-    place("message").textContent = knows ? "" : "No times: the tensor cores of this GPU do not support a chosen format.";
-    place("memory_note").textContent = found.footprint_bytes <= rates.capacity
-      ? `${scaled(found.footprint_bytes, "B")} of ${scaled(rates.capacity, "B")}.`
-      : `Does not fit: ${scaled(found.footprint_bytes, "B")} of ${scaled(rates.capacity, "B")}.`;
-    place("memory_note").classList.toggle("dsocr-bad", found.footprint_bytes > rates.capacity);
-    strip("time_strip", STAGES.map((stage) => [`${stage} ${milliseconds(found[`${stage}_time_ms`])}`, found[`${stage}_time_ms`]]), found.time_ms);
-    const rest = found.footprint_bytes - found.weight_bytes - found.kvcache_bytes;
+    const told = [];
+    if (!isKnown) told.push("No times: the tensor cores of this GPU do not support a chosen format.");
+    if (!fits) told.push(`Does not fit: the batch needs ${scaled(found.footprint_bytes, "B")}, the GPU has ${scaled(rates.capacity, "B")}.`);
+    place("message").textContent = told.join(" ");
+    place("message").hidden = !told.length;
+    for (const timed of form.querySelectorAll("[data-planner-timed]")) timed.hidden = !isKnown;
+    if (isKnown) strip("time_strip", STAGES.map((stage) => [`${stage} ${milliseconds(found[`${stage}_time_ms`])}`, found[`${stage}_time_ms`], `dsocr-stage-${stage}`]), found.time_ms);
+    const peak = STAGES.reduce((most, stage) => (found[`${stage}_footprint_bytes`] > found[`${most}_footprint_bytes`] ? stage : most));
     const room = Math.max(rates.capacity, found.footprint_bytes);
     strip("memory_strip", [
-      [`weights ${scaled(found.weight_bytes, "B")}`, found.weight_bytes],
-      [`KV cache ${scaled(found.kvcache_bytes, "B")}`, found.kvcache_bytes],
-      [`activations ${scaled(Math.max(0, rest), "B")}`, Math.max(0, rest)],
-    ], room);
+      ["weights", found.weight_bytes],
+      ["KV cache", found[`${peak}_kvcache_bytes`]],
+      ["waiting image tokens", found[`${peak}_waiting_bytes`]],
+      ["activations", found[`${peak}_activation_bytes`]],
+      ["free", Math.max(0, rates.capacity - found.footprint_bytes)],
+    ].map(([label, size], index) => [`${label} ${scaled(size, "B")}`, size, index < 4 ? `dsocr-c${index}` : "dsocr-idle"]), room);
+    place("memory_note").textContent = `The peak is in ${peak}: ${scaled(found.footprint_bytes, "B")} of ${scaled(rates.capacity, "B")}.`;
+    place("memory_note").classList.toggle("dsocr-bad", !fits);
     place("stages").replaceChildren(...STAGES.map((stage) => {
       const of = (name) => found[`${stage}_${name}`];
-      const binds = of("host_time_ms") > of("device_time_ms") ? "host" : "device";
-      return row(stage, milliseconds(of("time_ms")), percent(of("time_ms") / found.time_ms), of("time_ms") ? binds : "",
-        milliseconds(of("device_time_ms")), milliseconds(of("host_time_ms")), milliseconds(of("floor_time_ms")),
+      const binds = of("host_time_ms") > of("device_time_ms") ? "host" : "GPU";
+      const times = [milliseconds(of("time_ms")), percent(of("time_ms") / found.time_ms), of("time_ms") ? binds : "",
+        milliseconds(of("device_time_ms")), milliseconds(of("host_time_ms")), milliseconds(of("floor_time_ms"))];
+      return row(stage, ...(isKnown ? times : times.map(() => "–")),
         integer(of("dispatches")), scaled(of("tensor_core_flops") + of("cuda_core_flops"), "FLOP"), scaled(of("io_bytes"), "B"), scaled(of("footprint_bytes"), "B"));
     }));
     const device = STAGES.reduce((sum, stage) => sum + found[`${stage}_device_time_ms`], 0);
@@ -221,7 +238,9 @@ globalThis.dsocrPlanner = (form) => {
     const tiles = chosen.crop_grid[0] * chosen.crop_grid[1];
     const all = tiles > most("max_tiles") ? { ...chosen, max_tiles: tiles } : chosen;
     const written = Object.entries(all).filter(([name]) => !unused.includes(name));
-    const lines = ["profile_id: planned"];
+    const rates = field("gpu").value;
+    const changed = OWN.filter((name) => field(name).value !== "").map((name) => `${name} ${field(name).value}`);
+    const lines = [`# on ${rates}${changed.length ? `, with ${changed.join(", ")}` : ""}`, "profile_id: planned"];
     for (const [name, value] of written) lines.push(`${name}: ${Array.isArray(value) ? `[${value.join(", ")}]` : value}`);
     return `${lines.join("\n")}\n`;
   };

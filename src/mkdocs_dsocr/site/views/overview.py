@@ -1,27 +1,23 @@
-"""The first page: where time and memory go."""
+"""The first page: where time and memory go, and what would help."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.cost.totals import Totals, merged
-from mkdocs_dsocr.layers.categories import CATEGORIES
-from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.site import units
-from mkdocs_dsocr.site.charts import Bar, bars, stacked, stacked_rows
+from mkdocs_dsocr.site import svg, units
+from mkdocs_dsocr.site.architecture import architecture
+from mkdocs_dsocr.site.charts import Bar, bars, stacked, stacked_rows, strip
 from mkdocs_dsocr.site.content import Site
+from mkdocs_dsocr.site.families import KINDS, family_bars
 from mkdocs_dsocr.site.icicle import MEASURES, icicle
 from mkdocs_dsocr.site.links import Links
 from mkdocs_dsocr.site.roofline import shares
 
 TOP_MODULES: Final = 12
-FAMILIES: Final = 7
-"""Operator families that have their own colour."""
-REST: Final = "other families"
 LEAST_LEVER: Final = 1.005
 """Changes that multiply the pages per second by less are not shown."""
 
@@ -29,43 +25,77 @@ LEAST_LEVER: Final = 1.005
 def overview(site: Site, links: Links) -> dict[str, Any]:
     """Return stages, charts and top modules of the main analysis."""
     main = site.main
-    stages = {s: merged(n.own for n in main.nodes.values() if n.stage == s) for s in STAGES}
-    longest = max(main.stage_times.items(), key=lambda item: item[1].time_ms)
+    longest = max(main.stage_times, key=lambda stage: main.stage_times[stage].time_ms)
     modules = sorted(main.nodes.items(), key=lambda item: (-item[1].own.time_ms, item[0]))
     levers = site.studies.levers if site.studies is not None else []
     return {
-        "stages": stages,
-        "longest_stage": longest[0],
-        "longest_share": longest[1].time_ms / main.predicted_ms,
-        "leading_classes": shares(main, STAGES)[:3],
+        "longest_stage": longest,
+        "why": why(main, longest),
+        "leading_classes": shares(main, [longest])[:3],
         "levers": [lever for lever in levers if lever[1] > LEAST_LEVER],
+        "lanes": list(_lanes(main, longest)),
+        "architecture": architecture(main, links.layer),
         "time_chart": _time_chart(main),
-        "family_chart": _family_chart(main, stages),
+        "family_chart": _family_chart(main),
         "icicles": [(m.name, icicle(main.nodes, m, links.layer)) for m in MEASURES],
         "memory_chart": _memory_chart(main),
         "top_modules": modules[:TOP_MODULES],
     }
 
 
+def why(main: Analysis, stage: str) -> str:
+    """Return why a stage takes as long as it does, in a sentence."""
+    t = main.stage_times[stage]
+    if t.is_host_bound:
+        idle = units.percent(1 - t.device_ms / t.host_ms)
+        launches = main.stage_totals[stage].dispatches
+        return (
+            f"The GPU is idle {idle} of the {stage} time: it waits for the CPU, which launches "
+            f"{units.integer(launches)} operators"
+        )
+    share = max(main.stage_totals[stage].device_by_ceiling) / (t.device_ms or 1)
+    binds = {
+        "memory": "DRAM bandwidth",
+        "tensor cores": "tensor-core throughput",
+        "CUDA cores": "CUDA-core throughput",
+        "kernel start": "the start time of kernels",
+    }
+    return f"{units.percent(share)} of the GPU time of {stage} is limited by {binds[t.ceiling]}"
+
+
+def _lanes(main: Analysis, stage: str) -> Iterator[tuple[str, Markup, str]]:
+    """Yield a lane for CPU and GPU in a stage: name, busy and idle time drawn, and in words.
+
+    Decode is shown as its mean step.
+    """
+    t = main.stage_times[stage]
+    steps = main.plan.steps if stage == "decode" else 1
+    kind = svg.stage_colour(stage)
+    for name, busy in (("CPU (launches kernels)", t.host_ms), ("GPU (runs kernels)", t.device_ms)):
+        idle = max(0.0, t.time_ms - busy)
+        share = busy / t.time_ms if t.time_ms else 0.0
+        parts = [
+            Bar("busy", busy, units.milliseconds(busy), kind),
+            Bar("idle", idle, units.milliseconds(idle), "dsocr-idle"),
+        ]
+        words = f"busy {units.percent(share)}, {units.milliseconds(busy / steps)}"
+        yield name, strip(f"{name}: {words}", parts, t.time_ms, "dsocr-band"), words
+
+
 def _time_chart(main: Analysis) -> Markup:
     items = []
     for stage, t in main.stage_times.items():
-        share = units.percent(t.time_ms / main.predicted_ms)
-        items.append(Bar(stage, t.time_ms, f"{units.milliseconds(t.time_ms)} ({share})"))
+        share = units.percent(t.time_ms / main.predicted_ms if main.predicted_ms else 0.0)
+        words = f"{units.milliseconds(t.time_ms)} ({share})"
+        items.append(Bar(stage, t.time_ms, words, svg.stage_colour(stage)))
     return stacked("Predicted time by stage", items)
 
 
-def _family_chart(main: Analysis, stages: Mapping[str, Totals]) -> Markup:
-    """Return the device time of each stage by operator family, the longest families by name."""
-    families = sorted(main.root.total.families.items(), key=lambda f: -f[1].device_time_ms)
-    named = [name for name, family in families if family.device_time_ms][:FAMILIES]
-    kinds = [*(CATEGORIES[name].display_name for name in named), REST]
-    rows = []
-    for stage, tally in stages.items():
-        times = [tally.families[k].device_time_ms if k in tally.families else 0.0 for k in named]
-        times.append(max(0.0, tally.device_time_ms - sum(times)))
-        parts = zip(kinds, times, strict=True)
-        rows.append((stage, [Bar(k, ms, units.milliseconds(ms)) for k, ms in parts if ms]))
+def _family_chart(main: Analysis) -> Markup:
+    """Return the device time of each stage by operator family."""
+    rows = [(stage, family_bars(t.families)) for stage, t in main.stage_totals.items()]
+    shown = {bar.label for _, parts in rows for bar in parts}
+    kinds = {name: kind for name, kind in KINDS.items() if name in shown}
     return stacked_rows("Device time by stage and operator family", rows, kinds)
 
 
@@ -78,7 +108,7 @@ def _memory_chart(main: Analysis) -> Markup:
         "waiting image tokens": stage.waiting_bytes,
         "activations": stage.activation_bytes,
     }
-    return bars("Memory", sizes, units.bytes_)
+    return bars("Memory", [Bar(n, size, units.bytes_(size)) for n, size in sizes.items()])
 
 
 CHARTS: Final = {"time": _time_chart, "memory": _memory_chart}

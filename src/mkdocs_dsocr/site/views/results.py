@@ -1,14 +1,164 @@
-"""The pages that print one result, and the little that they add to it."""
+"""The pages of evidence: what was compared with what, and with which result."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
-from mkdocs_dsocr.report.paper import compare_with_paper, is_the_papers_model
+from mkdocs_dsocr import __version__
+from mkdocs_dsocr.report.paper import (
+    PAPER_ARCHITECTURE,
+    compare_with_paper,
+    is_the_papers_model,
+)
+from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.links import Links
 
 SHOWN_DIFFERENCES: Final = 200
+
+
+class Check(NamedTuple):
+    """A row of the page *Evidence*.
+
+    Attributes
+    ----------
+    what, result, against
+        What is checked, with which result, and compared with what.
+    agrees
+        Whether they agree; None if that is no question of yes and no.
+    page, page_title
+        The page with details, if there is one.
+    """
+
+    what: str
+    result: str
+    against: str
+    agrees: bool | None = None
+    page: str = ""
+    page_title: str = ""
+
+
+class Strip(NamedTuple):
+    """The line on every page that states what its figures rest on."""
+
+    model: str
+    workload: str
+    gpu: str
+    agrees: bool
+    trace: str
+    trace_page: str
+    times: str
+    times_page: str
+    review: str
+    review_page: str
+    version: str
+
+
+def strip(site: Site) -> Strip:
+    """Return the evidence of a site in short."""
+    main = site.main
+    reviews = [r.state for r in site.reviews.values()]
+    approved = reviews.count("approved")
+    return Strip(
+        model=_model(site),
+        workload=main.workload.profile_id,
+        gpu=main.hardware.name,
+        agrees=not site.verification.failures,
+        trace=_trace(site),
+        trace_page="verification.md",
+        times=f"times: {_times(site)}",
+        times_page="measured.md" if has_measurements(site) else "evidence.md",
+        review=f"{approved} of {len(reviews)} reviewed" if reviews else "no review file",
+        review_page="review.md" if reviews else "evidence.md",
+        version=__version__,
+    )
+
+
+def _model(site: Site) -> str:
+    model = site.main.report.model
+    revision = f"revision {model.hf_revision[:8]}" if model.hf_revision else "revision unknown"
+    return f"{model.model_id}, {revision}"
+
+
+def _trace(site: Site) -> str:
+    failures = len(site.verification.failures)
+    if failures:
+        return f"formulas and trace differ in {failures} places"
+    return f"formulas equal the trace in {units.integer(len(site.verification.rows))} nodes"
+
+
+def has_measurements(site: Site) -> bool:
+    """Tell whether a time of the site was measured."""
+    return any(a.comparison is not None for row in site.analyses for a in row)
+
+
+def _times(site: Site) -> str:
+    ratios = [
+        a.predicted_ms / a.comparison.measured_ms
+        for row in site.analyses
+        for a in row
+        if a.comparison is not None
+    ]
+    if not ratios:
+        return "estimated, not measured"
+    spread = f"{units.significant(min(ratios))} to {units.significant(max(ratios))}"
+    return f"estimate {spread if len(ratios) > 1 else units.significant(ratios[0])} × measured"
+
+
+def evidence(site: Site, links: Links) -> dict[str, Any]:
+    """Return a row for each kind of evidence, and the paper's figures next to the formulas'."""
+    config = site.main.config
+    has_paper = config.architecture == PAPER_ARCHITECTURE and is_the_papers_model(config)
+    return {
+        "checks": list(_checks(site)),
+        "paper": compare_with_paper(config) if has_paper else None,
+    }
+
+
+def _checks(site: Site) -> Iterator[Check]:
+    v = site.verification
+    against = f"{v.traced_by} on {v.device}: {site.model.traced}"
+    agrees = not v.failures
+    yield Check("Formulas", _trace(site), against, agrees, "verification.md", "Verification")
+    if (cover := site.main.report.operator_coverage) is not None:
+        yield Check(
+            "Coverage",
+            f"{cover.covered} of {cover.classes} traced classes have an analytic layer",
+            "module classes in the trace",
+            not cover.other,
+            "layers/index.md",
+            "Layers",
+        )
+    page = ("measured.md", "Predicted and measured") if has_measurements(site) else ()
+    yield Check("Times", _times(site), "runs on a GPU that `measurements` names", None, *page)
+    rates = {of.kind for _, of in site.main.hardware.constants.values()}
+    yield Check(
+        "Time constants",
+        ", ".join(sorted(rates)),
+        f"achieved rates in the profile of {site.main.hardware.name}",
+        None,
+        "workload.md",
+        "Workload and hardware",
+    )
+    if (c := site.checkpoint) is not None:
+        words = f"{units.integer(c.matching)} of {units.integer(c.expected)} tensors match"
+        yield Check("Weights", words, "headers of the safetensors files", c.agrees, *CHECKPOINT)
+    else:
+        yield Check("Weights", "no checkpoint given", "the configuration alone is read")
+    if site.vendor is not None:
+        yield Check("The checkpoint's own code", "traced", "its own modules", None, *VENDOR)
+    states = [r.state for r in site.reviews.values()]
+    if states:
+        words = f"{states.count('approved')} of {len(states)} layers and assumptions approved"
+        yield Check("Reviews", words, "formulas as they are now", None, "review.md", "Review")
+    if site.changes is not None:
+        words = f"{units.integer(len(site.changes.figures))} figures changed"
+        yield Check("Changes", words, "the baseline", None, "changes.md", "Changes")
+
+
+CHECKPOINT: Final = ("checkpoint.md", "Checkpoint")
+VENDOR: Final = ("vendor.md", "The checkpoint's own code")
 
 
 def verification(site: Site, links: Links) -> dict[str, Any]:
@@ -31,9 +181,3 @@ def checkpoint(site: Site, links: Links) -> dict[str, Any]:
 def measured(site: Site, links: Links) -> dict[str, Any]:
     """Return the analyses that have a measurement."""
     return {"measured": [a for row in site.analyses for a in row if a.comparison is not None]}
-
-
-def paper(site: Site, links: Links) -> dict[str, Any]:
-    """Return the paper's figures and ours; None if the site shows a model of other sizes."""
-    config = site.main.config
-    return {"paper": compare_with_paper(config) if is_the_papers_model(config) else None}

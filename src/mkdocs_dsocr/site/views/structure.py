@@ -32,8 +32,10 @@ SECTIONS: Final = {
 
 
 def layers(site: Site, links: Links) -> dict[str, Any]:
-    """Return the layers of each folder, and the table of costs."""
+    """Return the layers of each folder, the costliest first, and the table of costs."""
     found = layer_folders(site.layer_pages)
+    for pages in found.values():
+        pages.sort(key=lambda page: -page.total.time_ms)
     sections = [
         (HEADINGS.get(name, "Modules of the model"), pages) for name, pages in found.items()
     ]
@@ -64,8 +66,8 @@ def hierarchy(site: Site, links: Links) -> dict[str, Any]:
 
 def _tree(main: Analysis, module_id: str, depth: int) -> Iterator[tuple[str, Node, int, float]]:
     """Yield a node and all below it: id, node, depth, and its share of the device time."""
-    node, whole = main.nodes[module_id], main.root.total.time_ms
-    yield module_id, node, depth, node.total.time_ms / whole if whole else 0.0
+    node, whole = main.nodes[module_id], main.root.total.device_time_ms
+    yield module_id, node, depth, node.total.device_time_ms / whole if whole else 0.0
     for child in node.children:
         yield from _tree(main, child, depth + 1)
 
@@ -76,6 +78,8 @@ def rooflines(site: Site, links: Links) -> dict[str, Any]:
     for heading, stages in SECTIONS.items():
         if shown := points(site.main, stages):
             chart = roofline(f"Roofline: {', '.join(stages)}", shown, site.main, links.layer)
-            keys = svg.legend(stages) if len(stages) > 1 else ""
-            sections.append((heading, chart, keys, shown))
+            gpu, dtype = site.main.hardware, site.main.report.workload.activation_dtype
+            rows = [(p, p.bound(gpu, dtype)) for p in shown]
+            keys = svg.legend({s: svg.stage_colour(s) for s in stages})
+            sections.append((heading, svg.wide(heading, chart), keys, rows))
     return {"sections": sections}

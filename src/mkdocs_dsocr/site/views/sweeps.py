@@ -18,10 +18,20 @@ from mkdocs_dsocr.sweep.studies import Table
 
 INPUTS: Final = studies.RATES | {
     "text_tokens": "text tokens of the prompt",
-    "max_new_tokens": "new tokens a page",
-    "batch_size": "pages in a batch",
+    "max_new_tokens": "new tokens per page",
+    "batch_size": "batch",
 }
 """The inputs of a sensitivity, in words."""
+UNITS: Final = {
+    "tensor_tflops": "TFLOPS",
+    "cuda_tflops": "TFLOPS",
+    "bandwidth_gb_s": "GB/s",
+    "dispatch_us": "µs",
+    "synchronise_us": "µs",
+    "text_tokens": "tokens",
+    "max_new_tokens": "tokens",
+    "batch_size": "pages",
+}
 LINES: Final = {
     "image_tokens": "image tokens",
     "tensor_core_flops": "tensor-core FLOPs",
@@ -31,12 +41,12 @@ LINES: Final = {
     "footprint_bytes": "memory needed",
     "ttft_ms": "time to first token",
     "tpot_ms": "time per output token",
-    "decode_device_time_ms": "of it, the device alone",
-    "tokens_per_s": "output tokens a second",
+    "decode_device_time_ms": "of it, GPU",
+    "tokens_per_s": "output tokens per second",
 }
 """The columns that are plotted, in words."""
 MOST_IN_TIME: Final = 1024
-"""Pages at once up to which the requirements of a latency target are shown."""
+"""The largest batch up to which the requirements of a latency target are shown."""
 
 
 def sweeps(site: Site, links: Links) -> dict[str, Any]:
@@ -48,14 +58,14 @@ def sweeps(site: Site, links: Links) -> dict[str, Any]:
     widest = list({number: row for row, number in enumerate(tiles)}.values())
     grids = {name: column[widest] for name, column in found.grids.items()}
     fits = site.main.largest_batch
-    wall = (float(fits), f"memory wall: {fits:,}") if fits else None
+    wall = (float(fits), f"largest batch: {fits:,}") if fits else None
     over_grid = partial(_plot, grids, "tiles", "local views")
     over_context = partial(_plot, found.contexts, "context", "context, tokens")
-    over_batch = partial(_plot, found.batches, "batch_size", "pages at once", wall=wall)
+    over_batch = partial(_plot, found.batches, "batch_size", "batch, pages", wall=wall)
     ms, size = units.milliseconds, units.bytes_
     return {
         "by_grid": [
-            over_grid("tokens a page", units.scaled_count, "image_tokens"),
+            over_grid("tokens per page", units.scaled_count, "image_tokens"),
             over_grid("FLOPs", units.flops, "tensor_core_flops"),
             over_grid("bytes", size, "io_bytes"),
             over_grid("memory", size, "kvcache_bytes", "activation_bytes", "footprint_bytes"),
@@ -65,7 +75,7 @@ def sweeps(site: Site, links: Links) -> dict[str, Any]:
             over_context("time per output token", ms, "tpot_ms", "decode_device_time_ms")
         ],
         "by_batch": [
-            over_batch("output tokens a second", units.significant, "tokens_per_s"),
+            over_batch("output tokens per second", units.significant, "tokens_per_s"),
             over_batch("time per output token", ms, "tpot_ms"),
             over_batch("time to first token", ms, "ttft_ms"),
             over_batch("memory", size, "footprint_bytes", "kvcache_bytes", "activation_bytes"),
@@ -93,12 +103,12 @@ def _plot(
     return plot(title, *axes, [float(v) for v in table[over]], series, wall)
 
 
-def _sensitivity(table: Table) -> list[tuple[str, float, list[float]]]:
-    """Return input, value and changes of each row, the largest change first."""
+def _sensitivity(table: Table) -> list[tuple[str, str, list[float]]]:
+    """Return input, value with unit, and changes of each row, the largest change first."""
     columns = {name: column.tolist() for name, column in table.items()}
     inputs, values = columns.pop("input"), columns.pop("value")
     rows = [
-        (INPUTS[name], value, list(shares))
+        (INPUTS[name], f"{units.significant(value)} {UNITS[name]}", list(shares))
         for name, value, *shares in zip(inputs, values, *columns.values(), strict=True)
     ]
     return sorted(rows, key=lambda row: -max(map(abs, row[2])))

@@ -1,30 +1,35 @@
-"""The pages about workloads and GPUs: scenarios, GPUs, planner, memory, serving."""
+"""The pages about workloads and GPUs: GPUs compared, planner, memory and serving."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from markupsafe import Markup
 
 from mkdocs_dsocr.cost.browser import RULE_TILES, gpu_rates
 from mkdocs_dsocr.cost.memory import LIMIT, fitting
 from mkdocs_dsocr.layers.memory import held_at_peak
-from mkdocs_dsocr.models import NO_VIEW, STAGES, max_tiles_of
+from mkdocs_dsocr.models import NO_VIEW, max_tiles_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.paper import MODES, PAPER_ARCHITECTURE
 from mkdocs_dsocr.site import svg, units
-from mkdocs_dsocr.site.charts import bars, strip
+from mkdocs_dsocr.site.charts import Bar, bars, stacked_rows, strip
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.links import Links
 
 
-def scenarios(site: Site, links: Links) -> dict[str, Any]:
-    """Return a row for each analysis, with its stages as a strip."""
-    rows = [row for analyses in site.analyses for row in _rows(analyses)]
-    keys = [(svg.key(index), stage) for index, stage in enumerate(STAGES)]
-    return {"rows": rows, "keys": keys, "fit_limit": LIMIT}
+def gpus(site: Site, links: Links) -> dict[str, Any]:
+    """Return a row for each analysis of the site, and one for every GPU, the fastest first."""
+    rows = site.studies.compared(site.gpus) if site.studies is not None else []
+    return {
+        "own_rows": [row for analyses in site.analyses for row in _rows(analyses)],
+        "keys": svg.stage_legend(),
+        "rows": rows,
+        "best": next((row for row in rows if row.batch and row.analysis), None),
+        "fit_limit": LIMIT,
+    }
 
 
 def _rows(analyses: tuple[Analysis, ...]) -> Iterator[tuple[Analysis, Markup, bool]]:
@@ -34,13 +39,11 @@ def _rows(analyses: tuple[Analysis, ...]) -> Iterator[tuple[Analysis, Markup, bo
     longest = max(a.predicted_ms for a in analyses)
     for a in analyses:
         words = f"{a.hardware.name}: {units.milliseconds(a.predicted_ms)}"
-        amounts = [t.time_ms for t in a.stage_times.values()]
-        yield a, strip(words, amounts, longest), a is analyses[0]
-
-
-def gpus(site: Site, links: Links) -> dict[str, Any]:
-    """Return a row for every GPU with the main workload on it."""
-    return {"rows": site.studies.compared(site.gpus) if site.studies is not None else []}
+        parts = [
+            Bar(stage, t.time_ms, units.milliseconds(t.time_ms), svg.stage_colour(stage))
+            for stage, t in a.stage_times.items()
+        ]
+        yield a, strip(words, parts, longest), a is analyses[0]
 
 
 def planner(site: Site, links: Links) -> dict[str, Any]:
@@ -63,6 +66,10 @@ def planner(site: Site, links: Links) -> dict[str, Any]:
     }
 
 
+MEMORY: Final = ("weights", "KV cache", "waiting image tokens", "activations")
+"""What is in memory."""
+
+
 def memory(site: Site, links: Links) -> dict[str, Any]:
     """Return the largest batch of each GPU, and the tensors at the peak of each stage."""
     main = site.main
@@ -70,22 +77,31 @@ def memory(site: Site, links: Links) -> dict[str, Any]:
     needed = main.footprints(max(h.room_bytes for h in site.gpus))
     last = main.workload.model_copy(update={"logits_positions": "last"})
     with_last = dataclasses.replace(main, workload=last).footprints(room)
+    kinds = {n: svg.colour(i) for i, n in enumerate(MEMORY)}
+    rows = []
+    for stage, m in main.stage_memory.items():
+        sizes = zip(MEMORY, (m.weights, m.kvcache, m.waiting, m.activations), strict=True)
+        rows.append((stage, [Bar(n, x, units.bytes_(x), kinds[n]) for n, x in sizes]))
     return {
+        "stage_chart": stacked_rows("Memory by stage", rows, kinds),
         "peaks": [(s, list(held_at_peak(m.layer))) for s, m in main.stage_memory.items()],
         "fits": [(h, fitting(needed, h.room_bytes)) for h in site.gpus],
         "fit_limit": LIMIT,
         "fit_with_last_logits": fitting(with_last, room),
+        **_serving(site),
     }
 
 
-def serving(site: Site, links: Links) -> dict[str, Any]:
+def _serving(site: Site) -> dict[str, Any]:
     """Return the rates by batch as a chart, and the critical batch of each module."""
     found, nodes = site.main.report.serving, site.main.nodes
-    rates = {f"{p.batch:,} at once": p.tokens_per_s for p in (found.points if found else ())}
+    rates = [
+        Bar(f"batch {p.batch:,}", p.tokens_per_s, units.significant(p.tokens_per_s))
+        for p in (found.points if found else ())
+    ]
     critical = found.critical_batches.items() if found else ()
-    title = "Tokens a second by sequences at once"
     return {
-        "chart": bars(title, rates, units.significant, kinds=False),
+        "chart": bars("Tokens per second by batch", rates),
         "critical_batches": [(name, nodes[name].class_name, batch) for name, batch in critical],
         "launches_experts": any(n.visit.child.active is not None for n in nodes.values()),
     }
