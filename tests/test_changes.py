@@ -15,8 +15,8 @@ from mkdocs_dsocr.inputs import InputError, load_hardware
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Change, compare, load_report
 from mkdocs_dsocr.report.files import report_files
+from mkdocs_dsocr.report.saved import as_workload
 from mkdocs_dsocr.report.schema import AnalyticModelReport
-from mkdocs_dsocr.report.whatif import as_workload
 from tests.conftest import BuildSite
 
 Edit = Callable[[dict[str, Any]], None]

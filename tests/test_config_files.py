@@ -16,8 +16,8 @@ from mkdocs_dsocr.inputs.config_file import unexpected
 from mkdocs_dsocr.layers import tree
 from mkdocs_dsocr.models import load_model_config, plan
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.whatif import evaluated
 from mkdocs_dsocr.sweep import rows
+from mkdocs_dsocr.sweep.whatif import evaluated
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "tests/data/configs"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from mkdocs_dsocr.build.exported import MANIFEST, write_export
 from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.quantities import Symbol, ceil_div, maximum
 from mkdocs_dsocr.site.markdown import latex
 from mkdocs_dsocr.site.notation import text
@@ -113,3 +116,93 @@ def test_a_symbols_text_as_latex() -> None:
     n, d = Symbol("N"), Symbol("d_in")
     assert latex(text(2 * n * d**2 - n)) == r"2 \cdot N \cdot d_{in}^{2} - N"
     assert latex(text(maximum(ceil_div(n, 14), d))) == r"\max(\lceil N / 14 \rceil, d_{in})"
+
+
+FILES = {"index.md": b"pages", "layers/A.md": b"a", "layers/B.md": b"b", "old/C.md": b"c"}
+
+
+def test_an_export_overwrites_no_file_of_others(tmp_path: Path) -> None:
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers/A.md").write_text("mine")
+    with pytest.raises(InputError, match=r"layers/A\.md, which no export wrote.*--force"):
+        write_export(tmp_path, FILES)
+    assert _names(tmp_path) == {"layers/A.md"}
+    write_export(tmp_path, FILES, force=True)
+    assert _names(tmp_path) == {*FILES, MANIFEST}
+
+
+@pytest.mark.parametrize("kind", ["edited", "linked", "folder", "same text"])
+def test_what_was_edited_since_the_last_export_stays(tmp_path: Path, kind: str) -> None:
+    write_export(tmp_path, FILES)
+    path = tmp_path / "layers/B.md"
+    if kind == "edited":
+        path.write_text("mine")
+    else:
+        path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "linked":
+        (tmp_path / "other").write_text("b")
+        path.symlink_to("../other")
+    elif kind == "same text":
+        path.write_text("new")
+    new = {**FILES, "layers/B.md": b"new"}
+    if kind == "same text":
+        write_export(tmp_path, new)
+        return
+    with pytest.raises(InputError, match=r"layers/B\.md"):
+        write_export(tmp_path, new)
+    done = write_export(tmp_path, {"index.md": b"pages"})
+    assert set(done.removed) == {"layers/A.md", "old/C.md"}
+    assert done.edited == ("layers/B.md",)
+    assert path.exists()
+    assert not (tmp_path / "old").exists()
+
+
+def test_only_its_own_old_files_are_removed(tmp_path: Path) -> None:
+    write_export(tmp_path, FILES)
+    (tmp_path / "layers/mine.md").write_text("mine")
+    done = write_export(tmp_path, {"index.md": b"other pages"})
+    assert set(done.removed) == FILES.keys() - {"index.md"}
+    assert _names(tmp_path) == {"index.md", "layers/mine.md", MANIFEST}
+    assert (tmp_path / "index.md").read_bytes() == b"other pages"
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a/../../out", "c:x", "a\\b"])
+def test_a_manifest_names_no_file_outside(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    (tmp_path / "out").write_text("mine")
+    (folder / MANIFEST).write_text(json.dumps({"files": {name: sha256(b"mine").hexdigest()}}))
+    with pytest.raises(InputError, match="outside the folder"):
+        write_export(folder, FILES)
+    assert _names(folder) == {MANIFEST}
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": []}', '{"files": {"a": 1}}', "\x00"])
+def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(InputError, match=MANIFEST):
+        write_export(tmp_path, FILES)
+    assert _names(tmp_path) == {MANIFEST}
+
+
+def _names(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+
+
+def test_a_second_export_replaces_the_first(github: Path) -> None:
+    (github / "mine.md").write_text("mine")
+    model = f"{github.parents[1]}/tiny/"
+    flags = ["--workload", "dsocr-tiny", "--model", model, "--device", "meta"]
+    done = CliRunner().invoke(main, ["export", str(github), *flags, "--flavour", "zensical"])
+    assert done.exit_code == 0, done.output
+    assert not (github / "images").exists()
+    assert (github / "mine.md").read_text() == "mine"
+    assert (github / "assets").is_dir()
+    (github / "index.md").write_text("mine")
+    done = CliRunner().invoke(main, ["export", str(github), *flags, "--flavour", "zensical"])
+    assert done.exit_code == 2
+    assert "index.md" in done.output
+    assert (github / "index.md").read_text() == "mine"

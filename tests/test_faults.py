@@ -39,12 +39,13 @@ def _project(folder: Path) -> None:
         (folder / name).mkdir(exist_ok=True)
 
 
+def _environment(folder: Path) -> dict[str, str]:
+    folders = {"XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp")}
+    return {**os.environ, **folders}
+
+
 def _start(folder: Path, *more: str, site: str = "site") -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "TMPDIR": str(folder / "tmp"),
-    }
+    environment = _environment(folder)
     command = [sys.executable, "-m", "mkdocs", *(more or ("build", "--strict", "-d", site))]
     return subprocess.Popen(
         command,
@@ -122,6 +123,49 @@ def test_killed_builds_leave_nothing_that_harms(tmp_path: Path, right: dict[str,
             assert code == 0, said
             assert _digests(tmp_path) == right
     assert -signal.SIGKILL in seen
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_a_signal_that_ends_a_command_leaves_nothing(tmp_path: Path, number: int) -> None:
+    _project(tmp_path)
+    many = ",".join(map(str, range(1, 1000)))
+    fields = [f"--set={name}={many}" for name in ("batch_size", "max_new_tokens")]
+    dsocr = [sys.executable, "-m", "mkdocs_dsocr.cli"]
+    command = [
+        [sys.executable, "-m", "mkdocs", "build", "-d", "site"],
+        [*dsocr, "export", "out", "--model", "tiny"],
+        [*dsocr, "static", "--model", "tiny", "--output", "out"],
+        [*dsocr, "sweep", "sweep.yaml", "--output", "out.csv"],
+        [*dsocr, "whatif", "rep", "--output=out.csv", *fields],
+    ][number % 5]
+    (tmp_path / "sweep.yaml").write_text(
+        "sweep: {batch_size: {start: 1, stop: 500000}, max_new_tokens: [2, 3, 4, 5]}"
+    )
+    analyse = [*dsocr, "analyze", "--model", "tiny", "--output", "rep"]
+    environment = _environment(tmp_path)
+    subprocess.run(analyse, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(random.Random(number).uniform(1, 12))
+    ending = (signal.SIGTERM, signal.SIGHUP)[number % 2]
+    process.send_signal(ending)
+    _, said = process.communicate(timeout=60)
+    # Before the first line of ours runs, the signal itself ends the process.
+    assert process.returncode in (128 + ending, -ending, 0)
+    assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not list(tmp_path.rglob("*.part"))
+    if process.returncode:
+        assert not list(tmp_path.glob("out*"))
 
 
 def test_what_runs_beside_a_killed_build_ends_too(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ from mkdocs_dsocr.inputs.measurement import load_measurements
 from mkdocs_dsocr.inputs.reviews import Entry, load_reviews, save_entries
 from mkdocs_dsocr.io import Cache
 from mkdocs_dsocr.report.changes import compare, load_report
-from mkdocs_dsocr.report.whatif import evaluated
 from mkdocs_dsocr.site.review import reviewed
 from mkdocs_dsocr.sweep.spec import load_spec
+from mkdocs_dsocr.sweep.whatif import evaluated
 from tests.conftest import ROOT, TINY_CONFIG, TINY_UNLIMITED, measured_on_cpu
 from tests.fuzzing import damaged_files, written
 
@@ -81,7 +81,7 @@ def _report(path: Path) -> None:
 
 def _reviews(path: Path) -> None:
     reviewed(_analysis(path), path)
-    save_entries(path, "layers", {"Linear": Entry.model_validate(ENTRY)})
+    save_entries(path, {"layers": {"Linear": Entry.model_validate(ENTRY)}})
     assert "Linear" in load_reviews(path).layers
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from ruamel.yaml import YAML
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
-from mkdocs_dsocr.inputs.reviews import load_reviews
+from mkdocs_dsocr.inputs.reviews import Entry, load_reviews, save_entries
 from mkdocs_dsocr.layers.builtin import Linear
 from mkdocs_dsocr.layers.builtin import linear as linear_module
 from mkdocs_dsocr.layers.decoder import DeepseekV2RMSNorm
@@ -25,6 +27,15 @@ from mkdocs_dsocr.site.canonical import canonical, canonical_text
 from mkdocs_dsocr.site.notation import text
 from mkdocs_dsocr.site.review import Reviewed, Rows, reviewed
 from tests.conftest import BuildSite
+
+ENTRY = {
+    "status": "approved",
+    "by": "ada",
+    "date": "2026-01-01",
+    "fingerprint": "0123456789abcdef",
+    "reviewed": {"a": "b"},
+}
+BASE = "{status: approved, by: ada, date: 2026-01-01, fingerprint: '0123456789abcdef', note: n}"
 
 
 def sign(*arguments: str) -> str:
@@ -290,3 +301,132 @@ def test_pages_show_reviews_and_a_strict_build_may_require_them(
     assert required.returncode == 1
     assert "review: GELU is not reviewed" in required.output
     assert "review: Linear" not in required.output
+
+
+def states(path: Path) -> dict[str, str]:
+    return {name: r.state for name, r in found(path).items()}
+
+
+@pytest.mark.parametrize("command", ["approve", "question"])
+def test_all_leaves_open_questions_unless_it_is_forced(signed: Path, command: str) -> None:
+    flags = ["--reviews", str(signed), "--by", "joe", "--note", "seen"]
+    sign("question", "LMHead", "caches", "--by", "ann", "--note", "why?", "--reviews", str(signed))
+    said = sign(command, "all", "LMHead", *flags)
+    assert "37" not in said.split(" in ")[0]
+    assert "open questions stay: caches;" in said
+    reviews = load_reviews(signed)
+    assert (reviews.assumptions["caches"].by, reviews.assumptions["caches"].note) == ("ann", "why?")
+    named = reviews.layers["LMHead"]  # it was named: the question becomes history
+    assert [(e.status, e.by, e.note) for e in named.history] == [("questioned", "ann", "why?")]
+    assert reviews.layers["Linear"].history[0].by == "jane"
+    sign(command, "all", "--force", *flags)
+    entry = load_reviews(signed).assumptions["caches"]
+    assert [(e.status, e.by) for e in entry.history] == [
+        ("approved", "jane"),
+        ("questioned", "ann"),
+    ]
+    assert "before: questioned, ann on" in sign("status", "--reviews", str(signed))
+
+
+@pytest.mark.parametrize("note", ["", "  ", "\n"])
+def test_a_question_needs_a_note(tmp_path: Path, note: str) -> None:
+    path = tmp_path / "r.yaml"
+    flags = ["question", "Linear", "--by", "x", "--note", note, "--reviews", str(path)]
+    ran = CliRunner().invoke(main, ["review", *flags])
+    assert ran.exit_code == 2
+    assert "--note: found nothing" in ran.output
+    assert not path.exists()
+
+
+def put(path: Path, name: str, by: str) -> None:
+    entry = Entry.model_validate({**ENTRY, "by": by, "reviewed": {}, "formulas": {"a": name}})
+    save_entries(path, {"layers": {name: entry}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"layers:\n  Linear: &e {BASE}\n  GELU: *e\n",
+        f"layers:\n  GELU: &e {BASE}\n  Linear: *e\n",
+        f"layers:\n  GELU: &e {BASE}\n  Linear: {{<<: *e, by: joe}}\n",
+        f"layers:\n  Linear: &e {BASE}\n  GELU: {{<<: *e, by: joe}}\n",
+        f"layers: &l\n  Linear: {BASE}\n  GELU: {BASE}\nassumptions: *l\n",
+        f"assumptions: &l\n  Linear: {BASE}\nlayers: *l\n",
+        f"assumptions: &l\n  Linear: {BASE}\nlayers:\n  <<: *l\n  GELU: {BASE}\n",
+        f"assumptions:\n  x: &e {BASE}\nlayers: {{Linear: *e}}\n",
+    ],
+)
+def test_approving_one_entry_changes_no_other_that_shares_its_text(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    before = load_reviews(path)
+    put(path, "Linear", "bob")
+    after = load_reviews(path)
+    assert after.layers["Linear"].by == "bob"
+    assert [e.by for e in after.layers["Linear"].history] == [before.layers["Linear"].by]
+    assert after.assumptions == before.assumptions
+    others = {k: v for k, v in after.layers.items() if k != "Linear"}
+    assert others == {k: v for k, v in before.layers.items() if k != "Linear"}
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# by the team\n", "# a", "---\n", "{}\n", "~\n"])
+def test_a_file_without_entries_is_filled(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    assert load_reviews(path).layers == {}
+    put(path, "Linear", "bob")
+    assert load_reviews(path).layers.keys() == {"Linear"}
+    assert path.read_text().startswith(text.strip("-{}~\n"))
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o664])
+def test_mode_and_symbolic_link_stay(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "real").mkdir()
+    path, link = tmp_path / "real/r.yaml", tmp_path / "link.yaml"
+    path.write_text("# ours\n")
+    path.chmod(mode)
+    link.symlink_to("real/r.yaml")
+    put(link, "Linear", "bob")
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == mode
+    assert load_reviews(path).layers["Linear"].by == "bob"
+
+
+def test_a_new_file_has_the_mode_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    put(tmp_path / "r.yaml", "Linear", "bob")
+    assert (tmp_path / "r.yaml").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_reviews_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    names = [f"Layer{n}" for n in range(4)]
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from mkdocs_dsocr.inputs.reviews import Entry, save_entries\n"
+        f"entry = Entry.model_validate({ENTRY!r})\n"
+        "sys.stdin.readline()\n"
+        "for n in range(5):\n"
+        "    new = entry.model_copy(update={'by': f'by{n}'})\n"
+        "    save_entries(Path(sys.argv[1]), {'layers': {sys.argv[2]: new}})\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([*command, name], **pipes) for name in names]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.close()
+    assert [process.wait() for process in processes] == [0] * len(names)
+    reviews = load_reviews(path)
+    assert reviews.layers.keys() == set(names)
+    for entry in reviews.layers.values():
+        assert [e.by for e in entry.history] == ["by0", "by1", "by2", "by3"]
+    assert [p.name for p in tmp_path.iterdir()] == ["r.yaml"]
+
+
+def test_a_review_is_required_only_where_there_is_a_file_of_them() -> None:
+    with pytest.raises(InputError, match="require_review: found true without reviews"):
+        pipeline.analyse(pipeline.Settings(require_review=True))

@@ -29,7 +29,8 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.build import class_families
 from mkdocs_dsocr.report.models import LENGTHS, compare_models
 from mkdocs_dsocr.report.paper import active_parameters
-from mkdocs_dsocr.report.whatif import as_config, evaluated
+from mkdocs_dsocr.report.saved import as_config
+from mkdocs_dsocr.sweep.whatif import evaluated
 from tests.browsing import Visitor, barriers, served
 from tests.conftest import TINY_UNLIMITED, BuildSite, BuiltSite, measured_on_cpu
 
@@ -98,7 +99,7 @@ def test_compare_on_the_command_line(tmp_path: Path) -> None:
     }
     done = CliRunner().invoke(main, ["compare", BOTH[0], BOTH[0]])
     assert done.exit_code == 2
-    assert "compared_models" in done.output
+    assert "MODELS: found deepseek-ocr-v1-base" in done.output
     assert "each model once" in done.output
 
 

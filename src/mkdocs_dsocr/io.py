@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, digests of code, and a cache of JSON."""
+"""Files that are written whole or not at all, locks, digests of code, and a cache of JSON."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
+
+if sys.platform == "win32":
+    from filelock import FileLock
+else:
+    import fcntl
 
 FORMAT: Final = 1
 """Version of the cache's entries."""
@@ -78,6 +84,25 @@ def atomic_write_all(folder: Path, files: Mapping[str, str | bytes]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = stack.enter_context(atomic_path(path))
             part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process changes a file, and keep others from it within the block.
+
+    POSIX locks the folder of the file, so that no further file appears in it.
+    """
+    target = Path(os.path.realpath(path))
+    if sys.platform == "win32":
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            yield
+        return
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def source_digest(places: Iterable[Path]) -> str:

@@ -36,6 +36,7 @@ from mkdocs_dsocr.resources import (
     DEFAULT_WORKLOAD,
     PACKAGE,
 )
+from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.blocks import as_words, put_back, taken_out
 from mkdocs_dsocr.site.links import LinkStyle
 from mkdocs_dsocr.site.navigation import NAV_TITLE, placed, prefixed
@@ -81,6 +82,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Keep this object, and with it the trace and the pages, over the rebuilds of a server."""
+        unwind_on_signals()
         self._is_serving = command == "serve"
         self._code = source_digest([PACKAGE]) if self._is_serving else ""
 
@@ -119,7 +121,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             config.watch.extend(str(f) for f in self._settings(config).files() if f.exists())
         except InputError as error:
             if not self._is_serving:
-                raise PluginError(f"dsocr: {error}") from error
+                raise PluginError(f"dsocr: {error.in_mkdocs}") from error
         if not any(str(css).endswith(STYLE) for css in config.extra_css):
             # Several instances of the plugin share the first one's.
             config.extra_css.insert(0, f"{path}/{STYLE}")
@@ -140,10 +142,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 self._made = self._make(files, config, path, state)
         except InputError as error:
             if not self._is_serving:
-                raise PluginError(f"dsocr: {error}") from error
-            log.error("%s", error)
+                raise PluginError(f"dsocr: {error.in_mkdocs}") from error
+            log.error("%s", error.in_mkdocs)
             self._made = self._write(
-                files, config, path, error_pages(str(error)), {}, nav=["index.md"]
+                files, config, path, error_pages(error.in_mkdocs), {}, nav=["index.md"]
             )
         self._fill_nav(config, path, self._made.nav)
         return self._made.added_to(files, config)
@@ -187,7 +189,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                         target.parent.mkdir(parents=True, exist_ok=True)
                         shutil.move(folder / name, target)
         except InputError as error:
-            raise PluginError(f"dsocr: {error}") from error
+            raise PluginError(f"dsocr: {error.in_mkdocs}") from error
         self._later = []
 
     def on_page_markdown(
@@ -257,12 +259,12 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         for warning in main.warnings:
             # Stating weight_dtype settles one; an unused key is none of a build's failures.
             (log.warning if warning in main.plan.warnings else log.info)(warning)
-        for failure in result.verification.failures:
+        for failure in result.failures[: len(result.verification.failures)]:
             log.warning("verification: %s", failure)
         for failure in result.failures[len(result.verification.failures) :]:
             log.warning(failure)
         if result.verification.failures and config.strict:
-            failures = "; ".join(result.verification.failures)
+            failures = "; ".join(result.failures[: len(result.verification.failures)])
             raise PluginError(f"dsocr: formula and trace differ: {failures}")
         if result.failures and config.strict:
             raise PluginError(f"dsocr: {'; '.join(result.failures)}")

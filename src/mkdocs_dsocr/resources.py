@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
+import textwrap
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 PACKAGE: Final = Path(__file__).resolve().parent
 """The folder of the package's code."""
@@ -26,3 +30,21 @@ def data_dir() -> Path:
         if (folder / "workloads").is_dir():
             return folder
     raise FileNotFoundError(f"mkdocs-dsocr: no data folder in {PACKAGE}; install the package again")
+
+
+def docstring(documented: Any) -> str:
+    """Return the docstring of a module, class or function, from its source under ``python -OO``."""
+    if sys.flags.optimize < 2:
+        return inspect.cleandoc(documented.__doc__ or "")
+    tree = ast.parse(textwrap.dedent(inspect.getsource(documented)))
+    node: Any = tree if inspect.ismodule(documented) else tree.body[0]
+    return ast.get_docstring(node) or ""
+
+
+class Documented:
+    """Base of records whose docstrings are shown, also under ``python -OO``."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__doc__ is None and sys.flags.optimize > 1:
+            cls.__doc__ = docstring(cls)

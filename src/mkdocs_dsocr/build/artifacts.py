@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import BaseModel
+
 from mkdocs_dsocr.build.pipeline import Result
 from mkdocs_dsocr.build.trace_store import Analyses
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
@@ -71,7 +73,7 @@ def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) ->
 
     from mkdocs_dsocr.site.studies import Studies, tables
 
-    inputs = (main.config, main.workload, *gpus)
+    inputs: tuple[BaseModel, ...] = (main.config, main.workload, *gpus)
     key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
 
     def lists() -> dict[str, dict[str, list[Any]]]:

@@ -6,7 +6,7 @@ torch is imported by :mod:`mkdocs_dsocr.build.trace_store` and :func:`measure` a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from mkdocs_dsocr.build import settings as options
 from mkdocs_dsocr.build.trace_store import Analyses, Log, StaticAnalysis, timed
 from mkdocs_dsocr.inputs import (
     InputError,
+    Workload,
     load_hardware,
     load_workload,
 )
@@ -31,6 +32,7 @@ from mkdocs_dsocr.report.changes import Changes, load_report
 from mkdocs_dsocr.report.changes import compare as compare_reports
 from mkdocs_dsocr.report.measurement_plan import check_covers, tasks
 from mkdocs_dsocr.report.models import ModelsCompared, compare_models
+from mkdocs_dsocr.text import printable
 from mkdocs_dsocr.verify.checkpoint import CheckpointVerdict, compare
 from mkdocs_dsocr.verify.formulas import Verification, verify
 from mkdocs_dsocr.verify.vendor import VendorVerdict, compare_vendor
@@ -66,21 +68,32 @@ class Result:
         """A sentence for each disagreement with the trace, the checkpoint, its code or a review."""
         others = [v.failures for v in (self.checkpoint, self.vendor) if v]
         found = [f for failures in others for f in failures]
-        return [*self.verification.failures, *found, *self.unsettled]
+        every = [*self.verification.failures, *found, *self.unsettled]
+        return [printable(sentence) for sentence in every]
 
     @property
     def main(self) -> Analysis:
         return self.analyses[0][0]
 
 
-def analyse(settings: Settings) -> Analyses:
+def analyse(settings: Settings, custom: Sequence[Workload] | None = None) -> Analyses:
     """Return an analysis for each workload (outer) and each GPU (inner).
+
+    Parameters
+    ----------
+    settings
+        What is analysed.
+    custom
+        Workloads that options describe, in place of those of the settings.
 
     Raises
     ------
     InputError
         If any input is bad, or two workloads or GPUs share an id.
     """
+    if settings.require_review and not settings.reviews:
+        allowed = "false, or also the option reviews: the file that dsocr review writes"
+        raise InputError("option", "require_review", "true without reviews", allowed)
     config = load_model_config(settings.model, settings.base)
     if settings.trust_remote_code:
         if not model_of(config).runs_remote_code:
@@ -88,7 +101,10 @@ def analyse(settings: Settings) -> Analyses:
             raise InputError("option", "trust_remote_code", "true", allowed)
         remote_code(config.path)
     gpus = [load_hardware(value, settings.base) for value in settings.hardware]
-    workloads = [(load_workload(value, settings.base), value) for value in settings.workloads]
+    if custom is not None:
+        workloads = [(workload, "option") for workload in custom]
+    else:
+        workloads = [(load_workload(value, settings.base), value) for value in settings.workloads]
     for key, ids in (
         ("workloads", [w.profile_id for w, _ in workloads]),
         ("hardware", [g.hardware_id for g in gpus]),
@@ -150,7 +166,11 @@ def measure(analyses: Analyses, options: MeasureOptions, log: Log) -> Iterator[t
         from mkdocs_dsocr import tracing
 
     if options.device == "cuda":
-        tracing.resolve_device("cuda", 0)
+        try:
+            tracing.resolve_device("cuda", 0)
+        except InputError as error:
+            allowed = "cpu, or cuda on a machine with a GPU that torch sees"
+            raise InputError("option", "device", "cuda, and torch sees none", allowed) from error
     else:
         for flag in ("cuda_graph", "largest_batch"):
             if getattr(options, flag):

@@ -29,6 +29,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.io import default_cache
 from mkdocs_dsocr.resources import PACKAGE
+from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.pages import nav
 
 Say = Callable[..., None]
@@ -245,6 +246,7 @@ REQUESTS = {"files": _files, "pages": _pages}
 
 def main() -> None:
     """Answer a request on standard input."""
+    unwind_on_signals()
     request = json.load(sys.stdin)
     # What other code prints goes to standard error, so that it is not taken for an answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -1,35 +1,39 @@
-"""The commands that analyse: trace, report, pages, sweeps."""
+"""The commands that analyse one workload: its trace, and its report."""
 
 from __future__ import annotations
 
 import gc
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
+from mkdocs_dsocr.cli.command import Command, detail, failed, say, write_files
 from mkdocs_dsocr.cli.options import (
     device_option,
     hardware_option,
+    json_option,
     model_option,
     output_folder,
     output_option,
-    say,
     tell,
     trust_option,
     workload_option,
-    write_files,
 )
 
 if TYPE_CHECKING:
+    from mkdocs_dsocr.build import pipeline
+    from mkdocs_dsocr.inputs import Workload
     from mkdocs_dsocr.report import Analysis
-    from mkdocs_dsocr.site.export import Flavour
+
+SIZES: Final = ("base_size", "image_size", "seq_len", "crop_mode")
+"""Options that describe a workload together."""
 
 
-@click.command()
+@click.command(cls=Command)
 @model_option
 @workload_option
 @click.option("--base-size", type=int, help="Side of the global view, px (instead of --workload).")
@@ -40,70 +44,78 @@ if TYPE_CHECKING:
 @device_option
 @trust_option
 @output_option
+@json_option("whether formulas and trace agree")
+@click.pass_context
 def static(
+    ctx: click.Context,
+    /,
     model: str,
     workload: str,
-    base_size: int | None,
-    image_size: int | None,
-    seq_len: int | None,
-    crop_mode: int | None,
-    crop_grid: str | None,
     device: str,
     trust_remote_code: bool,
     output: Path | None,
+    as_json: bool,
+    crop_grid: str | None,
+    **sizes: int | None,
 ) -> None:
     """Trace the model with PyTorch and write what it counted, and torchinfo's artifacts."""
     from mkdocs_dsocr.build import artifacts, pipeline
     from mkdocs_dsocr.build.trace_store import trace_model
-
-    sizes = (base_size, image_size, seq_len, crop_mode)
-    with tempfile.TemporaryDirectory() as folder:
-        if any(v is not None for v in (*sizes, crop_grid)):
-            workload = _workload_file(Path(folder), sizes, crop_grid)
-        settings = pipeline.Settings(
-            model, (workload,), device=device, trust_remote_code=trust_remote_code
-        )
-        analyses = pipeline.analyse(settings)
-        tell(analyses[0][0])
-        traced = trace_model(analyses, device, say, trust=trust_remote_code)
-        result = pipeline.complete(analyses, traced)
-    files = result.static.artifacts | artifacts.verdicts(result)
-    profile = analyses[0][0].workload.profile_id
-    write_files(
-        output_folder(output, profile), {name: text.encode() for name, text in files.items()}
-    )
-    if result.failures:
-        raise click.ClickException("\n".join(result.failures))
-
-
-def _workload_file(folder: Path, sizes: tuple[int | None, ...], crop_grid: str | None) -> str:
-    """Write the workload that the flags describe and return its path."""
     from mkdocs_dsocr.inputs import InputError
 
-    names = ("--base-size", "--image-size", "--seq-len", "--crop-mode")
-    for name, value in zip(names, sizes, strict=True):
-        if value is None:
-            raise InputError("option", name, "nothing", f"all of {', '.join(names)} together")
-    base_size, image_size, seq_len, crop_mode = sizes
-    lines = [
-        "profile_id: custom",
-        f"base_size: {base_size}",
-        f"image_size: {image_size}",
-        f"seq_len: {seq_len}",
-        f"crop_mode: {'true' if crop_mode else 'false'}",
-        "max_new_tokens: 512",
-    ]
-    if crop_grid is not None or crop_mode:
+    settings = pipeline.Settings(
+        model, (workload,), device=device, trust_remote_code=trust_remote_code
+    )
+    described = {**sizes, "crop_grid": crop_grid}
+    given = [name for name, value in described.items() if value is not None]
+    if given and ctx.get_parameter_source("workload") is not ParameterSource.DEFAULT:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError("option", "workload", f"{workload!r} with {options}", "one of the two")
+    custom = [_custom(sizes, crop_grid)] if given else None
+    analyses = pipeline.analyse(settings, custom)
+    list_inputs(settings)
+    tell(analyses[0][0])
+    traced = trace_model(analyses, device, say, trust=trust_remote_code)
+    result = pipeline.complete(analyses, traced)
+    files = result.static.artifacts | artifacts.verdicts(result)
+    if as_json:
+        click.echo(files["verification.json"].strip())
+    if not as_json or output is not None:
+        folder = output_folder(output, analyses[0][0].workload.profile_id)
+        write_files(folder, _encoded(files), settings.files())
+    if result.failures:
+        raise failed(result.failures)
+
+
+def _custom(sizes: dict[str, int | None], crop_grid: str | None) -> Workload:
+    """Return the workload that the options describe."""
+    from mkdocs_dsocr.inputs import InputError, Workload
+    from mkdocs_dsocr.inputs.files import validate
+
+    for name in SIZES:
+        if sizes[name] is None:
+            names = ", ".join(f"--{n.replace('_', '-')}" for n in SIZES)
+            raise InputError("option", name, "nothing", f"all of {names} together")
+    content: dict[str, Any] = {**sizes, "crop_mode": bool(sizes["crop_mode"])}
+    if crop_grid is not None or content["crop_mode"]:
         grid = (crop_grid or "1x2").lower().split("x")
-        if len(grid) != 2 or not all(side.isdecimal() for side in grid):
-            raise InputError("option", "--crop-grid", repr(crop_grid), "WxH, such as 1x2")
-        lines.append(f"crop_grid: [{int(grid[0])}, {int(grid[1])}]")
-    path = folder / "custom.yaml"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return str(path)
+        if len(grid) != 2 or not all(side.isdecimal() and len(side) < 9 for side in grid):
+            raise InputError("option", "crop_grid", repr(crop_grid), "WxH, such as 1x2")
+        content["crop_grid"] = [int(side) for side in grid]
+    return validate(Workload, {"profile_id": "custom", "max_new_tokens": 512, **content}, "option")
 
 
-@click.command()
+def list_inputs(settings: pipeline.Settings) -> None:
+    """Print the files that were read, where ``--verbose`` asks for that."""
+    for path in settings.files():
+        detail(f"read {path}")
+
+
+def _encoded(files: dict[str, str]) -> dict[str, bytes]:
+    return {name: text.encode() for name, text in files.items()}
+
+
+@click.command(cls=Command)
 @model_option
 @workload_option
 @hardware_option
@@ -115,6 +127,7 @@ def _workload_file(folder: Path, sizes: tuple[int | None, ...], crop_grid: str |
     help="Folder that dsocr static wrote: adds operator coverage and verification.",
 )
 @click.option("--markdown", is_flag=True, help="Write a readable report.md as well.")
+@json_option("report.json")
 @click.option("--viewers", is_flag=True, help="Write files for Perfetto and Model Explorer too.")
 def analyze(
     model: str,
@@ -123,11 +136,16 @@ def analyze(
     output: Path | None,
     static_dir: Path | None,
     markdown: bool,
+    as_json: bool,
     viewers: bool,
 ) -> None:
     """Write the analytic report of a workload. Needs no torch."""
+    from mkdocs_dsocr.build import pipeline
+
+    settings = pipeline.Settings(model=model, workloads=(workload,), hardware=(hardware,))
     with _without_collections():
-        analysis, files = _analysed(model, workload, hardware, static_dir)
+        analysis, files = _analysed(settings, static_dir)
+    list_inputs(settings)
     if markdown:
         from mkdocs_dsocr.site.summary import report_markdown
 
@@ -136,17 +154,19 @@ def analyze(
         from mkdocs_dsocr.report.files import viewer_files
 
         files |= viewer_files(analysis)
+    if as_json:
+        click.echo(files["report.json"].strip())
     tell(analysis)
-    folder = output_folder(output, analysis.report.report_id)
-    write_files(folder, {name: text.encode() for name, text in files.items()})
+    if not as_json or output is not None:
+        folder = output_folder(output, analysis.report.report_id)
+        write_files(folder, _encoded(files), settings.files())
     memory = analysis.report.memory
-    click.echo(f"{analysis.report.predicted_total_time_ms:.3f} ms predicted", err=True)
+    say(f"{analysis.report.predicted_total_time_ms:.3f} ms predicted")
     if not memory.fits:
-        click.echo(
+        say(
             f"Warning: does not fit {analysis.hardware.name}: {memory.largest_stage} needs "
             f"{memory.footprint_bytes / 1e9:,.1f} of {memory.room_bytes / 1e9:,.1f} GB. The times "
-            "are those of a GPU with enough memory.",
-            err=True,
+            "are those of a GPU with enough memory."
         )
 
 
@@ -161,78 +181,15 @@ def _without_collections() -> Iterator[None]:
 
 
 def _analysed(
-    model: str, workload: str, hardware: str, static_dir: Path | None
+    settings: pipeline.Settings, static_dir: Path | None
 ) -> tuple[Analysis, dict[str, str]]:
     from mkdocs_dsocr.build import artifacts, pipeline
     from mkdocs_dsocr.build.trace_store import load_static
     from mkdocs_dsocr.report import report_files
 
-    settings = pipeline.Settings(model=model, workloads=(workload,), hardware=(hardware,))
     analyses = pipeline.analyse(settings)
     if static_dir is None:
         return analyses[0][0], report_files(analyses[0][0])
     result = pipeline.complete(analyses, load_static(static_dir))
     files = artifacts.verdicts(result) | report_files(result.main)
     return result.main, files
-
-
-@click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-@model_option
-@workload_option
-@hardware_option
-@device_option
-@trust_option
-@click.option(
-    "--flavour",
-    type=click.Choice(["github", "myst", "zensical"]),
-    default="github",
-    show_default=True,
-    help="github, myst: tables, formulas between dollars, charts as files; "
-    "zensical: HTML blocks with their style and scripts.",
-)
-def export(
-    directory: Path,
-    model: str,
-    workload: str,
-    hardware: str,
-    device: str,
-    trust_remote_code: bool,
-    flavour: Flavour,
-) -> None:
-    """Write the pages as Markdown to DIRECTORY, for any generator."""
-    from mkdocs_dsocr.build import artifacts, pipeline
-    from mkdocs_dsocr.build.trace_store import timed, trace_model
-    from mkdocs_dsocr.site.export import STYLES, flavoured
-    from mkdocs_dsocr.site.pages import nav
-
-    settings = pipeline.Settings(
-        model, (workload,), (hardware,), device, trust_remote_code=trust_remote_code
-    )
-    analyses = pipeline.analyse(settings)
-    tell(analyses[0][0])
-    traced = trace_model(analyses, device, say, trust=trust_remote_code)
-    result = pipeline.complete(analyses, traced)
-    with timed(say, "making the pages"):
-        site, pages, others = artifacts.site_files(result, STYLES[flavour])
-        files = flavoured(pages, others, flavour, nav(site))
-    write_files(directory, files)
-    if result.failures:
-        raise click.ClickException("\n".join(result.failures))
-
-
-@click.command()
-@click.argument("spec", type=click.Path(path_type=Path))
-@click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help=".csv or .parquet file."
-)
-def sweep(spec: Path, output: Path) -> None:
-    """Evaluate every combination of the values that SPEC lists, and write a row for each."""
-    from mkdocs_dsocr.sweep.spec import load_spec, write
-
-    loaded = load_spec(spec)
-    with click.progressbar(length=loaded.size, label=f"{loaded.size:,} scenarios") as bar:
-        try:
-            write(loaded, output, bar.update)
-        except OverflowError as error:
-            raise click.UsageError(f"{spec}: sweep: {error}; allowed: smaller values") from error

@@ -2,54 +2,56 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any, Final
 
 import click
 
 from mkdocs_dsocr import __version__
-from mkdocs_dsocr.cli.analyze import analyze, export, static, sweep
+from mkdocs_dsocr.cli import command
+from mkdocs_dsocr.cli.analyze import analyze, static
 from mkdocs_dsocr.cli.cache import cache
+from mkdocs_dsocr.cli.export import export, sweep
 from mkdocs_dsocr.cli.measure import measure
-from mkdocs_dsocr.cli.reports import compare, diff, whatif
+from mkdocs_dsocr.cli.options import json_option
+from mkdocs_dsocr.cli.reports import compare, diff
 from mkdocs_dsocr.cli.review import review
+from mkdocs_dsocr.cli.whatif import whatif
 
 PACKAGES: Final = ("torch", "torchinfo", "transformers", "mkdocs", "mkdocs-material", "pydantic")
 
 
-class _Commands(click.Group):
-    """Turns bad input into one message and exit code 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        from mkdocs_dsocr.inputs import InputError
-
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            raise click.UsageError(str(error)) from error
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=command.Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dsocr")
 def main() -> None:
     """Analyse DeepSeek-OCR statically: exact FLOPs, bytes, memory and predicted times."""
 
 
 @main.command()
-def env() -> None:
-    """Say which versions are installed, what auto resolves to, and which ids ship."""
+@json_option("the same")
+def env(as_json: bool) -> None:
+    """Print which versions are installed, what auto resolves to, and which ids ship."""
     import platform
 
     from mkdocs_dsocr.build import pipeline
     from mkdocs_dsocr.inputs import shipped
     from mkdocs_dsocr.inputs.references import KINDS
 
-    click.echo(f"mkdocs-dsocr {__version__}, Python {platform.python_version()}")
-    for package in PACKAGES:
-        click.echo(f"  {package} {_version(package)}")
-    click.echo(f"device auto: {pipeline.auto_device(pipeline.Settings())}")
+    found: dict[str, Any] = {
+        "mkdocs-dsocr": __version__,
+        "python": platform.python_version(),
+        "packages": {package: _version(package) for package in PACKAGES},
+        "device": pipeline.auto_device(pipeline.Settings()),
+        **{kind: shipped(kind) for kind in KINDS},
+    }
+    if as_json:
+        command.show_json(found)
+        return
+    command.show(f"mkdocs-dsocr {__version__}, Python {found['python']}")
+    for package, version in found["packages"].items():
+        command.show(f"  {package} {version}")
+    command.show(f"device auto: {found['device']}")
     for kind in KINDS:
-        click.echo(f"{kind}: {', '.join(shipped(kind))}")
+        command.show(f"{kind}: {', '.join(found[kind])}")
 
 
 def _version(package: str) -> str:
@@ -61,25 +63,10 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-for _command in (
-    static,
-    analyze,
-    export,
-    sweep,
-    cache,
-    measure,
-    review,
-    diff,
-    whatif,
-    compare,
-):
+for _command in (static, analyze, export, sweep, cache, measure, review, diff, whatif, compare):
     main.add_command(_command)
 
 
 def run() -> None:
     """Run the command as a process of its own."""
-    try:
-        main()
-    finally:
-        # The process ends and frees everything: no need to look through it for cycles.
-        gc.freeze()
+    command.run(main)

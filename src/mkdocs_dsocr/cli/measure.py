@@ -6,16 +6,18 @@ from pathlib import Path
 
 import click
 
-from mkdocs_dsocr.cli.options import model_option, say, write_file
+from mkdocs_dsocr.cli.command import Command, OutputPath, check_output, say, write_file
+from mkdocs_dsocr.cli.options import WORKLOADS, model_option
 from mkdocs_dsocr.resources import DEFAULT_WORKLOAD
 
 
-@click.command()
+@click.command(cls=Command)
 @model_option
 @click.option(
     "--workload",
     "workloads",
     multiple=True,
+    type=WORKLOADS,
     default=(DEFAULT_WORKLOAD,),
     show_default=True,
     help="Id or path; more than once for several.",
@@ -36,7 +38,7 @@ from mkdocs_dsocr.resources import DEFAULT_WORKLOAD
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=OutputPath("file or folder"),
     required=True,
     help="JSON file to write; of several workloads a folder.",
 )
@@ -51,13 +53,25 @@ def measure(
 ) -> None:
     """Time every pass and module on a real device, for the plugin's measurements."""
     from mkdocs_dsocr.build import pipeline
+    from mkdocs_dsocr.inputs.errors import InputError, repr_short
 
     several = len(workloads) > 1
-    analyses = pipeline.analyse(pipeline.Settings(model=model, workloads=workloads))
+    settings = pipeline.Settings(model=model, workloads=workloads)
+    if not several and output.suffix != ".json":
+        allowed = "a file that ends in .json"
+        raise InputError("option", "output", repr_short(str(output)), allowed)
+    analyses = pipeline.analyse(settings)
     options = pipeline.MeasureOptions(device, cuda_graph, largest_batch, repeats)
-    measured = pipeline.measure(analyses, options, lambda line: click.echo(line, err=True))
+    places = {
+        row[0].workload.profile_id: output / f"{row[0].workload.profile_id}.json"
+        if several
+        else output
+        for row in analyses
+    }
+    for path in places.values():
+        check_output(path, settings.files())
+    measured = pipeline.measure(analyses, options, say)
     for profile_id, text in measured:
         # Each as soon as it is done: whatever happens later, it is there.
-        path = output / f"{profile_id}.json" if several else output
-        write_file(path, text)
-        say(f"wrote {path}")
+        write_file(places[profile_id], text)
+        say(f"wrote {places[profile_id]}")

@@ -1,29 +1,88 @@
-"""Options that several commands share, and how commands write and talk."""
+"""Options that several commands share, and what the shell completes in them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from mkdocs_dsocr.cli.command import OutputPath, say
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
 
 if TYPE_CHECKING:
+    from mkdocs_dsocr.inputs.references import Kind
     from mkdocs_dsocr.report import Analysis
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_OUTPUT: Final = "tmp/profile-output/{run_id}/static_analysis/analytic_model"
-model_option = click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Id or path.")
+
+
+class Reference(click.ParamType):  # type: ignore[type-arg]
+    """The id of something that ships, or a path; the shell completes both."""
+
+    name = "id|path"
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind: Kind = kind
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the ids that start so; where none does, the shell completes files."""
+        from mkdocs_dsocr.inputs import shipped
+
+        ids = [CompletionItem(id_) for id_ in shipped(self._kind) if id_.startswith(incomplete)]
+        return ids or [CompletionItem(incomplete, type="file")]
+
+
+def complete_fields(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return fields of a workload with a sign behind each, or the values of the one typed."""
+    from mkdocs_dsocr.inputs import Workload
+    from mkdocs_dsocr.inputs.workload import CHOICES
+
+    name, sign, _ = incomplete.partition("=")
+    if not sign:
+        found = [f"{field}=" for field in Workload.model_fields]
+    else:
+        values = CHOICES.get(name, ())
+        found = [f"{name}={str(v).lower() if isinstance(v, bool) else v}" for v in values]
+    return [CompletionItem(text) for text in found if text.startswith(incomplete)]
+
+
+def complete_reviewed(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the names that can be reviewed."""
+    from mkdocs_dsocr.build import pipeline
+    from mkdocs_dsocr.site.review import reviewed
+
+    settings = pipeline.Settings(ctx.params.get("model") or DEFAULT_MODEL)
+    names = [r.name for r in reviewed(pipeline.analyse(settings)[0][0], Path("/nonexistent"))]
+    return [CompletionItem(n) for n in ("all", *names) if n.startswith(incomplete)]
+
+
+MODELS: Final = Reference("models")
+WORKLOADS: Final = Reference("workloads")
+HARDWARE: Final = Reference("hardware")
+model_option = click.option(
+    "--model", type=MODELS, default=DEFAULT_MODEL, show_default=True, help="Id or path."
+)
 workload_option = click.option(
     "--workload",
     "--workload-profile-id",
     "workload",
+    type=WORKLOADS,
     default=DEFAULT_WORKLOAD,
     show_default=True,
     help="Id or path.",
 )
 hardware_option = click.option(
-    "--hardware", default=DEFAULT_HARDWARE, show_default=True, help="Id or path."
+    "--hardware", type=HARDWARE, default=DEFAULT_HARDWARE, show_default=True, help="Id or path."
 )
 device_option = click.option(
     "--device",
@@ -37,14 +96,12 @@ trust_option = click.option(
     is_flag=True,
     help="Run the checkpoint's own Python files and trace its modules as well.",
 )
-output_option = click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder to write to."
-)
+output_option = click.option("--output", type=OutputPath("folder"), help="Folder to write to.")
 
 
-def say(message: str) -> None:
-    """Print a line of progress to standard error."""
-    click.echo(message, err=True)
+def json_option(what: str) -> Callable[[Function], Function]:
+    """Return the option ``--json``, which prints `what` for scripts."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON instead.")
 
 
 def tell(analysis: Analysis) -> None:
@@ -58,38 +115,3 @@ def tell(analysis: Analysis) -> None:
 def output_folder(output: Path | None, run_id: str) -> Path:
     """Return the folder to write to: the option's, or the default of a run."""
     return output if output is not None else Path(DEFAULT_OUTPUT.format(run_id=run_id))
-
-
-def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Write all files, each whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written.
-    """
-    from mkdocs_dsocr.inputs import InputError
-    from mkdocs_dsocr.io import atomic_write_all
-
-    try:
-        atomic_write_all(folder, files)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(folder, "--output", reason.lower(), "a folder to write to") from error
-    say(f"{len(files)} files in {folder}")
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file, whole or not at all.
-
-    Raises
-    ------
-    InputError
-        If it cannot be written.
-    """
-    from mkdocs_dsocr.inputs.errors import room_to_write
-    from mkdocs_dsocr.io import atomic_write
-
-    with room_to_write(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, text)

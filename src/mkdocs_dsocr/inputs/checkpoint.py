@@ -234,7 +234,7 @@ def _checked_out(git: Path) -> str | None:
 def _line(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")[:1000].strip()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):  # also: no UTF-8, or a reference that is no file's name
         return ""
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from mkdocs_dsocr.text import printable
 
 
 class InputError(ValueError):
@@ -26,7 +29,16 @@ class InputError(ValueError):
         self.source, self.allowed = str(source), allowed
         self.key, self.found = plain(key), plain(found, 400)
         place = f"{source}: {self.key}" if key else str(source)
-        super().__init__(f"{place}: found {self.found}; allowed: {allowed}")
+        super().__init__(printable(f"{place}: found {self.found}; allowed: {allowed}"))
+
+    def at(self, source: str, key: str) -> InputError:
+        """Return the same error with another name for the place."""
+        return InputError(source, key, self.found, self.allowed)
+
+    @property
+    def in_mkdocs(self) -> str:
+        """The message, with an option named as it stands in ``mkdocs.yml``."""
+        return str(self.at("mkdocs.yml", self.key) if self.source == "option" else self)
 
 
 class ContradictionError(ValueError):
@@ -72,6 +84,13 @@ def repr_short(value: object, limit: int = 60) -> str:
 
 
 def plain(text: str, limit: int = 200) -> str:
-    """Return text of a file without control characters, cut to `limit`, for a message."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: limit + 1])
+    """Return text of a file, printable and cut to `limit` characters, for a message."""
+    text = printable(text[: limit + 1])
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def suggestion(value: str, known: Iterable[str]) -> str:
+    """Return a question with the known names that a mistyped one is close to; empty if none is."""
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(value.lower(), names, n=2)
+    return f" (did you mean {' or '.join(names[name] for name in close)}?)" if close else ""

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, repr_short
+from mkdocs_dsocr.resources import Documented
 
 
-class Strict(BaseModel):
+class Strict(Documented, BaseModel):
     """Base of everything that is read from a file: no coercion, no unknown keys, no NaN."""
 
     model_config = ConfigDict(

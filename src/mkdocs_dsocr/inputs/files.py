@@ -14,10 +14,22 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 
-from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
+from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short, suggestion
 
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 20
+
+_YAML_ERRORS: Final = (
+    YAMLError,
+    RecursionError,
+    # What the parser lets through from a value that does not fit its tag: ``!!int ""``.
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,8 +46,12 @@ def stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
     return tuple(found)
 
 
-def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
+def read_mapping(
+    path: Path, limit: int = MAX_BYTES, *, may_be_empty: bool = False
+) -> dict[str, Any]:
     """Read a YAML or JSON file of at most `limit` bytes that holds one mapping.
+
+    With `may_be_empty`, a file without content is an empty mapping.
 
     Raises
     ------
@@ -55,7 +71,9 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
         raise InputError(
             path, "", f"a byte that is not UTF-8 at {error.start}", "UTF-8 text"
         ) from error
-    content = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
+    content = _json(path, text) if path.suffix == ".json" else parse_yaml(text, path)
+    if may_be_empty and (content is None or content == {}):
+        return {}
     if not isinstance(content, dict) or not content:
         found = "nothing" if content is None or content == {} else repr_short(content)
         raise InputError(path, "", found, "a mapping of keys to values")
@@ -63,18 +81,27 @@ def read_mapping(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
     return content
 
 
-def _yaml(path: Path, text: str) -> Any:
+def parse_yaml(text: str, source: str | Path, key: str = "") -> Any:
+    """Return the content of a YAML 1.2 text.
+
+    Raises
+    ------
+    InputError
+        If it is malformed, names `source`, and `key` or the line.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
             return YAML(typ="safe", pure=True).load(StringIO(text))
-    except (YAMLError, ValueError, RecursionError, OverflowError) as error:
-        where, problem = "", str(error).splitlines()[0] if str(error) else type(error).__name__
+    except _YAML_ERRORS as error:
+        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, MarkedYAMLError):
             problem = error.problem or problem
             if error.problem_mark is not None:
-                where = f"line {error.problem_mark.line + 1}"
-        raise InputError(path, where, problem, "YAML 1.2 without duplicate keys") from error
+                key = key or f"line {error.problem_mark.line + 1}"
+        elif not isinstance(error, (YAMLError, RecursionError)):
+            problem = f"a value that its tag does not allow ({problem})"
+        raise InputError(source, key, problem, "YAML 1.2 without duplicate keys") from error
 
 
 def _json(path: Path, text: str) -> Any:
@@ -120,12 +147,16 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
     try:
         return model.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        first, *others = error.errors(include_url=False)
+        errors: list[Any] = list(error.errors(include_url=False))
     except (TypeError, ValueError) as error:
         raise InputError(path, "", "a value that JSON cannot hold", "plain values") from error
-    keys, found = [str(key) for key in first["loc"]], repr_short(first["input"])
-    allowed = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    allowed = re.sub(r"\d{5,}", lambda number: f"{int(number[0]):,}", allowed)
+    first, *others = errors
+    keys, branch, value = _place(first, content)
+    if branch and isinstance(value, dict):
+        # Of the types that a mapping may be, the one that is a mapping says what is wrong.
+        first = next((e for e in errors if not _place(e, content)[1].startswith("list")), first)
+        keys, branch, value = _place(first, content)
+    found, allowed = repr_short(first["input"]), _allowed(first)
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, ContradictionError):
         keys, found, allowed = [*keys, cause.key], cause.found, cause.allowed
@@ -134,6 +165,64 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
         missing = [".".join(map(str, e["loc"])) for e in others if e["type"] == "missing"]
         allowed += f", and so are {', '.join(missing)}" if missing else ""
     elif first["type"] == "extra_forbidden":
-        known = ", ".join(sorted(model.model_fields))
-        found, allowed = "an unknown key", f"one of {known}" if len(keys) == 1 else "no such key"
+        found, allowed = "an unknown key", "no such key"
+        if len(keys) == 1:
+            found += suggestion(keys[0], model.model_fields)
+            allowed = f"one of {', '.join(sorted(model.model_fields))}"
+    elif branch and not isinstance(value, dict):
+        branches = dict.fromkeys(_place(e, content)[1] for e in errors)
+        found, allowed = (
+            repr_short(value),
+            " or ".join(_TYPES.get(b, "a mapping") for b in branches),
+        )
     raise InputError(path, ".".join(filter(None, keys)), found, allowed)
+
+
+_TYPES: Final = {
+    "list[str]": "a list of text",
+    "list[bool]": "a list of true and false",
+    "list[int]": "a list of whole numbers",
+    "list[float]": "a list of numbers",
+}
+"""The branches of a union, in words."""
+_ALLOWED: Final = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping of keys to values",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "model_type": "a mapping of keys to values",
+    "string_type": "text",
+    "string_too_short": "at least {min_length} characters",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "text of the pattern {pattern}",
+    "too_long": "at most {max_length} values",
+    "too_short": "at least {min_length} values",
+    "tuple_type": "a list",
+}
+"""What is allowed, in words, by the type of error."""
+
+
+def _allowed(error: Any) -> str:
+    """Return what is allowed where an error is."""
+    if error["type"] in _ALLOWED:
+        return _ALLOWED[error["type"]].format_map(error.get("ctx", {}))
+    allowed = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return re.sub(r"\d{5,}", lambda number: f"{int(number[0]):,}", allowed)
+
+
+def _place(error: Any, content: Any) -> tuple[list[str], str, Any]:
+    """Return the keys that lead to an error, and the branch of a union with the value before it."""
+    keys: list[str] = []
+    branch, value, node = "", None, content
+    for index, key in enumerate(error["loc"]):
+        known = range(len(node)) if isinstance(node, list) else node
+        if isinstance(known, range | dict) and key in known:
+            node = node[key]
+        elif not (error["type"] == "missing" and index == len(error["loc"]) - 1):
+            branch, value = str(key), node
+            continue
+        if not branch or isinstance(value, dict):
+            keys.append(str(key))
+    return keys, branch, value

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from mkdocs_dsocr import resources
-from mkdocs_dsocr.inputs.errors import InputError, repr_short
+from mkdocs_dsocr.inputs.errors import InputError, repr_short, suggestion
 
 Kind = Literal["models", "workloads", "hardware"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -21,17 +21,23 @@ def shipped(kind: Kind) -> list[str]:
 def resolve(kind: Kind, value: str, base: Path | None = None, source: str = "option") -> Path:
     """Return the file or folder that `value` names.
 
-    A value that ends in ``.yaml``, ``.yml`` or ``.json``, or holds a ``/``, is
-    a path (relative to `base`); any other is the id of something shipped.
+    A value with a slash or a backslash, or that ends in ``.yaml``, ``.yml`` or ``.json``, is a
+    path (relative to `base`). Any other is the id of something shipped, or a path that exists.
 
     Raises
     ------
     InputError
-        If nothing of that id is shipped.
+        If it is neither.
     """
-    if "/" in value or value.endswith((".yaml", ".yml", ".json")):
-        return (base or Path()) / value
+    path = (base or Path()) / value
+    if "\\" in value and not path.exists():
+        path = (base or Path()) / value.replace("\\", "/")
+    if set(value) & {"/", "\\"} or value.endswith((".yaml", ".yml", ".json")):
+        return path
     known = shipped(kind)
-    if value not in known:
-        raise InputError(source, kind, repr_short(value), f"a path, or one of {', '.join(known)}")
-    return resources.data_dir() / kind / (value if kind == "models" else f"{value}.yaml")
+    if value in known:
+        return resources.data_dir() / kind / (value if kind == "models" else f"{value}.yaml")
+    if value and path.exists():
+        return path
+    found = repr_short(value) + suggestion(value, known)
+    raise InputError(source, kind, found, f"a path, or one of {', '.join(known)}")

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
+from collections.abc import Container, Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
-from mkdocs_dsocr.inputs.errors import InputError
+from mkdocs_dsocr.inputs.errors import InputError, room_to_write
 from mkdocs_dsocr.inputs.fields import Strict
 from mkdocs_dsocr.inputs.files import read_mapping, validate
-from mkdocs_dsocr.io import atomic_text
+from mkdocs_dsocr.io import atomic_write, locked
 
 Status = Literal["approved", "questioned"]
 DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
 LARGEST: Final = 10_000_000
 
 
-class Entry(Strict):
+class Earlier(Strict):
+    """A review that a later one replaced: who, when, and what; see :class:`Entry`."""
+
+    status: Status
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+    date: Annotated[str, Field(pattern=DATE)]
+    note: Annotated[str, Field(max_length=5000)] = ""
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
+class Entry(Earlier):
     """A review of one layer or assumption.
 
     Attributes
@@ -36,16 +50,21 @@ class Entry(Strict):
         current.
     reviewed
         Written by the first version, instead of both: formulas and texts in one mapping.
+    history
+        The reviews that this one replaced, the oldest first.
     """
 
-    status: Status
-    by: Annotated[str, Field(min_length=1, max_length=200)]
-    date: Annotated[str, Field(pattern=DATE)]
-    note: Annotated[str, Field(max_length=5000)] = ""
-    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     formulas: dict[str, str] = Field({})
     wording: dict[str, str] = Field({})
     reviewed: dict[str, str] = Field({})
+    history: tuple[Earlier, ...] = ()
+
+    def after(self, before: Entry | None) -> Entry:
+        """Return this review with the one that it replaces in its history."""
+        if before is None:
+            return self
+        replaced = Earlier(**{name: getattr(before, name) for name in Earlier.model_fields})
+        return self.model_copy(update={"history": (*before.history, replaced)})
 
 
 class Reviews(Strict):
@@ -56,7 +75,7 @@ class Reviews(Strict):
 
 
 def load_reviews(path: Path) -> Reviews:
-    """Read the reviews; where there is no file yet, there are none.
+    """Read the reviews; where there is no file yet, or an empty one, there are none.
 
     Raises
     ------
@@ -65,43 +84,93 @@ def load_reviews(path: Path) -> Reviews:
     """
     if not path.exists():
         return Reviews()
-    return validate(Reviews, _plain(read_mapping(path, LARGEST)), path)
+    return validate(Reviews, _plain(read_mapping(path, LARGEST, may_be_empty=True)), path)
 
 
-def save_entries(path: Path, kind: str, entries: dict[str, Entry]) -> None:
-    """Put entries into the file; its other content and its comments stay.
+def save_entries(
+    path: Path, entries: Mapping[str, Mapping[str, Entry]], spared: Container[str] = ()
+) -> list[str]:
+    """Put entries into the file; its other content, its comments and its mode stay.
+
+    The file is locked meanwhile. A replaced entry becomes history of the new one. An entry that
+    shares text with others by a YAML alias is written in full, so that the others stay.
+
+    Parameters
+    ----------
+    path
+        The file; it need not exist.
+    entries
+        What to put in, by kind and name.
+    spared
+        Names whose open question is not replaced.
+
+    Returns
+    -------
+    The names of the questions that were left as they are.
 
     Raises
     ------
     InputError
         If the file is not valid, or cannot be written.
     """
-    load_reviews(path)
-    yaml = YAML()
-    yaml.width = 10_000
+    kept: list[str] = []
+    with room_to_write(path), locked(path):
+        known, (head, content) = load_reviews(path), _round_trip(path)
+        for kind, named in entries.items():
+            before: dict[str, Entry] = getattr(known, kind)
+            for name, entry in named.items():
+                if name in spared and name in before and before[name].status == "questioned":
+                    kept.append(name)
+                else:
+                    _put(content, kind, name, entry.after(before.get(name)))
+        out = StringIO()
+        _yaml().dump(content, out)
+        atomic_write(path, head + out.getvalue())
+    return kept
+
+
+def _round_trip(path: Path) -> tuple[str, Any]:
+    """Return the comments of a file without entries, and the content with all other comments."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     try:
-        content: Any = yaml.load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        content = _yaml().load(text)
     except YAMLError as error:
         raise InputError(path, "", str(error).splitlines()[0], "YAML 1.2") from error
+    if content:
+        return "", content
+    return "".join(f"{line}\n" for line in text.splitlines() if line.startswith("#")), {}
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width = 10_000
+    return yaml
+
+
+def _put(content: Any, kind: str, name: str, entry: Entry) -> None:
+    """Put an entry in its place, in lines of its own."""
+    new = entry.model_dump(mode="json", exclude_defaults=True)
     section = content.setdefault(kind, {})
-    for name, entry in entries.items():
-        new = entry.model_dump(exclude_defaults=True)
-        if isinstance(section.get(name), dict):
-            section[name].update(new)
-            for key in set(section[name]) - new.keys():
-                del section[name][key]
-        else:
-            section[name] = new
-    try:
-        with atomic_text(path) as file:
-            yaml.dump(content, file)
-    except OSError as error:
-        found = error.strerror or "unwritable"
-        raise InputError(path, "", found, "a file that can be written") from error
+    if _is_shared(section):
+        section = content[kind] = CommentedMap(copy.deepcopy(list(section.items())))
+    old = section.get(name)
+    if isinstance(old, CommentedMap) and not _is_shared(old):
+        for key in set(old) - new.keys():
+            del old[key]
+        old.update(new)  # in place: comments stay
+    else:
+        section[name] = new
+
+
+def _is_shared(node: Any) -> bool:
+    """Tell whether an alias stands for the node, or it merges another one's keys."""
+    return isinstance(node, CommentedMap) and (node.anchor.value is not None or bool(node.merge))
 
 
 def _plain(content: Any) -> Any:
     """Return content with dates as text: YAML takes a date that is not quoted for one."""
     if isinstance(content, dict):
         return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_plain(value) for value in content]
     return content.isoformat() if isinstance(content, datetime.date) else content

@@ -12,7 +12,15 @@ from mkdocs_dsocr.models.passes import (
     pass_layer,
     plain_format,
 )
-from mkdocs_dsocr.models.plan import NO_VIEW, Plan, Run, check_autocast, max_tiles_of, plan
+from mkdocs_dsocr.models.plan import (
+    NO_VIEW,
+    Plan,
+    Run,
+    check_autocast,
+    max_tiles_of,
+    plan,
+    resolved,
+)
 from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
 from mkdocs_dsocr.models.storage import formats_of
 
@@ -42,5 +50,6 @@ __all__ = [
     "pass_layer",
     "plain_format",
     "plan",
+    "resolved",
     "rounds",
 ]

@@ -20,6 +20,7 @@ from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.analysed import Analysed
 from mkdocs_dsocr.report.fields import Integers
+from mkdocs_dsocr.text import printable
 from mkdocs_dsocr.trace import PassShape
 
 NOT_MODELLED: Final = {
@@ -158,7 +159,8 @@ def _config_path(config: ModelConfig) -> str:
     if config.path.is_relative_to(resources.data_dir()):
         return f"data/{config.path.relative_to(resources.data_dir()).as_posix()}"
     path = config.path
-    return "/".join(path.parts[-2:]) if path.is_absolute() else path.as_posix()
+    shown = "/".join(path.parts[-2:]) if path.is_absolute() else path.as_posix()
+    return printable(shown)
 
 
 def _workload(config: ModelConfig, plan: Plan) -> schema.OCRWorkloadProfile:

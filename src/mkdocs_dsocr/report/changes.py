@@ -19,8 +19,8 @@ from mkdocs_dsocr.cost.workload import workload_cost
 from mkdocs_dsocr.inputs import InputError, ModelConfig
 from mkdocs_dsocr.inputs.files import read_mapping, validate
 from mkdocs_dsocr.report.migration import migrated
+from mkdocs_dsocr.report.saved import as_config, as_workload
 from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
-from mkdocs_dsocr.report.whatif import as_config, as_workload
 
 Cause = Literal["formula", "input", "hardware", "model"]
 COUNTS: Final = (
@@ -103,13 +103,14 @@ class Changes:
 
 
 def load_report(path: Path) -> AnalyticModelReport:
-    """Read a ``report.json``.
+    """Read a ``report.json``, or that of a folder that ``dsocr analyze`` wrote.
 
     Raises
     ------
     InputError
         If it is none.
     """
+    path = path / "report.json" if path.is_dir() else path
     return validate(AnalyticModelReport, migrated(read_mapping(path, LARGEST)), path)
 
 

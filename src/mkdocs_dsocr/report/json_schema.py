@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from mkdocs_dsocr.report import schema as report
 from mkdocs_dsocr.report.fields import Record
+from mkdocs_dsocr.resources import docstring
 
 
 class OperatorSpec(Record):
@@ -47,7 +48,7 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"mkdocs-dsocr/report/{report.SCHEMA_VERSION}",
         "title": "mkdocs-dsocr report",
-        "description": " ".join((report.__doc__ or "").split()),
+        "description": " ".join(docstring(report).split()),
         "$ref": "#/$defs/AnalyticModelReport",
         **schema,
     }

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import posixpath
 import re
-import unicodedata
 from functools import lru_cache
-from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mkdocs_dsocr.cost.memory import LIMIT
-from mkdocs_dsocr.inputs.constants import TILE_SIZE
 from mkdocs_dsocr.inputs.fields import RATE
 from mkdocs_dsocr.inputs.hardware import KernelConstants
 from mkdocs_dsocr.inputs.workload import CHOICES, LIMITS
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.changes import amount, moved
+from mkdocs_dsocr.text import printable
 from mkdocs_dsocr.verify.formulas import METRICS
-
-JOINERS: Final = "\u200c\u200d"
-"""They have no shape of their own, but some scripts and emoji need them."""
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +29,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=on_one_line,
+        finalize=_finalized,
     )
     made.filters |= units.WRITERS | {
         "percent": units.percent,
@@ -51,7 +46,6 @@ def environment() -> Environment:
     made.globals |= {
         "constants": {k: f.description for k, f in KernelConstants.model_fields.items()},
         "metric_names": METRICS,
-        "tile_size": TILE_SIZE,
         "limits": LIMITS,
         "rate_limit": RATE,
         "choices": CHOICES,
@@ -60,22 +54,11 @@ def environment() -> Environment:
     return made
 
 
-def on_one_line(value: object) -> object:
-    """Return text of an input on one line, with a name for each character that has no shape.
-
-    A blank line would end the HTML block around it, and a direction mark would turn the text
-    after it.
-    """
-    if type(value) is not str or value.isprintable():
-        return value
-    return "".join(c if _has_shape(c) else f"\\u{ord(c):04x}" for c in " ".join(value.split()))
-
-
-def _has_shape(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category == "Zs" or category[0] not in "CZ" or character in JOINERS
+def _finalized(value: object) -> object:
+    """Return plain text of an input as it may be shown; everything else as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def prose(text: str) -> Markup:
     """Return a sentence with code for what is in backticks."""
-    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(on_one_line(text)))))
+    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(printable(text)))))

@@ -8,7 +8,6 @@ takes most of the time.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -24,6 +23,7 @@ from mkdocs_dsocr.layers.layer import Child, Layer, Rationale
 from mkdocs_dsocr.layers.operations import Keep, Operation, whole
 from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.quantities import Apply, Quantity, Symbol, is_zero, total
+from mkdocs_dsocr.resources import docstring
 from mkdocs_dsocr.site import notation, units
 from mkdocs_dsocr.site.rows import (
     ChildRow,
@@ -143,7 +143,7 @@ def _form(visit: NodeVisit, differing: frozenset[tuple[type[Layer], str]]) -> Fo
     layer = visit.layer
     symbolic = layer.symbolic()
     values = layer.values()
-    summary, _, details = inspect.cleandoc(type(layer).__doc__ or "").partition("\n\n")
+    summary, _, details = docstring(type(layer)).partition("\n\n")
     chosen = ", ".join(
         f"{k} = {v}" for k, v in options(layer).items() if (type(layer), k) in differing
     )

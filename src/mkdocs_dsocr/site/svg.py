@@ -14,6 +14,7 @@ from typing import Any, Final
 from markupsafe import Markup, escape
 
 from mkdocs_dsocr.models import STAGES
+from mkdocs_dsocr.text import printable
 
 COLOURS: Final = 8
 """Number of colours in the style sheet."""
@@ -43,12 +44,16 @@ def element(name: str, *inside: str, **attributes: Any) -> Markup:
         for key, value in attributes.items()
         if value is not None
     )
-    content = Markup("").join(inside)
+    content = Markup("").join(_drawn(part) for part in inside)
     return Markup(f"<{name}{written}>{content}</{name}>" if content else f"<{name}{written}/>")
 
 
 def _value(value: Any) -> str:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else escape(value)
+    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else escape(_drawn(value))
+
+
+def _drawn(value: Any) -> Any:
+    return printable(value) if type(value) is str else value
 
 
 def chart(
@@ -120,7 +125,8 @@ def key(index: int) -> Markup:
 def legend(labels: Iterable[str]) -> Markup:
     """Return an HTML line that names the colours in their order."""
     keys = (
-        Markup("<span>{} {}</span>").format(key(index), label) for index, label in enumerate(labels)
+        Markup("<span>{} {}</span>").format(key(index), printable(label))
+        for index, label in enumerate(labels)
     )
     return Markup('<p class="dsocr-note dsocr-legend">{}</p>').format(Markup(" ").join(keys))
 

@@ -12,9 +12,10 @@ from typing import Any, Final, Self
 from pydantic import Field, model_validator
 
 from mkdocs_dsocr.inputs import InputError
-from mkdocs_dsocr.inputs.errors import ContradictionError, room_to_write
+from mkdocs_dsocr.inputs.errors import ContradictionError, repr_short, room_to_write
 from mkdocs_dsocr.inputs.fields import Strict
 from mkdocs_dsocr.inputs.files import read_mapping, validate
+from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.io import atomic_path
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
 from mkdocs_dsocr.sweep.api import Sweep, grid_chunks
@@ -86,6 +87,18 @@ def load_spec(path: Path) -> Spec:
     return spec
 
 
+def input_files(spec: Spec) -> list[Path]:
+    """Return the files that a sweep reads besides its own."""
+    hardware = spec.sweep.get("hardware", [DEFAULT_HARDWARE])
+    gpus = [str(value) for value in _listed(hardware)]
+    model = resolve("models", spec.model)
+    return [
+        model if model.is_file() else model / "config.json",
+        resolve("workloads", spec.workload),
+        *(resolve("hardware", value) for value in gpus),
+    ]
+
+
 def write(spec: Spec, path: Path, progress: Callable[[int], None]) -> None:
     """Evaluate a sweep and write its columns; an unfinished file does not stay.
 
@@ -104,7 +117,8 @@ def write(spec: Spec, path: Path, progress: Callable[[int], None]) -> None:
         If the file's type is neither, pyarrow is missing, or the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
-        raise InputError("option", "--output", path.name, f"a file that ends in {SUFFIXES}")
+        allowed = f"a file that ends in {' or '.join(SUFFIXES)}"
+        raise InputError("option", "--output", repr_short(path.name), allowed)
     write_rows = _write_csv if path.suffix == ".csv" else _write_parquet
     with room_to_write(path), atomic_path(path) as part:
         write_rows(spec, part, progress)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig, constants
+from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.inputs.workload import BATCH
 from mkdocs_dsocr.models import Batch, BatchPass, Plan, max_tiles_of, model_of
 from mkdocs_dsocr.models.tokens import grids
@@ -21,8 +21,8 @@ from mkdocs_dsocr.sweep.columns import Array, defaults
 T = TypeVar("T")
 Table = dict[str, Array]
 """Columns by name, all of one length."""
-CROPS: Final = {"crop_mode": True, "base_size": 1024, "image_size": constants.TILE_SIZE}
-"""The model's mode with local views, for workloads that have none."""
+BASE_SIZE: Final = 1024
+"""Side of the global view beside local ones, for workloads that have none, px."""
 SQUARES: Final = range(4, 21)
 """Sides of the square grids beyond a model's rule: up to 400 tiles."""
 BEFORE_DECODE: Final = ("vision", "projector", "prefill")
@@ -66,7 +66,7 @@ def latencies(
     own = dimensions | {"num_pages": batch, "batch_size": batch}
     found = rows_of(config, planned, gpus, **own)
     steps = np.asarray(base["max_new_tokens"]) - 1
-    step = rows_of(config, planned, gpus, passes=_middle_step, **own)
+    step = rows_of(config, planned, gpus, passes=middle_step, **own)
     return {
         **found,
         "image_tokens": np.broadcast_to(_image_tokens(planned, base), found.rows),
@@ -77,21 +77,23 @@ def latencies(
     }
 
 
-def _middle_step(config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
+def middle_step(config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
     """Yield one decode step, in the middle of them; the first where there is none."""
     yield batch.loop("middle_step", batch.middle, batch.middle, model_of(config).window(config))
 
 
 def _image_tokens(planned: Plan, base: Mapping[str, Any]) -> Any:
     names = ("base_size", "image_size", "tiles_w", "tiles_h")
-    views = {name: np.asarray(base[name]) for name in names}
+    views: dict[str, Any] = {name: np.asarray(base[name]) for name in names}
     crop_mode = 1 * np.asarray(base["crop_mode"])
     return dataclasses.replace(planned.of(1), crop_mode=crop_mode, **views).image_tokens
 
 
 def by_grid(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     """Return a row for each grid of local views: all of the model's rule, and squares beyond."""
-    crops = {} if planned.workload.crop_mode else CROPS
+    model = model_of(config)
+    views = {"crop_mode": True, "base_size": BASE_SIZE, "image_size": model.tile_size}
+    crops = {} if planned.workload.crop_mode else views
 
     def evaluated(chosen: list[tuple[int, int]]) -> Table:
         tiles_w, tiles_h = np.array(chosen).T

@@ -17,7 +17,7 @@ from mkdocs_dsocr.inputs import load_hardware, load_workload
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.changes import compare, load_report
-from mkdocs_dsocr.report.whatif import evaluated
+from mkdocs_dsocr.sweep.whatif import evaluated
 
 GPUS = ("h100-sxm", "l40s")
 

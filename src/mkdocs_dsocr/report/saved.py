@@ -1,46 +1,25 @@
-"""What if: a saved report, evaluated again for other workloads and GPUs. Nothing else is read."""
+"""The model and the workload that a saved report says: nothing else is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
-from mkdocs_dsocr.inputs.errors import repr_short
+from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
+from mkdocs_dsocr.inputs.errors import repr_short, suggestion
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import check_shapes
 from mkdocs_dsocr.inputs.references import shipped
 from mkdocs_dsocr.models import known_models, load_model_config
-from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
 
-FIGURES: Final = (
-    "ttft_ms",
-    "tpot_middle_ms",
-    "pages_per_s",
-    "predicted_total_time_ms",
-    "floor_total_time_ms",
-    "footprint_bytes",
-    "fits",
-)
-"""What is evaluated; `fits`: whether the footprint is within the GPU's memory."""
 DEEPSEEK_OCR: Final = "DeepseekOCRForCausalLM"
 """What a report before 1.2 is of."""
 VIEWS: Final = ("base_size", "image_size", "page_size", "crop_grid", "max_tiles")
 """Fields that a request without an image has not."""
 PROMPT: Final = (*VIEWS, "text_only", "crop_mode", "text_tokens")
 """Fields from which a prompt's length follows."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One evaluation: what was changed, on which GPU, and its figures."""
-
-    changes: Mapping[str, Any]
-    hardware_id: str
-    figures: Mapping[str, float | bool | None]
 
 
 def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
@@ -62,6 +41,9 @@ def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
         allowed = " or ".join(sorted(known_models()))
         raise InputError(source, "model.architecture", repr_short(architecture), allowed)
     check_shapes(source, model.dimensions)
+    tower = known_models()[architecture].tower
+    if getattr(model.dimensions, tower) is None:
+        raise InputError(source, f"model.dimensions.{tower}", "nothing", f"that of {architecture}")
     return ModelConfig(
         **dict(model.dimensions),
         architecture=architecture,
@@ -88,7 +70,8 @@ def as_workload(
     changes = changes or {}
     unknown = [name for name in changes if name not in known]
     if unknown:
-        raise InputError("option", unknown[0], "an unknown field", f"one of {', '.join(known)}")
+        found = "an unknown field" + suggestion(unknown[0], known)
+        raise InputError("--set", unknown[0], found, f"one of {', '.join(known)}")
     crop_mode = changes.get("crop_mode", profile.crop_mode)
     if not crop_mode or "page_size" in changes or (profile.page_size and "max_tiles" in changes):
         fields["crop_grid"] = None
@@ -102,50 +85,5 @@ def as_workload(
         fields["num_pages"] = None  # as many as a batch has
     if any(name in changes for name in PROMPT):
         fields["seq_len"] = None
-    return validate(Workload, {**fields, **changes}, source or "report.json")
-
-
-def evaluated(
-    report: AnalyticModelReport,
-    source: Path,
-    variants: Sequence[Mapping[str, Any]],
-    gpus: Sequence[Hardware] = (),
-) -> Iterator[Scenario]:
-    """Yield a scenario for each set of changes (outer) and each GPU (inner).
-
-    Parameters
-    ----------
-    report, source
-        What was saved, and where.
-    variants
-        Fields of a workload, with their values.
-    gpus
-        The report's own where there are none.
-
-    Raises
-    ------
-    InputError
-        If the report or a change makes no sense.
-    """
-    config = as_config(report, source)
-    for changes in variants:
-        workload = as_workload(report.workload, changes, source)
-        for gpu in gpus or (report.hardware,):
-            analysis = Analysis(config, workload, gpu, str(source))
-            analysis.check_formats()
-            yield Scenario(changes, gpu.hardware_id, _figures(analysis))
-
-
-def _figures(analysis: Analysis) -> dict[str, float | bool | None]:
-    latency = analysis.latency
-    needed = analysis.footprint_bytes
-    values: dict[str, float | bool | None] = {
-        "ttft_ms": latency.ttft_ms,
-        "tpot_middle_ms": latency.tpot_middle_ms,
-        "pages_per_s": latency.pages_per_s,
-        "predicted_total_time_ms": analysis.predicted_ms,
-        "floor_total_time_ms": analysis.floor_ms,
-        "footprint_bytes": needed,
-        "fits": needed <= analysis.hardware.room_bytes,
-    }
-    return {name: values[name] for name in FIGURES}
+    place = "--set" if changes else source or "report.json"
+    return validate(Workload, {**fields, **changes}, place)
