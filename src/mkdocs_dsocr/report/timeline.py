@@ -17,7 +17,7 @@ from mkdocs_dsocr.cost.rates import MsPer, ms_per
 from mkdocs_dsocr.cost.time import host_ms
 from mkdocs_dsocr.layers import tree
 from mkdocs_dsocr.layers.kernels import Kernel
-from mkdocs_dsocr.layers.layer import Child, Layer, Step
+from mkdocs_dsocr.layers.layer import Child, Layer
 from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.models import pass_layer
@@ -47,7 +47,7 @@ def decode_step(analysis: Analysed) -> str | None:
         return None
     number, per = (plan.steps + 1) // 2, ms_per(analysis.hardware)
     is_graph = analysis.workload.host_mode == "cuda_graph"
-    root = pass_layer(analysis.config, plan.step(number), analysis.workload)
+    root = pass_layer(analysis.config, plan.step(number), plan.workload)
     lanes = _Lanes(list(tree.walk(root)), per, is_graph)
     lanes.run(root, "")
     times = cost.steps["middle"].on(per, int(is_graph))
@@ -75,8 +75,8 @@ class _OneKernel(Layer):
 
     kernel: Kernel
 
-    def forward(self) -> Iterator[Step]:
-        yield from self.kernel.operations
+    def operations(self) -> list[Operation]:
+        return list(self.kernel.operations)
 
     def kernels(self) -> list[Kernel]:
         return [self.kernel]
@@ -87,7 +87,7 @@ def _kernel_ms(visits: Iterable[NodeVisit], per: MsPer) -> dict[int, float]:
     pairs = []
     for visit in visits:
         for kernel in visit.layer.kernels():
-            alone = _OneKernel(kernel=kernel)
+            alone = _OneKernel(kernel=kernel, precision=visit.layer.precision)
             once = dataclasses.replace(visit, layer=alone, last=alone, modules=1, calls=1)
             pairs.append((kernel, once))
     times = Kernels((i, visit) for i, (_, visit) in enumerate(pairs)).timed(per)
