@@ -371,7 +371,7 @@ def test_one_function_makes_text_safe_to_print(character: str) -> None:
 
 
 def test_charts_are_drawn_with_safe_text() -> None:
-    drawn = chart("k", HOSTILE, HOSTILE, (1, 1), id=HOSTILE) + legend([HOSTILE])
+    drawn = chart("k", HOSTILE, HOSTILE, (1, 1), id=HOSTILE) + legend({HOSTILE: "dsocr-other"})
     assert not set(ACTS) & set(drawn)
 
 
