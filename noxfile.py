@@ -33,8 +33,8 @@ TRACED = tuple(
     f"tests/test_{name}.py"
     for name in ("exact", "precision", "backward", "memory", "measured", "capacity")
 )
-TRACED_UNLIMITED = ("tests/test_unlimited.py", "tests/test_models.py")
-"""What another torch is tried with: everything that counts or runs, and Unlimited-OCR's."""
+TRACED_TRANSFORMERS = tuple(f"tests/test_{name}.py" for name in ("unlimited", "models", "ocr2"))
+"""What another torch is tried with: everything that counts or runs, and transformers' models."""
 
 
 @nox.session
@@ -102,8 +102,8 @@ def lowest(session: nox.Session) -> None:
 @nox.parametrize(
     ("torch", "tests"),
     [
-        ("2.6.0", (*TRACED, "-k", "not unlimited and not independent")),
-        ("2.8.0", (*TRACED, *TRACED_UNLIMITED)),
+        ("2.6.0", (*TRACED, "-k", "not unlimited and not ocr_2 and not independent")),
+        ("2.8.0", (*TRACED, *TRACED_TRANSFORMERS)),
     ],
 )
 def lowest_torch(session: nox.Session, torch: str, tests: tuple[str, ...]) -> None:

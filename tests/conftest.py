@@ -162,6 +162,19 @@ def unlimited() -> StaticAnalyzer:
 
 
 @pytest.fixture(scope="session")
+def ocr2() -> StaticAnalyzer:
+    """DeepSeek-OCR-2 with few layers of each kind, quick to trace."""
+    config = load_model_config("deepseek-ocr-2")
+    parts = {
+        "language": {"num_hidden_layers": 2},
+        "sam": {"layers": 3, "global_attn_indexes": (2,)},
+        "encoder": {"layers": 2},
+    }
+    few = {name: getattr(config, name).model_copy(update=part) for name, part in parts.items()}
+    return _CountsOnce(config.model_copy(update=few))
+
+
+@pytest.fixture(scope="session")
 def analyse(config: ModelConfig, gpu: Hardware) -> Callable[..., Analysis]:
     """Analyse a shipped workload, with some of its fields replaced."""
 

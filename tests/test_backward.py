@@ -188,6 +188,14 @@ def test_so_does_every_class_of_unlimited_ocr(
     assert len(checked) == (of_vision if shape.part == "vision" else 13)
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+def test_so_does_every_class_of_deepseek_ocr_2(
+    ocr2: StaticAnalyzer, monkeypatch: pytest.MonkeyPatch, shape: PassShape
+) -> None:
+    checked = _checked(ocr2.session.config, ocr2, monkeypatch, shape)
+    assert len(checked) == (20 if shape.part == "vision" else 13)
+
+
 def _checked(
     config: ModelConfig,
     analyzer: StaticAnalyzer,

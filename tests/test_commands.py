@@ -343,7 +343,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
         ("dsocr analyze --workload dsocr-t", {"dsocr-tiny"}),
         ("dsocr measure --workload dsocr-t", {"dsocr-tiny"}),
         ("dsocr compare tiny unl", {"unlimited-ocr"}),
-        ("dsocr whatif rep --set weight_dtype=f", {"weight_dtype=fp16", "weight_dtype=fp8"}),
+        ("dsocr whatif rep --set traffic=f", {"traffic=fused"}),
         ("dsocr whatif rep --set kv_", {"kv_dtype="}),
         ("dsocr review approve Lin", {"Linear"}),
         ("dsocr di", {"diff"}),

@@ -60,7 +60,7 @@ def test_a_skewed_load_of_experts_is_the_same_everywhere(model: str, batch: int)
     assert compared["tpot_ms"][0] == pytest.approx(analysis.latency.tpot_middle_ms, rel=1e-9)
 
 
-@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
+@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr", "deepseek-ocr-2"])
 def test_fewer_pages_than_a_batch_are_the_same_everywhere(model: str) -> None:
     config, gpu = load_model_config(model), load_hardware("rtx-5090")
     workload = load_workload("dsocr-base").model_copy(update={"batch_size": 8, "num_pages": 3})
@@ -70,7 +70,7 @@ def test_fewer_pages_than_a_batch_are_the_same_everywhere(model: str) -> None:
     assert found["footprint_bytes"][0] == analysis.footprint_bytes
 
 
-@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
+@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr", "deepseek-ocr-2"])
 def test_serving_and_latency_agree_at_the_same_batch(model: str) -> None:
     config, gpu = load_model_config(model), load_hardware("h100-sxm")
     for batch in (1, 4, 32):

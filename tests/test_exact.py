@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
+from mkdocs_dsocr import sweep
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_workload
 from mkdocs_dsocr.layers import memory, metrics, tree
 from mkdocs_dsocr.layers.builtin import Group
 from mkdocs_dsocr.models import Load, load_model_config, model_of, pass_layer
@@ -24,7 +25,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.verify.formulas import METRICS, verify
-from tests.conftest import TINY_CONFIG, WORKLOADS
+from tests.conftest import TINY_CONFIG, TINY_UNLIMITED, WORKLOADS
 
 DATA = Path(__file__).parent / "data"
 slow_draws = settings(
@@ -269,6 +270,27 @@ def test_any_model_of_the_architecture(
     analysis = Analysis(load_model_config(str(folder) + "/"), workload, gpu)
     trace = StaticAnalyzer(analysis.config).trace(analysis.plan.shapes)
     assert verify([analysis], trace).failures == []
+
+
+@pytest.mark.parametrize("config_text", [TINY_CONFIG, TINY_UNLIMITED], ids=["own", "unlimited"])
+def test_a_request_without_an_image_is_exact(
+    tmp_path: Path, gpu: Hardware, config_text: str
+) -> None:
+    (tmp_path / "config.json").write_text(config_text)
+    fields = {"profile_id": "t", "text_only": True, "text_tokens": 40, "max_new_tokens": 6}
+    workload = Workload.model_validate({**fields, "batch_size": 2, "num_pages": 3})
+    analysis = Analysis(load_model_config(f"{tmp_path}/"), workload, gpu)
+    trace = StaticAnalyzer(analysis.config).trace(analysis.plan.shapes)
+    assert verify([analysis], trace).failures == []
+    assert analysis.report.stages["vision"].dispatches == 0
+    page = Analysis(analysis.config, load_workload("dsocr-tiny"), gpu)
+    assert analysis.root.total.num_parameters == page.root.total.num_parameters
+    found = sweep.rows(
+        f"{tmp_path}/", text_only=True, text_tokens=40, max_new_tokens=6, batch_size=2, num_pages=3
+    )
+    assert found["footprint_bytes"][0] == analysis.footprint_bytes
+    assert found["io_bytes"][0] == analysis.root.total.io_bytes
+    assert found["weight_bytes"][0] == page.root.total.figures()["weight_bytes"]
 
 
 def test_the_sum_over_all_steps_equals_every_step_traced(

@@ -40,6 +40,7 @@ from mkdocs_dsocr.models import (
     plan,
 )
 from mkdocs_dsocr.models.deepseek_ocr import DeepSeekOCR
+from mkdocs_dsocr.models.deepseek_ocr2 import DeepSeekOCR2
 from mkdocs_dsocr.models.unlimited_ocr import UnlimitedOCR
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.latency import step_times
@@ -247,9 +248,9 @@ def test_an_old_release_is_named(
         StaticAnalyzer(whole)
 
 
-def test_both_models_come_through_the_door() -> None:
+def test_all_models_come_through_the_door() -> None:
     points = {p.name: p.load() for p in metadata.entry_points(group="mkdocs_dsocr.models")}
-    assert {type(m) for m in points.values()} == {DeepSeekOCR, UnlimitedOCR}
+    assert {type(m) for m in points.values()} == {DeepSeekOCR, UnlimitedOCR, DeepSeekOCR2}
     assert set(known_models().values()) == set(points.values())
 
 

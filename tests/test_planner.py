@@ -47,6 +47,7 @@ CHOICES: dict[str, Any] = {
     "activation_dtype": ("bf16", "bf16", "fp16", "fp8", "int8"),
     "kv_dtype": ("bf16", "fp8", "int8", "int4"),
 }
+MODELS = ("deepseek-ocr-v1-base", "unlimited-ocr", "deepseek-ocr-2")
 LATENCY = {
     "ttft_ms": "ttft_ms",
     "first_time_ms": "tpot_first_ms",
@@ -68,14 +69,14 @@ def as_workload(row: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "crop_grid": [row["tiles_w"], row["tiles_h"]]}
 
 
-@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
+@pytest.mark.parametrize("model", MODELS)
 def test_scenarios_are_the_sweeps_and_the_reports(
     chrome: Browser, address: str, model: str
 ) -> None:
     rows, gpus = drawn()
     config = load_model_config(model)
     page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
-    if model == "unlimited-ocr":
+    if model != MODELS[0]:
         page.add_script_tag(content=text(config))
     rates = {gpu: gpu_rates(load_hardware(gpu)) for gpu in set(gpus)}
     found = page.evaluate(
@@ -113,21 +114,22 @@ def workload(fields: dict[str, Any]) -> Workload:
     return Workload.model_validate(consistent({"profile_id": "drawn", **fields}), strict=False)
 
 
-@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
+@pytest.mark.parametrize("model", MODELS)
 def test_the_grid_is_the_models(chrome: Browser, address: str, model: str) -> None:
     config, draw = load_model_config(model), random.Random(3)
-    most = model_of(config).max_tiles
+    most, side = model_of(config).max_tiles, model_of(config).tile_size
     pages = [(draw.randint(1, 4000), draw.randint(1, 4000)) for _ in range(2000)]
-    pages += [(640 * w, 640 * h) for w in range(1, 10) for h in range(1, 10)]
+    pages += [(side * w, side * h) for w in range(1, 10) for h in range(1, 10)]
     page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
-    if model == "unlimited-ocr":
+    if model != MODELS[0]:
         page.add_script_tag(content=text(config))
     found = page.evaluate(
         "(pages) => pages.map(([width, height, max_tiles]) =>"
         " dsocrFormulas.grid({ width, height, max_tiles }))",
         [(*page, most) for page in pages] + [(*page, 6) for page in pages],
     )
-    expected = [crop_grid(*p, most) for p in pages] + [crop_grid(*p, 6) for p in pages]
+    expected = [crop_grid(*p, most, tile=side) for p in pages]
+    expected += [crop_grid(*p, 6, tile=side) for p in pages]
     assert [(g["tiles_w"], g["tiles_h"]) for g in found] == expected
 
 

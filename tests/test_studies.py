@@ -49,7 +49,7 @@ def test_grids_are_analyses(main: Analysis, analyse: Analyse) -> None:
     assert table["tiles"].max() == 400
     for i in (0, 7, len(table["tiles"]) - 3):
         grid = (int(table["tiles_w"][i]), int(table["tiles_h"][i]))
-        other = analyse("dsocr-a4-gundam", crop_grid=grid, page_size=None)
+        other = analyse("dsocr-a4-gundam", crop_grid=grid, page_size=None, max_tiles=400)
         assert table["image_tokens"][i] == other.plan.image_tokens
         assert table["io_bytes"][i] == other.root.total.io_bytes
         assert table["footprint_bytes"][i] == other.footprint_bytes
@@ -115,7 +115,10 @@ def test_gpus_have_the_rate_of_their_own_largest_batch(main: Analysis, analyse: 
     [
         ({"max_new_tokens": 9_000_000}, False),  # needs more than 64 bits
         ({"max_new_tokens": 100_000}, True),  # with every batch it would
-        ({"crop_grid": (100, 100), "page_size": None}, True),  # more tokens than any context
+        (
+            {"crop_grid": (100, 100), "page_size": None, "max_tiles": 10_000},
+            True,
+        ),  # more tokens than any context
         ({"max_new_tokens": 1}, True),  # decodes nothing
     ],
 )

@@ -59,7 +59,7 @@ def analysed(config: ModelConfig, row: dict[str, Any]) -> Analysis:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
+@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr", "deepseek-ocr-2"])
 def test_every_figure_is_the_reports(model: str, seed: int) -> None:
     """Scenarios that differ from each other in every dimension at once."""
     draw, config = random.Random(seed), load_model_config(model)
@@ -70,7 +70,8 @@ def test_every_figure_is_the_reports(model: str, seed: int) -> None:
         if row["precision_mode"] == "autocast":
             row["activation_dtype"] = "bf16"
     columns: dict[str, Any] = {name: numpy.array([row[name] for row in drawn]) for name in CHOICES}
-    found = sweep.rows(model, **columns)
+    workload = "dsocr2-a4" if model == "deepseek-ocr-2" else "dsocr-standard-v1"
+    found = sweep.rows(model, workload, **columns)
     for index, row in enumerate(drawn):
         check(found, index, analysed(config, row))
 

@@ -34,7 +34,6 @@ from mkdocs_dsocr.plugin_options import (
     check_path,
     is_excluded,
     is_not_in_nav,
-    message_of,
     settings_of,
     style_of,
 )
@@ -44,7 +43,6 @@ from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, forget, put_back, taken_out
 from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, only, placed, prefixed
 from mkdocs_dsocr.site.pages import assets, error_pages, nav
-from mkdocs_dsocr.text import printable
 
 log = get_plugin_logger("dsocr")
 
@@ -130,14 +128,14 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 self._made = self._make(files, config, path, state)
         except InputError as error:
             if not self._is_serving:
-                raise PluginError(f"dsocr: {message_of(error)}") from error
-            log.error("%s", message_of(error))
+                raise PluginError(f"dsocr: {error.in_mkdocs}") from error
+            log.error("%s", error.in_mkdocs)
             # The error is shown in place of each page, so that the page comes back there.
             made = self._made
             names = made.pages if made is not None else ["index.md"]
             places = made.nav if made is not None else ["index.md"]
             others = {f"assets/{name}": data for name, data in assets().items()}
-            pages = error_pages(message_of(error), names)
+            pages = error_pages(error.in_mkdocs, names)
             self._made = self._write(files, config, path, pages, others, nav=places)
         self._fill_nav(config, path, self._made.nav)
         return self._made.added_to(files, config)
@@ -188,7 +186,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                         target.parent.mkdir(parents=True, exist_ok=True)
                         shutil.move(folder / name, target)
         except InputError as error:
-            raise PluginError(f"dsocr: {message_of(error)}") from error
+            raise PluginError(f"dsocr: {error.in_mkdocs}") from error
         self._later = []
 
     def on_page_markdown(
@@ -259,12 +257,12 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         for warning in main.warnings:
             # Stating weight_dtype settles one; an unused key is none of a build's failures.
             (log.warning if warning in main.plan.warnings else log.info)(warning)
-        for failure in result.verification.failures:
-            log.warning("verification: %s", printable(failure))
+        for failure in result.failures[: len(result.verification.failures)]:
+            log.warning("verification: %s", failure)
         for failure in result.failures[len(result.verification.failures) :]:
             log.warning(failure)
         if result.verification.failures and config.strict:
-            failures = "; ".join(map(printable, result.verification.failures))
+            failures = "; ".join(result.failures[: len(result.verification.failures)])
             raise PluginError(f"dsocr: formula and trace differ: {failures}")
         if result.failures and config.strict:
             raise PluginError(f"dsocr: {'; '.join(result.failures)}")

@@ -77,11 +77,6 @@ def is_not_in_nav(config: MkDocsConfig, uri: str) -> bool:
     return config.not_in_nav is not None and config.not_in_nav.match_file(uri)
 
 
-def message_of(error: InputError) -> str:
-    """Return an error that names the option as it stands in ``mkdocs.yml``."""
-    return str(error.at("mkdocs.yml", error.key) if error.source == "option" else error)
-
-
 def style_of(config: MkDocsConfig) -> LinkStyle:
     """Return how MkDocs serves pages."""
     return "directory" if config.use_directory_urls else "html"

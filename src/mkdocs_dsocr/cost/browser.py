@@ -48,23 +48,24 @@ IN_MEMORY: Final = ("kvcache_bytes", "activation_bytes")
 def batch_passes(config: ModelConfig) -> dict[str, list[BatchPass]]:
     """Return the passes of a batch of pages in symbols, by stage."""
     result: dict[str, list[BatchPass]] = {stage: [] for stage in STAGES}
-    for found in model_of(config).passes(config, _BATCH):
+    for found in model_of(config).passes(config, _batch(config)):
         result[found.stage].append(found)
     return result
 
 
 def sizes_program(config: ModelConfig, stages: Stages) -> Program:
     """Return the program that plans a batch of pages: what its passes are fed."""
+    batch = _batch(config)
     outputs: dict[str, Any] = {
-        name: getattr(_BATCH, name) for name in ("image_tokens", "seq_len", "steps")
+        name: getattr(batch, name) for name in ("image_tokens", "seq_len", "steps")
     }
     for found in (p for passes in stages.values() for p in passes):
         for name, size in _inputs(found).items():
             outputs[f"{found.name}_{name}"] = size
     window = model_of(config).window(config)
-    for name, number in zip(STEPS, (1, _BATCH.middle, _BATCH.steps), strict=True):
-        step = _BATCH.loop(name, number, number, window)
-        step = dataclasses.replace(step, calls=less(0, _BATCH.steps))
+    for name, number in zip(STEPS, (1, batch.middle, batch.steps), strict=True):
+        step = batch.loop(name, number, number, window)
+        step = dataclasses.replace(step, calls=less(0, batch.steps))
         for key, size in _inputs(step).items():
             outputs[f"{name}_{key}"] = size
     return Program(outputs)
@@ -81,11 +82,12 @@ def _inputs(found: BatchPass) -> dict[str, Any]:
 
 def grid_program(config: ModelConfig, workloads: Sequence[Workload]) -> Program:
     """Return the program of the grid rule, for the limit of the model and of each workload."""
+    model = model_of(config)
     limits = (max_tiles_of(config, workload) for workload in workloads)
     most = max((n for n in limits if n <= RULE_TILES), default=0)
-    most = max(most, model_of(config).max_tiles)
+    most = max(most, model.max_tiles)
     page = Symbol("width"), Symbol("height")
-    tiles_w, tiles_h = crop_grid(*page, Symbol("max_tiles"), most)
+    tiles_w, tiles_h = crop_grid(*page, Symbol("max_tiles"), most, model.tile_size)
     return Program({"tiles_w": tiles_w, "tiles_h": tiles_h})
 
 
@@ -252,17 +254,19 @@ class _Symbols(dict[str, Any]):
         return Symbol(name)
 
 
-_BATCH: Final = Batch(
-    pages=Symbol("batch"),
-    is_batched=Symbol("batched"),
-    crop_mode=Symbol("crop"),
-    base_size=Symbol("base_size"),
-    image_size=Symbol("image_size"),
-    tiles_w=Symbol("tiles_w"),
-    tiles_h=Symbol("tiles_h"),
-    text_tokens=Symbol("text_tokens"),
-    max_new_tokens=Symbol("max_new_tokens"),
-    last_logits=Symbol("last_logits"),
-    text_only=Symbol("text_only"),
-)
-"""Any batch of pages."""
+def _batch(config: ModelConfig) -> Batch:
+    """Return any batch of pages, in symbols."""
+    return Batch(
+        pages=Symbol("batch"),
+        is_batched=Symbol("batched"),
+        crop_mode=Symbol("crop"),
+        base_size=Symbol("base_size"),
+        image_size=Symbol("image_size"),
+        tiles_w=Symbol("tiles_w"),
+        tiles_h=Symbol("tiles_h"),
+        text_tokens=Symbol("text_tokens"),
+        max_new_tokens=Symbol("max_new_tokens"),
+        last_logits=Symbol("last_logits"),
+        text_only=Symbol("text_only"),
+        layout=model_of(config).layout,
+    )

@@ -42,3 +42,14 @@ MIN_TILES: Final = 2
 """DeepSeek-OCR: min_num of the grid rule."""
 MAX_RULE_TILES: Final = 9
 """DeepSeek-OCR: max_num of the grid rule."""
+OCR2_ROPE_THETA: Final = 1_000_000.0
+"""DeepSeek-OCR-2's encoder: rope_theta of Qwen2-0.5B."""
+OCR2_TILE_SIZE: Final = 768
+"""DeepSeek-OCR-2: tile_size of its image processor (transformers 5.23.0)."""
+OCR2_MAX_TILES: Final = 6
+"""DeepSeek-OCR-2: max_patches of its image processor."""
+OCR2_QUERIES: Final = (144, 256)
+"""DeepSeek-OCR-2: queries of each bank; the smaller one is for at most as many features.
+
+transformers 5.23.0, models/deepseek_ocr2/modeling_deepseek_ocr2.py.
+"""

@@ -35,6 +35,11 @@ class InputError(ValueError):
         """Return the same error with another name for the place."""
         return InputError(source, key, self.found, self.allowed)
 
+    @property
+    def in_mkdocs(self) -> str:
+        """The message, with an option named as it stands in ``mkdocs.yml``."""
+        return str(self.at("mkdocs.yml", self.key) if self.source == "option" else self)
+
 
 class ContradictionError(ValueError):
     """A value that does not fit a limit or other values; raised while a file is validated.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -76,6 +76,18 @@ class ClipConfig(ConfigSection):
         return self.image_size // self.patch_size
 
 
+class EncoderConfig(ConfigSection):
+    """An encoder of a language model's layers behind SAM, with grouped queries."""
+
+    width: Size
+    mlp_width: Size
+    layers: Depth
+    heads: Size
+    kv_heads: Size
+
+
+Tower = TypeVar("Tower", ClipConfig, EncoderConfig)
+
 HEADERS: Final = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
 """Dtypes of a checkpoint as a workload names them, and as safetensors does."""
 
@@ -113,16 +125,32 @@ class Dimensions(ConfigSection):
 
     Attributes
     ----------
-    language, sam, clip
-        Dimensions of the decoder and the two towers.
+    language, sam
+        Dimensions of the decoder and of the SAM tower.
+    clip, encoder
+        Dimensions of the tower behind SAM: exactly one of both.
     trained_image_size
         Side of the view for which SAM's position table was trained, px.
     """
 
     language: LanguageConfig
     sam: SamConfig
-    clip: ClipConfig
+    clip: ClipConfig | None = None
+    encoder: EncoderConfig | None = None
     trained_image_size: Size
+
+    def tower(self, kind: type[Tower]) -> Tower:
+        """Return the tower behind SAM, which a model knows to be of a kind.
+
+        Raises
+        ------
+        LookupError
+            If it is of another one.
+        """
+        for found in (self.clip, self.encoder):
+            if isinstance(found, kind):
+                return found
+        raise LookupError(f"no {kind.__name__} among the model's dimensions")
 
     @property
     def sam_table_side(self) -> int:
@@ -207,7 +235,11 @@ def check_shapes(
 
 def _checks(config: Dimensions) -> Iterator[tuple[str, bool, str]]:
     """Yield dimensions with whether each fits the others, and what is allowed."""
-    language, sam, clip = config.language, config.sam, config.clip
+    language, sam = config.language, config.sam
+    name, tower = ("encoder", config.encoder) if config.encoder else ("clip", config.clip)
+    one = config.clip is None or config.encoder is None
+    yield name, tower is not None and one, "one of clip and encoder"
+    assert tower is not None  # it would have been refused
     heads, experts = language.num_attention_heads, language.n_routed_experts
     fits = language.hidden_size % (2 * heads) == 0
     yield "language.hidden_size", fits, f"an even multiple of num_attention_heads = {heads}"
@@ -218,13 +250,18 @@ def _checks(config: Dimensions) -> Iterator[tuple[str, bool, str]]:
     layers = language.num_hidden_layers
     fits = language.first_k_dense_replace <= layers
     yield "language.first_k_dense_replace", fits, f"at most num_hidden_layers = {layers}"
-    fits = sam.downsample_channels[-1] == clip.width
-    allowed = f"CLIP's width {clip.width} at the end: SAM's output is CLIP's input"
+    fits = sam.downsample_channels[-1] == tower.width
+    allowed = f"the width of {name}, {tower.width}, at the end: SAM's output is its input"
     yield "sam.downsample_channels", fits, allowed
     indexes = sam.global_attn_indexes
     fits = sorted(set(indexes)) == list(indexes) and all(i < sam.layers for i in indexes)
     yield "sam.global_attn_indexes", fits, f"increasing indices below layers = {sam.layers}"
     yield "sam.width", sam.width % sam.heads == 0, f"a multiple of heads = {sam.heads}"
-    yield "clip.width", clip.width % clip.heads == 0, f"a multiple of heads = {clip.heads}"
+    yield f"{name}.width", tower.width % tower.heads == 0, f"a multiple of heads = {tower.heads}"
+    if isinstance(tower, EncoderConfig):
+        fits = tower.width % (2 * tower.heads) == 0
+        yield "encoder.width", fits, f"an even multiple of heads = {tower.heads}"
+        fits = tower.heads % tower.kv_heads == 0
+        yield "encoder.kv_heads", fits, f"a divisor of heads = {tower.heads}"
     fits = config.trained_image_size % constants.SAM_PATCH == 0
     yield "trained_image_size", fits, f"a multiple of the patch, {constants.SAM_PATCH}"

@@ -81,7 +81,7 @@ def kept(layer: Layer) -> Kept:
     known = storages(layer.schedule)
     result, saved = Kept(), dict[str, Quantity]()
     for step in layer.schedule:
-        if isinstance(step, Keep):
+        if isinstance(step, Keep) or (isinstance(step, Child) and not step.calls):
             continue
         tensors = step.kept if isinstance(step, Operation) else _of_child(step, result)
         for tensor in tensors:

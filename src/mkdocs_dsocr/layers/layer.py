@@ -52,6 +52,22 @@ def layer(cls: type[T]) -> type[T]:
     return dataclass(frozen=True, eq=False, kw_only=True, repr=False)(cls)
 
 
+def renamed(kind: type[T], name: str, module: str, **own: Any) -> type[T]:
+    """Return a layer class with the same formulas for a module that has another name.
+
+    Parameters
+    ----------
+    kind
+        The class whose formulas it has.
+    name, module
+        Its own name, and the Python module that it belongs to.
+    own
+        Class attributes that differ: its source, the classes that it calls.
+    """
+    attributes = {"__doc__": kind.__doc__, "__module__": module, "is_renamed": True, **own}
+    return layer(type(name, (kind,), attributes))
+
+
 class Rationale(NamedTuple):
     """Why a layer's formulas are as they are, for a reader who wants to refute them."""
 
@@ -183,6 +199,8 @@ class Layer:
     The first name is the id in reviews and never changes. Add a line here when you rename one,
     and reviews stay current. An operation has an `id` of its own.
     """
+    is_renamed: ClassVar[bool] = False
+    """Whether the class is another one under a new name: it has no source of its own."""
     is_module: ClassVar[bool] = True
     """Whether it stands for a module, and is no stage or pass."""
     is_chain: ClassVar[bool] = False

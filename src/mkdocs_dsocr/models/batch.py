@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mkdocs_dsocr.models.tokens import global_tokens, local_tokens
+from mkdocs_dsocr.models.tokens import ROWS, Layout
 from mkdocs_dsocr.quantities import ceil_div, less, maximum, minimum, select
 from mkdocs_dsocr.trace import Part
 
@@ -84,6 +84,8 @@ class Batch:
         Whether the prefill gives logits of the last position alone.
     text_only
         Whether there are no images.
+    layout
+        How many tokens its views make.
     """
 
     pages: Any
@@ -97,6 +99,7 @@ class Batch:
     max_new_tokens: Any
     last_logits: Any
     text_only: Any = 0
+    layout: Layout = ROWS
 
     @property
     def global_view(self) -> Any:
@@ -116,8 +119,8 @@ class Batch:
     @property
     def image_tokens(self) -> Any:
         """Image tokens of a page."""
-        local = local_tokens(self.image_size, self.tiles_w, self.tiles_h)
-        found = global_tokens(self.global_view) + select(self.has_tiles, local, 0)
+        local = self.layout.of_local(self.image_size, self.tiles_w, self.tiles_h)
+        found = self.layout.of_global(self.global_view) + select(self.has_tiles, local, 0)
         return select(self.has_image, found, 0)
 
     @property

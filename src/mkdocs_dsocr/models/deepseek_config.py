@@ -161,7 +161,7 @@ def _key(dimension: str) -> str:
 
 
 def _check_projector(file: ConfigFile, config: ModelConfig, projector: _Projector) -> None:
-    hidden, joined = config.language.hidden_size, config.clip.width
+    hidden, joined = config.language.hidden_size, config.tower(ClipConfig).width
     joined += config.sam.downsample_channels[-1]
     checks = (
         ("n_embed", projector.n_embed, hidden, f"hidden_size = {hidden}"),

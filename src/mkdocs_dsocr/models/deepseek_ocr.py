@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.inputs.model_config import ClipConfig
 from mkdocs_dsocr.layers.builtin import LMHead
 from mkdocs_dsocr.layers.core import (
     DeepseekOCRForCausalLM,
@@ -109,7 +110,7 @@ def _vision(config: ModelConfig, shape: PassShape, chosen: Choices) -> VisionPar
         sam=ImageEncoderViT(**sizes.sam(config, shape, chosen)),
         clip=VitModel(
             in_channels=constants.IMAGE_CHANNELS,
-            patch=config.clip.patch_size,
+            patch=config.tower(ClipConfig).patch_size,
             **sizes.clip(config, shape, chosen),
         ),
     )
@@ -122,7 +123,7 @@ def _projector(config: ModelConfig, shape: PassShape, chosen: Choices) -> Child:
         tiles_w=shape.tiles_w,
         tiles_h=shape.tiles_h,
         side=features_a_side(shape.image_size),
-        clip_width=config.clip.width,
+        clip_width=config.tower(ClipConfig).width,
         sam_width=config.sam.downsample_channels[1],
         tiled=chosen["tiled"],
     )

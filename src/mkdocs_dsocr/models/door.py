@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.inputs.constants import MAX_RULE_TILES
+from mkdocs_dsocr.inputs.constants import MAX_RULE_TILES, TILE_SIZE
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
+from mkdocs_dsocr.models.tokens import ROWS, Layout
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.trace import PassShape
 
@@ -50,6 +51,12 @@ class Model(ABC):
         What the modules are that a trace runs, in a sentence.
     max_tiles
         The most local views that its processor cuts a page into.
+    tile_size
+        Side of the local views that its grid rule speaks for, px.
+    layout
+        How many tokens its views make.
+    tower
+        The dimensions of its tower behind SAM: ``clip`` or ``encoder``.
     session
         ``package.module:Class`` of the :class:`mkdocs_dsocr.tracing.Session` that builds and runs
         its PyTorch modules: a name, as torch is imported for a trace alone.
@@ -68,6 +75,9 @@ class Model(ABC):
     traced: ClassVar[str]
     session: ClassVar[str]
     max_tiles: ClassVar[int] = MAX_RULE_TILES
+    tile_size: ClassVar[int] = TILE_SIZE
+    layout: ClassVar[Layout] = ROWS
+    tower: ClassVar[str] = "clip"
     packages: ClassVar[tuple[str, ...]] = ()
     has_autocast: ClassVar[bool] = False
     runs_remote_code: ClassVar[bool] = False
@@ -113,6 +123,10 @@ class Model(ABC):
         sizes
             What it is fed: integers, arrays or symbols.
         """
+
+    def notes(self, batch: Batch) -> Iterable[str]:
+        """Return what a reader must know of views that the model's own processor does not make."""
+        return ()
 
     def window(self, config: ModelConfig) -> int:
         """Return how many new tokens a decode step sees at most; 0 where it sees them all."""

@@ -9,13 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, constants
+from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.workload import TOKENS
 from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
 from mkdocs_dsocr.models.registry import model_of
 from mkdocs_dsocr.models.storage import as_stored, formats_of
-from mkdocs_dsocr.models.tokens import crop_grid
+from mkdocs_dsocr.models.tokens import Layout, crop_grid
 from mkdocs_dsocr.trace import PassShape
 
 NO_VIEW: Final = 1024
@@ -59,6 +59,7 @@ class Plan:
     workload: Workload
     grid: tuple[int, int]
     text_tokens: int
+    layout: Layout
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
@@ -84,7 +85,7 @@ class Plan:
 
     def of(self, pages: int) -> Batch:
         """Return a batch of this many of its pages."""
-        return _batch(self.workload, self.grid, self.text_tokens, pages)
+        return _batch(self.workload, self.grid, self.layout, self.text_tokens, pages)
 
     def step(self, number: int) -> PassShape:
         """Return the shape of a decode step of the first batch, the first of which is 1.
@@ -146,10 +147,11 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     if workload.precision_mode == "autocast":
         check_autocast(config, source)
         _check_bfloat16(formats_of(config.storage, workload).activation_dtype, source)
-    grid = _grid(workload, max_tiles_of(config, workload), source)
-    image_tokens = _batch(workload, grid, 0).image_tokens
+    grid, layout = _grid(config, workload, source), model_of(config).layout
+    image_tokens = _batch(workload, grid, layout, 0).image_tokens
     text_tokens = _text_tokens(workload, image_tokens, source)
-    found = Plan(as_stored(config.storage, workload), grid, text_tokens, (), ())
+    stored = as_stored(config.storage, workload)
+    found = Plan(stored, grid, text_tokens, layout, (), ())
     tokens = found.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
@@ -182,7 +184,9 @@ def _check_bfloat16(dtype: str, source: str | Path) -> None:
         raise InputError(source, "activation_dtype", dtype, "bf16 with precision_mode: autocast")
 
 
-def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: int = 1) -> Batch:
+def _batch(
+    workload: Workload, grid: tuple[int, int], layout: Layout, text_tokens: int, pages: int = 1
+) -> Batch:
     return Batch(
         pages=pages,
         is_batched=int(workload.vision_batching == "batched"),
@@ -195,6 +199,7 @@ def _batch(workload: Workload, grid: tuple[int, int], text_tokens: int, pages: i
         max_new_tokens=workload.max_new_tokens,
         last_logits=int(workload.logits_positions == "last"),
         text_only=int(workload.text_only),
+        layout=layout,
     )
 
 
@@ -243,21 +248,22 @@ def _check_load(config: ModelConfig, workload: Workload, source: str | Path) -> 
         raise InputError(source, "expert_load", f"{max(load):g} of {sum(load):g}", allowed)
 
 
-def _grid(workload: Workload, max_tiles: int, source: str | Path) -> tuple[int, int]:
+def _grid(config: ModelConfig, workload: Workload, source: str | Path) -> tuple[int, int]:
+    side, max_tiles = model_of(config).tile_size, max_tiles_of(config, workload)
     if not workload.crop_mode:
         return (1, 1)
     if workload.crop_grid is not None:
-        _check_grid(workload, workload.crop_grid, max_tiles, source)
+        _check_grid(workload, workload.crop_grid, max_tiles, side, source)
         return workload.crop_grid
-    if workload.image_size != constants.TILE_SIZE:
+    if workload.image_size != side:
         raise InputError(
             source,
             "page_size",
             f"image_size {workload.image_size}",
-            f"crop_grid: the model's grid rule speaks for tiles of {constants.TILE_SIZE} px only",
+            f"crop_grid: the model's grid rule speaks for tiles of {side} px only",
         )
     assert workload.page_size is not None  # the workload's own validation
-    return _rule(*workload.page_size, max_tiles)
+    return _rule(*workload.page_size, max_tiles, tile=side)
 
 
 _rule = lru_cache(crop_grid)
@@ -265,15 +271,15 @@ _rule = lru_cache(crop_grid)
 
 
 def _check_grid(
-    workload: Workload, grid: tuple[int, int], max_tiles: int, source: str | Path
+    workload: Workload, grid: tuple[int, int], max_tiles: int, side: int, source: str | Path
 ) -> None:
     """Refuse a grid beyond the limit, and one that its page is not cut into."""
     found, tiles = f"{grid[0]}×{grid[1]} = {grid[0] * grid[1]:,} tiles", grid[0] * grid[1]
     if tiles > max_tiles:
         limit = "max_tiles" if workload.max_tiles else "the model's limit; max_tiles raises it"
         raise InputError(source, "crop_grid", found, f"at most {max_tiles}, {limit}")
-    if workload.page_size and workload.image_size == constants.TILE_SIZE:
-        width, height = _rule(*workload.page_size, max_tiles)
+    if workload.page_size and workload.image_size == side:
+        width, height = _rule(*workload.page_size, max_tiles, tile=side)
         if (width, height) != grid:
             page = "×".join(map(str, workload.page_size))
             allowed = f"[{width}, {height}], into which a page of {page} px is cut, or no page_size"
@@ -301,7 +307,7 @@ def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> i
 
 
 def _notes(config: ModelConfig, plan: Plan) -> list[str]:
-    notes = []
+    notes: list[str] = []
     positions = plan.seq_len + plan.workload.max_new_tokens
     limit = config.language.max_position_embeddings
     if positions > limit:
@@ -309,6 +315,8 @@ def _notes(config: ModelConfig, plan: Plan) -> list[str]:
             f"{positions:,} positions are beyond the model's {limit:,}: "
             "counted, though the model was not trained for them."
         )
+    if not plan.workload.text_only:
+        notes += model_of(config).notes(plan.of(1))
     if plan.workload.page_size and not plan.workload.crop_mode:
         notes.append("page_size is not used: without crops a page is one view of image_size.")
     return notes

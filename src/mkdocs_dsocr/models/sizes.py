@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.inputs.model_config import ClipConfig
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.models.batch import Sizes
@@ -39,7 +40,7 @@ def sam(config: ModelConfig, shape: PassShape, chosen: Choices) -> dict[str, Any
 
 def clip(config: ModelConfig, shape: PassShape, chosen: Choices) -> dict[str, Any]:
     """Return the fields of the CLIP tower on the views of a pass."""
-    tower = config.clip
+    tower = config.tower(ClipConfig)
     return {
         "views": shape.views,
         "side": features_a_side(shape.image_size),
@@ -54,13 +55,18 @@ def clip(config: ModelConfig, shape: PassShape, chosen: Choices) -> dict[str, An
 
 def towers_choices(config: ModelConfig, sizes: Sizes) -> dict[str, Any]:
     """Return the conditions that :func:`sam` and :func:`clip` choose by."""
-    grid, side = patches_a_side(sizes["image_size"]), features_a_side(sizes["image_size"])
+    side, table = features_a_side(sizes["image_size"]), config.tower(ClipConfig).table_side
+    return {**sam_choices(config, sizes), "clip_resize": 1 - equal(side, table)}
+
+
+def sam_choices(config: ModelConfig, sizes: Sizes) -> dict[str, Any]:
+    """Return the conditions that :func:`sam` chooses by."""
+    grid = patches_a_side(sizes["image_size"])
     window = constants.SAM_WINDOW
     return {
         "padded": 1 - equal(ceil_div(grid, window) * window, grid),
         "partitioned": less(window, grid),
         "resize": 1 - equal(grid, config.sam_table_side),
-        "clip_resize": 1 - equal(side, config.clip.table_side),
         "single_view": equal(sizes["pages"] * sizes["tiles_w"] * sizes["tiles_h"], 1),
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 from mkdocs_dsocr.inputs import constants
 from mkdocs_dsocr.quantities import (
@@ -24,7 +25,11 @@ def grids(max_tiles: int) -> list[tuple[int, int]]:
 
 
 def crop_grid(
-    width: Any, height: Any, max_tiles: Any = constants.MAX_RULE_TILES, most: int | None = None
+    width: Any,
+    height: Any,
+    max_tiles: Any = constants.MAX_RULE_TILES,
+    most: int | None = None,
+    tile: int = constants.TILE_SIZE,
 ) -> tuple[Any, Any]:
     """Return the grid of local views that the model cuts a page into.
 
@@ -41,8 +46,9 @@ def crop_grid(
         The most tiles of a grid.
     most
         The largest value of `max_tiles`, where it is no integer.
+    tile
+        Side of a tile, px.
     """
-    tile = constants.TILE_SIZE
     (best_w, best_h), *others = grids(max_tiles if most is None else most)
     smallest = _distance(width, height, best_w, best_h)
     for w, h in others:
@@ -81,3 +87,38 @@ def local_tokens(view: Any, tiles_w: Any, tiles_h: Any) -> Any:
     """Return the tokens of a grid of local views: one map with a newline a row."""
     side = features_a_side(view)
     return (side * tiles_w + 1) * (side * tiles_h)
+
+
+class Layout(NamedTuple):
+    """How many tokens views make.
+
+    Attributes
+    ----------
+    of_global
+        From the side of the global view, px; a separator included.
+    of_local
+        From the side of a local view, px, and local views a row and a column.
+    """
+
+    of_global: Callable[[Any], Any]
+    of_local: Callable[[Any, Any, Any], Any]
+
+
+ROWS: Final = Layout(global_tokens, local_tokens)
+"""A token for each feature, with a newline at the end of each row."""
+
+
+def has_few_queries(view: Any) -> Any:
+    """Return whether DeepSeek-OCR-2 reads a view with the smaller bank of queries."""
+    return less(features_a_side(view) ** 2, constants.OCR2_QUERIES[0] + 1)
+
+
+def queries(view: Any) -> Any:
+    """Return the queries that DeepSeek-OCR-2 reads a view with, and so its tokens."""
+    return select(has_few_queries(view), *constants.OCR2_QUERIES)
+
+
+QUERIES: Final = Layout(
+    lambda view: queries(view) + 1, lambda view, tiles_w, tiles_h: tiles_w * tiles_h * queries(view)
+)
+"""A token for each query."""

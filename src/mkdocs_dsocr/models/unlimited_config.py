@@ -50,12 +50,14 @@ _KEYS: Final = {
     "language": "text_config",
     "sam": "vision_config.sam_config",
     "clip": "vision_config.encoder_config",
+    "encoder": "vision_config.encoder_config",
     "width": "hidden_size",
     "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
     "trained_image_size": "vision_config.sam_config.image_size",
     "first_k_dense_replace": "mlp_layer_types",
 }
-_TEXT_FIXED: Final[Fixed] = {
+TEXT_FIXED: Final[Fixed] = {
     "attention_bias": (False, None),
     "mlp_bias": (False, None),
     "n_group": (1, None),
@@ -74,7 +76,7 @@ _TEXT_FIXED: Final[Fixed] = {
     "use_sliding_window": (True, None),
     "tie_word_embeddings": (False, None),
 }
-_SAM_FIXED: Final[Fixed] = {
+SAM_FIXED: Final[Fixed] = {
     "patch_size": (constants.SAM_PATCH, None),
     "window_size": (constants.SAM_WINDOW, None),
     "output_channels": (constants.SAM_NECK, None),
@@ -92,7 +94,9 @@ _CLIP_FIXED: Final[Fixed] = {
 }
 
 
-class _Sam(ConfigSection):
+class SamSection(ConfigSection):
+    """SAM's section of a vision_config."""
+
     hidden_size: Size
     num_hidden_layers: Depth
     num_attention_heads: Size
@@ -111,7 +115,9 @@ class _Clip(ConfigSection):
     patch_size: Size
 
 
-class _Text(ConfigSection):
+class TextSection(ConfigSection):
+    """A text_config, as far as decoders share it."""
+
     vocab_size: Size
     hidden_size: Size
     intermediate_size: Size
@@ -124,12 +130,15 @@ class _Text(ConfigSection):
     num_experts_per_tok: Size
     max_position_embeddings: Size
     mlp_layer_types: tuple[str, ...]
+
+
+class _Text(TextSection):
     layer_types: tuple[str, ...]
     sliding_window: Size
 
 
 class _Vision(ConfigSection):
-    sam_config: _Sam
+    sam_config: SamSection
     encoder_config: _Clip
 
 
@@ -176,7 +185,8 @@ def _published(file: ConfigFile) -> ModelConfig:
     if kv_heads != heads:
         allowed = f"num_attention_heads = {heads}, as {ARCHITECTURE} has it"
         raise file.refuse("num_key_value_heads", allowed)
-    unused = constants.IMAGE_CHANNELS * config.clip.patch_size**2 * config.clip.width
+    clip = config.tower(ClipConfig)
+    unused = constants.IMAGE_CHANNELS * clip.patch_size**2 * clip.width
     note = (
         f"config.json is in the layout of the checkpoint's own code, whose model has {unused:,} "
         "parameters more than transformers' port that is analysed here: CLIP's patch convolution, "
@@ -188,24 +198,18 @@ def _published(file: ConfigFile) -> ModelConfig:
 def _ported(file: ConfigFile) -> ModelConfig:
     """Read the layout of transformers."""
     sections = ("text_config", "vision_config.sam_config", "vision_config.encoder_config")
-    for section, fixed in zip(sections, (_TEXT_FIXED, _SAM_FIXED, _CLIP_FIXED), strict=True):
+    for section, fixed in zip(sections, (TEXT_FIXED, SAM_FIXED, _CLIP_FIXED), strict=True):
         file.check(section, fixed, ARCHITECTURE)
     file.check("", {"tie_word_embeddings": (False, None)}, ARCHITECTURE)
     whole = file.validated(_File, file.content, ("",))
     sam, clip = whole.vision_config.sam_config, whole.vision_config.encoder_config
-    _check_mlps(file.path, sam, clip)
+    _check_mlp(file.path, clip)
     language = _language(file.path, whole.text_config)
     file.check("text_config", {"head_dim": (language.head_dim, None)}, ARCHITECTURE)
     config = ModelConfig(
         architecture=ARCHITECTURE,
         language=language,
-        sam=SamConfig(
-            width=sam.hidden_size,
-            layers=sam.num_hidden_layers,
-            heads=sam.num_attention_heads,
-            global_attn_indexes=sam.global_attn_indexes,
-            downsample_channels=sam.downsample_channels,
-        ),
+        sam=sam_tower(file.path, sam),
         clip=ClipConfig(
             width=clip.hidden_size,
             layers=clip.num_hidden_layers,
@@ -217,14 +221,28 @@ def _ported(file: ConfigFile) -> ModelConfig:
         storage=read_storage(file, ("", "text_config"), PORTED),
         **ModelConfig.place(file),
     )
-    check_shapes(file.path, config, _key)
+    check_shapes(file.path, config, key_of)
     return config.model_copy(update={"unused_keys": file.unused})
 
 
 def _language(path: Path, text: _Text) -> LanguageConfig:
-    """Return the decoder's dimensions, where it is one that the formulas speak of."""
+    layers, windows = text.num_hidden_layers, text.layer_types
+    if windows != (REFERENCE_WINDOW,) * layers:
+        allowed = f"{REFERENCE_WINDOW} for each of {layers} layers"
+        raise InputError(path, "text_config.layer_types", repr_short(list(windows)), allowed)
+    return decoder(path, text, ARCHITECTURE)
+
+
+def decoder(path: Path, text: TextSection, architecture: str) -> LanguageConfig:
+    """Return the decoder's dimensions.
+
+    Raises
+    ------
+    InputError
+        If it is none that the formulas speak of.
+    """
     layers, heads = text.num_hidden_layers, text.num_attention_heads
-    kinds, windows = text.mlp_layer_types, text.layer_types
+    kinds = text.mlp_layer_types
     dense = kinds.count("dense")
     checks: tuple[tuple[str, Any, bool, str], ...] = (
         (
@@ -234,16 +252,10 @@ def _language(path: Path, text: _Text) -> LanguageConfig:
             f"dense layers, then sparse ones, {layers} in all",
         ),
         (
-            "layer_types",
-            list(windows),
-            windows == (REFERENCE_WINDOW,) * layers,
-            f"{REFERENCE_WINDOW} for each of {layers} layers",
-        ),
-        (
             "num_key_value_heads",
             text.num_key_value_heads,
             text.num_key_value_heads in (None, heads),
-            f"num_attention_heads = {heads}, as {ARCHITECTURE} has it",
+            f"num_attention_heads = {heads}, as {architecture} has it",
         ),
     )
     for key, value, right, allowed in checks:
@@ -255,22 +267,36 @@ def _language(path: Path, text: _Text) -> LanguageConfig:
     )
 
 
-def _check_mlps(path: Path, sam: _Sam, clip: _Clip) -> None:
-    """Refuse MLPs of other widths than the towers' own."""
-    for key, found, factor, width in (
-        ("sam_config.mlp_dim", sam.mlp_dim, constants.SAM_MLP_RATIO, sam.hidden_size),
-        (
-            "encoder_config.intermediate_size",
-            clip.intermediate_size,
-            constants.CLIP_MLP_RATIO,
-            clip.hidden_size,
-        ),
-    ):
-        if found != factor * width:
-            allowed = f"{factor} × hidden_size = {factor * width}"
-            raise InputError(path, f"vision_config.{key}", str(found), allowed)
+def sam_tower(path: Path, sam: SamSection) -> SamConfig:
+    """Return the SAM tower's dimensions.
+
+    Raises
+    ------
+    InputError
+        If its MLP has another width than SAM's.
+    """
+    width = constants.SAM_MLP_RATIO * sam.hidden_size
+    if sam.mlp_dim != width:
+        allowed = f"{constants.SAM_MLP_RATIO} × hidden_size = {width}"
+        raise InputError(path, "vision_config.sam_config.mlp_dim", str(sam.mlp_dim), allowed)
+    return SamConfig(
+        width=sam.hidden_size,
+        layers=sam.num_hidden_layers,
+        heads=sam.num_attention_heads,
+        global_attn_indexes=sam.global_attn_indexes,
+        downsample_channels=sam.downsample_channels,
+    )
 
 
-def _key(dimension: str) -> str:
+def _check_mlp(path: Path, clip: _Clip) -> None:
+    """Refuse an MLP of another width than CLIP's."""
+    width = constants.CLIP_MLP_RATIO * clip.hidden_size
+    if clip.intermediate_size != width:
+        allowed = f"{constants.CLIP_MLP_RATIO} × hidden_size = {width}"
+        key = "vision_config.encoder_config.intermediate_size"
+        raise InputError(path, key, str(clip.intermediate_size), allowed)
+
+
+def key_of(dimension: str) -> str:
     """Return where config.json states a dimension."""
     return ".".join(_KEYS.get(name, name) for name in dimension.split("."))

@@ -1,4 +1,4 @@
-"""Models set side by side: the same workload on the same GPU, by each model's own formulas."""
+"""Models set side by side: the same pages on the same GPU, by each model's own formulas."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
-from mkdocs_dsocr.inputs import InputError, ModelConfig
+from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.models import STAGES, model_of
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.report.latency import step_times
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ModelsCompared:
-    """Analyses of several models that differ in nothing else.
+    """Analyses of several models that differ in nothing else but the side of local views.
 
     Parameters
     ----------
@@ -119,11 +119,32 @@ def compare_models(main: Analysis, others: Sequence[ModelConfig]) -> ModelsCompa
     if len(set(names)) < len(names):
         raise InputError("option", "compared_models", ", ".join(names), "each model once")
     further = [
-        dataclasses.replace(main, config=config, traced=None, measurement=None) for config in others
+        dataclasses.replace(
+            main,
+            config=config,
+            workload=_with_own_views(main, config),
+            traced=None,
+            measurement=None,
+        )
+        for config in others
     ]
     for analysis in further:
         analysis.plan  # noqa: B018 - contradictions surface here
     return ModelsCompared((main, *further))
+
+
+def _with_own_views(main: Analysis, config: ModelConfig) -> Workload:
+    """Return the workload of an analysis with local views of a model's own size.
+
+    Where a grid rule cuts the page, a model has views of the side that its rule speaks for. The
+    text of the prompt is the same.
+    """
+    workload, side = main.workload, model_of(config).tile_size
+    by_rule = workload.crop_mode and workload.crop_grid is None
+    if not by_rule or side == workload.image_size:
+        return workload
+    text = {"seq_len": None, "text_tokens": main.plan.text_tokens}
+    return workload.model_copy(update={"image_size": side, **text})
 
 
 def _longer(analysis: Analysis, length: int) -> Analysis | None:
@@ -164,6 +185,10 @@ def _grid(analysis: Analysis) -> str:
     return "none" if (width, height) == (1, 1) else f"{width} × {height}"
 
 
+def _local_side(analysis: Analysis) -> int | None:
+    return None if analysis.plan.grid == (1, 1) else analysis.workload.image_size
+
+
 Figures: TypeAlias = tuple[tuple[str, Kind, Callable[[Analysis], Any]], ...]
 MODEL: Final[Figures] = (
     ("architecture", "text", lambda a: a.config.architecture),
@@ -177,6 +202,7 @@ MODEL: Final[Figures] = (
 )
 PROMPT: Final[Figures] = (
     ("local views", "text", _grid),
+    ("side of a local view, px", "integer", _local_side),
     ("image tokens", "integer", lambda a: a.plan.image_tokens),
     ("tokens", "integer", lambda a: a.plan.seq_len),
 )

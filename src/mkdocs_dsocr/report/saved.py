@@ -41,6 +41,9 @@ def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
         allowed = " or ".join(sorted(known_models()))
         raise InputError(source, "model.architecture", repr_short(architecture), allowed)
     check_shapes(source, model.dimensions)
+    tower = known_models()[architecture].tower
+    if getattr(model.dimensions, tower) is None:
+        raise InputError(source, f"model.dimensions.{tower}", "nothing", f"that of {architecture}")
     return ModelConfig(
         **dict(model.dimensions),
         architecture=architecture,

@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mkdocs_dsocr.cost.memory import LIMIT
-from mkdocs_dsocr.inputs.constants import TILE_SIZE
 from mkdocs_dsocr.inputs.fields import RATE
 from mkdocs_dsocr.inputs.hardware import KernelConstants
 from mkdocs_dsocr.inputs.workload import CHOICES, LIMITS
@@ -47,7 +46,6 @@ def environment() -> Environment:
     made.globals |= {
         "constants": {k: f.description for k, f in KernelConstants.model_fields.items()},
         "metric_names": METRICS,
-        "tile_size": TILE_SIZE,
         "limits": LIMITS,
         "rate_limit": RATE,
         "choices": CHOICES,

@@ -235,7 +235,8 @@ class LayerPage:
         """The source of each form's class, and of those from which it has its formulas."""
         classes = dict.fromkeys(type(node.visit.layer) for node in self.nodes)
         every = dict.fromkeys((*classes, *(base for cls in classes for base in cls.__mro__)))
-        return [source_of(cls) for cls in every if cls not in BaseLayer.__mro__]
+        written = (cls for cls in every if not vars(cls).get("is_renamed"))
+        return [source_of(cls) for cls in written if cls not in BaseLayer.__mro__]
 
 
 def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:

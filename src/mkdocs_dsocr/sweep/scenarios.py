@@ -207,7 +207,7 @@ def _rated(dims: Columns) -> Columns:
     return compute_dtypes(others, is_wide[activation])
 
 
-def _batch(dims: Columns, pages: Array) -> Batch:
+def _batch(config: ModelConfig, dims: Columns, pages: Array) -> Batch:
     crop_mode = dims["crop_mode"]
     return Batch(
         pages=pages,
@@ -221,6 +221,7 @@ def _batch(dims: Columns, pages: Array) -> Batch:
         max_new_tokens=dims["max_new_tokens"],
         last_logits=dims["logits_positions"] == allowed("logits_positions").index("last"),
         text_only=dims["text_only"],
+        layout=model_of(config).layout,
     )
 
 
@@ -228,7 +229,7 @@ def _parts(
     config: ModelConfig, workload: Workload, dims: Columns, passes: Passes
 ) -> Iterator[_Part]:
     (pages, times), (rest, once) = rounds(dims["num_pages"], dims["batch_size"])
-    batches = [passes(config, _batch(dims, count)) for count in (pages, rest)]
+    batches = [passes(config, _batch(config, dims, count)) for count in (pages, rest)]
     for full, last in zip(*batches, strict=True):
         calls, others = full.calls * times, last.calls * once
         # What does not follow the batch is the same in the last, smaller one.
@@ -300,7 +301,7 @@ class _Memory:
         self.weights = weights_program(config).run(formats, rows)["weight_bytes"]
         self._config = config
         self._batch = minimum(dims["batch_size"], dims["num_pages"])
-        self._image_tokens = _batch(dims, self._batch).image_tokens
+        self._image_tokens = _batch(config, dims, self._batch).image_tokens
         self.footprint = np.zeros(rows, np.int64)
         self.kvcache = np.zeros(rows, np.int64)
         self.activations = np.zeros(rows, np.int64)

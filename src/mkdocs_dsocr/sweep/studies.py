@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig, constants
+from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.inputs.workload import BATCH
 from mkdocs_dsocr.models import Batch, BatchPass, Plan, max_tiles_of, model_of
 from mkdocs_dsocr.models.tokens import grids
@@ -26,8 +26,8 @@ LATENCIES: Final = (
     *("image_tokens", "ttft_ms", "tpot_ms", "step_io_bytes", "step_dispatches"),
 )
 """The columns of :func:`latencies` after the dimensions."""
-CROPS: Final = {"crop_mode": True, "base_size": 1024, "image_size": constants.TILE_SIZE}
-"""The model's mode with local views, for workloads that have none."""
+BASE_SIZE: Final = 1024
+"""Side of the global view beside local ones, for workloads that have none, px."""
 SQUARES: Final = range(4, 21)
 """Sides of the square grids beyond a model's rule: up to 400 tiles."""
 BEFORE_DECODE: Final = ("vision", "projector", "prefill")
@@ -93,14 +93,16 @@ def middle_step(config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
 
 def _image_tokens(planned: Plan, base: Mapping[str, Any]) -> Any:
     names = ("base_size", "image_size", "tiles_w", "tiles_h")
-    views = {name: np.asarray(base[name]) for name in names}
+    views: dict[str, Any] = {name: np.asarray(base[name]) for name in names}
     crop_mode = 1 * np.asarray(base["crop_mode"])
     return dataclasses.replace(planned.of(1), crop_mode=crop_mode, **views).image_tokens
 
 
 def by_grid(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     """Return a row for each grid of local views: all of the model's rule, and squares beyond."""
-    crops = {} if planned.workload.crop_mode else CROPS
+    model = model_of(config)
+    views = {"crop_mode": True, "base_size": BASE_SIZE, "image_size": model.tile_size}
+    crops = {} if planned.workload.crop_mode else views
 
     def evaluated(chosen: list[tuple[int, int]]) -> Table:
         tiles_w, tiles_h = np.array(chosen).T

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.inputs.model_config import ClipConfig
 from mkdocs_dsocr.models import Plan
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.kv_cache import KVCache, WatchedCache
@@ -98,9 +99,10 @@ class DeepSeekOCRSession(Session):
         clip_dtype = torch.float32 if shape.autocast else torch.bfloat16
         side = -(-(shape.image_size // constants.SAM_PATCH) // constants.DOWNSAMPLE)
         width = self.config.sam.downsample_channels[-1]
+        clip_width = self.config.tower(ClipConfig).width
         return (
             self.values(shape.views, width, side, side),
-            self.values(shape.views, side**2 + 1, self.config.clip.width).to(clip_dtype),
+            self.values(shape.views, side**2 + 1, clip_width).to(clip_dtype),
         )
 
     def _fill(self, cache: KVCache, batch: int, length: int) -> KVCache:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
+from mkdocs_dsocr.inputs.model_config import ClipConfig
 from mkdocs_dsocr.models import Plan
 from mkdocs_dsocr.models.tokens import features_a_side
 from mkdocs_dsocr.trace import PassShape
@@ -51,15 +52,33 @@ class UnlimitedOcrSession(Session):
         "prefill": ("model.language_model",),
     }
 
+    model_class: ClassVar[str] = "UnlimitedOcrForConditionalGeneration"
+    """Name of the model's class in transformers."""
+    cached: ClassVar[tuple[str, ...]] = ("prefill_keys", "prefill_values", "keys", "values")
+    """Attributes of a cache's layer that hold keys and values."""
+
     def __init__(self, config: ModelConfig, device: str = "meta") -> None:
         self.config, self.device = config, device
-        transformers = _transformers()
-        self._config = _as_transformers_has_it(transformers, config)
+        transformers = _transformers(self.model_class)
+        self._config = self._as_transformers_has_it(transformers, config)
         # torchinfo takes what is iterable for a list of tensors.
         self._make_cache = type("Cache", (transformers.DynamicCache,), {"__iter__": None})
-        make = transformers.UnlimitedOcrForConditionalGeneration._from_config
+        make = getattr(transformers, self.model_class)._from_config
         with default_dtype(torch.bfloat16), torch.device(device), torch.no_grad():
             self.model = make(self._config, attn_implementation="sdpa").eval()
+
+    def _as_transformers_has_it(self, transformers: Any, config: ModelConfig) -> Any:
+        """Return the configuration with these dimensions."""
+        clip = config.tower(ClipConfig)
+        encoder = {
+            "hidden_size": clip.width,
+            "intermediate_size": constants.CLIP_MLP_RATIO * clip.width,
+            "num_hidden_layers": clip.layers,
+            "num_attention_heads": clip.heads,
+            "image_size": clip.image_size,
+            "patch_size": clip.patch_size,
+        }
+        return transformers.UnlimitedOcrConfig(**sections(config, encoder))
 
     def own_cache(self, value: Any) -> Any:
         """Return a cache of its own; see the base class."""
@@ -131,7 +150,7 @@ class UnlimitedOcrSession(Session):
         self, shape: PassShape, memory: ActivationMemory | None, once: bool
     ) -> Callable[[], int]:
         ids = self.token_ids(shape.batch, shape.q_len)
-        tensors = self._past(shape.batch, shape.kv_len - shape.window, shape.window)
+        tensors = self._past(shape)
         hidden = self.config.language.hidden_size
         images = {}
         if shape.image_tokens:
@@ -151,13 +170,13 @@ class UnlimitedOcrSession(Session):
                 logits_to_keep=shape.logits,
                 mm_encoder_outputs=images,
             )
-            return _storage_bytes(cache)
+            return self._storage_bytes(cache)
 
         return run
 
     def _features(self, views: int, size: int) -> Tensor:
-        """Return what the vision tower makes of views."""
-        width = self.config.clip.width + self.config.sam.downsample_channels[-1]
+        """Return what the vision tower makes of views: of each, all features."""
+        width = self.config.tower(ClipConfig).width + self.config.sam.downsample_channels[-1]
         return self.values(views, features_a_side(size) ** 2, width)
 
     def _stand_in(self, features: list[Tensor]) -> AbstractContextManager[None]:
@@ -171,11 +190,15 @@ class UnlimitedOcrSession(Session):
 
         return replaced_forwards({self.model.model.vision_tower: forward})
 
-    def _past(self, batch: int, prompt: int, window: int) -> list[tuple[Tensor, ...]]:
-        """Return keys and values of prompt and window before a step, for each layer."""
-        language = self.config.language
+    def _past(self, shape: PassShape) -> list[tuple[Tensor, ...]]:
+        """Return keys and values before a pass, for each layer: those of :attr:`cached`."""
         # A prefill starts with nothing; a step's own token is one of the window.
-        lengths = (prompt, window - 1) if window else (0, 0)
+        prompt, window = shape.kv_len - shape.window, shape.window
+        return self._keys_and_values(shape.batch, (prompt, window - 1) if window else (0, 0))
+
+    def _keys_and_values(self, batch: int, lengths: tuple[int, ...]) -> list[tuple[Tensor, ...]]:
+        """Return keys and values of some lengths, for each layer."""
+        language = self.config.language
         shapes = [(batch, language.num_attention_heads, n, language.head_dim) for n in lengths]
         return [
             tuple(self.values(*shape) for shape in shapes for _ in range(2))
@@ -188,18 +211,33 @@ class UnlimitedOcrSession(Session):
         """Return transformers' cache with these keys and values in it."""
         with torch._C._DisableTorchDispatch():  # it is no work of the model
             cache = self._make_cache(config=self._config.text_config)
-        for layer, (prompt_k, prompt_v, window_k, window_v) in zip(
-            cache.layers, tensors, strict=True
-        ):
-            layer.dtype, layer.device, layer.is_initialized = prompt_k.dtype, prompt_k.device, True
-            layer.prefill_keys, layer.prefill_values = prompt_k, prompt_v
-            layer.keys, layer.values = window_k, window_v
+        for layer, own in zip(cache.layers, tensors, strict=True):
+            layer.dtype, layer.device, layer.is_initialized = own[0].dtype, own[0].device, True
+            for name, tensor in zip(self.cached, own, strict=True):
+                setattr(layer, name, tensor)
             if shape.window:
-                layer.prefill_length = layer.prefill_cumulative_length = prompt_k.shape[2]
-                layer.cumulative_length = window_k.shape[2]
+                layer.prefill_length = layer.prefill_cumulative_length = own[0].shape[2]
+                layer.cumulative_length = own[-1].shape[2]
             if memory is not None:
-                layer.update = _watched(layer, memory)
+                layer.update = self._watched(layer, memory)
         return cache
+
+    def _watched(self, layer: Any, memory: ActivationMemory) -> Callable[..., Any]:
+        """Return the update of a cache's layer that says what it takes."""
+        update = layer.update
+
+        def watched(k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Any:
+            memory.keep([getattr(layer, name) for name in self.cached])
+            # Keys and values are appended first; windowed, both parts are joined then.
+            with memory.caching(2):
+                return update(k, v, *args, **kwargs)
+
+        return watched
+
+    def _storage_bytes(self, cache: Any) -> int:
+        """Return the bytes behind a cache; a window that slid is a part of its storage."""
+        tensors = [getattr(layer, name) for layer in cache.layers for name in self.cached]
+        return sum({storage(t): t.untyped_storage().nbytes() for t in tensors}.values())
 
     def page_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
         """Return token ids and the pixels of a page, if there is one."""
@@ -227,39 +265,15 @@ class UnlimitedOcrSession(Session):
     def step_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
         """Return a token id, and a cache that holds the prompt."""
         shape = plan.step(1)
-        cache = self._cache(self._past(1, plan.seq_len, 1), shape, None)
+        cache = self._cache(self._past(shape), shape, None)
         return [self.token_ids(1, 1)], {"past_key_values": cache, "use_cache": True}
 
 
-def _watched(layer: Any, memory: ActivationMemory) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the update of a cache's layer that says what it takes."""
-    update = layer.update
-
-    def watched(k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        memory.keep([layer.prefill_keys, layer.prefill_values, layer.keys, layer.values])
-        # Keys and values are appended first; in a decode step both parts are joined then.
-        with memory.caching(2):
-            result: tuple[Tensor, Tensor] = update(k, v, *args, **kwargs)
-        return result
-
-    return watched
-
-
-def _storage_bytes(cache: Any) -> int:
-    """Return the bytes behind a cache; a window that slid is a part of its storage."""
-    tensors = [
-        tensor
-        for layer in cache.layers
-        for tensor in (layer.prefill_keys, layer.prefill_values, layer.keys, layer.values)
-    ]
-    return sum({storage(t): t.untyped_storage().nbytes() for t in tensors}.values())
-
-
-def _transformers() -> Any:
+def _transformers(model_class: str) -> Any:
     """Import transformers, whose types differ from release to release."""
     module = importlib.import_module("transformers")
     has = {
-        "transformers": hasattr(module, "UnlimitedOcrConfig"),
+        "transformers": hasattr(module, model_class),
         "torch": hasattr(torch.ops.aten, "_grouped_mm"),
     }
     for package, is_new in has.items():
@@ -269,19 +283,25 @@ def _transformers() -> Any:
     return module
 
 
-def _as_transformers_has_it(transformers: Any, config: ModelConfig) -> Any:
-    """Return the configuration with these dimensions."""
-    language, sam, clip = config.language, config.sam, config.clip
-    return transformers.UnlimitedOcrConfig(
-        image_token_id=language.vocab_size - 1,  # whichever: the weights are random
-        text_config={
-            **language.model_dump(exclude={"first_k_dense_replace"}),
+def sections(config: ModelConfig, encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the sections of a configuration of transformers.
+
+    Parameters
+    ----------
+    config, encoder
+        The model's dimensions, and the section of the tower behind SAM.
+    """
+    language, sam = config.language, config.sam
+    return {
+        "image_token_id": language.vocab_size - 1,  # whichever: the weights are random
+        "text_config": {
+            **language.model_dump(exclude={"first_k_dense_replace"}, exclude_none=True),
             "mlp_layer_types": [
                 "dense" if layer < language.first_k_dense_replace else "sparse"
                 for layer in range(language.num_hidden_layers)
             ],
         },
-        vision_config={
+        "vision_config": {
             "sam_config": {
                 "hidden_size": sam.width,
                 "num_hidden_layers": sam.layers,
@@ -293,13 +313,6 @@ def _as_transformers_has_it(transformers: Any, config: ModelConfig) -> Any:
                 "mlp_dim": constants.SAM_MLP_RATIO * sam.width,
                 "image_size": config.trained_image_size,
             },
-            "encoder_config": {
-                "hidden_size": clip.width,
-                "intermediate_size": constants.CLIP_MLP_RATIO * clip.width,
-                "num_hidden_layers": clip.layers,
-                "num_attention_heads": clip.heads,
-                "image_size": clip.image_size,
-                "patch_size": clip.patch_size,
-            },
+            "encoder_config": dict(encoder),
         },
-    )
+    }

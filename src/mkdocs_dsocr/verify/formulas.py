@@ -235,7 +235,9 @@ def _rows(analysis: Analysis, counter: Counts) -> Iterator[Row]:
         if node.class_name == "Group":
             continue
         pattern, pass_id, total = node.visit.torch_path, node.visit.pass_id, node.total
-        runs = [r for r in routed.plan.runs if pass_id in (r.first.pass_id, "model")]
+        runs = [
+            run for run in routed.plan.runs if run.calls and pass_id in (run.first.pass_id, "model")
+        ]
         formulas = {
             "matmul_flops": total.matmul_flops,
             "elementwise_flops": total.flops - total.matmul_flops,

@@ -48,6 +48,17 @@ class DecoderLayer(Sequences):
 
 
 @layer
+class RotatedDecoderLayer(DecoderLayer):
+    """What decoder layers share whose attention is given the angles of the positions."""
+
+    heads: Quantity = dim("H", "heads")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+
+    def _given(self) -> tuple[Tensor, ...]:
+        return tuple(Tensor(n, self.q_len * self.head_dim) for n in ("cos", "sin"))
+
+
+@layer
 class Dense(BaseLayer):
     """What a decoder layer with a dense MLP has."""
 

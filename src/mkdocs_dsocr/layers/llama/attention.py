@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from typing import ClassVar
 
+from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.builtin import Linear, dot_product_attention
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding, rotate
@@ -38,6 +40,74 @@ class AttentionSizes(Sequences):
     head_dim: Quantity = dim("d", "width of a head", "elements")
     cached: bool = False
     grouped: bool = False
+
+
+@layer
+class RotatedAttention(Sequences):
+    """What attentions share that are given the angles of their positions.
+
+    Four projections, the rotation of queries and keys, and the attention of the queries to what
+    :meth:`_attended` gives.
+    """
+
+    projection_bias: ClassVar[bool] = False
+    """Whether the projections to queries, keys and values add a bias."""
+    flops_per_pair: ClassVar[int] = costs.SOFTMAX
+    attention_why: ClassVar[str] = ""
+
+    heads: Quantity = dim("H", "heads")
+    head_dim: Quantity = dim("d", "width of a head", "elements")
+
+    def _key_heads(self) -> Quantity:
+        """Return the heads of keys and of values."""
+        return self.heads
+
+    def _attended(self, k: Tensor, v: Tensor) -> Generator[Step, None, tuple[Tensor, ...]]:
+        """Yield what becomes of rotated keys and of values, and return what queries attend to."""
+        raise NotImplementedError
+
+    def _mask(self) -> tuple[Tensor, ...]:
+        """Return the mask, where there is one."""
+        return ()
+
+    def _pairs_left(self) -> Quantity:
+        """Return the pairs that a mask leaves."""
+        return self.causal_pairs(self.heads)
+
+    def forward(self) -> Iterator[Step]:
+        rows = self.batch * self.q_len
+        queries = self.batch * self.heads * self.q_len
+        width, key_width = self.heads * self.head_dim, self._key_heads() * self.head_dim
+        x, y = (Tensor(n, rows * self.hidden_size) for n in ("x", "y"))
+        q, rotated, o = (Tensor(n, rows * width) for n in ("q", "rotated q", "o"))
+        k, rotated_k, v = (Tensor(n, rows * key_width) for n in ("k", "rotated k", "v"))
+        for tensor, d_out in ((q, width), (k, key_width), (v, key_width)):
+            linear = Linear(
+                rows=rows, d_in=self.hidden_size, d_out=d_out, bias=self.projection_bias
+            )
+            yield Child(f"{tensor.name}_proj", linear, reads=(x,), writes=(tensor,))
+        for name, heads in (("q", self.heads), ("k", self._key_heads())):
+            yield from rotate(name, rows, heads, self.head_dim, self.q_len)
+        yield keep(q, k)
+        attended = yield from self._attended(rotated_k, v)
+        yield dot_product_attention(
+            "scaled dot-product attention",
+            (queries, self.kv_len, self.head_dim),
+            self.batch * self.heads,
+            (rotated, *attended, *self._mask()),
+            o,
+            flops_per_pair=self.flops_per_pair,
+            causal_pairs=self._pairs_left(),
+            kernel="attention",
+            why=self.attention_why,
+        )
+        o_proj = Linear(rows=rows, d_in=width, d_out=self.hidden_size)
+        yield Child("o_proj", o_proj, reads=(o,), writes=(y,))
+        yield keep(rotated, *self._held(rotated_k, v, attended))
+
+    def _held(self, k: Tensor, v: Tensor, attended: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the keys and values that the code holds until the call returns."""
+        return attended
 
 
 @layer
@@ -83,7 +153,8 @@ class LlamaFlashAttention2(AttentionSizes):
             yield from rotate(name, rows, heads, self.head_dim, rows)
         yield keep(q, k)
         if self.cached:
-            yield from self._append(rows * kv_width)
+            old = self.batch * (self.kv_len - self.q_len) * kv_width
+            yield from append_both(self.kv_cache(), old, rows * kv_width, self.head_dim)
         yield keep(v)
         keys, values = self.kv_cache()
         if self.grouped:
@@ -118,22 +189,33 @@ class LlamaFlashAttention2(AttentionSizes):
                 why="Eagerly a copy; a fused kernel reads each one where it lies.",
             )
 
-    def _append(self, new: Quantity) -> Iterator[Operation]:
-        """Yield the append of `new` elements of keys, and as many of values, to the cache."""
-        old = self.batch * (self.kv_len - self.q_len) * self.kv_heads * self.head_dim
-        for name, cache in zip(("rotated k", "v"), self.kv_cache(), strict=True):
-            added = Tensor(name, new)
-            before, stored = (
-                Tensor(f"{n} {cache.name}", size, role="kv_cache", columns=self.head_dim)
-                for n, size in (("old", old), ("new", new))
-            )
-            yield append(
-                cache,
-                (before, added),
-                stored,
-                "Eagerly a concatenation: all old positions are read and written again. Fused: "
-                "only the new ones are written, in place.",
-            )
+
+def append_both(
+    caches: Iterable[Tensor], old: Quantity, new: Quantity, columns: Quantity
+) -> Iterator[Operation]:
+    """Yield the append of new keys, and of as many new values, to the cache.
+
+    Parameters
+    ----------
+    caches
+        Keys and values after the append.
+    old, new
+        Elements of each before it, and added ones.
+    columns
+        Width of a head.
+    """
+    for name, cache in zip(("rotated k", "v"), caches, strict=True):
+        before, stored = (
+            Tensor(f"{n} {cache.name}", size, role="kv_cache", columns=columns)
+            for n, size in (("old", old), ("new", new))
+        )
+        yield append(
+            cache,
+            (before, Tensor(name, new)),
+            stored,
+            "Eagerly a concatenation: all old positions are read and written again. Fused: "
+            "only the new ones are written, in place.",
+        )
 
 
 def append(cache: Tensor, reads: tuple[Tensor, ...], stored: Tensor, why: str) -> Operation:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from mkdocs_dsocr.layers import costs
-from mkdocs_dsocr.layers.builtin import Linear, dot_product_attention
-from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
-from mkdocs_dsocr.layers.llama.attention import Sequences, append
-from mkdocs_dsocr.layers.llama.rotary import RotaryAngles, rotate
+from mkdocs_dsocr.layers.layer import Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.llama.attention import RotatedAttention, append
+from mkdocs_dsocr.layers.llama.rotary import RotaryAngles
 from mkdocs_dsocr.layers.operations import Operation, Tensor, elementwise, keep
 from mkdocs_dsocr.quantities import Quantity
 
@@ -41,7 +40,7 @@ class UnlimitedOcrTextRotaryEmbedding(RotaryAngles):
 
 
 @layer
-class UnlimitedOcrTextAttention(Sequences):
+class UnlimitedOcrTextAttention(RotatedAttention):
     """Multi-head attention to the whole prompt and to a window of the newest tokens.
 
     The cache has two parts: the prompt's keys and values, which stay, and those of the last
@@ -58,10 +57,14 @@ class UnlimitedOcrTextAttention(Sequences):
         would_change="The window's width: beyond it a step costs the same, however long the text.",
     )
 
+    flops_per_pair = costs.SOFTMAX + 1
+    attention_why = (
+        "Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the mask for each pair. All "
+        "samples share one mask."
+    )
+
     kv_len: Quantity = dim("K", "positions that are attended to", "tokens")
     window: Quantity = dim("s", "of those, positions after the prompt", "tokens")
-    heads: Quantity = dim("H", "heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
     decodes: bool = False
 
     def kv_cache(self) -> Iterator[Tensor]:
@@ -74,41 +77,19 @@ class UnlimitedOcrTextAttention(Sequences):
         elements = self.batch * positions * self.heads * self.head_dim
         return Tensor(name, elements, role="kv_cache", columns=self.head_dim)
 
-    def forward(self) -> Iterator[Step]:
-        rows, width = self.batch * self.q_len, self.heads * self.head_dim
-        queries = self.batch * self.heads * self.q_len
-        x, y = (Tensor(n, rows * self.hidden_size) for n in ("x", "y"))
-        q, k, v, rotated, o = (Tensor(n, rows * width) for n in ("q", "k", "v", "rotated q", "o"))
-        for tensor in (q, k, v):
-            linear = Linear(rows=rows, d_in=self.hidden_size, d_out=width)
-            yield Child(f"{tensor.name}_proj", linear, reads=(x,), writes=(tensor,))
-        for name in ("q", "k"):
-            yield from rotate(name, rows, self.heads, self.head_dim, self.q_len)
-        yield keep(q, k)
-        yield from self._append(rows * width)
-        attended = list(self.kv_cache())
+    def _attended(self, k: Tensor, v: Tensor) -> Generator[Step, None, tuple[Tensor, ...]]:
+        yield from self._append(k.elements)
+        attended = tuple(self.kv_cache())
         if self.decodes:
             yield from self._join()
-            elements = self.batch * self.kv_len * width
-            attended = [Tensor(f"all {kind}", elements) for kind in ("keys", "values")]
+            elements = self.batch * self.kv_len * self.heads * self.head_dim
+            attended = tuple(Tensor(f"all {kind}", elements) for kind in ("keys", "values"))
         # The cache's update is handed both, and holds them until it returns.
-        yield keep(Tensor("rotated k", rows * width), v)
-        mask = Tensor("mask", self.q_len * self.kv_len, "bool")
-        yield dot_product_attention(
-            "scaled dot-product attention",
-            (queries, self.kv_len, self.head_dim),
-            self.batch * self.heads,
-            (rotated, *attended, mask),
-            o,
-            flops_per_pair=costs.SOFTMAX + 1,
-            causal_pairs=self.causal_pairs(self.heads),
-            kernel="attention",
-            why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the mask for each "
-            "pair. All samples share one mask.",
-        )
-        o_proj = Linear(rows=rows, d_in=width, d_out=self.hidden_size)
-        yield Child("o_proj", o_proj, reads=(o,), writes=(y,))
-        yield keep(rotated, *attended)
+        yield keep(k, v)
+        return attended
+
+    def _mask(self) -> tuple[Tensor, ...]:
+        return (Tensor("mask", self.q_len * self.kv_len, "bool"),)
 
     def _append(self, new: Quantity) -> Iterator[Operation]:
         """Yield the append of `new` elements of keys, and as many of values."""

@@ -147,7 +147,25 @@ class UnlimitedOcrVisionEncoder(VisionTransformer):
 
 
 @layer
-class UnlimitedOcrVisionModel(BaseLayer):
+class VisionTower(BaseLayer):
+    """SAM, and what runs on its map."""
+
+    sam: UnlimitedOcrSamVisionEncoder
+
+    @property
+    def pixels(self) -> Tensor:
+        """What it is given."""
+        sam = self.sam
+        return Tensor("pixels", sam.views * sam.in_channels * (sam.patch * sam.grid) ** 2)
+
+    @property
+    def features(self) -> Tensor:
+        """What it returns."""
+        raise NotImplementedError
+
+
+@layer
+class UnlimitedOcrVisionModel(VisionTower):
     """Both towers, one after the other, and their features joined."""
 
     source = SOURCE
@@ -158,16 +176,19 @@ class UnlimitedOcrVisionModel(BaseLayer):
         would_change="The view's side: SAM's global attention grows with its fourth power.",
     )
 
-    sam: UnlimitedOcrSamVisionEncoder
     clip: UnlimitedOcrVisionEncoder
+
+    @property
+    def features(self) -> Tensor:
+        width = self.clip.heads * self.clip.head_dim + self.sam.out_channels
+        return Tensor("features", self.clip.views * self.clip.side**2 * width)
 
     def forward(self) -> Iterator[Step]:
         sam, clip = self.sam, self.clip
         width, rows = clip.heads * clip.head_dim, clip.views * clip.side**2
-        pixels = Tensor("pixels", sam.views * sam.in_channels * (sam.patch * sam.grid) ** 2)
         features = Tensor("SAM's map", rows * sam.out_channels)
         tokens = Tensor("CLIP's tokens", (rows + clip.views) * width)
-        yield Child("sam_encoder", sam, reads=(pixels,), writes=(features,))
+        yield Child("sam_encoder", sam, reads=(self.pixels,), writes=(features,))
         yield Child("vision_encoder", clip, reads=(features,), writes=(tokens,))
         yield elementwise(
             "join CLIP's and SAM's features",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import ClassVar
 
 from mkdocs_dsocr.layers.builtin.linear import weighted
-from mkdocs_dsocr.layers.decoder import MoEGate
+from mkdocs_dsocr.layers.decoder import DeepseekV2MLP, MoEGate
 from mkdocs_dsocr.layers.decoder.mlp import Tokens, gated
 from mkdocs_dsocr.layers.decoder.moe import ExpertSizes, sort_kernels
 from mkdocs_dsocr.layers.layer import Child, Parameter, Rationale, Step, dim, layer
@@ -165,6 +166,10 @@ class UnlimitedOcrTextMoe(ExpertSizes, Tokens):
         would_change="The number of experts a token: routed work grows with it.",
     )
 
+    router: ClassVar[type[MoEGate]] = UnlimitedOcrTextTopkRouter
+    grouped: ClassVar[type[UnlimitedOcrTextExperts]] = UnlimitedOcrTextExperts
+    mlp: ClassVar[type[DeepseekV2MLP]] = UnlimitedOcrTextMLP
+
     moe_intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
     experts: Quantity = dim("E", "routed experts")
     top_k: Quantity = dim("k", "experts a token")
@@ -177,10 +182,9 @@ class UnlimitedOcrTextMoe(ExpertSizes, Tokens):
             Tensor(n, self.rows * self.hidden_size) for n in ("x", "routed", "shared", "y")
         )
         choices, weights = Tensor("indices", routed, "int64"), Tensor("weights", routed, "float32")
-        router = self.inner(UnlimitedOcrTextTopkRouter)
-        experts = self.inner(UnlimitedOcrTextExperts)
+        router, experts = self.inner(self.router), self.inner(self.grouped)
         inner = self.shared_experts * self.moe_intermediate_size
-        mlp = self.inner(UnlimitedOcrTextMLP, intermediate_size=inner)
+        mlp = self.inner(self.mlp, intermediate_size=inner)
         logits = Tensor("logits", self.rows * self.experts, "float32")
         yield Child("gate", router, reads=(x,), writes=(logits, choices, weights))
         yield Child("experts", experts, reads=(x, choices, weights), writes=(mapped,))

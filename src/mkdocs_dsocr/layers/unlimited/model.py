@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 
 from mkdocs_dsocr.layers.builtin import Container, Linear
 from mkdocs_dsocr.layers.core.deepseek_ocr import LanguageSizes, ModelPart, one_map
+from mkdocs_dsocr.layers.decoder.stack import Stack
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.operations import Operation, Tensor, elementwise, keep
 from mkdocs_dsocr.layers.unlimited.attention import SOURCE
-from mkdocs_dsocr.layers.unlimited.clip import UnlimitedOcrVisionModel
-from mkdocs_dsocr.layers.unlimited.text import UnlimitedOcrTextModel
+from mkdocs_dsocr.layers.unlimited.clip import VisionTower
 from mkdocs_dsocr.quantities import Quantity
 
 
@@ -39,13 +39,11 @@ class UnlimitedVisionPart(_UnlimitedPart):
         would_change="Encoding several pages in one batch reads the weights once for all.",
     )
 
-    tower: UnlimitedOcrVisionModel
+    tower: VisionTower
 
     def boundary(self) -> Iterator[Tensor]:
-        sam, clip = self.tower.sam, self.tower.clip
-        width = clip.heads * clip.head_dim + sam.out_channels
-        yield Tensor("pixels", sam.views * sam.in_channels * (sam.patch * sam.grid) ** 2)
-        yield Tensor("features", clip.views * clip.side**2 * width)
+        yield self.tower.pixels
+        yield self.tower.features
 
     def forward(self) -> Iterator[Step]:
         pixels, features = self.boundary()
@@ -53,7 +51,53 @@ class UnlimitedVisionPart(_UnlimitedPart):
 
 
 @layer
-class UnlimitedFeaturesPart(_UnlimitedPart):
+class FeaturesPart(_UnlimitedPart):
+    """The model's projector pass: a page's features projected and laid out.
+
+    The global view and all local views are projected by themselves.
+    """
+
+    width: Quantity = dim("d_v", "width of the vision tower's features", "elements")
+    has_tiles: bool = False
+
+    def _features(self) -> tuple[Quantity, Quantity]:
+        """Return the features of the global view and of all local ones."""
+        raise NotImplementedError
+
+    def _tokens(self) -> Quantity:
+        """Return the tokens that are made of them."""
+        raise NotImplementedError
+
+    def _parts(self, projected: list[Tensor]) -> Generator[Step, None, tuple[Tensor, ...]]:
+        """Yield what lays projected views out, and return the parts of the page in order."""
+        yield from ()
+        return tuple(reversed(projected))
+
+    def _rows(self) -> list[tuple[str, Quantity]]:
+        whole, local = self._features()
+        return [("map", whole), *([("local maps", local)] if self.has_tiles else [])]
+
+    def boundary(self) -> Iterator[Tensor]:
+        for name, (_, rows) in zip(("features", "local features"), self._rows(), strict=False):
+            yield Tensor(name, rows * self.width)
+        yield Tensor("tokens", self._tokens() * self.hidden_size)
+
+    def forward(self) -> Iterator[Step]:
+        *features, tokens = self.boundary()
+        projected = [Tensor(name, rows * self.hidden_size) for name, rows in self._rows()]
+        for read, write, (_, rows) in zip(features, projected, self._rows(), strict=True):
+            linear = Linear(rows=rows, d_in=self.width, d_out=self.hidden_size, bias=True)
+            yield Child("multi_modal_projector", linear, reads=(read,), writes=(write,))
+        parts = yield from self._parts(projected)
+        separator = Tensor("view_separator", self.hidden_size, role="weight")
+        name = "join the views and a separator"
+        reads = (*parts, separator)
+        yield elementwise(name, 0, reads, tokens, category="copy", pattern="per element")
+        yield keep(*projected)
+
+
+@layer
+class UnlimitedFeaturesPart(FeaturesPart):
     """The model's projector pass: a page's features projected and laid out in rows.
 
     The global view and all local views are projected by themselves; local views are put
@@ -72,40 +116,20 @@ class UnlimitedFeaturesPart(_UnlimitedPart):
     tile_side: Quantity = dim("n_t", "features a side of a local view", "tokens")
     tiles_w: Quantity = dim("w_t", "local views a row", "views")
     tiles_h: Quantity = dim("h_t", "rows of local views", "views")
-    width: Quantity = dim("d_v", "width of the vision tower's features", "elements")
-    has_tiles: bool = False
     interleaved: bool = False
 
-    def boundary(self) -> Iterator[Tensor]:
-        whole, local = self.side**2, self._local_rows
-        yield Tensor("features", whole * self.width)
-        if self.has_tiles:
-            yield Tensor("local features", local * self.width)
-        yield Tensor("tokens", self._tokens * self.hidden_size)
-
-    @property
-    def _local_rows(self) -> Quantity:
-        return self.tiles_w * self.tiles_h * self.tile_side**2
+    def _features(self) -> tuple[Quantity, Quantity]:
+        return self.side**2, self.tiles_w * self.tiles_h * self.tile_side**2
 
     @property
     def _local_tokens(self) -> Quantity:
         return self.tiles_h * self.tile_side * (self.tiles_w * self.tile_side + 1)
 
-    @property
     def _tokens(self) -> Quantity:
         whole = self.side * (self.side + 1) + 1
         return whole + self._local_tokens if self.has_tiles else whole
 
-    def forward(self) -> Iterator[Step]:
-        *features, tokens = self.boundary()
-        rows = [self.side**2, *([self._local_rows] if self.has_tiles else [])]
-        projected = [
-            Tensor(name, n * self.hidden_size)
-            for name, n in zip(("map", "local maps"), rows, strict=False)
-        ]
-        for read, write, n in zip(features, projected, rows, strict=False):
-            linear = Linear(rows=n, d_in=self.width, d_out=self.hidden_size, bias=True)
-            yield Child("multi_modal_projector", linear, reads=(read,), writes=(write,))
+    def _parts(self, projected: list[Tensor]) -> Generator[Step, None, tuple[Tensor, ...]]:
         parts = [self._lines("map", projected[0], self.side * (self.side + 1))]
         yield parts[0]
         if self.has_tiles:
@@ -116,11 +140,7 @@ class UnlimitedFeaturesPart(_UnlimitedPart):
                 [source] = step.writes
             parts.insert(0, self._lines("local map", source, self._local_tokens))
             yield parts[0]
-        separator = Tensor("view_separator", self.hidden_size, role="weight")
-        reads = (*(o.writes[0] for o in parts), separator)
-        name = "join the views and a separator"
-        yield elementwise(name, 0, reads, tokens, category="copy", pattern="per element")
-        yield keep(*projected)
+        return tuple(o.writes[0] for o in parts)
 
     def _lines(self, name: str, source: Tensor, tokens: Quantity) -> Operation:
         """Return the operation that ends each row of a map with a newline token."""
@@ -144,7 +164,7 @@ class UnlimitedLanguagePart(LanguageSizes, _UnlimitedPart):
         would_change="Without the check the host would not wait for the device.",
     )
 
-    decoder: UnlimitedOcrTextModel
+    decoder: Stack
 
     def boundary(self) -> Iterator[Tensor]:
         yield Tensor("token ids", self.batch * self.q_len, "int64")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
+from mkdocs_dsocr.layers.builtin import LayerNorm
 from mkdocs_dsocr.layers.builtin.conv2d import conv
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
@@ -31,13 +33,15 @@ class UnlimitedOcrSamVisionNeck(BaseLayer):
         would_change="The view's side: work grows with its square.",
     )
 
+    norm: ClassVar[type[LayerNorm]] = UnlimitedOcrSamLayerNorm
+
     views: Quantity = dim("B", "views in the batch", "views")
     grid: Quantity = dim("g", "side of the map", "pixels")
     width: Quantity = dim("d", "channels before", "elements")
     channels: Quantity = dim("C_n", "channels after", "elements")
 
     def forward(self) -> Iterator[Step]:
-        norm = UnlimitedOcrSamLayerNorm(rows=self.views * self.grid**2, width=self.channels)
+        norm = self.norm(rows=self.views * self.grid**2, width=self.channels)
         names = ("conv1", "layer_norm1", "conv2", "layer_norm2")
         yield from narrow_map(self.views, self.grid, self.width, self.channels, norm, names)
 
@@ -80,13 +84,15 @@ class UnlimitedOcrSamVisionEncoder(ImageEncoderViT):
     kinds = (WindowSamLayer, GlobalSamLayer)
     stack = "layers"
     always_resizes = True
+    neck: ClassVar[type[UnlimitedOcrSamVisionNeck]] = UnlimitedOcrSamVisionNeck
+    proj: ClassVar[type[UnlimitedOcrSamVisionProj]] = UnlimitedOcrSamVisionProj
 
     def _downsample(self, y: Tensor) -> Iterator[Step]:
         narrow = Tensor("neck(y)", self.views * self.grid**2 * self.neck_channels)
         side = ceil_div(ceil_div(self.grid, 2), 2)
         features = Tensor("features", self.views * side**2 * self.out_channels)
         width, channels = self.heads * self.head_dim, self.neck_channels
-        neck = self.inner(UnlimitedOcrSamVisionNeck, width=width, channels=channels)
-        proj = self.inner(UnlimitedOcrSamVisionProj, channels=channels)
+        neck = self.inner(self.neck, width=width, channels=channels)
+        proj = self.inner(self.proj, channels=channels)
         yield Child("neck", neck, reads=(y,), writes=(narrow,))
         yield Child("proj", proj, reads=(narrow,), writes=(features,))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 
-from mkdocs_dsocr.layers.builtin import ModuleList
-from mkdocs_dsocr.layers.decoder.decoder_layer import DecoderLayer, Dense, MoEDecoderLayer
+from mkdocs_dsocr.layers.decoder.decoder_layer import (
+    Dense,
+    MoEDecoderLayer,
+    RotatedDecoderLayer,
+)
 from mkdocs_dsocr.layers.decoder.moe import ExpertSizes
-from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
-from mkdocs_dsocr.layers.llama import Sequences
-from mkdocs_dsocr.layers.operations import Operation, Tensor, elementwise, keep
+from mkdocs_dsocr.layers.decoder.stack import Stack
+from mkdocs_dsocr.layers.layer import Rationale, Step, dim, layer
+from mkdocs_dsocr.layers.operations import Tensor, elementwise
 from mkdocs_dsocr.layers.unlimited.attention import (
     SOURCE,
     UnlimitedOcrTextAttention,
@@ -22,7 +25,7 @@ from mkdocs_dsocr.quantities import Quantity
 
 
 @layer
-class _TextDecoderLayer(DecoderLayer):
+class _TextDecoderLayer(RotatedDecoderLayer):
     """Unlimited-OCR's own in both kinds of decoder layer: a mask, and angles that are given."""
 
     module_class = "UnlimitedOcrTextDecoderLayer"
@@ -36,13 +39,10 @@ class _TextDecoderLayer(DecoderLayer):
 
     kv_len: Quantity = dim("K", "positions that are attended to", "tokens")
     window: Quantity = dim("w", "of those, positions after the prompt", "tokens")
-    heads: Quantity = dim("H", "heads")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
     decodes: bool = False
 
     def _given(self) -> tuple[Tensor, ...]:
-        angles = (Tensor(n, self.q_len * self.head_dim) for n in ("cos", "sin"))
-        return (*angles, Tensor("mask", self.q_len * self.kv_len, "bool"))
+        return (*super()._given(), Tensor("mask", self.q_len * self.kv_len, "bool"))
 
 
 @layer
@@ -66,7 +66,7 @@ class SparseTextLayer(ExpertSizes, _TextDecoderLayer):
 
 
 @layer
-class UnlimitedOcrTextModel(Sequences):
+class UnlimitedOcrTextModel(Stack):
     """The decoder: one mask and one set of angles for all layers, the layers, the last norm.
 
     The mask lets every new token see the whole prompt and the window before it.
@@ -80,28 +80,11 @@ class UnlimitedOcrTextModel(Sequences):
         would_change="A kernel that knows the window needs no mask.",
     )
 
-    kv_len: Quantity = dim("K", "positions that are attended to", "tokens")
-    head_dim: Quantity = dim("d", "width of a head", "elements")
-    decoder_layers: tuple[Child, ...]
+    norm = UnlimitedOcrTextRMSNorm
+    rotary = UnlimitedOcrTextRotaryEmbedding
 
-    def forward(self) -> Iterator[Step]:
-        rows = self.batch * self.q_len
-        x, y, z = (Tensor(n, rows * self.hidden_size) for n in ("x", "layers(x)", "norm(y)"))
-        angles = [Tensor(n, self.q_len * self.head_dim) for n in ("cos", "sin")]
-        mask = Tensor("mask", self.q_len * self.kv_len, "bool")
-        positions = Tensor("positions", self.q_len, "int64")
-        yield keep(x)
-        yield from self._mask()
-        rotary = self.inner(UnlimitedOcrTextRotaryEmbedding)
-        yield Child("rotary_emb", rotary, reads=(positions,), writes=tuple(angles))
-        layers = ModuleList(items=self.decoder_layers)
-        norm = UnlimitedOcrTextRMSNorm(rows=rows, width=self.hidden_size)
-        yield Child("layers", layers, reads=(x, *angles, mask), writes=(y,))
-        yield Child("norm", norm, reads=(y,), writes=(z,))
-        yield keep(positions, *angles, mask)
-
-    def _mask(self) -> Iterator[Operation]:
-        """Yield the operations that make positions and mask, in the order in which they run."""
+    def _mask(self) -> Generator[Step, None, tuple[Tensor, ...]]:
+        """Yield the operations that make positions and mask in order, and return the mask."""
         new, seen, pairs = self.q_len, self.kv_len, self.q_len * self.kv_len
         flags, integers = partial(Tensor, dtype="bool"), partial(Tensor, dtype="int64")
         counted, rows_from_0, rows, positions, edge = (
@@ -140,3 +123,4 @@ class UnlimitedOcrTextModel(Sequences):
         yield step("of the prompt", seen, (of_prompt,), prompt)
         yield step("earlier in the prompt", pairs, (past, prompt), joined)
         yield step("either mask", pairs, (either, joined), mask)
+        return (mask,)

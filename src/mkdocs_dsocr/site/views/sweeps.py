@@ -73,6 +73,7 @@ def sweeps(site: Site, links: Links) -> dict[str, Any]:
         "in_time": [i for i, n in enumerate(found.batches["batch_size"]) if n <= MOST_IN_TIME],
         "sensitivity": _sensitivity(found.sensitivity),
         "study": studies,
+        "tile_size": site.model.tile_size,
     }
 
 

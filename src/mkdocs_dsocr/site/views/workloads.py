@@ -55,6 +55,7 @@ def planner(site: Site, links: Links) -> dict[str, Any]:
         # Side of the global view, side of local views, and whether there are any.
         "modes": {n: (view, tile or view, tile > 0) for n, view, tile, _ in MODES if has_modes},
         "data_link": links.data,
+        "tile_size": site.model.tile_size,
         "max_tiles": max_tiles,
         "has_rule": max_tiles <= RULE_TILES,
         "no_view": NO_VIEW,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mkdocs_dsocr.inputs import ModelConfig
+from mkdocs_dsocr.inputs.model_config import ClipConfig
 from mkdocs_dsocr.tracing.kv_cache import KVCache
 from mkdocs_dsocr.tracing.reference.decoder import DeepseekV2DecoderLayer, DeepseekV2RMSNorm
 from mkdocs_dsocr.tracing.reference.vision import ImageEncoderViT, MlpProjector, VitModel
@@ -31,15 +32,15 @@ class DeepseekOCRModel(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        language = config.language
+        language, clip = config.language, config.tower(ClipConfig)
         self.embed_tokens = nn.Embedding(language.vocab_size, language.hidden_size)
         self.layers = nn.ModuleList(
             DeepseekV2DecoderLayer(language, index) for index in range(language.num_hidden_layers)
         )
         self.norm = DeepseekV2RMSNorm(language.hidden_size)
         self.sam_model = ImageEncoderViT(config.sam, config.sam_table_side)
-        self.vision_model = VitModel(config.clip)
-        joined = config.clip.width + config.sam.downsample_channels[-1]
+        self.vision_model = VitModel(clip)
+        joined = clip.width + config.sam.downsample_channels[-1]
         self.projector = MlpProjector(joined, language.hidden_size)
         self.image_newline = nn.Parameter(torch.zeros(language.hidden_size))
         self.view_seperator = nn.Parameter(torch.zeros(language.hidden_size))
