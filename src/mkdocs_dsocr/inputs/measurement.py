@@ -13,7 +13,7 @@ from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_shor
 from mkdocs_dsocr.inputs.fields import Count, Identifier, Positive, PositiveInt, Strict, Text
 from mkdocs_dsocr.inputs.files import read_mapping, validate
 from mkdocs_dsocr.inputs.hardware import Hardware
-from mkdocs_dsocr.inputs.model_config import ModelConfig
+from mkdocs_dsocr.inputs.model_config import ModelConfig, Storage
 from mkdocs_dsocr.inputs.workload import HostMode, Workload
 from mkdocs_dsocr.trace import PassShape
 
@@ -146,8 +146,12 @@ class Measurement(Strict):
 
 
 def fingerprint(config: ModelConfig) -> str:
-    """Return a digest of the dimensions that times depend on."""
-    sizes = config.model_dump(mode="json", exclude={"variant", "model_id", "path", "revision"})
+    """Return a digest of what times depend on: dimensions, and formats that are not the usual."""
+    sizes = config.dimensions.model_dump(mode="json") | {"architecture": config.architecture}
+    # Towers that a model does not have, so that files of earlier versions are still of this model.
+    sizes = {name: size for name, size in sizes.items() if size is not None}
+    if config.storage != Storage():
+        sizes["storage"] = config.storage.model_dump(mode="json")
     return hashlib.sha256(json.dumps(sizes, sort_keys=True).encode()).hexdigest()[:16]
 
 
