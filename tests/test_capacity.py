@@ -43,7 +43,7 @@ def test_a_batch_runs_out_of_memory(
     memory, workspace = 40 * 10**9, 10**8
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (memory, memory))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 0)
-    needed = analysis.footprints(memory / 1e9)
+    needed = analysis.footprints(memory)
 
     def run(shape: PassShape) -> None:
         if needed[shape.batch - 1] + workspace > memory:
@@ -61,7 +61,9 @@ def test_a_batch_runs_whole_at_its_last_step(analyse: Callable[..., Analysis]) -
     prefill, decode = per_page.shapes(5)
     assert (prefill.pass_id, prefill.batch) == ("prefill", 5)
     assert (decode.pass_id, decode.batch, decode.kv_len) == ("decode", 5, 512 + 511)
-    batched = analyse("dsocr-standard-v1", batch_size=2, vision_batching="batched").batches
+    batched = analyse(
+        "dsocr-standard-v1", num_pages=2, batch_size=2, vision_batching="batched"
+    ).batches
     vision = {s.pass_id: s.pages for s in batched.shapes(5) if s.part != "language"}
     assert vision == dict.fromkeys(
         ("vision.global", "vision.local", "projector.global", "projector.local"), 5

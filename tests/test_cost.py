@@ -19,6 +19,7 @@ from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.models import (
     Choices,
     Load,
+    Plan,
     Sizes,
     deepseek_ocr,
     load_model_config,
@@ -92,8 +93,8 @@ def _run_script(chrome: Browser, script: str, call: str) -> Any:
         page.close()
 
 
-def _fields(workload: Workload, planned: Any) -> dict[str, Any]:
-    fields = workload.model_dump(mode="json")
+def _fields(planned: Plan) -> dict[str, Any]:
+    fields = planned.workload.model_dump(mode="json")
     return fields | {"crop_grid": planned.grid, "text_tokens": planned.text_tokens}
 
 
@@ -105,7 +106,7 @@ def test_the_browser_knows_the_load_of_a_sites_workloads_and_refuses_others(
     config, gpu = load_model_config(model), load_hardware("h100-sxm")
     workload = _skewed("dsocr-standard-v1", batch_size=16, num_pages=16)
     analysis, rates = Analysis(config, workload, gpu), json.dumps(browser.gpu_rates(gpu))
-    fields = json.dumps(_fields(workload, analysis.plan))
+    fields = json.dumps(_fields(analysis.plan))
     call = f"dsocrFormulas.batch({fields}, {rates})"
     found = _run_script(chrome, browser.text(config, [workload]), call)
     assert found["time_ms"] == pytest.approx(analysis.predicted_ms, rel=1e-9)
@@ -157,7 +158,7 @@ def test_a_choice_that_depends_on_any_size_is_evaluated_everywhere(
     assert lm_head.calls == (2 if analysis.plan.seq_len > Bounded.limit else 1)
     swept = api.rows_of(bounded, analysis.plan, [gpu])
     assert swept["matmul_flops"][0] == analysis.root.total.matmul_flops
-    inputs = json.dumps(_fields(workload, analysis.plan)), json.dumps(browser.gpu_rates(gpu))
+    inputs = json.dumps(_fields(analysis.plan)), json.dumps(browser.gpu_rates(gpu))
     found = _run_script(chrome, browser.text(bounded), f"dsocrFormulas.batch({', '.join(inputs)})")
     assert found["prefill_matmul_flops"] == analysis.stage_totals["prefill"].matmul_flops
     assert found["time_ms"] == pytest.approx(analysis.predicted_ms, rel=1e-9)

@@ -75,6 +75,8 @@ def load_yaml(text: str) -> Any:
         If it is malformed, too deep or too large, or has a duplicate key, a tag, an alias without
         an anchor, or a node that contains itself.
     """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise YamlError("a lone surrogate, which is no character")
     anchors: dict[str, _Node] = {}
     stack: list[_Open] = [_Open([])]
     try:
