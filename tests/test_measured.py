@@ -304,7 +304,7 @@ def test_ratios_and_explanations(analyse: Callable[..., Analysis]) -> None:
 
 def test_what_is_expected_is_what_is_launched(analyse: Callable[..., Analysis]) -> None:
     """A site that shows fused kernels explains a measurement by the eager ones."""
-    fused = _measured(analyse("dsocr-standard-v1"), 1.0)
+    fused = _measured(analyse("dsocr-standard-v1", traffic="fused"), 1.0)
     eager = _measured(analyse("dsocr-standard-v1", traffic="eager"), 1.0)
     assert fused.comparison is not None
     assert eager.comparison is not None

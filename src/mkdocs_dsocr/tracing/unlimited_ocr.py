@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -264,7 +265,7 @@ class UnlimitedOcrSession(Session):
 
     def step_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
         """Return a token id, and a cache that holds the prompt."""
-        shape = plan.step(1)
+        shape = dataclasses.replace(plan.step(1), batch=1)
         cache = self._cache(self._past(shape), shape, None)
         return [self.token_ids(1, 1)], {"past_key_values": cache, "use_cache": True}
 
