@@ -26,6 +26,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.models import compare_models
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.verify.formulas import verify
+from tests.drawn import consistent
 
 FOLDER = Path(transformers.__file__).parent / "models/deepseek_ocr2"
 drawn = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
@@ -52,7 +53,7 @@ def _workload(**fields: Any) -> Workload:
         "text_tokens": 9,
         "max_new_tokens": 40,
     }
-    return Workload.model_validate({**base, **fields})
+    return Workload.model_validate(consistent({**base, **fields}))
 
 
 def _drawn_workload(draw: Callable[[Any], Any]) -> Workload:
@@ -63,7 +64,7 @@ def _drawn_workload(draw: Callable[[Any], Any]) -> Workload:
         base_size=draw(st.sampled_from(sides)),
         image_size=draw(st.sampled_from(sides)),
         crop_mode=has_tiles,
-        crop_grid=(draw(st.integers(1, 3)), draw(st.integers(1, 2))) if has_tiles else None,
+        crop_grid=(draw(st.integers(1, 4)), draw(st.integers(1, 3))) if has_tiles else None,
         max_new_tokens=draw(st.integers(1, 14)),
         batch_size=draw(st.integers(1, 3)),
         num_pages=draw(st.integers(1, 5)),

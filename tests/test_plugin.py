@@ -96,7 +96,7 @@ def test_a_placeholder_in_the_nav_is_filled(embedded: BuiltSite) -> None:
 def test_every_page_has_a_twin_and_lists_name_them(embedded: BuiltSite) -> None:
     folder = embedded.site / "a/b"
     pages = {p.with_name(f"{p.name}.md") for p in folder.rglob("*.html")}
-    own = folder / "measured/index.html.md"  # the author's own page has none
+    own = folder / "memory/index.html.md"  # the author's own page has none
     assert set(folder.rglob("*.html.md")) == pages - {own}
     entries = re.findall(r"^- \[.+\]\((.+)\)$", embedded.read("a/b/llms.txt"), re.MULTILINE)
     assert {folder / path for path in entries} == pages - {own}

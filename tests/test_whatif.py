@@ -125,7 +125,10 @@ def test_a_report_of_an_older_version_is_read(tmp_path: Path) -> None:
     assert content["schema_version"] == "1.0"
     path = tmp_path / "report.json"
     path.write_text(json.dumps(content))
-    assert load_report(path).model.dimensions is None
+    report = load_report(path)
+    assert report.model.dimensions is None
+    assert report.stages["decode"].kernel_launches == content["stages"]["decode"]["dispatches"] > 0
+    assert report.memory.room_bytes == report.hardware.memory_bytes
     done = CliRunner().invoke(main, ["whatif", str(path), "--set=batch_size=2"])
     assert done.exit_code == 0, done.output
     assert "ttft_ms" in done.output

@@ -17,7 +17,8 @@ def migrated(content: Mapping[str, Any]) -> dict[str, Any]:
 
     A report of 1.x says what each module's kernels take. Its host time follows from its launches
     and waits, and from the costs in its hardware profile; its predicted time is the host's in a
-    stage that is host-bound. A malformed report is returned as it is: validation names its fault.
+    stage that is host-bound. Each dispatched operator counts as one kernel. A malformed report is
+    returned as it is: validation names its fault.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ def _from_1(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **content,
         "schema_version": SCHEMA_VERSION,
-        "stages": {name: _renamed(stage) for name, stage in stages.items()},
+        "stages": {name: _entry(stage) for name, stage in stages.items()},
         "hardware": with_memory_bytes(content["hardware"]),
         "memory": _memory(content),
         "device_time_error": TIME_ERROR["assumed"],
@@ -75,8 +76,12 @@ def _memory(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content["memory"], "room_bytes": room, "fits": fits}
 
 
-def _renamed(entry: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(entry)
+def _launched(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {**figures, "kernel_launches": figures["dispatches"]}
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    result = _launched(entry)
     result["device_time_by_ceiling_ms"] = result.pop("time_by_ceiling_ms")
     return result
 
@@ -88,9 +93,10 @@ def _metrics(
     content: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the metrics of a module, given host and predicted time without and with children."""
-    result, predicted = _renamed(entry), content["predicted_total_time_ms"]
+    result, predicted = _entry(entry), content["predicted_total_time_ms"]
     device, own_device = result["total_time_ms"], result.pop("self_time_ms")
     return result | {
+        "self": _launched(entry["self"]),
         "device_time_ms": device,
         "host_time_ms": total[0],
         "total_time_ms": total[1],
@@ -111,7 +117,7 @@ def _layer(
     own: Mapping[str, tuple[float, float]],
 ) -> dict[str, Any]:
     """Return the metrics of a class: the sum over its modules without children."""
-    result = _renamed(entry)
+    result = _entry(entry)
     mine = [own[n] for n, m in modules.items() if m["class_name"] == entry["class_name"]]
     return result | {
         "num_parameters": result.pop("parameters"),
