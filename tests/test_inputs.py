@@ -93,7 +93,7 @@ def test_bad_input(tmp_path: Path, case: dict[str, Any]) -> None:
     [
         ("--workload", "dsocr-huge", "allowed: a path, or one of dsocr-a4-"),
         ("--hardware", "gtx-1", "found 'gtx-1'; allowed: a path, or one of a10, "),
-        ("--model", "gpt", "found 'gpt'; allowed: a path, or one of deepseek-ocr-v1-base"),
+        ("--model", "gpt", "found 'gpt'; allowed: a path, or one of deepseek-ocr-2, deepseek-"),
         ("--workload", "no/such.yaml", "no/such.yaml: found No such file or directory"),
         ("--model", "no/such", "no/such/config.json: found No such file or directory"),
     ],

@@ -230,7 +230,7 @@ def test_what_it_does_not_model_is_refused(whole: ModelConfig, tmp_path: Path) -
     flags = ["--model", "unlimited-ocr", "--trust-remote-code", "--output", str(tmp_path)]
     done = CliRunner().invoke(main, ["static", *flags])
     assert done.exit_code == 2
-    assert "trust_remote_code: found true" in done.output
+    assert "--trust-remote-code: found true" in done.output
 
 
 @pytest.mark.parametrize(
