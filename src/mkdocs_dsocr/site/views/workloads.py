@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from mkdocs_dsocr.cost.browser import RULE_TILES, gpu_rates
 from mkdocs_dsocr.cost.memory import LIMIT, fitting
+from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.layers.memory import held_at_peak
 from mkdocs_dsocr.models import NO_VIEW, max_tiles_of
 from mkdocs_dsocr.report import Analysis
@@ -18,18 +19,35 @@ from mkdocs_dsocr.site import svg, units
 from mkdocs_dsocr.site.charts import Bar, bars, stacked_rows, strip
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.links import Links
+from mkdocs_dsocr.site.studies import Row
 
 
 def gpus(site: Site, links: Links) -> dict[str, Any]:
     """Return a row for each analysis of the site, and one for every GPU, the fastest first."""
     rows = site.studies.compared(site.gpus) if site.studies is not None else []
+    best = next((row for row in rows if row.batch and row.analysis), None)
     return {
         "own_rows": [row for analyses in site.analyses for row in _rows(analyses)],
         "keys": svg.stage_legend(),
         "rows": rows,
-        "best": next((row for row in rows if row.batch and row.analysis), None),
+        "best": best,
+        "ties": [row.hardware.name for row in rows if best and _is_tie(best, row)],
+        "graph_ms": {r.hardware.hardware_id: _graph_ms(r.analysis) for r in rows if r.analysis},
         "fit_limit": LIMIT,
     }
+
+
+def _is_tie(best: Row, row: Row) -> bool:
+    """Tell whether another GPU may be as fast as the best one, within the expected errors."""
+    low = best.pages_per_s * (1 - best.hardware.time_error)
+    is_other = row is not best and row.batch > 0 and row.analysis is not None
+    return is_other and row.pages_per_s * (1 + row.hardware.time_error) >= low
+
+
+def _graph_ms(analysis: Analysis) -> float:
+    """Return the time of the middle decode step replayed from a CUDA graph; 0 without steps."""
+    step = analysis.cost.steps.get("middle")
+    return step.on(ms_per(analysis.hardware), replays=1).time_ms if step else 0.0
 
 
 def _rows(analyses: tuple[Analysis, ...]) -> Iterator[tuple[Analysis, Markup, bool]]:
