@@ -197,7 +197,8 @@ class Layer:
     """Changed names of fused kernels, options and the class itself → the first name.
 
     The first name is the id in reviews and never changes. Add a line here when you rename one,
-    and reviews stay current. An operation has an `id` of its own.
+    and reviews stay current. An option that was added later and changes no formula has the empty
+    first name: it is no part of ids. An operation has an `id` of its own.
     """
     is_renamed: ClassVar[bool] = False
     """Whether the class is another one under a new name: it has no source of its own."""

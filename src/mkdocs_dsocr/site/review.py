@@ -7,6 +7,7 @@ and explanations are wording: if only they change, the review stays current.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -155,20 +156,35 @@ def canonical_row(words: str) -> str:
 
 
 def layer_rows(forms: list[Form]) -> Iterator[Row]:
-    """Yield what there is to review of a layer: formulas in its symbols, and its wording."""
+    """Yield what there is to review of a layer: formulas in its symbols, and its wording.
+
+    Formulas are those of its forward. What a workload chooses is no part of them: formats, casts
+    and whether kernels are fused.
+    """
     known: set[str] = set()
+    formulas: dict[str, Rows] = {}
     for form in forms:
-        layer = form.example.layer
-        first = layer.first_names
-        chosen = ", ".join(f"{first.get(k, k)} = {v}" for k, v in options(layer).items())
-        name = first.get(form.name, form.name)
-        title = f"{name} ({chosen})" if chosen else name
-        for row in _rows(layer.symbolic()):
+        layer, title = form.example.layer, _title(form)
+        rows = list(_rows(dataclasses.replace(layer.symbolic(), precision=None)))
+        own = Rows.of(rows)
+        same = formulas.setdefault(title, own) if layer.dimensions() else own
+        if same is not own and same.formulas == own.formulas:
+            continue  # they differ in an option without a first name, which changes no formula
+        for row in rows:
             id_, again = f"{title}{SEPARATOR}{row.id}", 2
             while id_ in known:
                 id_, again = f"{title}{SEPARATOR}{row.id} ({again})", again + 1
             known.add(id_)
             yield row._replace(id=id_)
+
+
+def _title(form: Form) -> str:
+    """Return a form's identity: the first names of its class and options, and their values."""
+    first = form.example.layer.first_names
+    named = {first.get(k, k): v for k, v in options(form.example.layer).items()}
+    chosen = ", ".join(f"{k} = {v}" for k, v in named.items() if k)
+    name = first.get(form.name, form.name)
+    return f"{name} ({chosen})" if chosen else name
 
 
 def _rows(layer: Layer) -> Iterator[Row]:

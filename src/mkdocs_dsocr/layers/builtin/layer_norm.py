@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.layer import Parameter, Rationale, Step, dim, layer
@@ -24,6 +25,8 @@ class LayerNorm(BaseLayer):
         assumed="One fused kernel reads each row once; it also writes mean and 1/std (float32).",
         would_change="Under autocast it returns float32: twice the bytes written.",
     )
+
+    first_names: ClassVar = {"permuted": ""}
 
     rows: Quantity = dim("N", "rows to normalise")
     width: Quantity = dim("d", "width of a row", "elements")
