@@ -50,7 +50,9 @@ def test_a_chart_brings_its_style_and_stands_on_its_own() -> None:
         page = html(f"[dsocr: chart {name}]")
         assert page.startswith('<div class="dsocr"><style>')
         assert page.endswith("</div>")
-        assert "--dsocr-0: #3f78c9" in page
+        style = page[: page.index("</style>")]
+        for colours in ("<style>.dsocr { ", '\n[data-md-color-scheme="slate"] .dsocr { '):
+            assert style.partition(colours)[2].partition("}")[0].count("--dsocr-0: #") == 1
         assert "<title>" in page
         assert "<a " not in page
         assert "xlink" not in page

@@ -13,7 +13,7 @@ from mkdocs_dsocr.layers.figures import FIGURES, keys
 from mkdocs_dsocr.quantities import total
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import notation, units
-from mkdocs_dsocr.site.export import chart_style
+from mkdocs_dsocr.site.export import DARK, chart_style
 from mkdocs_dsocr.site.forms import forms
 from mkdocs_dsocr.site.layer_page import layer_pages
 from mkdocs_dsocr.site.views.overview import CHARTS
@@ -96,8 +96,8 @@ def _chart(analysis: Analysis, name: str) -> str:
     pages = layer_pages(analysis)
     _check(name, [*CHARTS, *pages])
     drawn = CHARTS[name](analysis) if name in CHARTS else pages[name].by_family
-    variables, rules = chart_style()
-    style = Markup(f".dsocr {{ {variables} }}\n{rules}")
+    light, dark, rules = chart_style()
+    style = Markup(f".dsocr {{ {light} }}\n{DARK} .dsocr {{ {dark} }}\n{rules}")
     return Markup('<div class="dsocr"><style>{}</style>{}</div>').format(style, drawn)
 
 

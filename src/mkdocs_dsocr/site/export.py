@@ -43,9 +43,10 @@ _OF_CHARTS: Final = re.compile(
     r"|band|strip|bars|legend|[cs]\d|stage-\w+|bound-\d)\b"
 )
 _VARIABLE: Final = re.compile(r"^  --dsocr-.*;$", re.MULTILINE)
+DARK: Final = '[data-md-color-scheme="slate"]'
 _PAGE: Final = (
-    "svg {{ {variables} color: #1f2328; font-family: sans-serif; }}\n"
-    "@media (prefers-color-scheme: dark) {{ svg {{ --dsocr-soft: #b3b7c0; color: #e6edf3; }} }}\n"
+    "svg {{ {light} color: #1f2328; font-family: sans-serif; }}\n"
+    "@media (prefers-color-scheme: dark) {{ svg {{ {dark} color: #e6edf3; }} }}\n"
 )
 """What a chart takes from the page around it."""
 
@@ -167,16 +168,20 @@ def _standalone(svg: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def chart_style() -> tuple[str, str]:
-    """Return the variables and the rules of the style sheet that a chart needs alone."""
+def chart_style() -> tuple[str, str, str]:
+    """Return what a chart needs alone: the variables, those of a dark page, and the rules."""
     sheet = assets()["dsocr.css"].decode()
-    variables = " ".join(line.strip() for line in _VARIABLE.findall(sheet))
-    return variables, "\n".join(line for line in sheet.splitlines() if _OF_CHARTS.search(line))
+    light, dark = (
+        " ".join(line.strip() for line in _VARIABLE.findall(part))
+        for part in sheet.split(DARK, 2)[:2]
+    )
+    rules = "\n".join(line for line in sheet.splitlines() if _OF_CHARTS.search(line))
+    return light, dark, rules
 
 
 def _chart_rules() -> str:
-    variables, rules = chart_style()
-    return _PAGE.format(variables=variables) + rules
+    light, dark, rules = chart_style()
+    return _PAGE.format(light=light, dark=dark) + rules
 
 
 def _colours() -> list[str]:
