@@ -65,8 +65,8 @@ def page(found: list[Row]) -> Iterator[str]:
     yield (
         f"Over {len(checked)} rows that set no constant, the mean absolute error is "
         f"**{mean_error(checked):.1%}**, and the largest error {_signed(largest)}. The rows are of "
-        f"{len({row.hardware for row in checked})} GPUs and one model; they say nothing about other "
-        "GPUs, whose constants are inherited or assumed.\n"
+        f"{len({row.hardware for row in checked})} GPUs and one model; they say nothing about "
+        "other GPUs, whose constants are inherited or assumed.\n"
     )
     yield "## By GPU and figure\n"
     yield from summary(checked)

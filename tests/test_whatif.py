@@ -108,7 +108,7 @@ def test_every_combination_is_a_row(saved: Path, tmp_path: Path) -> None:
         ("--set=nope=1", "--set: nope: found an unknown field"),
         ("--set=batch_size", "--set: found 'batch_size'; allowed: FIELD=VALUE"),
         ("--set=batch_size=zwei", "batch_size: found 'zwei'"),
-        ("--set=batch_size=[", "--set: batch_size: found expected"),
+        ("--set=batch_size=[", "--set: batch_size: found no ',' or ']'"),
         ("--set=batch_sice=1", "did you mean batch_size"),
         ("--set=activation_dtype=int4", "products in int4"),
         ("--hardware=nope", "hardware: found 'nope'"),

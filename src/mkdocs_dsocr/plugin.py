@@ -32,6 +32,7 @@ from mkdocs_dsocr.plugin_files import Made, arranged, list_twins
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
+    check_plugins,
     is_excluded,
     is_not_in_nav,
     settings_of,
@@ -96,14 +97,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         others = [p.config.path for p in instances if p is not self and p.config.enabled]
         try:
             check_path(path, others)
+            check_plugins(config.plugins)
         except InputError as error:
             raise PluginError(f"dsocr: {error}") from error
-        if "i18n" in config.plugins:
-            raise PluginError(
-                "dsocr: mkdocs.yml: plugins: found i18n, which drops the pages that other plugins "
-                "make; allowed: either of the two (pages that `dsocr export` writes can be "
-                "translated as your own)"
-            )
         if self._is_serving:
             config.watch.append(str(PACKAGE))
         if not any(str(css).endswith(STYLE) for css in config.extra_css):

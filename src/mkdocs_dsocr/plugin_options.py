@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +65,22 @@ def check_path(path: str, others: Iterable[str]) -> None:
         if all(one == two for one, two in pairs):
             found = f"{path!r} and {other!r}, which share a folder"
             raise InputError("mkdocs.yml", "path", found, "a folder for each instance")
+
+
+def check_plugins(names: Container[str]) -> None:
+    """Check that no plugin of the site drops the pages that others make.
+
+    Raises
+    ------
+    InputError
+        If one does.
+    """
+    if "i18n" in names:
+        found = "i18n, which drops the pages that other plugins make"
+        allowed = (
+            "either of the two (pages that `dsocr export` writes can be translated as your own)"
+        )
+        raise InputError("mkdocs.yml", "plugins", found, allowed)
 
 
 def is_excluded(config: MkDocsConfig, uri: str) -> bool:

@@ -108,6 +108,7 @@ def load_yaml(text: str) -> Any:
             _add(stack[-1], node, event.start_mark)
     except yaml.MarkedYAMLError as error:
         problem = error.problem or str(error).splitlines()[0]
+        problem = problem.replace("did not find expected", "no")
         raise YamlError(problem, error.problem_mark) from error
     except yaml.YAMLError as error:
         raise YamlError(str(error).splitlines()[0]) from error
