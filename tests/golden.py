@@ -36,12 +36,7 @@ RENAMED: Final[dict[str, str]] = {}
 ``"dispatches": "launches"`` is of every column with that key,
 ``"stages.dispatches": "stages.launches"`` of those where it follows that section.
 """
-CHANGED: Final[dict[str, str]] = {
-    "modules.constructor_params.mostly_tiles": "Unlimited-OCR's projector is two children, one for "
-    "each kind of view; the field chose the larger of the two calls",
-    "modules.constructor_params.rows|projector.page/model.multi_modal_projector*": "rows of the "
-    "larger call; it was [first, last] of a series. The node's figures are the sum of both calls",
-}
+CHANGED: Final[dict[str, str]] = {}
 """Patterns of (old) columns, or of a column|row, that change on purpose → the reason.
 
 They are not compared.

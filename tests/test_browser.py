@@ -148,9 +148,11 @@ def test_a_column_sorts_and_a_price_makes_a_cost(chrome: Browser, address: str) 
     visitor = Visitor(chrome, address)
     page = visitor.open("dsocr/gpus/")
     page.get_by_role("button", name="memory").click()
+    headings = page.locator("[data-dsocr-cost] thead th").all_inner_texts()
+    column = 1 + next(i for i, text in enumerate(headings) if text.startswith("memory"))
     numbers = [
         float(cell.get_attribute("data-value") or "nan")
-        for cell in page.locator("[data-dsocr-cost] tbody tr td:nth-child(8)").all()
+        for cell in page.locator(f"[data-dsocr-cost] tbody tr td:nth-child({column})").all()
         if cell.get_attribute("data-value")
     ]
     assert numbers == sorted(numbers, reverse=True)

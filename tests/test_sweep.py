@@ -225,7 +225,7 @@ LONG = "9" * 400
         (f"batch_size: {{start: 1, stop: {10**19}}}", "at most 1,000,000,000"),
         (f"batch_size: {{start: 1, stop: {LONG}}}", "found more scenarios"),
         (f"batch_size: [{LONG}]", "a whole number from 1"),
-        ("batch_size: {start: 5, stop: 9, step: 0}", "batch_size.range.step: found 0"),
+        ("batch_size: {start: 5, stop: 9, step: 0}", "sweep.batch_size.step: found 0"),
         ("image_size: {start: 64, stop: 640}", "found 65; allowed: a multiple of 64"),
         ("bandwidth_gb_s: {start: 1, stop: 900000000}", "900,000,000 values"),
         ("batch_size: [1, a, 1.5, null, [1]]", "a whole number from 1"),
