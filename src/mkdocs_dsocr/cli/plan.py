@@ -81,7 +81,7 @@ def plan(
     assert serving is not None  # an engine's workload has settings
     if as_json:
         settings = serving.model_dump(mode="json")
-        _json(target, [_clean(dataclasses.asdict(row)) for row in rows], settings)
+        _json(target, [dataclasses.asdict(row) for row in rows], settings)
         return
     for line in _required(rows) if require else _fleets(rows, profiles):  # type: ignore[arg-type]
         show(line)
@@ -105,11 +105,6 @@ def _one(hardware: tuple[str, ...], default: str) -> str:
     return hardware[0] if hardware else default
 
 
-def _clean(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row for JSON, which has no NaN."""
-    return {name: None if value != value else value for name, value in row.items()}
-
-
 def _json(target: Target, rows: list[dict[str, Any]], serving: dict[str, Any]) -> None:
     show_json({"target": dataclasses.asdict(target), "rows": rows, "serving": serving})
 
@@ -125,7 +120,7 @@ def _fleets(rows: Sequence[Fleet], profiles: Sequence[Hardware]) -> list[str]:
     for row in able:
         lines.append(
             f"{row.hardware_id:18} {row.gpus:6,} {row.concurrency:11,} {row.pages_per_s:8.2f} "
-            f"{row.tokens_per_s:9,.0f} {row.ttft_ms:8.1f} {row.tpot_ms:8.2f} {row.kv_share:5.0%} "
+            f"{row.tokens_per_s:9,.0f} {_number(row.ttft_ms, 1):>8} {_number(row.tpot_ms, 2):>8} {row.kv_share:5.0%} "
             f"{_number(row.usd_per_hour, 2):>9} {_number(row.usd_per_1000_pages, 4):>9} "
             f"{_number(row.kwh_per_1000_pages, 4):>9}  {row.binds}"
         )
@@ -135,8 +130,8 @@ def _fleets(rows: Sequence[Fleet], profiles: Sequence[Hardware]) -> list[str]:
         lines += ["", "Cheapest (prices are examples):"]
     for row in priced[:CHEAPEST]:
         lines.append(
-            f"  {row.gpus:,} × {names[row.hardware_id]}, {row.concurrency:,} pages at once on each: "
-            f"{row.usd_per_hour:,.2f} USD/h; {row.binds} binds"
+            f"  {row.gpus:,} × {names[row.hardware_id]}, {row.concurrency:,} pages at once on "
+            f"each: {row.usd_per_hour:,.2f} USD/h; {row.binds} binds"
         )
     if able:
         lines.append(

@@ -85,8 +85,8 @@ class Fleet:
     best_concurrency: int = 0
     pages_per_s: float = 0.0
     tokens_per_s: float = 0.0
-    ttft_ms: float = math.nan
-    tpot_ms: float = math.nan
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
     kv_share: float = 0.0
     usd_per_hour: float | None = None
     usd_per_1000_pages: float | None = None

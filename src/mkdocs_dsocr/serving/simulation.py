@@ -135,7 +135,8 @@ class Engine:
 
     def open(self, pages_per_s: float, pages: int) -> Simulated:
         """Run with requests that arrive at random times (a Poisson process)."""
-        gaps = self._random.exponential(1000 / pages_per_s, pages)
+        # Twice the pages: requests go on arriving until the last one that counts ends.
+        gaps = self._random.exponential(1000 / pages_per_s, 2 * pages)
         arrivals = deque(self._prepared(np.cumsum(gaps).tolist()))
         while len(self._ended) < pages:
             if not self._waiting and len(self._free) == self._concurrency:
