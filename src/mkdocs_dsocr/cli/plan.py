@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,7 +13,7 @@ from mkdocs_dsocr.cli.options import HARDWARE, json_option, model_option, worklo
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.inputs import Hardware
-    from mkdocs_dsocr.serving.planning import Fleet, Required, Target
+    from mkdocs_dsocr.serving.planning import Fleet, Required
 
 CHEAPEST: Final = 3
 """Configurations that are named first."""
@@ -80,8 +80,8 @@ def plan(
     serving = engine_workload(config, page).serving
     assert serving is not None  # an engine's workload has settings
     if as_json:
-        settings = serving.model_dump(mode="json")
-        _json(target, [dataclasses.asdict(row) for row in rows], settings)
+        given = {"target": dataclasses.asdict(target), "serving": serving.model_dump(mode="json")}
+        show_json({**given, "rows": [dataclasses.asdict(row) for row in rows]})
         return
     for line in _required(rows) if require else _fleets(rows, profiles):  # type: ignore[arg-type]
         show(line)
@@ -105,10 +105,6 @@ def _one(hardware: tuple[str, ...], default: str) -> str:
     return hardware[0] if hardware else default
 
 
-def _json(target: Target, rows: list[dict[str, Any]], serving: dict[str, Any]) -> None:
-    show_json({"target": dataclasses.asdict(target), "rows": rows, "serving": serving})
-
-
 def _fleets(rows: Sequence[Fleet], profiles: Sequence[Hardware]) -> list[str]:
     """Return the table of fleets, and the cheapest ones in a sentence each."""
     names = {gpu.hardware_id: gpu.name for gpu in profiles}
@@ -118,9 +114,10 @@ def _fleets(rows: Sequence[Fleet], profiles: Sequence[Hardware]) -> list[str]:
         f"{'TPOT ms':>8} {'KV':>5} {'USD/h':>9} {'USD/1000':>9} {'kWh/1000':>9}  binds"
     ]
     for row in able:
+        latencies = f"{_number(row.ttft_ms, 1):>8} {_number(row.tpot_ms, 2):>8}"
         lines.append(
             f"{row.hardware_id:18} {row.gpus:6,} {row.concurrency:11,} {row.pages_per_s:8.2f} "
-            f"{row.tokens_per_s:9,.0f} {_number(row.ttft_ms, 1):>8} {_number(row.tpot_ms, 2):>8} {row.kv_share:5.0%} "
+            f"{row.tokens_per_s:9,.0f} {latencies} {row.kv_share:5.0%} "
             f"{_number(row.usd_per_hour, 2):>9} {_number(row.usd_per_1000_pages, 4):>9} "
             f"{_number(row.kwh_per_1000_pages, 4):>9}  {row.binds}"
         )

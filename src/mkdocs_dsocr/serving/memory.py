@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mkdocs_dsocr.inputs import Hardware, Serving
 from mkdocs_dsocr.layers import memory, metrics, tree
@@ -95,7 +96,7 @@ def engine_memory(steps: EngineSteps, gpus: Sequence[Hardware]) -> list[EngineMe
 
 def weight_bytes(steps: EngineSteps) -> int:
     """Return the bytes of the model's weights."""
-    return steps.cost.run_memories[0].weights
+    return int(steps.cost.run_memories[0].weights)
 
 
 def token_bytes(steps: EngineSteps) -> int:
@@ -109,7 +110,8 @@ def profiled_bytes(steps: EngineSteps) -> int:
     """Return the most activations of the profiling run: the largest step, the largest page."""
     shapes = (_largest_step(steps, steps.serving), *_largest_page(steps))
     layers = (pass_layer(steps.config, shape, steps.plan.workload) for shape in shapes)
-    return max(int(memory.peak(layer).bytes) for layer in layers)
+    peaks: list[Any] = [memory.peak(layer).bytes for layer in layers]
+    return int(max(peaks))
 
 
 def _largest_step(steps: EngineSteps, serving: Serving) -> PassShape:

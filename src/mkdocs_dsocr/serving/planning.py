@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -153,7 +153,7 @@ class Engines:
         rising = np.flatnonzero(allowed & (self.points <= self.points[best]))
         own = rising[min(int(np.searchsorted(rates[rising], each)), len(rising) - 1)]
         below = np.interp(each, [0, *rates[rising]], [0, *self.points[rising]])
-        serving, energy = self.steps.serving, self._board(gpu, number, target)
+        serving = self.steps.serving
         return dataclasses.replace(
             fleet,
             binds=self._binding(index, best, slow),
@@ -163,11 +163,11 @@ class Engines:
             pages_per_s=float(rates[best]),
             tokens_per_s=float(steady.tokens_per_s[index, best]),
             ttft_ms=float(steady.ttft_ms[index, own]),
-            tpot_ms=float(steady.tpot_ms[index, own]),
+            tpot_ms=float(steady.tpot_ms[index, own]) if self.steps.new > 1 else None,
             kv_share=float(steady.cached_tokens[own] / memory.tokens),
             workers=math.ceil(target.pages_per_s * serving.preprocessing_ms / 1000),
             gbit_per_s=target.pages_per_s * serving.page_megabytes * 8 / 1000,
-            **energy,
+            **self._board(gpu, number, target),
         )
 
     def _too_slow(self, index: int, target: Target) -> Array:
@@ -190,7 +190,7 @@ class Engines:
             return KV if memory.is_limit else SEQUENCES
         return str(slow[following]) or GPU
 
-    def _board(self, gpu: Hardware, number: int, target: Target) -> dict[str, float]:
+    def _board(self, gpu: Hardware, number: int, target: Target) -> dict[str, Any]:
         if gpu.board is None:
             return {}
         thousands_an_hour = target.pages_per_day / 24 / 1000

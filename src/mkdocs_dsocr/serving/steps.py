@@ -48,15 +48,14 @@ def engine_workload(config: ModelConfig, workload: Workload) -> Workload:
 def rates_of(gpus: Sequence[Hardware]) -> MsPer:
     """Return the rates of several GPUs: a row each. A format that a GPU lacks takes NaN."""
     found = [ms_per(gpu) for gpu in gpus]
-
-    def column(of: Callable[[MsPer], float]) -> Array:
-        return np.array([of(per) for per in found])[:, None]
-
     formats = {name for per in found for name in per.tensor_peak}
-    return MsPer(
-        tensor_peak={f: column(lambda per, f=f: per.tensor_peak.get(f, np.nan)) for f in formats},
-        **{name: column(lambda per, name=name: getattr(per, name)) for name in RATES},
-    )
+    peaks = {f: _column(per.tensor_peak.get(f, np.nan) for per in found) for f in formats}
+    others = {name: _column(getattr(per, name) for per in found) for name in RATES}
+    return MsPer(tensor_peak=peaks, **others)
+
+
+def _column(values: Iterable[float]) -> Array:
+    return np.array(list(values))[:, None]
 
 
 class EngineSteps:
@@ -79,7 +78,7 @@ class EngineSteps:
         self.cost: WorkloadCost = workload_cost(config, workload, source)
         self.serving = workload.serving or Serving()
         self.plan = self.cost.plan
-        self.prompt, self.new = self.plan.seq_len, workload.max_new_tokens
+        self.prompt, self.new = max(1, self.plan.seq_len), workload.max_new_tokens
 
     @property
     def gpus(self) -> int:
@@ -221,4 +220,5 @@ def _attends(work: Work) -> bool:
 
 
 def _launches(visits: Iterable[NodeVisit]) -> int:
-    return round(sum(visit.launched(metrics.kernel_launches) for visit in visits))
+    found: Any = sum(visit.launched(metrics.kernel_launches) for visit in visits)
+    return round(found)

@@ -20,6 +20,7 @@ from mkdocs_dsocr.site.charts import Bar, bars, stacked_rows, strip
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.links import Links
 from mkdocs_dsocr.site.studies import Row
+from mkdocs_dsocr.site.views.serving import engine
 
 
 def gpus(site: Site, links: Links) -> dict[str, Any]:
@@ -107,6 +108,7 @@ def memory(site: Site, links: Links) -> dict[str, Any]:
         "fit_limit": LIMIT,
         "fit_with_last_logits": fitting(with_last, room),
         **_serving(site),
+        **engine(site),
     }
 
 
