@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.engines import fits, steps_on
+from benchmarks.engines import fits, published_rows, shapes, steps_on
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.inputs import InputError, Serving, load_hardware, load_workload, shipped
@@ -58,6 +58,20 @@ def test_steps_agree_with_measured_ones() -> None:
     errors = [row.error for gpu in ("h100-sxm", "h200-sxm") for row in steps_on(gpu)]
     assert len(errors) == 24
     assert sum(map(abs, errors)) / len(errors) <= 0.2
+
+
+def test_published_figures_of_engines() -> None:
+    errors = {row.figure[:3]: row.error for row in published_rows()}
+    assert list(errors) == ["p06", "p07", "p14", "p15"]
+    assert sum(map(abs, errors.values())) / len(errors) <= 0.2
+    assert max(map(abs, errors.values())) <= 0.25
+
+
+def test_the_rate_by_output_length_has_the_published_shape() -> None:
+    """DeepSeek-OCR's cache grows, Unlimited-OCR's window does not."""
+    for shape in shapes():
+        measured, predicted = (shape.changes(rates) for rates in (shape.measured, shape.predicted))
+        assert predicted == pytest.approx(measured, abs=0.1)
 
 
 def drawn(number: int, seed: int) -> Iterator[tuple[EngineSteps, int]]:
@@ -218,6 +232,7 @@ def test_targets_of_latency_cost_gpus_or_cannot_be_met() -> None:
     assert free.gpus is not None
     assert bound.gpus is not None
     assert bound.gpus > free.gpus
+    assert bound.tpot_ms is not None
     assert bound.tpot_ms <= 20
     assert bound.binds == "TPOT target"
     [never] = engines.fleets(Target(10**7, ttft_ms=50))

@@ -126,7 +126,8 @@ class Engines:
         most = 2 * self.steps.serving.max_num_seqs
         spread = np.geomspace(1, most, POINTS).round()
         known = [m.largest for m in self.memory if m.largest]
-        self.points = np.unique([*spread, *known, most // 2]).astype(int)
+        powers = [2**n for n in range(most.bit_length()) if 2**n <= most]
+        self.points = np.unique([*spread, *known, *powers]).astype(int)
         self.steady: Steady = steady_state(self.steps, self.points)
 
     def fleets(self, target: Target) -> list[Fleet]:

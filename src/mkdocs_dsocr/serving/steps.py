@@ -221,4 +221,4 @@ def _attends(work: Work) -> bool:
 
 def _launches(visits: Iterable[NodeVisit]) -> int:
     found: Any = sum(visit.launched(metrics.kernel_launches) for visit in visits)
-    return round(found)
+    return round(float(found))
