@@ -21,8 +21,8 @@ from mkdocs_dsocr.serving.steady import Steady, steady_state
 from mkdocs_dsocr.serving.steps import Array, EngineSteps, engine_workload, rates_of
 
 SECONDS_A_DAY: Final = 86_400
-POINTS: Final = 60
-"""Concurrencies that are evaluated, about equal factors apart."""
+PER_DOUBLING: Final = 4
+"""Concurrencies that are evaluated for each doubling."""
 GAIN: Final = 1.05
 """A limit on the concurrency binds where twice the sequences bring at least so much."""
 SCALES: Final = np.geomspace(1 / 64, 64, 601)
@@ -40,6 +40,8 @@ GPU, KV, SEQUENCES, PREPARING, SCHEDULER, TTFT, TPOT, MEMORY, FORMAT = (
     "a format that its tensor cores lack",
 )
 """What binds."""
+LIMITS: Final = ("", GPU, KV, SEQUENCES, PREPARING, SCHEDULER)
+"""What :meth:`Engines.limit` returns."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,9 @@ class Engines:
         self.steps = EngineSteps(config, self.workload, rates_of(gpus), source)
         self.memory: list[EngineMemory] = engine_memory(self.steps, gpus)
         most = 2 * self.steps.serving.max_num_seqs
-        spread = np.geomspace(1, most, POINTS).round()
+        spread = 2.0 ** np.arange(0, np.log2(most) + 1e-9, 1 / PER_DOUBLING)
         known = [m.largest for m in self.memory if m.largest]
-        powers = [2**n for n in range(most.bit_length()) if 2**n <= most]
-        self.points = np.unique([*spread, *known, *powers]).astype(int)
+        self.points = np.unique([*spread.round(), *known, most]).astype(int)
         self.steady: Steady = steady_state(self.steps, self.points)
 
     def fleets(self, target: Target) -> list[Fleet]:
@@ -138,10 +139,8 @@ class Engines:
     def _fleet(self, index: int, target: Target) -> Fleet:
         gpu, memory, steady = self.gpus[index], self.memory[index], self.steady
         rates = steady.pages_per_s[index]
-        fleet = Fleet(gpu.hardware_id, MEMORY, largest_concurrency=memory.largest)
-        if np.isnan(rates[0]):
-            return dataclasses.replace(fleet, binds=FORMAT)
-        if not memory.largest:
+        fleet = Fleet(gpu.hardware_id, self.missing(index), largest_concurrency=memory.largest)
+        if fleet.binds:
             return fleet
         slow = self._too_slow(index, target)
         fits = self.points <= memory.largest
@@ -164,12 +163,18 @@ class Engines:
             pages_per_s=float(rates[best]),
             tokens_per_s=float(steady.tokens_per_s[index, best]),
             ttft_ms=float(steady.ttft_ms[index, own]),
-            tpot_ms=float(steady.tpot_ms[index, own]) if self.steps.new > 1 else None,
+            tpot_ms=_known(steady.tpot_ms[index, own]),
             kv_share=float(steady.cached_tokens[own] / memory.tokens),
             workers=math.ceil(target.pages_per_s * serving.preprocessing_ms / 1000),
             gbit_per_s=target.pages_per_s * serving.page_megabytes * 8 / 1000,
             **self._board(gpu, number, target),
         )
+
+    def missing(self, index: int) -> str:
+        """Return what a GPU lacks to run the engine at all; an empty text for nothing."""
+        if np.isnan(self.steady.pages_per_s[index, 0]):
+            return FORMAT
+        return "" if self.memory[index].largest else MEMORY
 
     def _too_slow(self, index: int, target: Target) -> Array:
         """Return the target that each concurrency misses; an empty text for none."""
@@ -179,6 +184,10 @@ class Engines:
 
     def _binding(self, index: int, best: int, slow: Array) -> str:
         """Return what limits the rate of a GPU at its best concurrency."""
+        return self.limit(index, best) or str(slow[min(best + 1, len(slow) - 1)]) or GPU
+
+    def limit(self, index: int, best: int) -> str:
+        """Return what limits a GPU at a concurrency if no target does; empty if more would help."""
         steady, memory = self.steady, self.memory[index]
         engine = steady.engine_pages_per_s[index]
         if engine[best] >= steady.preprocessing_pages_per_s:
@@ -186,10 +195,26 @@ class Engines:
         twice = min(int(np.searchsorted(self.points, 2 * self.points[best])), len(engine) - 1)
         if engine[twice] < GAIN * engine[best]:
             return SCHEDULER if steady.is_cpu_bound[index, best] else GPU
-        following = min(best + 1, len(engine) - 1)
-        if self.points[following] > memory.largest:
+        if self.points[min(best + 1, len(engine) - 1)] > memory.largest:
             return KV if memory.is_limit else SEQUENCES
-        return str(slow[following]) or GPU
+        return ""
+
+    def table(self, index: int) -> list[tuple[int, float, float, float | None, str]]:
+        """Return concurrency, pages per second, TTFT, TPOT and :meth:`limit` at each that fits."""
+        steady, largest = self.steady, self.memory[index].largest
+        if np.isnan(steady.pages_per_s[index, 0]):
+            return []
+        return [
+            (
+                int(count),
+                float(steady.pages_per_s[index, i]),
+                float(steady.ttft_ms[index, i]),
+                _known(steady.tpot_ms[index, i]),
+                self.limit(index, i),
+            )
+            for i, count in enumerate(self.points)
+            if count <= largest
+        ]
 
     def _board(self, gpu: Hardware, number: int, target: Target) -> dict[str, Any]:
         if gpu.board is None:
@@ -200,6 +225,10 @@ class Engines:
             "usd_per_1000_pages": number * gpu.board.usd_per_hour / thousands_an_hour,
             "kwh_per_1000_pages": number * gpu.board.power_w / 1000 / thousands_an_hour,
         }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
 
 
 def _order(fleet: Fleet) -> tuple[bool, float, float]:

@@ -100,7 +100,8 @@ class Steady:
     engine_pages_per_s
         The same without preprocessing.
     ttft_ms, tpot_ms
-        Mean time to the first token, preprocessing included, and mean time per output token.
+        Mean time to the first token, preprocessing included, and mean time per output token (NaN
+        where nothing is decoded).
     step_ms
         The mean step.
     cached_tokens
@@ -155,7 +156,7 @@ def steady_state(steps: EngineSteps, concurrency: Array) -> Steady:
         pages_per_s=limited,
         tokens_per_s=limited * steps.new,
         ttft_ms=first + (0 if steps.plan.workload.text_only else serving.preprocessing_ms),
-        tpot_ms=between / serving.tokens_per_step,
+        tpot_ms=between / serving.tokens_per_step if steps.new > 1 else np.nan * between,
         step_ms=step,
         cached_tokens=mix.decoding * steps.mean_cached
         + (mix.concurrency - mix.decoding) * steps.prompt,
