@@ -304,9 +304,22 @@ def test_the_command() -> None:
     assert "GB/s" in needs.output
 
 
+def test_percentiles_are_above_the_means() -> None:
+    arguments = ["plan", "--pages-per-day", "1e6", "--hardware", "h100-sxm", "--p99", "-q"]
+    result = CliRunner().invoke(main, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    [row], [simulated] = found["rows"], found["simulated"]
+    assert simulated["hardware_id"] == "h100-sxm"
+    assert simulated["ttft_p99_ms"] > row["ttft_ms"]
+    assert simulated["tpot_p99_ms"] > 0.9 * row["tpot_ms"]
+    assert "99 % below TTFT" in CliRunner().invoke(main, arguments).output
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--p99", "--require"], "--p99"),
         (["--gpus", "2"], "--gpus"),
         (["--require", "--hardware", "h100-sxm", "--hardware", "t4"], "--hardware"),
         (["--hardware", "h9"], "h9"),

@@ -14,6 +14,7 @@ from mkdocs_dsocr.cli.options import HARDWARE, json_option, model_option, worklo
 if TYPE_CHECKING:
     from mkdocs_dsocr.inputs import Hardware
     from mkdocs_dsocr.serving.planning import Fleet, Required
+    from mkdocs_dsocr.serving.simulation import Percentiles
 
 CHEAPEST: Final = 3
 """Configurations that are named first."""
@@ -40,6 +41,11 @@ Rate = click.FloatRange(0, 10**12, min_open=True)
     type=click.IntRange(1, 10**6),
     help="With --require: equal chips that share the pages.  [default: 1]",
 )
+@click.option(
+    "--p99",
+    is_flag=True,
+    help="Simulate the three cheapest with requests at random times: 99th percentiles.",
+)
 @model_option
 @workload_option
 @json_option("the rows, and the settings of the engine,")
@@ -50,6 +56,7 @@ def plan(
     hardware: tuple[str, ...],
     require: bool,
     gpus: int | None,
+    p99: bool,
     model: str,
     workload: str,
     as_json: bool,
@@ -60,33 +67,61 @@ def plan(
     engine's settings; its engine and batch are not used. Prices are examples, energy is an upper
     estimate: board power for every second.
     """
-    from mkdocs_dsocr.inputs import InputError, load_hardware, load_workload, shipped
+    from mkdocs_dsocr.inputs import load_hardware, load_workload, shipped
     from mkdocs_dsocr.models import load_model_config
     from mkdocs_dsocr.resources import DEFAULT_PLANNED
     from mkdocs_dsocr.serving.planning import Engines, Target, required
     from mkdocs_dsocr.serving.steps import engine_workload
 
-    if gpus is not None and not require:
-        raise InputError("option", "--gpus", str(gpus), "only with --require: a plan finds it")
+    _check(require=require, p99=p99, gpus=gpus)
     config, page = load_model_config(model), load_workload(workload)
     target = Target(pages_per_day, ttft_ms, tpot_ms)
     rows: Sequence[Required] | Sequence[Fleet]
+    simulated: list[Percentiles] = []
     if require:
         chip = _one(hardware, DEFAULT_PLANNED)
         rows = required(config, page, load_hardware(chip), target, gpus or 1, workload)
     else:
         profiles = [load_hardware(value) for value in hardware or shipped("hardware")]
-        rows = Engines(config, page, profiles, workload).fleets(target)
+        engines = Engines(config, page, profiles, workload)
+        rows = engines.fleets(target)
+        if p99:
+            simulated = [engines.percentiles(row, target) for row in _cheapest(rows)]
     serving = engine_workload(config, page).serving
     assert serving is not None  # an engine's workload has settings
     if as_json:
-        given = {"target": dataclasses.asdict(target), "serving": serving.model_dump(mode="json")}
-        show_json({**given, "rows": [dataclasses.asdict(row) for row in rows]})
+        show_json(
+            {
+                "target": dataclasses.asdict(target),
+                "rows": [dataclasses.asdict(row) for row in rows],
+                "simulated": [dataclasses.asdict(row) for row in simulated],
+                "serving": serving.model_dump(mode="json"),
+            }
+        )
         return
     for line in _required(rows) if require else _fleets(rows, profiles):  # type: ignore[arg-type]
         show(line)
+    for row in simulated:
+        tpot = _number(row.tpot_p99_ms, 2)
+        show(f"  {row.hardware_id}: 99 % below TTFT {row.ttft_p99_ms:,.0f} ms, TPOT {tpot} ms")
     settings = ", ".join(f"{name} {value:g}" for name, value in serving if name != "draft_tokens")
     say(f"engine (assumed): {settings}")
+
+
+def _check(*, require: bool, p99: bool, gpus: int | None) -> None:
+    """Refuse options that do not go together.
+
+    Raises
+    ------
+    InputError
+        If there are any.
+    """
+    from mkdocs_dsocr.inputs import InputError
+
+    if p99 and require:
+        raise InputError("option", "--p99", "--p99 with --require", "one of the two")
+    if gpus is not None and not require:
+        raise InputError("option", "--gpus", str(gpus), "only with --require: a plan finds it")
 
 
 def _one(hardware: tuple[str, ...], default: str) -> str:
@@ -122,10 +157,10 @@ def _fleets(rows: Sequence[Fleet], profiles: Sequence[Hardware]) -> list[str]:
             f"{_number(row.kwh_per_1000_pages, 4):>9}  {row.binds}"
         )
     lines += [f"{row.hardware_id:18} {'none':>6}  {row.binds}" for row in rows if not row.gpus]
-    priced = [row for row in able if row.usd_per_hour is not None]
-    if priced:
+    cheapest = _cheapest(rows)
+    if cheapest:
         lines += ["", "Cheapest (prices are examples):"]
-    for row in priced[:CHEAPEST]:
+    for row in cheapest:
         lines.append(
             f"  {row.gpus:,} × {names[row.hardware_id]}, {row.concurrency:,} pages at once on "
             f"each: {row.usd_per_hour:,.2f} USD/h; {row.binds} binds"
@@ -136,6 +171,11 @@ def _fleets(rows: Sequence[Fleet], profiles: Sequence[Hardware]) -> list[str]:
             f"{able[0].gbit_per_s:.3g} Gbit/s of pages over the network"
         )
     return lines
+
+
+def _cheapest(rows: Sequence[Fleet]) -> list[Fleet]:
+    """Return the cheapest fleets: rows are in the order of their price."""
+    return [row for row in rows if row.gpus and row.usd_per_hour is not None][:CHEAPEST]
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from mkdocs_dsocr.cost.rates import MsPer
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.serving.memory import EngineMemory, engine_memory
+from mkdocs_dsocr.serving.simulation import Percentiles, percentiles
 from mkdocs_dsocr.serving.steady import Steady, steady_state
 from mkdocs_dsocr.serving.steps import Array, EngineSteps, engine_workload, rates_of
 
@@ -169,6 +170,13 @@ class Engines:
             gbit_per_s=target.pages_per_s * serving.page_megabytes * 8 / 1000,
             **self._board(gpu, number, target),
         )
+
+    def percentiles(self, fleet: Fleet, target: Target) -> Percentiles:
+        """Simulate one GPU of a fleet at its share of the pages."""
+        [gpu] = (gpu for gpu in self.gpus if gpu.hardware_id == fleet.hardware_id)
+        steps = EngineSteps(self.steps.config, self.workload, rates_of([gpu]))
+        each = target.pages_per_s / (fleet.gpus or 1)
+        return percentiles(steps, fleet.hardware_id, fleet.best_concurrency, each)
 
     def missing(self, index: int) -> str:
         """Return what a GPU lacks to run the engine at all; an empty text for nothing."""

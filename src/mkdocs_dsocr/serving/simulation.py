@@ -18,6 +18,8 @@ from mkdocs_dsocr.serving.steps import Array, EngineSteps
 
 SPREAD: Final = 0.25
 """Output lengths are drawn within this share of their mean, all equally likely."""
+PAGES: Final = 1000
+"""Pages of a simulation of percentiles."""
 WARM_UP: Final = 0.25
 """Share of the pages that are run before anything is counted."""
 
@@ -217,3 +219,29 @@ class Engine:
         tpot = [(ended - p.first) / (p.length - 1) for p, ended in whole if p.length > 1]
         rate = 1000 * (after - before) / (end - start) / self._steps.new
         return Simulated(rate, ttft, np.array(tpot))
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """The 99th percentiles of latencies, in ms; that of TPOT is None where nothing is decoded."""
+
+    hardware_id: str
+    ttft_p99_ms: float
+    tpot_p99_ms: float | None
+
+
+def percentiles(steps: EngineSteps, hardware_id: str, most: int, pages_per_s: float) -> Percentiles:
+    """Simulate one GPU with requests that arrive at random.
+
+    Parameters
+    ----------
+    steps, hardware_id
+        The engine on one GPU, and its profile.
+    most
+        Most sequences at once.
+    pages_per_s
+        Requests that arrive at this GPU.
+    """
+    found = Engine(steps, most).open(pages_per_s, PAGES)
+    tpot = found.p99(found.tpot_ms) if len(found.tpot_ms) else None
+    return Percentiles(hardware_id, found.p99(found.ttft_ms), tpot)
