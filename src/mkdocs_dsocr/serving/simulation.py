@@ -179,8 +179,10 @@ class Engine:
         prompts, chunk, begun = self._prompts(count)
         cached = np.minimum(self._done, self._window).sum() / count if count else 0.0
         self._now += self._tables.step_ms(count, self._steps.prompt + cached, chunk, begun)
-        self._made.append((self._now, self._made[-1][1] + count * self._gained + len(prompts)))
-        self._done += self._gain
+        # Of accepted tokens, those beyond the end of a page do not count.
+        gained = np.minimum(self._gain, self._length - self._done)
+        self._made.append((self._now, self._made[-1][1] + gained.sum() + len(prompts)))
+        self._done += gained
         finished = self._done >= self._length
         if finished.any():
             for slot in np.flatnonzero(finished).tolist():
