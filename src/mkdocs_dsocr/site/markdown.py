@@ -271,7 +271,7 @@ _WRITERS: Final[Mapping[str, Callable[[Element, str, Within], str]]] = {
     **dict.fromkeys(("td", "th"), _cell),
     **dict.fromkeys(("em", "i"), _marked("*")),
     **dict.fromkeys(("code", "kbd"), _marked("`")),
-    "strong": _marked("**"),
+    **dict.fromkeys(("strong", "b"), _marked("**")),
     "sub": _marked("<sub>", "</sub>"),
     "a": _link,
     "img": lambda tag, text, within: (
