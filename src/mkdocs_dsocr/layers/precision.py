@@ -10,11 +10,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mkdocs_dsocr.layers.autocast import Autocast
 from mkdocs_dsocr.layers.formats import FORMATS, Format
 from mkdocs_dsocr.layers.layer import Child, Step
 from mkdocs_dsocr.layers.operations import DType, Keep, Operation, Tensor
+
+Tensors: TypeAlias = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Precision:
         cast = tuple(Autocast(self.inputs).steps(steps)) if self.autocast else steps
         stored: dict[int, Tensor] = {}  # what several steps mention is one object, evaluated once
 
-        def all_(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def all_(tensors: Tensors) -> Tensors:
             for tensor in tensors:
                 if id(tensor) not in stored:
                     stored[id(tensor)] = self.stored(tensor)
@@ -76,7 +79,9 @@ class Precision:
 
         return tuple(self._applied(step, all_) for step in cast)
 
-    def _applied(self, step: Step, all_: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]) -> Step:
+    def _applied(
+        self, step: Step, all_: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    ) -> Step:
         if isinstance(step, Keep):
             return Keep(all_(step.tensors))
         reads, writes = all_(step.reads), all_(step.writes)
