@@ -114,6 +114,7 @@ def test_the_report_and_the_page_show_it(folder: Path, build_site: BuildSite) ->
     assert json.loads(built.read("dsocr/artifacts/w/measurement.json")) == run
 
 
+@pytest.mark.slow
 def test_without_a_measurement_the_page_says_so(build_site: BuildSite) -> None:
     meta = "dsocr: {device: meta, model: tiny/, workloads: [dsocr-tiny]}"
     built = build_site(f"site_name: s\ntheme: mkdocs\nplugins:\n  - {meta}\n")
@@ -187,6 +188,7 @@ def test_formats_that_nothing_runs_in_are_refused(folder: Path, tmp_path: Path) 
         pipeline.analyse(settings(folder, workloads=("fp8.yaml",)))
 
 
+@pytest.mark.slow
 def test_several_workloads_are_files_in_a_folder(folder: Path, tmp_path: Path) -> None:
     (folder / "auto.yaml").write_text(
         WORKLOAD.replace("profile_id: w", "profile_id: auto") + "precision_mode: autocast\n"
@@ -295,11 +297,16 @@ def test_ratios_and_explanations(analyse: Callable[..., Analysis]) -> None:
     host = _measured(analysis, 1.0, dispatch_us=1000.0)
     assert host.comparison is not None
     assert all("the host: " in s.explanation for s in host.comparison.stages)
+    assert host.comparison.device_ratio is None
     both = _measured(analysis, 4.0, device_share=0.5)
     assert both.comparison is not None
+    assert both.comparison.ratio == pytest.approx(0.25, rel=1e-3)
+    assert both.comparison.device_ratio == pytest.approx(0.5, rel=1e-3)
     for stage in both.comparison.stages:
         words = "50% of the time; its kernels take 2.00 times what is expected of them."
         assert stage.explanation.endswith(words)
+        each = 1e3 * stage.measured_ms / stage.dispatches
+        assert f"takes {each:.3g} µs per operator" in stage.explanation
 
 
 def test_what_is_expected_is_what_is_launched(analyse: Callable[..., Analysis]) -> None:

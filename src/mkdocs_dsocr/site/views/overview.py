@@ -28,11 +28,14 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
     longest = max(main.stage_times, key=lambda stage: main.stage_times[stage].time_ms)
     modules = sorted(main.nodes.items(), key=lambda item: (-item[1].own.time_ms, item[0]))
     levers = site.studies.levers if site.studies is not None else []
+    least = 1 + main.hardware.time_error
     return {
         "longest_stage": longest,
         "why": why(main, longest),
         "leading_classes": shares(main, [longest])[:3],
-        "levers": [lever for lever in levers if lever[1] > LEAST_LEVER],
+        "levers": [lever for lever in levers if lever[1] > least],
+        "ties": [name for name, times in levers if LEAST_LEVER < times <= least],
+        "launch_share": _launch_share(site),
         "lanes": list(_lanes(main, longest)),
         "architecture": architecture(main, links.layer),
         "time_chart": _time_chart(main),
@@ -61,6 +64,15 @@ def why(main: Analysis, stage: str) -> str:
         "kernel start": "the start time of kernels",
     }
     return f"{units.percent(share)} of the GPU time of {stage} is limited by {binds[t.ceiling]}"
+
+
+def _launch_share(site: Site) -> float | None:
+    """Return by which share the pages per second grow where a launch takes 10 % less time."""
+    if site.studies is None:
+        return None
+    found = site.studies.sensitivity
+    shares = zip(found["input"].tolist(), found["pages_per_s_below"].tolist(), strict=True)
+    return dict(shares).get("dispatch_us")
 
 
 def _lanes(main: Analysis, stage: str) -> Iterator[tuple[str, Markup, str]]:
