@@ -168,7 +168,7 @@ def build_session(config: ModelConfig, device: str) -> Session:
 
 @contextmanager
 def building(device: str) -> Iterator[None]:
-    """Make modules in bfloat16 on a device meanwhile; none are drawn on ``meta``, without values."""
+    """Make modules in bfloat16 on a device meanwhile; on ``meta`` no values are drawn."""
     with ExitStack() as stack:
         for context in (default_dtype(torch.bfloat16), torch.device(device), torch.no_grad()):
             stack.enter_context(context)
