@@ -8,7 +8,12 @@ from typing import Any, Final
 from bs4 import BeautifulSoup
 from markdownify import MarkdownConverter
 
-OPTIONS: Final = {"heading_style": "ATX", "sub_symbol": "<sub>", "code_language": "python"}
+OPTIONS: Final = {
+    "heading_style": "ATX",
+    "sub_symbol": "<sub>",
+    "sup_symbol": "<sup>",
+    "code_language": "python",
+}
 COLOUR: Final = re.compile(r"dsocr-(?:c\d|stage-\w+|bound-\d)")
 """The class of a colour of charts."""
 INDENT: Final = "· "
