@@ -305,8 +305,16 @@ def address(offline_site: BuiltSite) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def chrome(started: Browser) -> Iterator[Browser]:
+    """The browser, without the tabs of other tests."""
+    yield started
+    for context in started.contexts:
+        context.close()
+
+
 @pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
+def started() -> Iterator[Browser]:
     path = chromium()
     if path is None and os.environ.get("CI") != "true":
         pytest.skip("no Chromium on this machine")

@@ -159,15 +159,29 @@ def _one_call_each(root: Layer, calls: _Calls) -> Iterator[tuple[str, Layer]]:
 
 
 SHAPES = [
-    PassShape("vision.global", "vision", image_size=1024, tiles_w=1, tiles_h=1),
-    PassShape("vision.global", "vision", image_size=640, tiles_w=2, tiles_h=1),
-    PassShape("prefill", "language", batch=1, q_len=703, kv_len=703, image_tokens=257, logits=703),
-    PassShape("prefill", "language", batch=3, q_len=40, kv_len=40, logits=1),
+    pytest.param(
+        PassShape("vision.global", "vision", image_size=1024, tiles_w=1, tiles_h=1), id="one view"
+    ),
+    pytest.param(
+        PassShape("vision.global", "vision", image_size=640, tiles_w=2, tiles_h=1),
+        id="two views",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        PassShape(
+            "prefill", "language", batch=1, q_len=703, kv_len=703, image_tokens=257, logits=703
+        ),
+        id="a page",
+    ),
+    pytest.param(
+        PassShape("prefill", "language", batch=3, q_len=40, kv_len=40, logits=1),
+        id="three texts",
+        marks=pytest.mark.slow,
+    ),
 ]
-NAMES = ["one view", "two views", "a page", "three texts"]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_every_class_counts_and_keeps_what_autograd_does(
     config: ModelConfig,
     analyzer: StaticAnalyzer,
@@ -178,7 +192,7 @@ def test_every_class_counts_and_keeps_what_autograd_does(
     assert len(checked) == (18 if shape.part == "vision" else 12)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_so_does_every_class_of_unlimited_ocr(
     unlimited: StaticAnalyzer, monkeypatch: pytest.MonkeyPatch, shape: PassShape
 ) -> None:
@@ -188,7 +202,7 @@ def test_so_does_every_class_of_unlimited_ocr(
     assert len(checked) == (of_vision if shape.part == "vision" else 13)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_so_does_every_class_of_deepseek_ocr_2(
     ocr2: StaticAnalyzer, monkeypatch: pytest.MonkeyPatch, shape: PassShape
 ) -> None:

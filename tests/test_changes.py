@@ -119,5 +119,5 @@ def test_a_page_lists_changes_and_layers_are_marked(
     page = site.read("dsocr/changes/index.html")
     assert "1 figure." in page
     assert "1,075,837,976" in page
-    assert "Moved since the baseline" in site.read("dsocr/layers/GELU/index.html")
-    assert "Moved since the baseline" not in site.read("dsocr/layers/SiLU/index.html")
+    assert "Changed since the baseline" in site.read("dsocr/layers/GELU/index.html")
+    assert "Changed since the baseline" not in site.read("dsocr/layers/SiLU/index.html")

@@ -353,6 +353,7 @@ def test_no_command_runs_code_of_a_checkpoint(remote: Path, tmp_path: Path) -> N
     assert not list(tmp_path.rglob("mark"))
 
 
+@pytest.mark.slow
 def test_a_strict_build_refuses_another_model_and_runs_no_code(
     build_site: BuildSite, remote: Path, tiny: StaticAnalyzer
 ) -> None:

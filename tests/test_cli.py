@@ -57,6 +57,7 @@ def test_static_writes_the_artifacts_of_the_contract(static_dir: Path) -> None:
         assert str(ROOT) not in path.read_text()
 
 
+@pytest.mark.slow
 def test_torchinfos_published_figure(tmp_path: Path) -> None:
     """184 G mult-adds for 703 tokens: torchinfo's own figure, and far from the truth."""
     done = CliRunner().invoke(

@@ -7,7 +7,7 @@ import pytest
 
 from tests import golden
 
-EVERY = 8
+EVERY = 32
 """Of so many drawn workloads one is analysed by default."""
 
 

@@ -137,7 +137,10 @@ def test_a_family_has_one_colour(gpu: Hardware) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True), (1440, False)])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [(390, False), (1280, True), pytest.param(1440, False, marks=pytest.mark.slow)],
+)
 def test_nothing_is_cut_or_hidden(chrome: Browser, address: str, width: int, dark: bool) -> None:
     visitor = Visitor(chrome, address, width=width, dark=dark)
     found = {path: faults(visitor.open(path, "networkidle"), width) for path in PATHS}

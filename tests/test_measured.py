@@ -114,6 +114,7 @@ def test_the_report_and_the_page_show_it(folder: Path, build_site: BuildSite) ->
     assert json.loads(built.read("dsocr/artifacts/w/measurement.json")) == run
 
 
+@pytest.mark.slow
 def test_without_a_measurement_the_page_says_so(build_site: BuildSite) -> None:
     meta = "dsocr: {device: meta, model: tiny/, workloads: [dsocr-tiny]}"
     built = build_site(f"site_name: s\ntheme: mkdocs\nplugins:\n  - {meta}\n")
@@ -187,6 +188,7 @@ def test_formats_that_nothing_runs_in_are_refused(folder: Path, tmp_path: Path) 
         pipeline.analyse(settings(folder, workloads=("fp8.yaml",)))
 
 
+@pytest.mark.slow
 def test_several_workloads_are_files_in_a_folder(folder: Path, tmp_path: Path) -> None:
     (folder / "auto.yaml").write_text(
         WORKLOAD.replace("profile_id: w", "profile_id: auto") + "precision_mode: autocast\n"

@@ -140,7 +140,7 @@ def test_footprints_of_all_batches_equal_single_ones(analyse: Callable[..., Anal
     """Per page and batched vision, both kinds of logits."""
     for changes in ({}, {"vision_batching": "batched"}, {"logits_positions": "last"}):
         needed = analyse("dsocr-snapshot-2x2", **changes).footprints(192e9)
-        for batch in (1, 2, 5, 64):
+        for batch in (1, 5, 64):
             one = analyse("dsocr-snapshot-2x2", batch_size=batch, num_pages=batch, **changes)
             assert one.report.memory.footprint_bytes == needed[batch - 1]
 

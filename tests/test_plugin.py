@@ -54,6 +54,7 @@ def test_other_themes_and_file_urls(build_site: BuildSite, theme: str) -> None:
     assert "<math" in page
 
 
+@pytest.mark.slow
 def test_a_nav_without_a_place_says_which_line_to_add(build_site: BuildSite) -> None:
     yml = QUIET.replace("{device", "{markdown_twins: false, device")
     built = build_site(yml + "nav:\n  - Home: index.md\n", strict=False)
@@ -135,16 +136,30 @@ def test_bad_options(build_site: BuildSite, options: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "blamed"),
     [
-        (
+        pytest.param(
             "vision/attention.py",
             "Product(rows, self.head_dim, self.side, self.side)",
             "Product(rows, self.side, self.side, self.side)",
             "Attention",
+            id="a matmul's",
         ),
-        ("builtin/layer_norm.py", "costs.LAYER_NORM * elements", "8 * elements", "LayerNorm"),
-        ("vision/mlp.py", "d_out=self.hidden, bias=True", "d_out=self.hidden", "Linear"),
+        pytest.param(
+            "builtin/layer_norm.py",
+            "costs.LAYER_NORM * elements",
+            "8 * elements",
+            "LayerNorm",
+            id="an elementwise",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "vision/mlp.py",
+            "d_out=self.hidden, bias=True",
+            "d_out=self.hidden",
+            "Linear",
+            id="a missing bias",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["a matmul's", "an elementwise", "a missing bias"],
 )
 def test_one_wrong_coefficient_fails_a_strict_build(
     tmp_path: Path, file: str, right: str, wrong: str, blamed: str

@@ -173,7 +173,10 @@ def test_fused_moves_no_more_than_eager_in_any_precision(
             assert kernel.io_bytes <= eager, (visit.module_id, kernel.name)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("workload", ["dsocr-standard-v1", "dsocr-snapshot-2x2"])
+@pytest.mark.parametrize(
+    "workload",
+    ["dsocr-standard-v1", pytest.param("dsocr-snapshot-2x2", marks=pytest.mark.slow)],
+)
 def test_autocast_is_verified(
     analyse: Callable[..., Analysis], analyzer: StaticAnalyzer, workload: str
 ) -> None:

@@ -333,6 +333,7 @@ plugins: [{dsocr: {reviews: reviews.yaml, require_review: REQUIRED}}]
 """
 
 
+@pytest.mark.slow
 def test_pages_show_reviews_and_a_strict_build_may_require_them(
     signed: Path, build_site: BuildSite
 ) -> None:

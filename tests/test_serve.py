@@ -40,6 +40,7 @@ def _edit_a_layer(folder: Path, server: Server) -> None:
     wait_for(lambda: server.shows("Pages 4"))
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> None:
     project(tmp_path)
     workload = tmp_path / "loads/mine.yaml"

@@ -160,7 +160,7 @@ def _systematic(shares: list[float], draw: random.Random) -> list[int]:
     return chosen
 
 
-@pytest.mark.parametrize("tokens", [1, 4, 16, 703])
+@pytest.mark.parametrize("tokens", [1, 4, 16, pytest.param(703, marks=pytest.mark.slow)])
 def test_a_skewed_routing_touches_fewer_experts(
     analyse: Callable[..., Analysis], tokens: int
 ) -> None:
