@@ -129,6 +129,8 @@ MATHML: Final = _Notation(
     "<mi>{0}</mi>",
     "<mrow><mo>(</mo>{0}<mo>)</mo></mrow>",
 )
+LONGEST: Final = 70
+"""Characters of a term that fits into a column of a table."""
 ROW_OF_ONE: Final = re.compile(r"<mrow>(<(m[in])>[^<]*</\2>)</mrow>")
 """A row around a single token, which needs none."""
 
@@ -161,9 +163,11 @@ def mathml(quantity: Quantity) -> Markup:
 
 
 def terms(quantities: Iterable[Quantity]) -> Markup:
-    """Return a sum, an element a term: a browser breaks lines between them, never inside."""
+    """Return a sum with one MathML element per term; a long term is HTML, which browsers wrap."""
     return Markup(" + ").join(
-        Markup(f'<math alttext="{escape(text(term))}">{_mathml(term, SUM)}</math>')
+        Markup(f'<math alttext="{escape(alt)}">{_mathml(term, SUM)}</math>')
+        if len(alt := text(term)) <= LONGEST
+        else Markup(_write(term, HTML, None, SUM))
         for term in quantities
     )
 
