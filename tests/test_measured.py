@@ -297,11 +297,16 @@ def test_ratios_and_explanations(analyse: Callable[..., Analysis]) -> None:
     host = _measured(analysis, 1.0, dispatch_us=1000.0)
     assert host.comparison is not None
     assert all("the CPU, which launches" in s.explanation for s in host.comparison.stages)
+    assert host.comparison.device_ratio is None
     both = _measured(analysis, 4.0, device_share=0.5)
     assert both.comparison is not None
+    assert both.comparison.ratio == pytest.approx(0.25, rel=1e-3)
+    assert both.comparison.device_ratio == pytest.approx(0.5, rel=1e-3)
     for stage in both.comparison.stages:
         words = "50 % of the time; its kernels take 2.00 times the predicted time."
         assert stage.explanation.endswith(words)
+        each = 1e3 * stage.measured_ms / stage.dispatches
+        assert f"takes {each:.3g} µs per operator" in stage.explanation
 
 
 def test_what_is_expected_is_what_is_launched(analyse: Callable[..., Analysis]) -> None:

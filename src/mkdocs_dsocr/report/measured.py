@@ -19,6 +19,8 @@ from mkdocs_dsocr.trace import PassShape
 
 CLOSE = 0.2
 """A gap up to this share of the measured time counts as explained."""
+CLOSE_TO_BUSY = 0.8
+"""A device that works for less of the time waits for the host."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class StageRow:
 
     Attributes
     ----------
-    estimated_ms, floor_ms
-        The estimate and the floor, from the profile alone.
+    estimated_ms, estimated_device_ms, floor_ms
+        The estimate, its device time, and the floor, from the profile alone.
     expected_device_ms, expected_host_ms
         The operators that are launched under the achieved ceilings, and their launches and
         waits at the host's measured costs.
@@ -77,6 +79,7 @@ class StageRow:
     stage: str
     measured_ms: float
     estimated_ms: float
+    estimated_device_ms: float
     floor_ms: float
     expected_device_ms: float
     expected_host_ms: float
@@ -97,7 +100,7 @@ class StageRow:
         """What binds the stage, and how much of its time is not explained."""
         if self.measured_ms < self.floor_ms:
             return "Faster than the minimum time: a formula or the GPU profile is wrong."
-        return f"{self._cause()}{self._device()}"
+        return f"{self._cause()}{self._host()}{self._device()}"
 
     def _cause(self) -> str:
         host_bound = self.expected_host_ms > self.expected_device_ms
@@ -115,6 +118,18 @@ class StageRow:
                 "the DRAM traffic, or kernels overlap."
             )
         return f"Bound by {cause}; the model does not explain {_ms(gap)} of the measured time."
+
+    def _host(self) -> str:
+        """Return what an operator costs the CPU, if the GPU waits for it."""
+        if self.device_ms is None or self.device_ms > CLOSE_TO_BUSY * self.measured_ms:
+            return ""
+        each, alone = (
+            1e3 * ms / self.dispatches for ms in (self.measured_ms, self.expected_host_ms)
+        )
+        return (
+            f" The CPU takes {each:.3g} µs per operator, modules included; a loop of one operator "
+            f"takes {alone:.3g} µs."
+        )
 
     def _device(self) -> str:
         """Return how long the GPU is busy, and the ratio of its time to the predicted one."""
@@ -208,6 +223,19 @@ class Comparison:
         return sum(row.measured_ms for row in self.stages)
 
     @property
+    def ratio(self) -> float:
+        """The estimate divided by the measured time."""
+        return sum(row.estimated_ms for row in self.stages) / self.measured_ms
+
+    @property
+    def device_ratio(self) -> float | None:
+        """The same of the kernels alone, where their times were recorded."""
+        recorded = [row.device_ms for row in self.stages if row.device_ms]
+        if len(recorded) < len(self.stages):
+            return None
+        return sum(row.estimated_device_ms for row in self.stages) / sum(recorded)
+
+    @property
     def peak_memory_bytes(self) -> int | None:
         peaks = [p.peak_memory_bytes for p in self.measurement.passes if p.peak_memory_bytes]
         return max(peaks, default=None)
@@ -260,6 +288,7 @@ class Comparison:
             stage=stage,
             measured_ms=over(lambda row: row.measured.timing.median_ms),
             estimated_ms=self.stage_times[stage].time_ms,
+            estimated_device_ms=self.stage_times[stage].device_ms,
             floor_ms=self.stage_times[stage].floor_ms,
             expected_device_ms=over(lambda row: row.expected.device_ms),
             expected_host_ms=over(lambda row: row.expected.host_ms),

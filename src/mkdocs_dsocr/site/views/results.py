@@ -94,16 +94,21 @@ def has_measurements(site: Site) -> bool:
 
 
 def _times(site: Site) -> str:
-    ratios = [
-        a.predicted_ms / a.comparison.measured_ms
-        for row in site.analyses
-        for a in row
-        if a.comparison is not None
-    ]
-    if not ratios:
+    """Return how the estimates of all measured workloads compare: kernels alone, and in all."""
+    found = [a.comparison for row in site.analyses for a in row if a.comparison is not None]
+    if not found:
         return "estimated, not measured"
-    spread = f"{units.significant(min(ratios))} to {units.significant(max(ratios))}"
-    return f"estimate {spread if len(ratios) > 1 else units.significant(ratios[0])} × measured"
+    in_all = _spread([c.ratio for c in found])
+    kernels = [c.device_ratio for c in found if c.device_ratio is not None]
+    if not kernels:
+        return f"estimate {in_all} × measured"
+    return f"GPU {_spread(kernels)} × measured, with the CPU {in_all} ×"
+
+
+def _spread(ratios: list[float]) -> str:
+    """Return the smallest and the largest of some ratios, or the only one."""
+    ends = dict.fromkeys(units.significant(end) for end in (min(ratios), max(ratios)))
+    return " to ".join(ends)
 
 
 def evidence(site: Site, links: Links) -> dict[str, Any]:
