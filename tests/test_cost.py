@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Error
 
 from mkdocs_dsocr.cost import browser, forms
 from mkdocs_dsocr.cost.passes import COUNTS
+from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.inputs import ModelConfig, Workload, load_hardware, load_workload, shipped
 from mkdocs_dsocr.layers.figures import FIGURES
 from mkdocs_dsocr.layers.layer import Child
@@ -26,7 +27,7 @@ from mkdocs_dsocr.models import (
     plan,
     registry,
 )
-from mkdocs_dsocr.quantities import Symbol, less
+from mkdocs_dsocr.quantities import Symbol, less, total
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.fields import Integers
 from mkdocs_dsocr.sweep import api, studies
@@ -224,3 +225,10 @@ def test_sums_over_steps_take_integers_beyond_64_bits(analyse: Callable[..., Ana
     analysis = analyse("dsocr-tiny", batch_size=10**6, num_pages=10**6, max_new_tokens=10**6)
     assert analysis.root.total.matmul_flops > 2**63
     assert numpy.isfinite(analysis.predicted_ms)
+
+
+def test_a_sum_may_have_more_terms_than_python_may_nest_calls() -> None:
+    x = Symbol("x")
+    program = Program({"sum": total(x * n for n in range(1, 5001))})
+    found = program.run({"x": numpy.array([1, 2])}, 2)
+    assert found["sum"].tolist() == [12_502_500, 25_005_000]

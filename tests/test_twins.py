@@ -73,4 +73,4 @@ def test_twins_of_a_site_have_its_numbers_and_lead_somewhere(offline_site: Built
             checked += 1
     assert checked > 200
     page = (folder / "layers/Linear/index.html.md").read_text("utf-8")
-    assert r"$2 \\cdot N \\cdot d_{in} \\cdot d_{out}$" in page
+    assert r"$2 \cdot N \cdot d_{in} \cdot d_{out}$" in page

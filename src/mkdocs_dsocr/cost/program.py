@@ -104,19 +104,36 @@ class Program:
         return results
 
     def _name(self, quantity: Quantity) -> str:
-        """Return the variable, or the literal, that stands for a quantity."""
+        """Return the variable, or the literal, that stands for a quantity.
+
+        Sums over many nodes are deeper than Python's calls may be: what is still to be named is
+        kept in a list.
+        """
+        pending = [quantity]
+        while pending:
+            current = pending[-1]
+            unknown = [a for a in _arguments(current) if self._is_unknown(a)]
+            if unknown:
+                pending += reversed(unknown)
+            elif self._is_unknown(pending.pop()):
+                arguments = tuple(self._leaf(argument) for argument in _arguments(current))
+                self._known[id(current)] = self._simplest(current.operator, arguments)  # type: ignore[union-attr]
+                self._kept.append(current)  # type: ignore[arg-type]  # so that its id stays its own
+        return self._leaf(quantity)
+
+    def _is_unknown(self, quantity: Quantity) -> bool:
+        return isinstance(quantity, Apply) and id(quantity) not in self._known
+
+    def _leaf(self, quantity: Quantity) -> str:
+        """Return the same of a quantity whose arguments have names."""
         if isinstance(quantity, Number):
             quantity = quantity.value
         if isinstance(quantity, Symbol):
             self.inputs.add(quantity.name)
             return quantity.name
-        if not isinstance(quantity, Apply):
-            return repr(float(quantity) if isinstance(quantity, Fraction) else quantity)
-        if id(quantity) not in self._known:
-            arguments = tuple(self._name(argument) for argument in quantity.arguments)
-            self._known[id(quantity)] = self._simplest(quantity.operator, arguments)
-            self._kept.append(quantity)  # so that its id stays its own
-        return self._known[id(quantity)]
+        if isinstance(quantity, Apply):
+            return self._known[id(quantity)]
+        return repr(float(quantity) if isinstance(quantity, Fraction) else quantity)
 
     def _simplest(self, operator: str, arguments: tuple[str, ...]) -> str:
         """Return the variable of a result, by cheaper operators where there are any."""
@@ -218,3 +235,7 @@ def _quotient(operator: str, a: Any, b: Any) -> Any:
     if operator == "ratio" or isinstance(a, float) or isinstance(b, float):
         return a / b
     return a // b
+
+
+def _arguments(quantity: Quantity) -> tuple[Quantity, ...]:
+    return quantity.arguments if isinstance(quantity, Apply) else ()
