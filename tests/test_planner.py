@@ -441,3 +441,29 @@ def test_fleets_are_pythons(
             assert row["concurrency"] == pytest.approx(fleet.concurrency, abs=1)
             assert row["ttft_ms"] == pytest.approx(fleet.ttft_ms, rel=1e-4)
             assert row["kwh"] == pytest.approx(fleet.kwh_per_1000_pages, rel=1e-4)
+
+
+def test_two_scenarios_stand_side_by_side(chrome: Browser, address: str) -> None:
+    visitor = Visitor(chrome, address)
+    page = planner(visitor)
+    assert page.locator("[data-planner=pair]").is_hidden()
+    page.fill("[name=batch_size]", "8")
+    first = page.locator("[data-planner=ttft_ms]").inner_text()
+    page.get_by_role("button", name="Keep for comparison").click()
+    page.fill("[name=batch_size]", "16")
+    page.select_option("[name=gpu]", "h100-sxm")
+    now = page.locator("[data-planner=ttft_ms]").inner_text()
+    assert first != now
+    lines = page.locator("[data-planner=pair_rows] tr").all()
+    rows = {
+        cells[0]: cells[1:] for cells in (line.locator("td").all_inner_texts() for line in lines)
+    }
+    assert rows["Pages in the batch"][:2] == ["8", "16"]
+    assert rows["Profile"][1] == "NVIDIA H100 SXM5 80 GB"
+    assert rows["Time to first token"][:2] == [first, now]
+    assert "New tokens per page" not in rows
+    assert rows["Time to first token"][2].startswith(("+", "−", "×"))
+    page.get_by_role("button", name="Back to").click()
+    page.locator("[data-planner=pair]").wait_for(state="hidden")
+    assert "the kept scenario" not in page.locator("form.dsocr-planner").inner_text()
+    assert visitor.errors == []
