@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from jinja2 import TemplateError
 from markdown import markdown
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from mkdocs_dsocr import __version__
 from mkdocs_dsocr.inputs import InputError
@@ -19,7 +19,6 @@ from mkdocs_dsocr.report.saved import as_config, as_workload
 from mkdocs_dsocr.report.schema import AnalyticModelReport
 from mkdocs_dsocr.serving.planning import Engines, Fleet, Target
 from mkdocs_dsocr.site.environment import environment
-from mkdocs_dsocr.text import printable
 
 Language = Literal["en", "zh"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
@@ -61,8 +60,7 @@ def decision_report(
         If the template is not valid.
     """
     sentences = [s for r in reports for s in (*r.warnings, *r.not_modelled)]
-    env = environment().overlay()
-    env.filters = env.filters | {"cell": _cell}
+    env = environment()
     context = {
         "t": messages(language),
         "reports": reports,
@@ -92,14 +90,6 @@ def as_html(text: str, language: Language) -> str:
             body=Markup(markdown(text, extensions=["tables"])),
         )
     )
-
-
-def _cell(text: str) -> Markup:
-    """Return text of an input for a cell of a table in Markdown."""
-    plain = str(escape(printable(text)))
-    for sign in "\\`*_[]|":
-        plain = plain.replace(sign, f"&#{ord(sign)};")
-    return Markup(plain)
 
 
 def _differences(reports: Sequence[AnalyticModelReport]) -> dict[int, list[str]]:

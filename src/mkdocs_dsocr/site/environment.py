@@ -39,6 +39,7 @@ def environment() -> Environment:
         "amount": amount,
         "moved": moved,
         "prose": prose,
+        "cell": cell,
         "numbers": lambda names: [f"#{name}" for name in names],
         "dirname": posixpath.dirname,
         "basename": posixpath.basename,
@@ -62,3 +63,11 @@ def _finalized(value: object) -> object:
 def prose(text: str) -> Markup:
     """Return a sentence with code for what is in backticks."""
     return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(printable(text)))))
+
+
+def cell(text: str) -> Markup:
+    """Return text of an input for a cell of a table in Markdown."""
+    plain = str(escape(printable(text)))
+    for sign in "\\`*_[]|":
+        plain = plain.replace(sign, f"&#{ord(sign)};")
+    return Markup(plain)
