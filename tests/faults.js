@@ -12,7 +12,7 @@
   const isShown = (e) => e.checkVisibility() && e.getBoundingClientRect().width > 0;
   for (const table of root.querySelectorAll("table")) {
     if (!table.tBodies[0]?.rows.length && !table.closest("[data-planner-on]")) found.push(`empty table: ${name(table)}`);
-    const frame = table.closest(".dsocr-scroll");
+    const frame = table.closest(".dsocr-scroll, .md-typeset__scrollwrap");
     if (!isShown(table)) continue;
     if (width >= 1280 && frame && frame.scrollWidth > frame.clientWidth + 1) found.push(`columns are hidden (${frame.scrollWidth} > ${frame.clientWidth}): ${name(table)}`);
     if (!frame && table.getBoundingClientRect().right > root.getBoundingClientRect().right + 1) found.push(`table overflows: ${name(table)}`);

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.plugin_files import compact
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, put_back, taken_out, words
 from tests.conftest import BuiltSite
 
@@ -68,3 +69,10 @@ def test_a_description_is_the_lead_as_text() -> None:
     assert description(page) == "One <b> two $2 \\cdot N$."
     assert description("# T\n") == ""
     assert len(description(f'<p class="dsocr-lead">{"word " * 500}</p>')) <= 300
+
+
+def test_a_page_loses_indentation_but_not_that_of_code() -> None:
+    page = "<nav>\n\n   <a>x</a>\n</nav>\n<pre>\n  y\n\n</pre>\n  <script>\n  z\n</script>"
+    assert compact(page) == (
+        "<nav>\n<a>x</a>\n</nav>\n<pre>\n  y\n\n</pre>\n<script>\n  z\n</script>"
+    )

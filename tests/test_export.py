@@ -52,7 +52,7 @@ def test_github_gets_nothing_but_markdown(github: Path) -> None:
     for name, page in pages.items():
         fences = page.split("```")[::2]
         tags = set(re.findall(r"(?<!\\)</?([a-z0-9]+)", re.sub(r"`[^`]*`", "", "".join(fences))))
-        assert tags <= {"a", "br", "details", "summary", "sub"}, name
+        assert tags <= {"a", "br", "details", "summary", "sub", "sup"}, name
     assert "planner.md" not in pages
     linear = pages["layers/Linear.md"]
     assert r"$`2 \cdot N \cdot d_{in} \cdot d_{out}`$" in linear

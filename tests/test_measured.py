@@ -110,7 +110,7 @@ def test_the_report_and_the_page_show_it(folder: Path, build_site: BuildSite) ->
     for words in (run["device"], run["run_id"], "vision", "projector", "prefill", "decode"):
         assert words in page
     assert page.count("<td><code>decode</code></td>") == 3
-    assert "Not recorded: only a GPU" in page
+    assert "Not recorded: memory is recorded on GPUs only" in page
     assert json.loads(built.read("dsocr/artifacts/w/measurement.json")) == run
 
 
@@ -282,28 +282,28 @@ def test_ratios_and_explanations(analyse: Callable[..., Analysis]) -> None:
         *("vision", "projector", "prefill", "decode")
     ]
     for stage in equal.comparison.stages:
-        assert stage.explanation == f"Bound by {stage.ceiling} at their achieved ceiling."
+        assert stage.explanation == f"Bound by {stage.ceiling} at their achieved rate."
         assert stage.expected_ms == pytest.approx(stage.measured_ms)
     slow = _measured(analysis, 2.0)
     assert slow.report.predicted_vs_measured_ratio == pytest.approx(0.5, rel=1e-3)
     assert slow.comparison is not None
-    assert all("no explanation" in s.explanation for s in slow.comparison.stages)
+    assert all("does not explain" in s.explanation for s in slow.comparison.stages)
     fast = _measured(analysis, 0.7)
     assert fast.comparison is not None
-    assert fast.comparison.stages[0].explanation.startswith("Faster than")
+    assert fast.comparison.stages[0].explanation.partition(" but ")[2].endswith("kernels overlap.")
     impossible = _measured(analysis, 0.01)
     assert impossible.comparison is not None
-    assert all(s.explanation.startswith("Below the floor") for s in impossible.comparison.stages)
+    assert all(s.explanation.startswith("Faster than the") for s in impossible.comparison.stages)
     host = _measured(analysis, 1.0, dispatch_us=1000.0)
     assert host.comparison is not None
-    assert all("the host: " in s.explanation for s in host.comparison.stages)
+    assert all("the CPU, which launches" in s.explanation for s in host.comparison.stages)
     assert host.comparison.device_ratio is None
     both = _measured(analysis, 4.0, device_share=0.5)
     assert both.comparison is not None
     assert both.comparison.ratio == pytest.approx(0.25, rel=1e-3)
     assert both.comparison.device_ratio == pytest.approx(0.5, rel=1e-3)
     for stage in both.comparison.stages:
-        words = "50% of the time; its kernels take 2.00 times what is expected of them."
+        words = "50 % of the time; its kernels take 2.00 times the predicted time."
         assert stage.explanation.endswith(words)
         each = 1e3 * stage.measured_ms / stage.dispatches
         assert f"takes {each:.3g} µs per operator" in stage.explanation

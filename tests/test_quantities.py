@@ -100,6 +100,7 @@ def test_every_operator_has_every_notation(name: str) -> None:
     assert "a_1" in notation.text(tree)
     assert "a_{1}" in notation.latex(tree)
     assert "<msub><mi>a</mi><mi>1</mi></msub>" in notation.mathml(tree)
+    assert "<i>a<sub>1</sub></i>" in notation.html(tree)
     assert "7" in notation.text(tree, {"a_1": 7, "b": 3, "c": 5})
 
 
@@ -108,6 +109,20 @@ def test_the_form_is_kept_as_it_was_written() -> None:
     assert notation.text(2 * n * d * d + 0 * n) == "2·N·d·d + 0·N"
     assert notation.text((n - (d - 1)) * 3) == "(N − (d − 1))·3"
     assert notation.text(ratio(n + 1, d * 2) ** 2) == "((N + 1) / (d·2))^2"
+
+
+def test_a_formula_in_html_has_raised_exponents_and_escaped_signs() -> None:
+    n, d = Symbol("N_in"), Symbol("d")
+    raised = notation.html(ratio(n + 1, d * 2) ** 2)
+    assert raised == "((<i>N<sub>in</sub></i> + 1) / (<i>d</i>·2))<sup>2</sup>"
+    assert notation.html(n**2, {"N_in": 1400}) == "1,400<sup>2</sup>"
+    assert notation.html(less(n, d)) == "[<i>N<sub>in</sub></i> &lt; <i>d</i>]"
+
+
+def test_a_long_term_can_be_wrapped() -> None:
+    short, long = Symbol("a") * 2, Symbol("h") * sum((Symbol(f"x_{i}") for i in range(30)), 0)
+    assert notation.terms([short, long]).count("<math") == 1
+    assert "<i>x<sub>29</sub></i>" in notation.terms([short, long])
 
 
 def test_integers_stay_exact() -> None:

@@ -62,14 +62,14 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
         time.sleep(2)
         assert server.builds == 4
         assert server.log.count("counting every pass") == 1
-        assert not shows("Edited since the last trace", "dsocr/verification/")
+        assert not shows("The inputs changed after the last trace", "dsocr/verification/")
         # Other shapes are shown at once, and traced beside.
         workload.write_text(WORKLOAD.format(new=9))
         wait_for(lambda: shows("New tokens a page 9"))
-        assert shows("Edited since the last trace", "dsocr/verification/")
+        assert shows("The inputs changed after the last trace", "dsocr/verification/")
         workload.write_text(WORKLOAD.format(new=7) + "num_pages: 4\n")
         wait_for(lambda: shows("Pages 4"))
-        assert not shows("Edited since the last trace", "dsocr/verification/")
+        assert not shows("The inputs changed after the last trace", "dsocr/verification/")
         wait_for(lambda: server.builds == 6)
         # An ordinary page costs no analysis.
         (tmp_path / "docs/index.md").write_text("# Home\n\nEdited.\n")

@@ -159,7 +159,7 @@ def test_one_more_line_shows_the_checkpoints_modules(build_site: BuildSite, fold
     )
     assert built.returncode == 0, built.output
     page = built.read("dsocr/vendor/index.html")
-    assert "FLOPs, parameters and KV cache equal those" in page
+    assert "FLOPs, parameters and KV cache agree with" in page
     assert "LlamaAttention" in page
     verdict = json.loads(built.read("dsocr/artifacts/static/vendor.json"))
     assert verdict["agrees"] is True

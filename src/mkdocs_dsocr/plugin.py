@@ -28,7 +28,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest, without_collections
-from mkdocs_dsocr.plugin_files import Made, arranged, list_twins
+from mkdocs_dsocr.plugin_files import Made, arranged, compact, list_twins
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
@@ -208,7 +208,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         blocks = self._blocks.get(page.file.src_uri, ())
         if "llmstxt" in config.plugins:
             blocks = tuple(map(as_text, blocks))
-        return put_back(html, blocks) if blocks else html
+        return put_back(html, blocks)
 
     @event_priority(-100)
     def _after_markdown(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -224,22 +224,22 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def _before_search(
         self, context: TemplateContext, *, page: Page, config: MkDocsConfig, nav: Navigation
     ) -> TemplateContext | None:
-        blocks = self._blocks.get(page.file.src_uri)
-        if blocks:
-            page.content = as_words(page.content or "", blocks)
+        page.content = as_words(page.content or "", self._blocks.get(page.file.src_uri, ()))
         return context
 
     @event_priority(-100)
     def _after_search(
         self, context: TemplateContext, *, page: Page, config: MkDocsConfig, nav: Navigation
     ) -> TemplateContext | None:
-        blocks = self._blocks.get(page.file.src_uri)
-        if blocks:
-            page.content = put_back(page.content or "", blocks)
+        page.content = put_back(page.content or "", self._blocks.get(page.file.src_uri, ()))
         return context
 
     on_page_context = CombinedEvent(_before_search, _after_search)
     """Spare a search plugin the raw HTML too."""
+
+    def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
+        """Drop the theme's indentation: it is a tenth of a page."""
+        return compact(output) if page.file.src_uri in self._blocks else output
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         if self.config.enabled and self.config.markdown_twins:

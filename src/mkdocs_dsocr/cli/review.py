@@ -76,7 +76,7 @@ def status(reviews: Path, model: str, workload: str, hardware: str, as_json: boo
         for earlier in item.entry.history if item.entry else ():
             show(f"{'':14}before: {earlier.status}{_signature(earlier)}")
     settled = sum(item.is_settled for item in found)
-    show(f"{settled} of {len(found)} reviewed as they are")
+    show(f"{settled} of {len(found)} entries have a current review")
 
 
 def _signature(entry: Earlier | None) -> str:

@@ -42,4 +42,4 @@ TABLE: Final[tuple[tuple[str, int, str], ...]] = (
     ),
     ("copy, cast, gather, scatter, sort", 0, "bytes only; sorting integers is no arithmetic"),
 )
-"""The same table for readers: work, FLOPs an element, how the figure comes about."""
+"""The same table for readers: work, FLOPs per element, how the figure comes about."""

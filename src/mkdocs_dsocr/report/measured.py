@@ -97,52 +97,53 @@ class StageRow:
 
     @property
     def explanation(self) -> str:
-        """Say what the time is made of, or that it is not explained."""
+        """What binds the stage, and how much of its time is not explained."""
         if self.measured_ms < self.floor_ms:
-            return "Below the floor, which nothing real is: a formula or the profile is wrong."
+            return "Faster than the minimum time: a formula or the GPU profile is wrong."
         return f"{self._cause()}{self._host()}{self._device()}"
 
     def _cause(self) -> str:
         host_bound = self.expected_host_ms > self.expected_device_ms
         cause = (
-            f"the host: {self.dispatches:,} operators are launched one by one"
+            f"the CPU, which launches {self.dispatches:,} operators"
             if host_bound
-            else f"{self.ceiling} at their achieved ceiling"
+            else f"{self.ceiling} at their achieved rate"
         )
         gap = self.measured_ms - self.expected_ms
         if abs(gap) <= CLOSE * self.measured_ms:
             return f"Bound by {cause}."
         if gap < 0:
             return (
-                f"Faster than {cause} would allow by {-gap:.3g} ms: bytes counted as DRAM traffic "
-                "were served by a cache, or work overlaps that is added up here."
+                f"Bound by {cause}, but {_ms(-gap)} faster than predicted: caches serve part of "
+                "the DRAM traffic, or kernels overlap."
             )
-        return (
-            f"Bound by {cause}, as far as it is explained; {gap:.3g} ms of the device's and the "
-            "host's time have no explanation in the model."
-        )
+        return f"Bound by {cause}; the model does not explain {_ms(gap)} of the measured time."
 
     def _host(self) -> str:
-        """Say what an operator costs the host, where the device waits for it."""
+        """Return what an operator costs the CPU, if the GPU waits for it."""
         if self.device_ms is None or self.device_ms > CLOSE_TO_BUSY * self.measured_ms:
             return ""
         each, alone = (
             1e3 * ms / self.dispatches for ms in (self.measured_ms, self.expected_host_ms)
         )
         return (
-            f" The host takes {each:.3g} µs per operator, modules included; a loop of one operator "
+            f" The CPU takes {each:.3g} µs per operator, modules included; a loop of one operator "
             f"takes {alone:.3g} µs."
         )
 
     def _device(self) -> str:
-        """Say how long the device works, and what that is of the expectation."""
+        """Return how long the GPU is busy, and the ratio of its time to the predicted one."""
         if self.device_ms is None:
             return ""
         share, factor = self.device_ms / self.measured_ms, self.device_ms / self.expected_device_ms
         return (
-            f" The device works for {share:.0%} of the time; its kernels take {factor:.2f} times "
-            "what is expected of them."
+            f" The GPU is busy for {100 * share:.0f} % of the time; its kernels take {factor:.2f} "
+            "times the predicted time."
         )
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ def taken_out(markdown: str) -> tuple[str, tuple[str, ...]]:
 
 
 def put_back(content: str, blocks: Sequence[str]) -> str:
-    """Return converted HTML with its raw blocks in place."""
-    return _PLACE.sub(lambda match: blocks[int(match[2])], content)
+    """Return converted HTML with its raw blocks in place; a page without any stays as it is."""
+    return _PLACE.sub(lambda match: blocks[int(match[2])], content) if blocks else content
 
 
 def as_words(content: str, blocks: Sequence[str]) -> str:

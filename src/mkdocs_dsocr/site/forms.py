@@ -62,7 +62,7 @@ class Form:
 
     def has(self, table: Table) -> bool:
         """Tell whether the form has rows of its own in a table; children have theirs elsewhere."""
-        return bool({"operations": self.rows, "kernels": self.kernels}.get(table, self.operations))
+        return bool({"operations": self.rows, "kernels": self.kernels}.get(table, self.fused))
 
     @cached_property
     def flow(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class Form:
         return dict.fromkeys(
             [(f.unit, r.name, f.symbols) for r in rows for f in r.formulas]
             + [("kernel", k.name, k.formula.symbols) for k in self.kernels]
-            + [("eager", r.name, r.eager.symbols) for r in rows]
+            + [("eager", r.name, r.eager.symbols) for r in self.fused]
             + [("total", t.name, t.formula) for t in self.totals if t.formula is not None]
             + [("peak", r.name, r.formula.symbols) for r in self.live if r.formula]
         )
@@ -96,6 +96,12 @@ class Form:
     @property
     def operations(self) -> list[OperationRow]:
         return [r for r in self.rows if isinstance(r, OperationRow)]
+
+    @cached_property
+    def fused(self) -> list[OperationRow]:
+        """The operations that are no kernel of their own with the same bytes."""
+        alone = {(k.operations, k.formula.symbols) for k in self.kernels}
+        return [r for r in self.operations if ((r.name,), r.eager.symbols) not in alone]
 
     @property
     def whys(self) -> list[OperationRow]:
@@ -178,9 +184,10 @@ def _symbols(layer: Layer) -> Iterator[SymbolRow]:
 
 
 def _formula(symbolic: Quantity, value: Quantity, values: dict[str, Any], unit: str) -> Formula:
+    """Return a formula and its value; one of bytes, a long sum, is written in HTML."""
     return Formula(
-        notation.mathml(symbolic),
-        notation.text(symbolic, values),
+        (notation.html if unit == "bytes" else notation.mathml)(symbolic),
+        notation.html(symbolic, values),
         value if isinstance(value, int) else 0,
         unit,
     )
@@ -227,7 +234,7 @@ def _children(part: Child, real: Child, path: str = "") -> Iterator[ChildRow]:
         if own != Symbol(dimension.symbol):
             head = notation.mathml(Symbol(dimension.symbol))
             given.append(Markup("{} ← {}").format(head, notation.mathml(own)))
-        numbers.append(notation.assignment(dimension.symbol, notation.number(value)))
+        numbers.append(notation.assignment(dimension.symbol, notation.grouped(value)))
     calls = list(tree.walk(Group(items=(real,))))
     yield ChildRow(
         name=name,
@@ -325,8 +332,8 @@ def _total(
         value,
         unit,
         formula=notation.terms(terms(short)),
-        numbers=notation.text(short, concrete.values()),
-        parts=notation.terms(parts) if len(terms(short)) < len(parts) <= MOST_PARTS else None,
+        numbers=notation.html(short, concrete.values()),
+        parts=notation.html(total(parts)) if len(terms(short)) < len(parts) <= MOST_PARTS else None,
     )
 
 

@@ -28,8 +28,8 @@ from mkdocs_dsocr.site.rows import Part, StageRow, Table, TotalRow
 from mkdocs_dsocr.site.source import Source, source_of
 
 MOST_PARTS = 3
-LONG = 400
-"""Characters of markup from which a formula is not written again for another row."""
+LONG = 40
+"""Characters of text from which a formula is not written again for another row."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,10 @@ class LayerPage:
         return self._id(form, f"{_slug(name)}-{number + 1}" if number else _slug(name))
 
     def table_id(self, form: Form, table: Table) -> str:
-        """Return the id of a form's table; of its operations where it has no such table."""
-        return self._id(form, table if form.has(table) else "operations")
+        """Return the id of a form's table, or of the next more general one that it has."""
+        tables: tuple[Table, ...] = ("eager", "kernels", "operations")
+        more_general = tables[tables.index(table) :]
+        return self._id(form, next((t for t in more_general if form.has(t)), "operations"))
 
     def _id(self, form: Form, part: str) -> str:
         return f"form-{self.forms.index(form) + 1}-{part}"
@@ -143,15 +145,12 @@ class LayerPage:
     def said(self, form: Form, kind: str, name: str, symbols: Markup) -> str:
         """Return where the same formula stands already: "above", a row's name, or nothing.
 
-        Above: in a form before this one, or as the kernel that has no other operation.
+        Above: in a form before this one.
         """
-        alone = ((k.operations, k.formula.symbols) for k in form.kernels)
-        if kind == "eager" and ((name,), symbols) in alone:
-            return "above"
         if any((kind, name, symbols) in f.written for f in self._before(form)):
             return "above"
         first = next(n for k, n, s in form.written if (k, s) == (kind, symbols))
-        return first if first != name and len(symbols) > LONG else ""
+        return first if first != name and len(symbols.striptags()) > LONG else ""
 
     @property
     def sources(self) -> list[str]:
@@ -331,8 +330,8 @@ def _shape(node: Node) -> Markup:
     parts = []
     for name, dimension in node.visit.layer.dimensions().items():
         first, last = (getattr(x, name) for x in (node.visit.layer, node.visit.last))
-        value = notation.number(first)
+        value = notation.grouped(first)
         if first != last:
-            value += f" … {notation.number(last)}"
+            value += f" … {notation.grouped(last)}"
         parts.append(notation.assignment(dimension.symbol, value))
     return Markup(", ").join(parts)

@@ -273,6 +273,7 @@ _WRITERS: Final[Mapping[str, Callable[[Element, str, Within], str]]] = {
     **dict.fromkeys(("code", "kbd"), _marked("`")),
     **dict.fromkeys(("strong", "b"), _marked("**")),
     "sub": _marked("<sub>", "</sub>"),
+    "sup": _marked("<sup>", "</sup>"),
     "a": _link,
     "img": lambda tag, text, within: (
         f"![{tag.attributes['alt']}]({tag.attributes['src']})"

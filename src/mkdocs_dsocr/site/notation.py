@@ -1,6 +1,6 @@
-"""Formulas as readers see them: MathML and LaTeX for pages, plain text for files.
+"""Formulas as readers see them: MathML, HTML and LaTeX for pages, plain text for files.
 
-All three are written from the expression tree of :mod:`mkdocs_dsocr.quantities`, as it was
+All of them are written from the expression tree of :mod:`mkdocs_dsocr.quantities`, as it was
 built. `values` replaces symbols by numbers.
 """
 
@@ -41,6 +41,11 @@ class _Operator(NamedTuple):
     latex: str
     mathml: str
     typeset_needs: tuple[int, ...] | None = None
+
+    @property
+    def html(self) -> str:
+        """The text, with exponents raised and signs escaped."""
+        return self.text.replace("<", "&lt;").replace("^{1}", "<sup>{1}</sup>")
 
 
 _FRACTION: Final = _Operator(
@@ -115,6 +120,7 @@ class _Notation(NamedTuple):
 
 
 TEXT: Final = _Notation("text", "{0}", "{0}_{1}", "{0}", "({0})")
+HTML: Final = _Notation("html", "{0}", "<i>{0}<sub>{1}</sub></i>", "<i>{0}</i>", "({0})")
 LATEX: Final = _Notation("latex", "{0}", "{0}_{{{1}}}", "{0}", r"\left({0}\right)")
 MATHML: Final = _Notation(
     "mathml",
@@ -123,6 +129,8 @@ MATHML: Final = _Notation(
     "<mi>{0}</mi>",
     "<mrow><mo>(</mo>{0}<mo>)</mo></mrow>",
 )
+LONGEST: Final = 70
+"""Characters of a term that fits into a column of a table."""
 ROW_OF_ONE: Final = re.compile(r"<mrow>(<(m[in])>[^<]*</\2>)</mrow>")
 """A row around a single token, which needs none."""
 
@@ -130,6 +138,11 @@ ROW_OF_ONE: Final = re.compile(r"<mrow>(<(m[in])>[^<]*</\2>)</mrow>")
 def text(quantity: Quantity, values: Mapping[str, Any] | None = None) -> str:
     """Return a formula as plain text."""
     return _write(quantity, TEXT, values, 0)
+
+
+def html(quantity: Quantity, values: Mapping[str, Any] | None = None) -> Markup:
+    """Return a formula on one line of HTML: a third of its MathML, without fractions."""
+    return Markup(_write(quantity, HTML, values, 0))
 
 
 def latex(quantity: Quantity, values: Mapping[str, Any] | None = None) -> str:
@@ -150,9 +163,11 @@ def mathml(quantity: Quantity) -> Markup:
 
 
 def terms(quantities: Iterable[Quantity]) -> Markup:
-    """Return a sum, an element a term: a browser breaks lines between them, never inside."""
+    """Return a sum with one MathML element per term; a long term is HTML, which browsers wrap."""
     return Markup(" + ").join(
-        Markup(f'<math alttext="{escape(text(term))}">{_mathml(term, SUM)}</math>')
+        Markup(f'<math alttext="{escape(alt)}">{_mathml(term, SUM)}</math>')
+        if len(alt := text(term)) <= LONGEST
+        else Markup(_write(term, HTML, None, SUM))
         for term in quantities
     )
 
@@ -165,7 +180,7 @@ def assignment(symbol: str, value: str) -> Markup:
     """Return a symbol and what it is, as HTML."""
     letter, _, below = symbol.partition("_")
     index = Markup("<sub>{}</sub>").format(below) if below else ""
-    return Markup("<i>{}</i>{} = {}").format(letter, index, value)
+    return Markup("<i>{}{}</i> = {}").format(letter, index, value)
 
 
 def number(value: Any) -> str:
@@ -176,7 +191,7 @@ def number(value: Any) -> str:
     return shown.replace("e", "·10^") if "e" in shown else shown
 
 
-def _grouped(value: Any) -> str:
+def grouped(value: Any) -> str:
     """Write a number for a reader: an integer in groups of three digits."""
     return f"{value:,}" if isinstance(value, int) else number(value)
 
@@ -186,17 +201,17 @@ def _write(
 ) -> str:
     if isinstance(quantity, Symbol):
         if values is not None:
-            return notation.number.format(_grouped(values[quantity.name]))
+            return notation.number.format(grouped(values[quantity.name]))
         name, _, below = quantity.name.partition("_")
         form = notation.subscript if below else notation.plain
         return form.format(name, below)
     if not isinstance(quantity, Apply):
         value = quantity.value if isinstance(quantity, Number) else quantity
-        is_shown = notation is MATHML or values is not None
-        return notation.number.format(_grouped(value) if is_shown else number(value))
+        is_shown = notation in (HTML, MATHML) or values is not None
+        return notation.number.format(grouped(value) if is_shown else number(value))
     operator = OPERATORS[quantity.operator]
     needs = operator.needs
-    if notation is not TEXT and operator.typeset_needs is not None:
+    if notation in (LATEX, MATHML) and operator.typeset_needs is not None:
         needs = operator.typeset_needs
     arguments = [
         _write(argument, notation, values, needed)

@@ -19,7 +19,7 @@ class Formula:
     """A formula in symbols, the same with numbers, and its value."""
 
     symbols: Markup
-    numbers: str
+    numbers: Markup
     value: int
     unit: str
 
@@ -87,7 +87,7 @@ class TotalRow:
     unit: str
     table: Table = "operations"
     formula: Markup | None = None
-    numbers: str = ""
+    numbers: Markup | None = None
     parts: Markup | None = None
 
 

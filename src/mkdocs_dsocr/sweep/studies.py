@@ -49,13 +49,13 @@ SIZES: Final = ("text_tokens", "max_new_tokens", "batch_size")
 MOVED: Final = ("ttft_ms", "tpot_ms", "pages_per_s")
 """The figures that a sensitivity shows."""
 LEVERS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "replaying decode steps from CUDA graphs": {"host_mode": "cuda_graph"},
-    "fusing kernels": {"traffic": "fused"},
+    "CUDA graphs for decode steps": {"host_mode": "cuda_graph"},
+    "fused kernels": {"traffic": "fused"},
     "int8 weights": {"weight_dtype": "int8"},
-    "logits at the last position alone": {"logits_positions": "last"},
-    "encoding the pages of a batch at once": {"vision_batching": "batched"},
-    "an int8 KV cache": {"kv_dtype": "int8"},
-    "8 times the pages in a batch": {"batch_size": 8},
+    "logits of the last position only": {"logits_positions": "last"},
+    "encoding all pages of a batch at once": {"vision_batching": "batched"},
+    "int8 KV cache": {"kv_dtype": "int8"},
+    "an 8 times larger batch": {"batch_size": 8},
 }
 """Changes of a workload that its owner can make; the batch in multiples of what it is."""
 

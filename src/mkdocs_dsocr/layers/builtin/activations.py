@@ -45,7 +45,7 @@ class GELU(Activation):
 
     source = "torch.nn.GELU"
     rationale = Rationale(
-        counted=f"{costs.GELU} FLOPs an element, by the table of costs.",
+        counted=f"{costs.GELU} FLOPs per element, by the table of costs.",
         not_counted="The instructions that evaluate erf: it counts as one operation.",
         assumed="One elementwise kernel: reads its input once, writes its output once.",
         would_change="Fused into the epilogue of the linear before it, it would move no bytes.",
@@ -62,7 +62,7 @@ class SiLU(Activation):
 
     source = "torch.nn.SiLU"
     rationale = Rationale(
-        counted=f"{costs.SILU} FLOPs an element, by the table of costs.",
+        counted=f"{costs.SILU} FLOPs per element, by the table of costs.",
         not_counted="The instructions that evaluate exp: it counts as one operation.",
         assumed="One elementwise kernel: reads its input once, writes its output once.",
         would_change="A fused SwiGLU kernel would keep its output on chip.",

@@ -27,11 +27,11 @@ class Group(Container):
 
 @layer
 class ModuleList(Container):
-    """A list of modules. It is never called: its parent calls what it holds."""
+    """A list of modules. It is never called: its parent calls the items."""
 
     source = "torch.nn.ModuleList"
     rationale = Rationale(
-        counted="What its items come to.",
+        counted="The work of its items.",
         not_counted="Nothing: the list itself does no work.",
         assumed="Items of equal shape are one row with a count.",
         would_change="Only its items.",
@@ -47,6 +47,6 @@ class Sequential(Container):
     rationale = Rationale(
         counted="What its items come to.",
         not_counted="Nothing: passing a tensor on moves no bytes.",
-        assumed="Each item is a kernel of its own, not fused with its neighbours.",
+        assumed="Each item is a separate kernel, not fused with its neighbours.",
         would_change="Only its items.",
     )

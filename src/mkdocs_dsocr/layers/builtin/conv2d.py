@@ -22,7 +22,7 @@ class Conv2d(BaseLayer):
         "the bias as one addition an output.",
         not_counted="Savings or overhead of Winograd, FFT or im2col algorithms.",
         assumed="Positions in the zero padding count in full, as PyTorch's counter does.",
-        would_change="Stride and padding act through the output's side alone.",
+        would_change="Stride and padding change only the output's side.",
     )
 
     views: Quantity = dim("B", "images in the batch", "views")

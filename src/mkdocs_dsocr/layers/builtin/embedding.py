@@ -18,7 +18,7 @@ class Embedding(BaseLayer):
     rationale = Rationale(
         counted="Bytes: the indices, the rows that they pick, and the copy.",
         not_counted="The rest of the table: a lookup does not read it. It has no FLOPs.",
-        assumed="Each pick is a read of its own, also where two indices are equal.",
+        assumed="Each index causes a separate read, even if two indices are equal.",
         would_change="Costing it as a product with one-hot rows would be wrong: none takes place.",
     )
 

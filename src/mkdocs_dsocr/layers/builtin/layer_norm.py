@@ -19,7 +19,7 @@ class LayerNorm(BaseLayer):
 
     source = "torch.nn.LayerNorm"
     rationale = Rationale(
-        counted=f"{costs.LAYER_NORM} FLOPs an element and {costs.LAYER_NORM_ROW} a row, "
+        counted=f"{costs.LAYER_NORM} FLOPs per element and {costs.LAYER_NORM_ROW} per row, "
         "as the table of costs derives them.",
         not_counted="A second pass over the input by kernels that do not keep the row on chip.",
         assumed="One fused kernel reads each row once; it also writes mean and 1/std (float32).",
@@ -56,6 +56,6 @@ class LayerNorm(BaseLayer):
             why="mean, subtract, square, mean of squares, × 1/std, × weight, + bias.",
         )
         if self.permuted:
-            why = f"{step.why} PyTorch first copies the input, which lies in another order."
+            why = f"{step.why} PyTorch first copies the input, which has another memory order."
             step = dataclasses.replace(step, rearranges=True, why=why)
         yield step

@@ -72,7 +72,7 @@ class Linear(BaseLayer):
     rationale = Rationale(
         counted="The full product over all rows, and the bias as one addition an output.",
         not_counted="Padding of rows or widths to the tensor cores' tile.",
-        assumed="Weights are read once a call; input and output cross DRAM once.",
+        assumed="Weights are read once per call; input and output cross DRAM once.",
         would_change="A fused epilogue (activation, residual) would save the output's round trip.",
     )
 
@@ -103,16 +103,16 @@ class ExpertLinear(BaseLayer):
     rationale = Rationale(
         counted="The products over all routed rows; the weights of the experts that get any row.",
         not_counted="Padding of an expert's few rows to the tensor cores' tile.",
-        assumed="An expert's weight is read once a call, if it gets a row, and not otherwise.",
+        assumed="An expert's weight is read once per call, and only if the expert gets a row.",
         would_change="Skewed routing touches fewer experts: fewer bytes, the same FLOPs.",
     )
 
-    rows: Quantity = dim("N", "rows over all experts: tokens × experts a token")
+    rows: Quantity = dim("N", "rows over all experts: tokens × experts per token")
     d_in: Quantity = dim("d_in", "input width", "elements")
     d_out: Quantity = dim("d_out", "output width", "elements")
     experts: Quantity = dim("E", "experts held in memory")
     distinct: Quantity = dim("D", "distinct experts that get any row (an expectation)")
-    top_k: Quantity = dim("k", "experts a token: the fewest that get any row")
+    top_k: Quantity = dim("k", "experts per token: the fewest that get any row")
 
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.d_out, self.d_in), self.experts, is_linear=True)

@@ -107,7 +107,7 @@ class ProjectorPart(_DeepseekOCRPart):
     )
 
     pages: Quantity = dim("B", "pages encoded at once", "pages")
-    tiles_w: Quantity = dim("w_t", "views a row of tiles", "views")
+    tiles_w: Quantity = dim("w_t", "views per row of tiles", "views")
     tiles_h: Quantity = dim("h_t", "rows of tiles", "views")
     side: Quantity = dim("n", "features a side of a view", "tokens")
     clip_width: Quantity = dim("d_c", "width of CLIP's features", "elements")
@@ -161,7 +161,7 @@ class LanguagePart(LanguageSizes, _DeepseekOCRPart):
 
     rationale = Rationale(
         counted="Embedding, the join of views, the masked scatter, every layer, the last norm.",
-        not_counted="Tokenising, position ids, sampling; the LM head is a layer of its own.",
+        not_counted="Tokenising, position ids, sampling; the LM head is a separate layer.",
         assumed="The whole batch runs at once.",
         would_change="Prefill sees all tokens at once and is bound by compute; decode sees one "
         "token a sample and is bound by reading weights and cache.",

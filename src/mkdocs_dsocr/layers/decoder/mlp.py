@@ -84,18 +84,18 @@ class RoutedExperts(SwiGLU):
     module_class = "DeepseekV2MLP"
     source = "modeling_deepseekv2.DeepseekV2MLP"
     rationale = Rationale(
-        counted="Products, activation and gating over all routed rows (tokens × experts a token).",
+        counted="Products, activation and gating over all routed rows: tokens × experts per token.",
         not_counted="The host's loop over the experts, and its launches.",
         assumed="Rows are routed uniformly and independently, so D distinct experts are read in "
-        "expectation. Which expert a row goes to does not change the FLOPs.",
+        "expectation. The FLOPs do not depend on the chosen experts.",
         would_change="Skewed routing reads fewer experts: an upper estimate of the bytes.",
     )
 
-    rows: Quantity = dim("N", "rows over all experts: tokens × experts a token")
+    rows: Quantity = dim("N", "rows over all experts: tokens × experts per token")
     intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
     experts: Quantity = dim("E", "experts held in memory")
     distinct: Quantity = dim("D", "distinct experts that get any row (an expectation)")
-    top_k: Quantity = dim("k", "experts a token: the fewest that get any row")
+    top_k: Quantity = dim("k", "experts per token: the fewest that get any row")
 
     def _linear(self, d_in: Quantity, d_out: Quantity) -> BaseLayer:
         return self.inner(ExpertLinear, d_in=d_in, d_out=d_out)

@@ -50,7 +50,7 @@ class ExpertSizes(BaseLayer):
 
     moe_intermediate_size: Quantity = dim("m", "width inside a routed expert", "elements")
     experts: Quantity = dim("E", "routed experts")
-    top_k: Quantity = dim("k", "experts a token")
+    top_k: Quantity = dim("k", "experts per token")
     shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
     distinct_experts: Quantity = dim("D", "distinct experts that get any token (an expectation)")
 
@@ -72,7 +72,7 @@ class MoEGate(Tokens):
     """What the code holds until the call returns."""
 
     experts: Quantity = dim("E", "routed experts")
-    top_k: Quantity = dim("k", "experts a token")
+    top_k: Quantity = dim("k", "experts per token")
 
     def parameters(self) -> Iterator[Parameter]:
         yield Parameter("weight", (self.experts, self.hidden_size))

@@ -18,7 +18,7 @@ class DeepseekV2RMSNorm(BaseLayer):
 
     source = "modeling_deepseekv2.DeepseekV2RMSNorm"
     rationale = Rationale(
-        counted="Each elementwise step: 1 FLOP an element, the mean 1 for each element read.",
+        counted="Each elementwise step: 1 FLOP per element, the mean 1 for each element read.",
         not_counted="Nothing.",
         assumed="Fused: one kernel reads the row once and writes it once, float32 stays on chip.",
         would_change="Run eagerly it is eight kernels, most of them on float32 copies.",

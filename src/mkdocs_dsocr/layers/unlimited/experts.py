@@ -42,7 +42,7 @@ class UnlimitedOcrTextExperts(Tokens):
 
     moe_intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
     experts: Quantity = dim("E", "routed experts")
-    top_k: Quantity = dim("k", "experts a token")
+    top_k: Quantity = dim("k", "experts per token")
     distinct_experts: Quantity = dim("D", "distinct experts that get any token")
 
     def parameters(self) -> Iterator[Parameter]:
@@ -163,7 +163,7 @@ class UnlimitedOcrTextMoe(ExpertSizes, Tokens):
         counted="Router, routed and shared experts, their sum.",
         not_counted="Nothing.",
         assumed="The shared experts are one MLP s·m wide.",
-        would_change="The number of experts a token: routed work grows with it.",
+        would_change="The number of experts per token: routed work grows with it.",
     )
 
     router: ClassVar[type[MoEGate]] = UnlimitedOcrTextTopkRouter
@@ -172,7 +172,7 @@ class UnlimitedOcrTextMoe(ExpertSizes, Tokens):
 
     moe_intermediate_size: Quantity = dim("m", "width inside an expert", "elements")
     experts: Quantity = dim("E", "routed experts")
-    top_k: Quantity = dim("k", "experts a token")
+    top_k: Quantity = dim("k", "experts per token")
     shared_experts: Quantity = dim("s", "shared experts, run as one MLP s·m wide")
     distinct_experts: Quantity = dim("D", "distinct experts that get any token")
 

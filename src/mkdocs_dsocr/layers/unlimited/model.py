@@ -114,7 +114,7 @@ class UnlimitedFeaturesPart(FeaturesPart):
 
     side: Quantity = dim("n", "features a side of the global view", "tokens")
     tile_side: Quantity = dim("n_t", "features a side of a local view", "tokens")
-    tiles_w: Quantity = dim("w_t", "local views a row", "views")
+    tiles_w: Quantity = dim("w_t", "local views per row", "views")
     tiles_h: Quantity = dim("h_t", "rows of local views", "views")
     interleaved: bool = False
 
@@ -159,7 +159,7 @@ class UnlimitedLanguagePart(LanguageSizes, _UnlimitedPart):
     rationale = Rationale(
         counted="Embedding, the join of the pages' features, the check that there are as many as "
         "places, the masked scatter, the decoder.",
-        not_counted="Tokenising, sampling; the LM head is a layer of its own.",
+        not_counted="Tokenising, sampling; the LM head is a separate layer.",
         assumed="The whole batch runs at once.",
         would_change="Without the check the host would not wait for the device.",
     )

@@ -29,7 +29,7 @@ class UnlimitedOcrSamVisionNeck(BaseLayer):
     rationale = Rationale(
         counted="Both convolutions and both norms.",
         not_counted="Permutations: views.",
-        assumed="Each is a kernel of its own.",
+        assumed="Each is a separate kernel.",
         would_change="The view's side: work grows with its square.",
     )
 

@@ -59,7 +59,7 @@ class SparseTextLayer(ExpertSizes, _TextDecoderLayer):
     rationale = Rationale(
         counted="Both norms, attention, router, routed and shared experts, both residuals.",
         not_counted="Fusion of a residual addition with the norm that follows it.",
-        assumed="All experts are resident; a call reads those that its tokens chose.",
+        assumed="All experts are resident; a call reads those that its tokens choose.",
         would_change=MoEDecoderLayer.rationale.would_change,
     )
     mlp = UnlimitedOcrTextMoe

@@ -131,7 +131,7 @@ class Attention(BaseLayer):
             source, q = q, Tensor(f"q along {axis}", q.elements)
             why = (
                 "The batched product runs over the places of an axis; only the columns of "
-                "queries that lie head by head are so by a view."
+                "queries are reordered head by head without a copy."
             )
             yield copy(q.name, source, q, why, kernel=kernel)
         yield Operation(

@@ -88,7 +88,7 @@ class WindowBlock(_Block):
         counted="Attention over whole windows, padding tokens included; norms, MLP and residual "
         "additions over the g² real tokens.",
         not_counted="Fusion of the partition's copies with their neighbours.",
-        assumed="Padding, partition and its reversal are copies of their own.",
+        assumed="Padding, partition and its reversal are separate copies.",
         would_change="A grid that is a multiple of the window needs no padding.",
     )
 

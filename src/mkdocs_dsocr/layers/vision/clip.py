@@ -75,7 +75,7 @@ class CLIPVisionEmbeddings(VisionEmbeddings):
     source = "deepencoder.CLIPVisionEmbeddings"
     rationale = Rationale(
         counted="The join with the class token, the lookup of positions, their addition.",
-        not_counted="The patch convolution: its weight is resident and nothing calls it.",
+        not_counted="The patch convolution: its weight is resident, but it is never called.",
         assumed="Positions are looked up once for all views of the batch.",
         would_change="Another number of patches than trained resizes the table by bicubic "
         "interpolation, the class token's position apart.",

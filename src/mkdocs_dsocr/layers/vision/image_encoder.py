@@ -30,7 +30,7 @@ class ImageEncoderViT(BaseLayer):
     rationale = Rationale(
         counted="Patch embedding, positions, every block, neck, both downsampling convolutions.",
         not_counted="Decoding, resizing and normalising the page's image on the host.",
-        assumed="All views of one call run as one batch; weights are read once a call.",
+        assumed="All views of one call run as one batch; weights are read once per call.",
         would_change="Position tables are resized only for views that are not of the trained side.",
     )
 

@@ -18,7 +18,7 @@ class LayerNorm2d(BaseLayer):
 
     source = "deepencoder.LayerNorm2d (SAM's neck)"
     rationale = Rationale(
-        counted="Each elementwise step: 1 FLOP an element, reductions 1 for each element read.",
+        counted="Each elementwise step: 1 FLOP per element, reductions 1 for each element read.",
         not_counted="Nothing.",
         assumed="Fused: one kernel reads the map once and writes it once. "
         "Run eagerly it is ten kernels, each with its own reads and writes.",

@@ -47,7 +47,7 @@ class MLPBlock(FeedForward):
 
     source = "deepencoder.MLPBlock (SAM)"
     rationale = Rationale(
-        counted="Two linears with bias and a GELU, each a kernel of its own.",
+        counted="Two linears with bias and a GELU, each a separate kernel.",
         not_counted="Window padding: it was cut off before this block.",
         assumed="The widened activations are written and read again on both sides of the GELU.",
         would_change="A fused GELU epilogue would save two passes over N·m elements.",

@@ -74,10 +74,10 @@ const keptCosts = () => {
 document.addEventListener("mouseover", (event) => {
   const part = event.target.closest?.(".dsocr");
   for (const marked of document.querySelectorAll(".dsocr-symbol")) marked.classList.remove("dsocr-symbol");
-  const symbol = event.target.closest?.("math msub, math mi");
+  const symbol = event.target.closest?.("math msub, math mi, i");
   if (!part || !symbol) return;
   const name = (symbol.closest("msub") ?? symbol).textContent;
-  for (const other of part.querySelectorAll("math mi, math msub")) {
+  for (const other of part.querySelectorAll("math mi, math msub, i")) {
     if (other.textContent === name && !other.parentElement.closest("msub")) other.classList.add("dsocr-symbol");
   }
   const row = [...part.querySelectorAll("[data-symbol]")].find((one) => one.dataset.symbol.replace("_", "") === name);

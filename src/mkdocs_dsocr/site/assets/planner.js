@@ -126,6 +126,31 @@ globalThis.dsocrPlanner = (form) => {
   };
   let before = {};
 
+  // Two scenarios side by side: the inputs in which they differ, and all figures.
+  let kept = null;
+  const inputs = () => [...form.elements].filter((element) => element.name).map((element) => {
+    const label = element.closest("label").textContent.replace(element.textContent, "").trim();
+    if (element.type === "checkbox") return [label, element.checked ? "yes" : "no", ""];
+    if (element.selectedOptions) return [label, element.selectedOptions[0].textContent, ""];
+    const value = element.value || element.placeholder;
+    return [label, value ? Number(value).toLocaleString("en-US", { maximumSignificantDigits: 6 }) : "–", ""];
+  });
+  const figures = () => Object.keys(FACTS).map((name) => {
+    const label = place(name).closest("div").firstElementChild.textContent;
+    return [label, place(name).textContent, place(`${name}_change`).textContent];
+  });
+  const showPair = () => {
+    place("pair").hidden = kept === null;
+    if (kept === null) return;
+    const differing = inputs().filter(([label, value]) => kept.get(label) !== value);
+    const rows = [...differing, ...figures()];
+    place("pair_rows").replaceChildren(...rows.map(([label, value, change]) => row(label, kept.get(label), value, change)));
+  };
+  const compareWith = (found, scenario) => {
+    [before, kept] = [found, scenario];
+    place("reference").textContent = kept ? "the kept scenario" : place("reference").dataset.first;
+  };
+
   // What is wrong with the value of one field, in words; empty where nothing is.
   const fault = (element) => {
     const { validity, value } = element;
@@ -228,6 +253,7 @@ globalThis.dsocrPlanner = (form) => {
       return row(layers[name] ? link : name, stage, milliseconds(time), percent(time / device));
     }));
     place("yaml").textContent = yaml(chosen);
+    showPair();
     remember();
   };
 
@@ -294,14 +320,20 @@ globalThis.dsocrPlanner = (form) => {
     follow(event.target.name);
     show();
   });
-  form.addEventListener("reset", () => setTimeout(() => { follow(""); show(); }));
+  let first = {};
+  form.addEventListener("reset", () => setTimeout(() => { compareWith(first, null); follow(""); show(); }));
+  place("keep").addEventListener("click", () => {
+    if (!form.result) return;
+    compareWith(form.result, new Map([...inputs(), ...figures()].map(([label, value]) => [label, value])));
+    show();
+  });
   place("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(place("yaml").textContent);
     place("copied").textContent = "copied";
   });
   follow("");
   try {
-    before = evaluate()[2];
+    before = first = evaluate()[2];
   } catch {
     // The message appears below, where the same is evaluated again.
   }
