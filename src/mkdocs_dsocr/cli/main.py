@@ -14,7 +14,7 @@ from mkdocs_dsocr.cli.export import export, sweep
 from mkdocs_dsocr.cli.measure import measure
 from mkdocs_dsocr.cli.options import json_option
 from mkdocs_dsocr.cli.plan import plan
-from mkdocs_dsocr.cli.reports import compare, diff
+from mkdocs_dsocr.cli.reports import compare, diff, report
 from mkdocs_dsocr.cli.review import review
 from mkdocs_dsocr.cli.whatif import whatif
 
@@ -66,7 +66,7 @@ def _version(package: str) -> str:
 
 for _command in (
     *(static, analyze, export, sweep, cache, measure, review, diff, whatif, compare),
-    plan,
+    *(plan, report),
 ):
     main.add_command(_command)
 

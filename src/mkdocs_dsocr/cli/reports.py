@@ -1,9 +1,10 @@
-"""The commands that compare: reports and models. None needs torch."""
+"""The commands that compare reports and models, and print them. None needs torch."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -67,3 +68,48 @@ def compare(
     if output is not None:
         write_file(output, found.to_json(), settings.files())
         say(f"{len(found.rows)} figures of {len(models)} models in {output}")
+
+
+@click.command(cls=Command)
+@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format", "form", type=click.Choice(["md", "html"]), default="md", show_default=True
+)
+@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option(
+    "--pages-per-day",
+    type=click.FloatRange(0, 10**12, min_open=True),
+    help="Find the fewest GPUs of each report for them.",
+)
+@click.option(
+    "--template",
+    type=click.Path(path_type=Path),
+    help="Jinja template of your own, in Markdown.",
+)
+@click.option("--output", type=OutputPath("file", (".md", ".html")), help="File to write instead.")
+def report(
+    reports: tuple[Path, ...],
+    form: str,
+    language: Literal["en", "zh"],
+    pages_per_day: float | None,
+    template: Path | None,
+    output: Path | None,
+) -> None:
+    """Print a decision report of one or several REPORTS: figures, assumptions, accuracy.
+
+    Each is a report.json, or a folder that dsocr analyze wrote. It says whether their inputs are
+    comparable. A browser prints the HTML as PDF.
+    """
+    from mkdocs_dsocr.report.changes import load_report
+    from mkdocs_dsocr.site.decision import as_html, decision_report
+
+    found = [load_report(path) for path in reports]
+    text = decision_report(found, language, pages_per_day, template)
+    if form == "html":
+        text = as_html(text, language)
+    if output is None:
+        show(text.rstrip())
+        return
+    files = [path / "report.json" if path.is_dir() else path for path in reports]
+    write_file(output, text, [*files, *([template] if template else [])])
+    say(f"decision report of {len(found)} reports in {output}")

@@ -1,0 +1,85 @@
+"""The decision report: languages, comparability, templates, HTML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from click.testing import CliRunner, Result
+
+from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.inputs.files import parse_yaml
+from mkdocs_dsocr.resources import PACKAGE
+from tests.conftest import TINY_CONFIG
+
+FOLDER = PACKAGE / "site/templates"
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with reports of a small model: two GPUs, and another workload."""
+    place = tmp_path_factory.mktemp("decision")
+    (place / "tiny").mkdir()
+    (place / "tiny/config.json").write_text(TINY_CONFIG)
+    for name, workload, gpu in (
+        ("a", "dsocr-a4-gundam", "h100-sxm"),
+        ("b", "dsocr-a4-gundam", "l40s"),
+        ("c", "dsocr-tiny", "l40s"),
+    ):
+        arguments = ["--model", str(place / "tiny"), "--workload", workload, "--hardware", gpu]
+        output = str(place / name)
+        done = CliRunner().invoke(main, ["analyze", *arguments, "--output", output, "-q"])
+        assert done.exit_code == 0, done.output
+    return place
+
+
+def report(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["report", *map(str, arguments), "-q"])
+
+
+def test_every_sentence_has_both_languages_and_is_used() -> None:
+    found = parse_yaml((FOLDER / "decision.yaml").read_text(encoding="utf-8"), "decision.yaml")
+    template = (FOLDER / "decision.md.j2").read_text(encoding="utf-8")
+    for key, words in found.items():
+        assert set(words) == {"en", "zh"}, key
+        assert all(isinstance(text, str) and text for text in words.values()), key
+        assert f"t.{key}" in template or key == "title", key
+
+
+def test_reports_of_two_gpus_can_be_compared(reports: Path) -> None:
+    done = report(reports / "a", reports / "b", "--pages-per-day", "1e6")
+    assert done.exit_code == 0, done.output
+    assert "the same inputs except for the GPU" in done.output
+    assert "GPUs for 1,000,000 pages per day" in done.output
+    assert "NVIDIA L40S" in done.output
+
+
+def test_other_inputs_are_named(reports: Path) -> None:
+    done = report(reports / "a", reports / "b", reports / "c")
+    assert "- report 3: " in done.output
+    assert "image_size" in done.output
+    assert "- report 2: " not in done.output
+
+
+def test_html_in_chinese(reports: Path, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    done = report(reports / "a", "--format", "html", "--language", "zh", "--output", file)
+    assert done.exit_code == 0, done.output
+    page = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+    assert page.html is not None
+    assert page.html["lang"] == "zh"
+    assert page.title is not None
+    assert page.title.text == "决策报告"
+    assert len(page.find_all("table")) == 3
+    assert not page.find_all("script")
+
+
+def test_a_template_of_ones_own(reports: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.md").write_text("{{ reports[0].hardware.name }} {{ t.title }}")
+    done = report(reports / "a", "--template", tmp_path / "own.md")
+    assert done.output.strip() == "NVIDIA H100 SXM5 80 GB Decision report"
+    (tmp_path / "own.md").write_text("{{ missing }}")
+    done = report(reports / "a", "--template", tmp_path / "own.md")
+    assert done.exit_code == 2
+    assert "own.md" in done.output
