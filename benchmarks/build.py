@@ -3,7 +3,8 @@
     python -m benchmarks.build [runs]
 
 *Plain* is Material over the Markdown that ``dsocr export`` writes, without the
-plugin; *cold* has nothing in its cache, *warm* has what a first build left.
+plugin; *cold* has nothing in its cache, *warm* has what a first build left. Both use the trace that
+ships; *cold, traced* makes its own.
 Prints a table and writes ``benchmarks/results/build.json``.
 """
 
@@ -13,9 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import report, seconds
+from benchmarks.measure import Seconds, report, seconds
 
 THEME = "site_name: s\nuse_directory_urls: false\ntheme: {name: material, font: false}\n"
 
@@ -23,7 +25,11 @@ THEME = "site_name: s\nuse_directory_urls: false\ntheme: {name: material, font: 
 def main(runs: int = 5) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for site, plugins in (("plain", "[search]"), ("own", "[search, dsocr]")):
+        for site, plugins in (
+            ("plain", "[search]"),
+            ("own", "[search, dsocr]"),
+            ("traced", "[search, dsocr: {trace: verify}]"),
+        ):
             (folder / site / "docs").mkdir(parents=True)
             (folder / site / "mkdocs.yml").write_text(THEME + f"plugins: {plugins}\n")
             (folder / site / "docs/index.md").write_text("# Home\n")
@@ -33,17 +39,18 @@ def main(runs: int = 5) -> None:
         cache = folder / "cache"
         build = [sys.executable, "-m", "mkdocs", "build", "--quiet"]
 
-        def plain() -> float:
-            return seconds(build, cwd=folder / "plain")
+        def built(site: str, is_cold: bool = False) -> Seconds:
+            if is_cold:
+                shutil.rmtree(cache, ignore_errors=True)
+            return seconds(build, cwd=folder / site, env={"XDG_CACHE_HOME": str(cache)})
 
-        def warm() -> float:
-            return seconds(build, cwd=folder / "own", env={"XDG_CACHE_HOME": str(cache)})
-
-        def cold() -> float:
-            shutil.rmtree(folder / "empty", ignore_errors=True)
-            return seconds(build, cwd=folder / "own", env={"XDG_CACHE_HOME": f"{folder}/empty"})
-
-        report("build", {"plain": plain, "warm": warm, "cold": cold}, runs, "plain")
+        tasks = {
+            "plain": partial(built, "plain"),
+            "cold": partial(built, "own", is_cold=True),
+            "warm": partial(built, "own"),
+            "cold, traced": partial(built, "traced", is_cold=True),
+        }
+        report("build", tasks, runs, "plain")
 
 
 if __name__ == "__main__":

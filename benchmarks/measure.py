@@ -1,50 +1,78 @@
-"""Times of whole processes, taken in turns in one run, and what they are to each other."""
+"""Times of whole processes, taken in turns in one run, and what they are to each other.
+
+Ratios count: seconds, above all those of the wall clock, grow with what else the machine does.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
 
 
+class Seconds(NamedTuple):
+    """How long a command took: on the clock, and on all cores together."""
+
+    wall: float
+    cpu: float
+
+
 def seconds(
     command: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> float:
-    """Return how long a command took."""
+) -> Seconds:
+    """Return how long a command took, the processes that it started and waited for included."""
     environment = {**os.environ, **(env or {})}
-    # Compiled once, as pip leaves what it installs.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _cpu()
     subprocess.run(command, check=True, capture_output=True, cwd=cwd, env=environment)
-    return time.perf_counter() - start
+    return Seconds(time.perf_counter() - start, _cpu() - before)
 
 
-def report(name: str, tasks: Mapping[str, Callable[[], float]], runs: int, whole: str) -> None:
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def report(name: str, tasks: Mapping[str, Callable[[], Seconds]], runs: int, whole: str) -> None:
     """Run tasks in turns; print and keep medians and their ratios to that of `whole`."""
     for task in tasks.values():
-        task()  # fills file caches
-    taken: dict[str, list[float]] = {label: [] for label in tasks}
+        task()  # fills file caches, and compiles bytecode as pip does where it installs
+    taken: dict[str, list[Seconds]] = {label: [] for label in tasks}
     for _ in range(runs):
         for label, task in tasks.items():
             taken[label].append(task())
-    medians = {label: statistics.median(times) for label, times in taken.items()}
-    ratios = {label: median / medians[whole] for label, median in medians.items()}
-    print(f"{'':28} {'median s':>9} {'of ' + whole:>16}")
-    for label, median in medians.items():
-        print(f"{label:28} {median:9.3f} {ratios[label]:16.2f}")
+    medians = {
+        kind: {t: statistics.median(getattr(s, kind) for s in found) for t, found in taken.items()}
+        for kind in Seconds._fields
+    }
+    wall, cpu = medians["wall"], medians["cpu"]
+    ratios = {kind: _ratios(found, whole) for kind, found in medians.items()}
+    print(f"{'':28} {'median s':>9} {'CPU s':>9} {'CPU of ' + whole:>16}")
+    for label in tasks:
+        print(f"{label:28} {wall[label]:9.3f} {cpu[label]:9.3f} {ratios['cpu'][label]:16.2f}")
     RESULTS.mkdir(exist_ok=True)
+    to = f"ratio_to_{whole.replace(' ', '_')}"
     content = {
         "runs": runs,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "median_seconds": {k: round(v, 4) for k, v in medians.items()},
-        f"ratio_to_{whole.replace(' ', '_')}": {k: round(v, 3) for k, v in ratios.items()},
+        "bytecode": "compiled",
+        "median_seconds": {k: round(v, 4) for k, v in wall.items()},
+        to: ratios["wall"],
+        "median_cpu_seconds": {k: round(v, 4) for k, v in cpu.items()},
+        f"cpu_{to}": ratios["cpu"],
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _ratios(found: Mapping[str, float], whole: str) -> dict[str, float]:
+    return {label: round(value / found[whole], 3) for label, value in found.items()}

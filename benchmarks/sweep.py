@@ -4,19 +4,23 @@
 
 Each scenario is vision, projector, prefill and decode over all steps: counts,
 memory, and the times of every stage; the columns stay in the process that made
-them. Prints a table and writes ``benchmarks/results/sweep.json``.
+them. *Per core* are scenarios for a second of CPU time, whatever else the machine does; the profile
+says in which functions that time is. Prints a table and writes ``benchmarks/results/sweep.json``.
 """
 
 from __future__ import annotations
 
+import cProfile
 import json
 import os
 import platform
+import pstats
 import resource
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +81,22 @@ def rates(pool: ProcessPoolExecutor, processes: int, runs: int = 5) -> dict[str,
     return result
 
 
+def per_core(task: Any, amount: int) -> float:
+    """Return scenarios for a second of CPU time in this process."""
+    start = time.process_time()
+    return task(amount) / (time.process_time() - start)  # type: ignore[no-any-return]
+
+
+def profile(task: Any, amount: int) -> dict[str, float]:
+    """Return the functions that take most of the time of a task, each with its share."""
+    profiler = cProfile.Profile()
+    profiler.runcall(task, amount)
+    found: Any = pstats.Stats(profiler)
+    own = {f"{Path(file).name}:{name}": row[2] for (file, _, name), row in found.stats.items()}
+    most = sorted(own.items(), key=lambda item: -item[1])[:8]
+    return {name: round(seconds / found.total_tt, 3) for name, seconds in most}
+
+
 def peak_gb(_: int = 0) -> float:
     """Return the most memory that this process had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -91,12 +111,18 @@ def main() -> None:
     for name, speed in found.items():
         print(f"{name:32} {speed:12,.0f} scenarios a second")
     print(f"{'peak memory of a process':32} {peak:12.2f} GB")
+    tasks = {"grid": (grid, 50), "independent rows": (rows, 100_000)}
     report = {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "bytecode": "compiled",
         "scenarios_per_second": {k: round(v) for k, v in found.items()},
+        "scenarios_per_core_second": {k: round(per_core(*task)) for k, task in tasks.items()},
+        "share_of_time": {k: profile(*task) for k, task in tasks.items()},
         "peak_memory_gb": round(peak, 2),
     }
+    for name, speed in report["scenarios_per_core_second"].items():  # type: ignore[attr-defined]
+        print(f"{name + ', per core':32} {speed:12,.0f} scenarios a CPU second")
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(report, indent=1) + "\n")
 

@@ -18,6 +18,7 @@ from benchmarks.accuracy import (
     not_comparable,
     rows,
 )
+from benchmarks.engines import EngineRow, Shape, published, published_rows, shapes, steps_on
 
 
 def _signed(error: float) -> str:
@@ -47,6 +48,61 @@ def table(found: list[Row]) -> Iterator[str]:
             f"| {_signed(row.error)} | {row.predicted_ms:.4g} | {row.measured_ms:.4g} | "
             f"`{row.hardware}` | {row.run} | `{row.workload}` | {row.batch} | {row.figure} |"
         )
+
+
+def engines() -> Iterator[str]:
+    """Yield what the model of engines gives for measured and published figures."""
+    found = list(published_rows())
+    times = [row for row in found if row.unit == "ms"]
+    yield "\n## Serving engines\n"
+    yield (
+        "Published figures whose setting is known, with the default settings of the engine. The "
+        f"mean absolute error of the {len(found)} rows is **{_mean(found):.1%}**, that of the "
+        f"{len(times)} times among them **{_mean(times):.1%}**. No constant was set from them.\n"
+    )
+    yield "| Error | Predicted | Measured | Figure |\n|--:|--:|--:|---|"
+    yield from map(_engine_row, found)
+    steps = [row for gpu in ("h100-sxm", "h200-sxm") for row in steps_on(gpu)]
+    yield (
+        "\nDecode steps with an engine's schedule of kernels, written in PyTorch, were measured on "
+        f"two GPUs (`data/measurements/*/*/engine.json`). The mean absolute error of the "
+        f"{len(steps)} steps is **{_mean(steps):.1%}**.\n"
+    )
+    yield "| Error | Predicted | Measured | Step |\n|--:|--:|--:|---|"
+    yield from map(_engine_row, sorted(steps, key=lambda row: -abs(row.error)))
+    content = published()
+    chosen = content["shapes"]
+    yield (
+        f"\n**Shape of the rate by output length** ({chosen['source']}): the rates below are those "
+        f"of `{chosen['hardware']}` with {chosen['concurrency']} sequences and the default "
+        "settings, the same for both models. GPU and concurrency were chosen to show the shape, so "
+        "the level is no evidence.\n"
+    )
+    yield from _shapes(list(shapes()))
+    yield "\n| Not compared | Why |\n|---|---|"
+    yield from (f"| {row['id']} | {row['why']} |" for row in content["not_comparable"])
+    yield ""
+
+
+def _mean(found: list[EngineRow]) -> float:
+    return sum(abs(row.error) for row in found) / len(found)
+
+
+def _engine_row(row: EngineRow) -> str:
+    predicted, measured = (f"{value:,.6g} {row.unit}" for value in (row.predicted, row.measured))
+    return f"| {_signed(row.error)} | {predicted} | {measured} | {row.figure} |"
+
+
+def _shapes(found: list[Shape]) -> Iterator[str]:
+    """Yield the rates by output length, published and predicted."""
+    names = " | ".join(f"{new:,}" for new in found[0].new_tokens)
+    yield f"| Model, tokens/s at new tokens | {names} | Change |"
+    yield "|---|" + "--:|" * (len(found[0].new_tokens) + 1)
+    for shape in found:
+        for kind, rates in (("published", shape.measured), ("predicted", shape.predicted)):
+            cells = " | ".join(f"{rate:,.0f}" for rate in rates)
+            change = _signed(shape.changes(rates))
+            yield f"| {shape.model}, {kind} | {cells} | {change} |"
 
 
 def page(found: list[Row]) -> Iterator[str]:
@@ -88,6 +144,7 @@ def page(found: list[Row]) -> Iterator[str]:
         "`benchmarks/CALIBRATION.md` has the errors by kind of kernel. Formulas: "
         "[How times are made](explanation/times.md).\n"
     )
+    yield from engines()
     yield "## Reproduced, not validated\n"
     yield (
         "The constants of this GPU were set from data that contain these rows, so their "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -101,7 +102,9 @@ def test_a_hit_is_the_same_analysis_without_torch(tmp_path: Path) -> None:
     settings = Settings(model=f"{tmp_path}/", workloads=("dsocr-tiny",), device="meta")
     cache, said = Cache(tmp_path / "cache"), list[str]()
     first = static_analysis(pipeline.analyse(settings), "meta", said.append, cache)
-    assert any("counting" in line for line in said)
+    for step in ("importing torch", "building the model", "counting every pass"):
+        assert any(re.fullmatch(rf"{step}: \d+\.\d s", line) for line in said)
+    assert any(line.startswith("static analysis on") for line in said)
     code = f"""
 import sys
 from pathlib import Path

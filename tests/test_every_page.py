@@ -48,7 +48,7 @@ def test_every_page_is_sound(chrome: Browser, site: Path, width: int, dark: bool
     """
     files = sorted(site.rglob("index.html"))
     assert len(files) > 40
-    found = []
+    found: list[tuple[str, ...]] = []
     with served(site) as url:
         visitor = Visitor(chrome, url, width=width, dark=dark)
         for file in files:

@@ -21,6 +21,7 @@ from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.serving.planning import Engines, Target
 from mkdocs_dsocr.sweep.columns import NUMBERS
 from tests.browsing import Visitor, served
 from tests.conftest import TINY_CONFIG, BuildSite
@@ -403,6 +404,43 @@ def test_the_memory_bar_is_of_one_stage(chrome: Browser, address: str, config: M
     assert sum(widths) == pytest.approx(100)
     largest = max(analysis.stage_memory, key=lambda s: analysis.stage_memory[s].total)
     assert largest in page.locator("[data-planner=memory_note]").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("pages", "ttft", "tpot"),
+    [(10**6, None, None), (33_000_000, None, None), (10**7, 200.0, 12.0), (5000, 20.0, None)],
+)
+def test_fleets_are_pythons(
+    chrome: Browser, address: str, pages: int, ttft: float | None, tpot: float | None
+) -> None:
+    """The page has the fleets of ``dsocr plan``, and says so within 50 ms."""
+    page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
+    page.wait_for_function("document.querySelector('form.dsocr-fleets').result")
+    spent, found = page.evaluate(
+        """values => {
+          const form = document.querySelector("form.dsocr-fleets");
+          for (const name in values) form.elements[name].value = values[name] ?? "";
+          const start = performance.now();
+          form.dispatchEvent(new Event("input"));
+          return [performance.now() - start, form.result];
+        }""",
+        {"pages_per_day": pages, "ttft_ms": ttft, "tpot_ms": tpot},
+    )
+    assert spent < 50
+    gpus = [load_hardware(name) for name in shipped("hardware")]
+    engines = Engines(load_model_config(DEFAULT), load_workload(MODELS[DEFAULT]), gpus)
+    expected = {f.hardware_id: f for f in engines.fleets(Target(pages, ttft, tpot))}
+    assert {row["id"] for row in found} == set(expected)
+    prices = [row["usd_per_hour"] for row in found if row["gpus"]]
+    assert prices == sorted(prices)
+    for row in found:
+        fleet = expected[row["id"]]
+        assert row["gpus"] == fleet.gpus, row["id"]
+        assert row["binds"] == fleet.binds, row["id"]
+        if fleet.gpus is not None:
+            assert row["concurrency"] == pytest.approx(fleet.concurrency, abs=1)
+            assert row["ttft_ms"] == pytest.approx(fleet.ttft_ms, rel=1e-4)
+            assert row["kwh"] == pytest.approx(fleet.kwh_per_1000_pages, rel=1e-4)
 
 
 def test_two_scenarios_stand_side_by_side(chrome: Browser, address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import json
 import logging
@@ -128,6 +129,18 @@ def atomic_write_all(folder: Path, files: Mapping[str, str | bytes]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             part = stack.enter_context(atomic_path(path))
             part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Let a short step go without looking for cycles, a tenth of its time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from mkdocs_dsocr.build.worker import pages_of
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
-from mkdocs_dsocr.io import default_cache, source_digest
+from mkdocs_dsocr.io import default_cache, source_digest, without_collections
 from mkdocs_dsocr.plugin_files import Made, arranged, compact, list_twins
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
@@ -146,6 +146,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         authors = frozenset(f.src_uri for f in files if f.src_uri.startswith(f"{path}/"))
         return (settings, config.use_directory_urls, authors, self._seen, stamps(code))
 
+    @without_collections()
     def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> Made:
         style = style_of(config)
         if self._is_serving and source_digest([PACKAGE]) != self._code:
@@ -335,9 +336,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             return
         entries = prefixed(pages, path) or None
         config.nav, is_placed = placed(config.nav, path, entries)
-        if is_placed or entries is None or is_named(config.nav, path):
-            return
-        if not is_not_in_nav(config, f"{path}/index.md"):
+        is_known = is_placed or entries is None or is_named(config.nav, path)
+        if not is_known and not is_not_in_nav(config, f"{path}/index.md"):
             log.warning(
                 "the nav in mkdocs.yml does not name these pages; add the line\n"
                 f"  - {NAV_TITLE}: {path}/\n"

@@ -11,7 +11,7 @@ from mkdocs.config import base
 from mkdocs.config import config_options as c
 from mkdocs.config.defaults import MkDocsConfig
 
-from mkdocs_dsocr.build.settings import Settings
+from mkdocs_dsocr.build.settings import TRACES, Settings
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
@@ -32,6 +32,7 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     workloads = c.ListOfItems(c.Type(str), default=[DEFAULT_WORKLOAD])
     hardware = c.ListOfItems(c.Type(str), default=[DEFAULT_HARDWARE])
     device = c.Choice(("auto", "cuda", "meta"), default="auto")
+    trace = c.Choice(TRACES, default=TRACES[0])
     measurements = c.ListOfItems(c.Type(str), default=[])
     cache = c.Type(bool, default=True)
     trust_remote_code = c.Type(bool, default=False)
@@ -105,6 +106,7 @@ def settings_of(own: DsocrConfig, config: MkDocsConfig) -> Settings:
         workloads=tuple(own.workloads),
         hardware=tuple(own.hardware),
         device=own.device,
+        trace=own.trace,
         measurements=tuple(own.measurements),
         trust_remote_code=own.trust_remote_code,
         reviews=own.reviews,

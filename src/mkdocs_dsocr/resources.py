@@ -15,6 +15,7 @@ PACKAGE: Final = Path(__file__).resolve().parent
 DEFAULT_MODEL: Final = "deepseek-ocr-v1-base"
 DEFAULT_WORKLOAD: Final = "dsocr-standard-v1"
 DEFAULT_HARDWARE: Final = "rtx-5090"
+DEFAULT_PLANNED: Final = "h100-sxm"
 
 
 @cache

@@ -210,6 +210,7 @@ def site_files(
         result.changes,
         result.models,
         result.is_stale,
+        result.static.is_shipped,
     )
     others |= {f"assets/{name}": data for name, data in assets().items()}
     return site, build_pages(site, style), others

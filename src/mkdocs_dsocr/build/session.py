@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build.shipped import shipped
 from mkdocs_dsocr.build.trace_store import (
     TORCHINFO,
     Analyses,
@@ -62,9 +63,10 @@ class BuildSession:
         workload_cost.cache_clear()  # a server asks for its earlier inputs no more
         with timed(self._log, "analysing"):
             analyses = pipeline.analyse(settings)
+        keeps_traces = uses_cache and settings.trace != "verify"
         key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
         later = artifacts.other_names(analyses)
-        static = self._known(key, analyses, uses_cache)
+        static = self._known(key, settings, analyses, keeps_traces)
         stale = self._stale(analyses) if static is None and may_be_stale else None
         if stale is not None:
             self._trace(key, settings, uses_cache)
@@ -125,8 +127,10 @@ class BuildSession:
         if files is not None:
             files.stop()
 
-    def _known(self, key: str, analyses: Analyses, uses_cache: bool) -> StaticAnalysis | None:
-        """Return the trace under `key`, where there is one: made beside, kept here, or cached."""
+    def _known(
+        self, key: str, settings: pipeline.Settings, analyses: Analyses, keeps_traces: bool
+    ) -> StaticAnalysis | None:
+        """Return the trace under `key`: made beside, kept here, shipped or cached; None if none."""
         if self._tracing is not None and not self._tracing[1].is_running:
             (made, process), self._tracing = self._tracing, None
             # A trace of other inputs is in the cache, and what was wrong with them is past.
@@ -139,7 +143,10 @@ class BuildSession:
                 process.stop()
         if self._static is not None and self._static[0] == key:
             return self._static[1]
-        static_or_none = cached(key, default_cache() if uses_cache else None, analyses)
+        if (found := shipped(analyses, settings)) is not None:
+            self._log(found.device_reason)
+            return found
+        static_or_none = cached(key, default_cache() if keeps_traces else None, analyses)
         if static_or_none is not None:
             self._log("static analysis from the cache")
         return static_or_none

@@ -12,6 +12,8 @@ from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORK
 
 DEVICES: Final = ("auto", "cuda", "meta")
 """Where a model can be traced."""
+TRACES: Final = ("ship", "cached", "verify")
+"""Which traces are used: one that ships or is cached, a cached one, or a new one always."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Settings:
         Ids of what is shipped, or paths.
     device
         One of :data:`DEVICES`; ``auto`` takes a GPU that has room, else ``meta``.
+    trace
+        One of :data:`TRACES`.
     measurements
         Files that ``dsocr measure`` wrote, or folders of them.
     trust_remote_code
@@ -53,6 +57,7 @@ class Settings:
     baseline: str = ""
     compared_models: tuple[str, ...] = ()
     cache: bool = True
+    trace: str = TRACES[0]
     base: Path = Path()
 
     def to_json(self) -> dict[str, Any]:

@@ -79,12 +79,15 @@ class StaticAnalysis:
         Where it ran, in words.
     vendor
         What was counted on the checkpoint's own modules, where the user trusts them.
+    is_shipped
+        Whether it came with the package, and this machine traced nothing.
     """
 
     trace: Trace
     artifacts: dict[str, str]
     device_reason: str
     vendor: Trace | None = None
+    is_shipped: bool = False
 
     @property
     def classes(self) -> frozenset[str]:
@@ -92,7 +95,7 @@ class StaticAnalysis:
         return frozenset(m.class_name for m in self.trace.modules if m.path)
 
 
-class _Entry(Strict):
+class Entry(Strict):
     """An entry of the cache: a static analysis with all of its files and no others."""
 
     artifacts: Annotated[dict[str, str], AfterValidator(_all_files)]
@@ -158,7 +161,7 @@ def cached(key: str, cache: Cache | None, analyses: Analyses) -> StaticAnalysis 
     """Return what the cache has under `key`, if it is a trace of these workloads."""
 
     def checked(content: Any) -> StaticAnalysis:
-        entry = _Entry.model_validate(content)
+        entry = Entry.model_validate(content)
         static = from_artifacts(entry.artifacts, entry.reason)
         if not set(distinct_shapes(analyses)) <= {p.shape for p in static.trace.passes}:
             raise ValueError("a trace of other workloads")
@@ -175,15 +178,25 @@ def from_artifacts(artifacts: dict[str, str], reason: str) -> StaticAnalysis:
 
 def cache_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
     """Return everything that a static analysis depends on, without importing torch."""
-    own = model_of(analyses[0][0].config).packages
-    packages = dict.fromkeys(("torch", "torchinfo", *own, *(["transformers"] if trust else [])))
+    packages = packages_of(analyses, *(["transformers"] if trust else []))
     versions = [_release(name) for name in packages]
     # ``auto`` is what it was as long as there is a driver, or none.
     driver = [Path("/proc/driver/nvidia").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-    code = source_digest(PACKAGE / part for part in CODE)
+    code = code_digest()
     vendor = source_digest(remote_code(analyses[0][0].config.path)) if trust else None
     rest = [__version__, code, vendor, versions, driver, generated_at()]
     return json.dumps([trace_key(analyses, device, trust=trust), *rest])
+
+
+def code_digest() -> str:
+    """Return a digest of the code that a trace depends on."""
+    return source_digest(PACKAGE / part for part in CODE)
+
+
+def packages_of(analyses: Analyses, *further: str) -> list[str]:
+    """Return the packages that a trace runs with."""
+    own = model_of(analyses[0][0].config).packages
+    return list(dict.fromkeys(("torch", "torchinfo", *own, *further)))
 
 
 def _release(distribution: str) -> str:
@@ -296,4 +309,5 @@ def trace_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
     shapes = [dataclasses.astuple(shape) for shape in distinct_shapes(analyses)]
     fields = {"profile_id", "base_size", "image_size", "crop_mode", "max_new_tokens"}
     workload = main.workload.model_dump(mode="json", include=fields)
-    return json.dumps([main.config.model_dump(mode="json"), workload, shapes, device, trust])
+    config = main.config.model_dump(mode="json", exclude={"path"})  # wherever it is installed
+    return json.dumps([config, workload, shapes, device, trust])

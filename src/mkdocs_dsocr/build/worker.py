@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build.shipped import shipped
 from mkdocs_dsocr.build.trace_store import (
     TORCHINFO,
     Log,
@@ -32,7 +33,7 @@ from mkdocs_dsocr.build.trace_store import (
 )
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
-from mkdocs_dsocr.io import default_cache
+from mkdocs_dsocr.io import Cache, default_cache
 from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.pages import nav
@@ -226,7 +227,7 @@ def _files(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
             analyses,
             settings.device,
             lambda message: say(log=message),
-            default_cache() if request["cache"] else None,
+            _traces(settings, request),
             trust=settings.trust_remote_code,
             early=lambda s: say(artifacts=s.artifacts, reason=s.device_reason),
         )
@@ -243,15 +244,20 @@ def _files(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
     say(done=True)
 
 
+def _traces(settings: pipeline.Settings, request: dict[str, Any]) -> Cache | None:
+    """Return where traces are kept, None where they are not."""
+    return default_cache() if request["cache"] and settings.trace != "verify" else None
+
+
 def _pages(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> None:
     """Answer with all pages and files of a site."""
     cache = default_cache() if request["cache"] else None
     analyses = pipeline.analyse(settings)
-    static = static_analysis(
+    static = shipped(analyses, settings) or static_analysis(
         analyses,
         settings.device,
         lambda message: say(log=message),
-        cache,
+        _traces(settings, request),
         trust=settings.trust_remote_code,
     )
     result = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)

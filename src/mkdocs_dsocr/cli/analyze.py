@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -141,9 +138,10 @@ def analyze(
 ) -> None:
     """Write the analytic report of a workload. Needs no torch."""
     from mkdocs_dsocr.build import pipeline
+    from mkdocs_dsocr.io import without_collections
 
     settings = pipeline.Settings(model=model, workloads=(workload,), hardware=(hardware,))
-    with _without_collections():
+    with without_collections():
         analysis, files = _analysed(settings, static_dir)
     list_inputs(settings)
     if markdown:
@@ -168,16 +166,6 @@ def analyze(
             f"{memory.footprint_bytes / 1e9:,.1f} of {memory.room_bytes / 1e9:,.1f} GB. The times "
             "are those of a GPU with enough memory."
         )
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Let a short step go without looking for cycles, a tenth of its time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _analysed(

@@ -13,6 +13,7 @@ from mkdocs_dsocr.cli.cache import cache
 from mkdocs_dsocr.cli.export import export, sweep
 from mkdocs_dsocr.cli.measure import measure
 from mkdocs_dsocr.cli.options import json_option
+from mkdocs_dsocr.cli.plan import plan
 from mkdocs_dsocr.cli.reports import compare, diff
 from mkdocs_dsocr.cli.review import review
 from mkdocs_dsocr.cli.whatif import whatif
@@ -63,7 +64,10 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-for _command in (static, analyze, export, sweep, cache, measure, review, diff, whatif, compare):
+for _command in (
+    *(static, analyze, export, sweep, cache, measure, review, diff, whatif, compare),
+    plan,
+):
     main.add_command(_command)
 
 

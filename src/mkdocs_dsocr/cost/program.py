@@ -72,7 +72,6 @@ class Program:
         self._has_integers = any(s.name not in self._floats for s in self.steps)
         literals = {a for s in self.steps for a in s.arguments if a[:1] in "-0123456789"}
         self._literals = {a: (_number(a),) * 2 for a in literals}
-        self._compute = self._compiled()
 
     def run(self, columns: Mapping[str, Any], rows: int) -> dict[str, Array]:
         """Return each output for every row.
@@ -158,7 +157,9 @@ class Program:
                 self._floats.add(name)
         return self._names[key]
 
-    def _compiled(self) -> Any:
+    @functools.cached_property
+    def _compute(self) -> Any:
+        """The steps as a Python function; a program that becomes a script needs none."""
         lines = [f"def compute({', '.join(sorted(self.inputs))}):"]
         last_use = {a: s.name for s in self.steps for a in s.arguments}
         kept = {*self.outputs.values(), *self.inputs}

@@ -112,15 +112,29 @@ class Timed:
 
     Attributes
     ----------
-    nodes
-        Every node of the layer tree, by ``module_id``, parents first.
     totals, stages
         The sum of each stage's nodes, and the stage's times.
+    counted, own
+        Every node without times, and the totals of each without its children, with them.
     """
 
-    nodes: Mapping[str, Node]
     totals: Mapping[str, Totals]
     stages: Mapping[str, StageTime]
+    counted: Mapping[str, Node]
+    own: Mapping[str, Totals]
+
+    @cached_property
+    def nodes(self) -> Mapping[str, Node]:
+        """Every node of the layer tree, by ``module_id``, parents first."""
+        nodes = {
+            name: dataclasses.replace(node, own=self.own[name], total=node.total.untimed())
+            for name, node in self.counted.items()
+        }
+        for node in reversed(nodes.values()):
+            node.total.add_times(node.own)
+            if node.visit.parent_id is not None:
+                nodes[node.visit.parent_id].total.add_times(node.total)
+        return nodes
 
 
 @dataclass(frozen=True)
@@ -157,7 +171,16 @@ class WorkloadCost:
         return count(self._visits)
 
     def on(self, hardware: Hardware) -> Timed:
-        """Return the workload with its times on a GPU."""
+        """Return the workload with its times on a GPU: once for each GPU."""
+        if hardware not in self._timed:
+            self._timed[hardware] = self._on(hardware)
+        return self._timed[hardware]
+
+    @cached_property
+    def _timed(self) -> dict[Hardware, Timed]:
+        return {}
+
+    def _on(self, hardware: Hardware) -> Timed:
         per = ms_per(hardware)
         own = {name: node.own.untimed() for name, node in self.nodes.items()}
         self._set_times(own, per)
@@ -171,7 +194,7 @@ class WorkloadCost:
             own[name].time_ms = own[name].host_time_ms if bound else own[name].device_time_ms
         for stage in STAGES:
             totals[stage].time_ms = stages[stage].time_ms
-        return Timed(self._with_children(own), totals, stages)
+        return Timed(totals, stages, self.nodes, own)
 
     def _set_times(self, own: Mapping[str, Totals], per: MsPer) -> None:
         """Set device and host time of every node without its children."""
@@ -187,18 +210,6 @@ class WorkloadCost:
             for family, ms in zip(families, times.by_family[index].tolist(), strict=True):
                 if family in totals.families:
                     totals.families[family].device_time_ms = ms
-
-    def _with_children(self, own: Mapping[str, Totals]) -> dict[str, Node]:
-        """Return nodes whose `own` is given, with the times of everything below them."""
-        nodes = {
-            name: dataclasses.replace(node, own=own[name], total=node.total.untimed())
-            for name, node in self.nodes.items()
-        }
-        for node in reversed(nodes.values()):
-            node.total.add_times(node.own)
-            if node.visit.parent_id is not None:
-                nodes[node.visit.parent_id].total.add_times(node.total)
-        return nodes
 
     @cached_property
     def _stages(self) -> dict[str, Totals]:

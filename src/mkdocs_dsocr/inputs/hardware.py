@@ -58,6 +58,14 @@ class Host(Strict):
     source: Text
 
 
+class Board(Strict):
+    """What running the board costs. No time depends on it."""
+
+    power_w: Positive = Field(description="board power, W; every second is charged in full")
+    usd_per_hour: Positive = Field(description="price of an hour, US dollars: an example")
+    source: Text
+
+
 class Cache(Strict):
     """A cache that may serve part of the traffic."""
 
@@ -187,6 +195,9 @@ class Hardware(Strict):
     )
     l2: Cache | None = Field(None, description="last-level cache in front of the memory")
     host: Host | None = Field(None, description="host costs; without them the host takes no time")
+    board: Board | None = Field(
+        None, description="power and an example of a price, for `dsocr plan`; not given: no cost"
+    )
     kernels: tuple[KernelConstants, ...] = Field(
         (), description="constants of the time model, those of one source together"
     )

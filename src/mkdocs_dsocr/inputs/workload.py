@@ -12,6 +12,7 @@ from mkdocs_dsocr.inputs.errors import ContradictionError, repr_short
 from mkdocs_dsocr.inputs.fields import Identifier, Limit, Positive, Strict, within
 from mkdocs_dsocr.inputs.files import read_mapping, validate
 from mkdocs_dsocr.inputs.references import resolve
+from mkdocs_dsocr.inputs.serving import ENGINE_TILES, Serving
 
 VIEW: Final = Limit(64, 8192, multiple=64)
 PAGE_SIDE: Final = Limit(1, 10**6)
@@ -86,7 +87,9 @@ class Workload(Strict):
     page_size: tuple[PageSide, PageSide] | None = Field(None, description="width, height in px")
     crop_grid: tuple[Tiles, Tiles] | None = Field(None, description="local views a row, a column")
     max_tiles: MaxTiles | None = Field(
-        None, description="most local views that the engine cuts a page into; default the model's"
+        None,
+        description="most local views that the engine cuts a page into; default the model's, "
+        f"{ENGINE_TILES} with engine: vllm",
     )
     batch_size: Batch = Field(1, description="pages that are decoded together")
     num_pages: Batch | None = Field(None, description="pages in all; default batch_size")
@@ -98,6 +101,9 @@ class Workload(Strict):
         "transformers",
         description="what runs the model; vllm: decode from CUDA graphs, fused kernels, a grouped "
         "product of all experts, logits of the last position",
+    )
+    serving: Serving | None = Field(
+        None, description="how the engine schedules many pages; only with engine: vllm"
     )
     host_mode: HostMode = Field(
         "eager", description="whether decode steps are launched one operator at a time"
@@ -131,6 +137,11 @@ class Workload(Strict):
                 found, allowed = repr_short(getattr(self, key)), f"{value}, or no such key"
                 raise ContradictionError(key, found, f"{allowed}, with engine: {self.engine}")
             object.__setattr__(self, key, value)
+        if self.engine == "vllm" and self.crop_mode and self.max_tiles is None:
+            object.__setattr__(self, "max_tiles", ENGINE_TILES)
+        if self.engine != "vllm" and self.serving is not None:
+            allowed = "no such key: it has no effect without engine: vllm"
+            raise ContradictionError("serving", "settings of an engine", allowed)
         self._check_grid()
         self._check_views()
         if self.profile_id == RESERVED_ID:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from mkdocs_dsocr.layers.operations import Operation, Pattern, Tensor, bytes_of, whole
@@ -29,78 +30,78 @@ class Kernel:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
-    @property
+    @cached_property
     def name(self) -> str:
         return self.operations[0].kernel or self.operations[0].name
 
-    @property
+    @cached_property
     def category(self) -> str:
         """Family of its first operation that is more than a copy."""
         families = [o.category for o in self.operations]
         return next((f for f in families if f != "copy"), families[0])
 
-    @property
+    @cached_property
     def compute_dtype(self) -> str | None:
         """Format at whose peak its products run on tensor cores; None where none do."""
         return next((o.compute_dtype for o in self.operations if o.on_tensor_cores), None)
 
-    @property
+    @cached_property
     def pattern(self) -> Pattern:
         """How it works: as that of its operations which takes longest for an element."""
         return max((o.runs_as for o in self.operations), key=_BY_TIME.index)
 
-    @property
+    @cached_property
     def products(self) -> tuple[Product, ...]:
         return tuple(p for o in self.operations for p in o.products)
 
-    @property
+    @cached_property
     def is_causal(self) -> bool:
         """Whether its attention leaves out pairs that a causal mask forbids."""
         return any(o.causal_matmul_flops is not None for o in self.operations)
 
-    @property
+    @cached_property
     def launches(self) -> Quantity:
         """How often it starts in one call of its layer."""
         return largest(o.launches for o in self.operations)
 
-    @property
+    @cached_property
     def further_launches(self) -> Quantity:
         """Kernels that its operators launch besides it, copies of inputs left out."""
         return total(o.launches * (o.num_kernels - 1) for o in self.operations)
 
-    @property
+    @cached_property
     def rearranged(self) -> list[Tensor]:
         """Inputs that are copied into another order first."""
         return [o.reads[0] for o in self.operations if o.rearranges]
 
-    @property
+    @cached_property
     def kernel_launches(self) -> Quantity:
         """How many kernels start, all that belong to it together."""
         copies = total(o.launches for o in self.operations if o.rearranges)
         return total((self.launches, self.further_launches, copies))
 
-    @property
+    @cached_property
     def matmul_flops(self) -> Quantity:
         return total(o.matmul_flops for o in self.operations)
 
-    @property
+    @cached_property
     def written_elements(self) -> Quantity:
         return total(t.elements for t in self.outputs)
 
-    @property
+    @cached_property
     def tensor_core_flops(self) -> Quantity:
         return total(o.tensor_core_flops for o in self.operations)
 
-    @property
+    @cached_property
     def cuda_core_flops(self) -> Quantity:
         return total(o.cuda_core_flops for o in self.operations)
 
-    @property
+    @cached_property
     def io_bytes(self) -> Quantity:
         """Bytes that cross its border; an expectation is rounded half-even, here only."""
         return whole(bytes_of((*self.inputs, *self.outputs)))
 
-    @property
+    @cached_property
     def activation_bytes(self) -> Quantity:
         """Those of :attr:`io_bytes` that are activations."""
         tensors = (*self.inputs, *self.outputs)

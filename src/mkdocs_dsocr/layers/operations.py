@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 from mkdocs_dsocr.layers.formats import FORMATS, Format
@@ -68,7 +69,7 @@ class Tensor:
     columns: Quantity | None = None
     format: Format | None = None
 
-    @property
+    @cached_property
     def bytes(self) -> Quantity:
         return self._bytes(self.elements)
 
@@ -168,13 +169,13 @@ class Operation:
             return self.saved_for_backward
         return self.reads
 
-    @property
+    @cached_property
     def is_cast(self) -> bool:
         """Whether it only turns one tensor into another dtype."""
         one = len(self.reads) == len(self.writes) == 1 and is_zero(self.elementwise_flops)
         return one and not self.products and self.reads[0].dtype != self.writes[0].dtype
 
-    @property
+    @cached_property
     def runs_as(self) -> Pattern:
         """How its kernel works: of products and casts this follows from what they are."""
         if self.products:
@@ -187,7 +188,7 @@ class Operation:
             return "per element" if widens else "contiguous"
         return self.pattern
 
-    @property
+    @cached_property
     def matmul_flops(self) -> Quantity:
         return total(p.flops for p in self.products)
 
@@ -203,7 +204,7 @@ class Operation:
         """Whether it has products that run there."""
         return bool(self.products) and self.unit == "tensor"
 
-    @property
+    @cached_property
     def tensor_core_flops(self) -> Quantity:
         return self.matmul_flops if self.unit == "tensor" else 0
 
@@ -213,13 +214,13 @@ class Operation:
         flops = self.matmul_flops if self.causal_matmul_flops is None else self.causal_matmul_flops
         return flops if self.unit == "tensor" else 0
 
-    @property
+    @cached_property
     def cuda_core_flops(self) -> Quantity:
         if self.unit == "tensor":
             return self.elementwise_flops
         return total((self.matmul_flops, self.elementwise_flops))
 
-    @property
+    @cached_property
     def eager_bytes(self) -> Quantity:
         """Bytes that it touches when it runs alone: inputs once, outputs once."""
         return whole(bytes_of((*self.reads, *self.writes)))

@@ -8,12 +8,16 @@ A :class:`Precision` rewrites it for other formats, and for ``torch.autocast``.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from mkdocs_dsocr.layers.autocast import Autocast
 from mkdocs_dsocr.layers.formats import FORMATS, Format
 from mkdocs_dsocr.layers.layer import Child, Step
 from mkdocs_dsocr.layers.operations import DType, Keep, Operation, Tensor
+
+Tensors: TypeAlias = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,25 @@ class Precision:
     def applied(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         """Return the steps of a forward in this precision, children included."""
         cast = tuple(Autocast(self.inputs).steps(steps)) if self.autocast else steps
-        return tuple(self._applied(step) for step in cast)
+        stored: dict[int, Tensor] = {}  # what several steps mention is one object, evaluated once
 
-    def _applied(self, step: Step) -> Step:
+        def all_(tensors: Tensors) -> Tensors:
+            for tensor in tensors:
+                if id(tensor) not in stored:
+                    stored[id(tensor)] = self.stored(tensor)
+            return tuple(stored[id(tensor)] for tensor in tensors)
+
+        return tuple(self._applied(step, all_) for step in cast)
+
+    def _applied(
+        self, step: Step, all_: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    ) -> Step:
         if isinstance(step, Keep):
-            return Keep(self._all(step.tensors))
-        reads, writes = self._all(step.reads), self._all(step.writes)
+            return Keep(all_(step.tensors))
+        reads, writes = all_(step.reads), all_(step.writes)
         if not isinstance(step, Operation):
             return dataclasses.replace(self._child(step), reads=reads, writes=writes)
-        in_place = step.in_place and (self._all(step.in_place[0]), self._all(step.in_place[1]))
+        in_place = step.in_place and (all_(step.in_place[0]), all_(step.in_place[1]))
         return dataclasses.replace(
             step,
             reads=reads,
@@ -81,9 +95,6 @@ class Precision:
             in_place=in_place,
             compute_dtype=self._compute_dtype(step),
         )
-
-    def _all(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(self.stored(t) for t in tensors)
 
     def _child(self, child: Child) -> Child:
         precision = dataclasses.replace(self, inputs=child.inputs)

@@ -14,7 +14,7 @@ from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.config_file import unexpected
 from mkdocs_dsocr.inputs.measurement import Measurement
 from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.models import Plan, Routing, compute_dtypes
+from mkdocs_dsocr.models import Plan, Routing, compute_dtypes, formats_of
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.latency import latency
 from mkdocs_dsocr.report.measured import Comparison
@@ -91,6 +91,11 @@ class Analysed:
     @property
     def report_id(self) -> str:
         return "--".join((self.config.variant, self.workload.profile_id, self.hardware.hardware_id))
+
+    @property
+    def activation_dtype(self) -> str:
+        """The format of activations, of the workload or of the checkpoint."""
+        return formats_of(self.config.storage, self.plan.workload).activation_dtype
 
     @property
     def notes(self) -> str:

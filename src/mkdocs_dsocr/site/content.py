@@ -47,6 +47,8 @@ class Site:
         Other models compared with this one, if any are named.
     is_stale
         Whether trace and verification are of the inputs before an edit.
+    is_shipped
+        Whether the trace came with the package, and this build made none.
     """
 
     analyses: tuple[tuple[Analysis, ...], ...]
@@ -60,6 +62,7 @@ class Site:
     changes: Changes | None = None
     models: ModelsCompared | None = None
     is_stale: bool = False
+    is_shipped: bool = False
 
     @property
     def main(self) -> Analysis:

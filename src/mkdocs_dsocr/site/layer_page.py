@@ -184,7 +184,7 @@ class LayerPage:
     def ridge(self) -> float:
         """FLOPs per byte from which tensor cores bind instead of memory."""
         gpu = self.analysis.hardware
-        dtype = self.analysis.report.workload.activation_dtype
+        dtype = self.analysis.activation_dtype
         return gpu.peak_tflops(dtype) * 1000 / gpu.bandwidth_gb_s
 
     @cached_property

@@ -106,7 +106,7 @@ def roofline(
     """
     if not shown:
         return Markup("")
-    gpu, dtype = analysis.hardware, analysis.report.workload.activation_dtype
+    gpu, dtype = analysis.hardware, analysis.activation_dtype
     bandwidth = gpu.bandwidth_gb_s * 1e9
     ceilings = {
         f"tensor cores, {dtype}": gpu.peak_tflops(dtype) * 1e12,

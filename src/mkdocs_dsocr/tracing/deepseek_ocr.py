@@ -17,7 +17,7 @@ from mkdocs_dsocr.tracing.kv_cache import KVCache, WatchedCache
 from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.reference.decoder import DeepseekV2MoE
 from mkdocs_dsocr.tracing.reference.model import DeepseekOCRForCausalLM, Page
-from mkdocs_dsocr.tracing.session import Session, default_dtype
+from mkdocs_dsocr.tracing.session import Session, building
 
 Run = Callable[[KVCache], object]
 """Runs a pass on a cache."""
@@ -45,7 +45,7 @@ class DeepSeekOCRSession(Session):
 
     def __init__(self, config: ModelConfig, device: str = "meta") -> None:
         self.config, self.device = config, device
-        with default_dtype(torch.bfloat16), torch.device(device), torch.no_grad():
+        with building(device):
             self.model = DeepseekOCRForCausalLM(config).eval()
 
     def prepare(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Final
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -163,6 +164,18 @@ def build_session(config: ModelConfig, device: str) -> Session:
             place, "session", repr_short(model.session), f"a class: {error}"
         ) from error
     return make(config, device)
+
+
+@contextmanager
+def building(device: str) -> Iterator[None]:
+    """Make modules in bfloat16 on a device meanwhile; on ``meta`` no values are drawn."""
+    with ExitStack() as stack:
+        for context in (default_dtype(torch.bfloat16), torch.device(device), torch.no_grad()):
+            stack.enter_context(context)
+        if device == "meta":
+            for name in ("normal_", "uniform_"):
+                stack.enter_context(patch.object(Tensor, name, lambda values, *_, **__: values))
+        yield
 
 
 @contextmanager

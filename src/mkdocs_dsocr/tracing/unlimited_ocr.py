@@ -23,7 +23,7 @@ from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.forwards import replaced_forwards
 from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.meta_values import MetaValues
-from mkdocs_dsocr.tracing.session import Session, default_dtype
+from mkdocs_dsocr.tracing.session import Session, building
 from mkdocs_dsocr.tracing.tensors import storage
 
 NEEDED: Final = {"transformers": "5.23.0", "torch": "2.8.0"}
@@ -65,7 +65,7 @@ class UnlimitedOcrSession(Session):
         # torchinfo takes what is iterable for a list of tensors.
         self._make_cache = type("Cache", (transformers.DynamicCache,), {"__iter__": None})
         make = getattr(transformers, self.model_class)._from_config
-        with default_dtype(torch.bfloat16), torch.device(device), torch.no_grad():
+        with building(device):
             self.model = make(self._config, attn_implementation="sdpa").eval()
 
     def _as_transformers_has_it(self, transformers: Any, config: ModelConfig) -> Any:

@@ -25,7 +25,7 @@ from mkdocs_dsocr.tracing.forwards import calls_for_forwards, stand_ins
 from mkdocs_dsocr.tracing.kv_cache import KVCache
 from mkdocs_dsocr.tracing.memory import ActivationMemory
 from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues
-from mkdocs_dsocr.tracing.session import default_dtype
+from mkdocs_dsocr.tracing.session import building
 
 VERSION: Final = "4.46.3"
 """The transformers release that the public checkpoint's code is written for."""
@@ -157,7 +157,7 @@ def _build(transformers: Any, folder: Path) -> Any:
         raise InputError(folder / "config.json", "auto_map", "no AutoModel", "the class of a model")
     # The file may name a hub's repository: what was asked for is this folder.
     config._name_or_path = str(folder)
-    with default_dtype(torch.bfloat16), torch.device("meta"), torch.no_grad():
+    with building("meta"):
         model = transformers.AutoModel.from_config(
             config,
             trust_remote_code=True,

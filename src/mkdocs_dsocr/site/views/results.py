@@ -85,7 +85,8 @@ def _trace(site: Site) -> str:
     failures = len(site.verification.failures)
     if failures:
         return f"formulas and trace differ in {failures} places"
-    return f"formulas equal the trace in {units.integer(len(site.verification.rows))} nodes"
+    trace = f"trace shipped with {__version__}" if site.is_shipped else "trace"
+    return f"formulas equal the {trace} in {units.integer(len(site.verification.rows))} nodes"
 
 
 def has_measurements(site: Site) -> bool:

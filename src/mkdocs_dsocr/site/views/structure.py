@@ -78,7 +78,7 @@ def rooflines(site: Site, links: Links) -> dict[str, Any]:
     for heading, stages in SECTIONS.items():
         if shown := points(site.main, stages):
             chart = roofline(f"Roofline: {', '.join(stages)}", shown, site.main, links.layer)
-            gpu, dtype = site.main.hardware, site.main.report.workload.activation_dtype
+            gpu, dtype = site.main.hardware, site.main.activation_dtype
             rows = [(p, p.bound(gpu, dtype)) for p in shown]
             keys = svg.legend({s: svg.stage_colour(s) for s in stages})
             sections.append((heading, svg.wide(heading, chart), keys, rows))

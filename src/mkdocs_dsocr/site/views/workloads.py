@@ -20,6 +20,7 @@ from mkdocs_dsocr.site.charts import Bar, bars, stacked_rows, strip
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.links import Links
 from mkdocs_dsocr.site.studies import Row
+from mkdocs_dsocr.site.views.serving import decision, engine
 
 
 def gpus(site: Site, links: Links) -> dict[str, Any]:
@@ -81,6 +82,7 @@ def planner(site: Site, links: Links) -> dict[str, Any]:
         "has_rule": max_tiles <= RULE_TILES,
         "no_view": NO_VIEW,
         "fixed": {name: value for name, value in fixed.items() if value},
+        **decision(site),
     }
 
 
@@ -107,6 +109,7 @@ def memory(site: Site, links: Links) -> dict[str, Any]:
         "fit_limit": LIMIT,
         "fit_with_last_logits": fitting(with_last, room),
         **_serving(site),
+        **engine(site),
     }
 
 
