@@ -16,7 +16,7 @@ from mkdocs_dsocr.build.exported import MANIFEST, write_export
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.quantities import Symbol, ceil_div, maximum
-from mkdocs_dsocr.site.markdown import latex
+from mkdocs_dsocr.site.markdown import converted, latex
 from mkdocs_dsocr.site.notation import text
 from tests.conftest import ROOT, TINY_CONFIG
 
@@ -110,6 +110,26 @@ def test_numbers_stand_on_the_right(github: Path) -> None:
 def test_what_a_user_writes_stays_text(github: Path) -> None:
     page = _pages(github)["workload.md"]
     assert r"\<script\>alert(1)\</script\> a\|b \*c\* \[d\](javascript:e) \`f\` \$g\$" in page
+
+
+@pytest.mark.parametrize(
+    ("html", "markdown"),
+    [
+        ("<p>a <strong> b</strong>c</p><p>d", "a  **b**c\n\nd"),
+        ("<ul><li>a</li><li>b<br>c</li></ul>", "* a\n* b<br>c"),
+        ("<p>x<input>y<a href='#z'>z</a></p>", 'xy<a href="#z">z</a>'),
+        ("<pre><code>a_b\n c</code></pre>", "```python\na_b\n c\n```"),
+        ("<table><tr><td colspan=2>a</td></tr></table>", "|  |  |\n| --- | --- |\n| a | |"),
+        (
+            "<table><thead><tr><th>a</th><th class=n>b</th></tr></thead><tbody>"
+            "<tr id=i><td rowspan=2>1</td><td>2</td></tr><tr><td>3</td></tr></tbody></table>",
+            '| a | b |\n| --- | ---: |\n| <a id="i"></a>1 | 2 |\n|  | 3 |',
+        ),
+        ("<p>&lt;b&gt; * | &amp;amp;</p></div>", r"\<b\> \* \| &amp;amp;"),
+    ],
+)
+def test_html_as_markdown(html: str, markdown: str) -> None:
+    assert converted(html, 1, "", quotes_formulas=False) == markdown
 
 
 def test_a_symbols_text_as_latex() -> None:

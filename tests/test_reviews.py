@@ -359,7 +359,7 @@ def test_all_leaves_open_questions_unless_it_is_forced(signed: Path, command: st
     flags = ["--reviews", str(signed), "--by", "joe", "--note", "seen"]
     sign("question", "LMHead", "caches", "--by", "ann", "--note", "why?", "--reviews", str(signed))
     said = sign(command, "all", "LMHead", *flags)
-    assert said.startswith("39 ")
+    assert said.startswith(f"{len(found(signed)) - 1} ")
     assert "open questions stay: caches;" in said
     reviews = load_reviews(signed)
     assert (reviews.assumptions["caches"].by, reviews.assumptions["caches"].note) == ("ann", "why?")

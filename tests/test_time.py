@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mkdocs_dsocr.cost.workload import MOST_TIMED
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, shipped
 from mkdocs_dsocr.inputs.hardware import Rates
 from mkdocs_dsocr.report import Analysis
@@ -126,3 +127,19 @@ def test_eager_traffic_is_timed_operation_by_operation(analyse: Callable[..., An
     assert eager.predicted_total_time_ms > 1.02 * fused.predicted_total_time_ms
     assert eager.floor_total_time_ms == fused.floor_total_time_ms
     assert eager.memory == fused.memory
+
+
+def test_times_are_kept_for_the_last_gpus_alone(
+    analyse: Callable[..., Analysis], gpu: Hardware
+) -> None:
+    cost = analyse("dsocr-tiny").cost
+    first = cost.on(gpu)
+    assert cost.on(gpu) is first
+    for number in range(MOST_TIMED):
+        cost.on(gpu.model_copy(update={"hardware_id": f"gpu-{number}"}))
+    again = cost.on(gpu)
+    assert again is not first
+    assert again.stages == first.stages
+    assert [n.total.time_ms for n in again.nodes.values()] == [
+        n.total.time_ms for n in first.nodes.values()
+    ]

@@ -11,7 +11,6 @@ import hashlib
 import json
 import shutil
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from mkdocs_dsocr.build.trace_store import (
     code_digest,
     from_artifacts,
     packages_of,
+    release,
     trace_key,
     trace_model,
 )
@@ -63,7 +63,7 @@ def file_of(analyses: Analyses) -> Path:
 
 def digest(analyses: Analyses) -> str:
     """Return a digest of all that a trace on ``meta`` depends on."""
-    versions = [metadata.version(name).partition("+")[0] for name in packages_of(analyses)]
+    versions = [release(name).partition("+")[0] for name in packages_of(analyses)]
     key = json.dumps([trace_key(analyses, "meta"), __version__, code_digest(), versions])
     return hashlib.sha256(key.encode()).hexdigest()
 

@@ -179,7 +179,7 @@ def from_artifacts(artifacts: dict[str, str], reason: str) -> StaticAnalysis:
 def cache_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
     """Return everything that a static analysis depends on, without importing torch."""
     packages = packages_of(analyses, *(["transformers"] if trust else []))
-    versions = [_release(name) for name in packages]
+    versions = [release(name) for name in packages]
     # ``auto`` is what it was as long as there is a driver, or none.
     driver = [Path("/proc/driver/nvidia").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
     code = code_digest()
@@ -199,7 +199,14 @@ def packages_of(analyses: Analyses, *further: str) -> list[str]:
     return list(dict.fromkeys(("torch", "torchinfo", *own, *further)))
 
 
-def _release(distribution: str) -> str:
+def release(distribution: str) -> str:
+    """Return the version of an installed package.
+
+    Raises
+    ------
+    InputError
+        If it is not installed.
+    """
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError as error:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Final
 
 from mkdocs_dsocr.cost.kernels import Kernels
 from mkdocs_dsocr.cost.memory import (
@@ -25,6 +26,9 @@ from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.models import STAGES, Plan, Routing, build, pass_layer, plan
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.trace import PassShape
+
+MOST_TIMED: Final = 64
+"""GPUs whose times a workload keeps."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +175,10 @@ class WorkloadCost:
         return count(self._visits)
 
     def on(self, hardware: Hardware) -> Timed:
-        """Return the workload with its times on a GPU: once for each GPU."""
+        """Return the workload with its times on a GPU, kept for the last ones."""
         if hardware not in self._timed:
+            if len(self._timed) == MOST_TIMED:
+                self._timed.pop(next(iter(self._timed)))
             self._timed[hardware] = self._on(hardware)
         return self._timed[hardware]
 
