@@ -39,8 +39,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1440, True)])
 def test_every_page_is_sound(chrome: Browser, site: Path, width: int, dark: bool) -> None:
     """WCAG 2.2 AA by axe-core, a sound look, no error, and no request to another host.
 
