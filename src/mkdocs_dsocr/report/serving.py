@@ -6,11 +6,12 @@ The same formulas, given an array of batch sizes in place of one.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 from mkdocs_dsocr.cost.memory import LIMIT, Array, fitting
 from mkdocs_dsocr.cost.rates import MsPer, ms_per
-from mkdocs_dsocr.cost.time import CEILINGS, by_part, host_ms
+from mkdocs_dsocr.cost.time import host_ms
 from mkdocs_dsocr.cost.work import exposed_ms, parts_ms, start_ms, works
 from mkdocs_dsocr.cost.workload import WorkloadCost
 from mkdocs_dsocr.inputs import Hardware
@@ -18,6 +19,7 @@ from mkdocs_dsocr.layers import metrics, tree
 from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.models import pass_layer
 from mkdocs_dsocr.report import schema
+from mkdocs_dsocr.trace import PassShape
 
 
 def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Serving | None:
@@ -39,22 +41,15 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
         return None
     import numpy
 
+    largest, per = fitting(needed, hardware.room_bytes), ms_per(hardware)
     shape = plan.step((plan.steps + 1) // 2)
-    batches = numpy.arange(1, LIMIT + 1)
-    any_batch: Any = batches
-    group = pass_layer(
-        cost.config, dataclasses.replace(shape, batch=any_batch), plan.workload, like=shape
-    )
-    visits, per = list(tree.walk(group, "decode")), ms_per(hardware)
-    modules: dict[str, Array] = {}
-    for visit in visits:
-        modules[visit.module_id] = modules.get(visit.module_id, 0) + _times(visit, per, batches)
-    device = sum(times.sum(axis=0) for times in modules.values())
-    host = numpy.broadcast_to(
-        _host_ms(visits, per, plan.workload.host_mode == "cuda_graph"), device.shape
-    )
+    every = _visits(cost, shape, numpy.arange(1, LIMIT + 1))
+    shown = numpy.array(_shown(largest or 0), int)
+    visits = _visits(cost, shape, shown)
+    device = sum(_device_ms(visit, per) for visit in visits) + numpy.zeros(len(shown))
+    is_graph = plan.workload.host_mode == "cuda_graph"
+    host = numpy.broadcast_to(_host_ms(visits, per, is_graph), shown.shape)
     step = numpy.maximum(device, host)
-    largest = fitting(needed, hardware.room_bytes)
     return schema.Serving(
         context=shape.kv_len,
         limit=LIMIT,
@@ -62,36 +57,38 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
         points=[
             schema.ServingPoint(
                 batch=b,
-                tpot_ms=float(step[b - 1]),
-                device_time_ms=float(device[b - 1]),
-                host_time_ms=float(host[b - 1]),
-                tokens_per_s=1000 * b / float(step[b - 1]),
+                tpot_ms=float(step[i]),
+                device_time_ms=float(device[i]),
+                host_time_ms=float(host[i]),
+                tokens_per_s=1000 * b / float(step[i]),
                 memory_bytes=int(needed[b - 1]),
             )
-            for b in _shown(largest or 0)
+            for i, b in enumerate(shown.tolist())
         ],
         critical_batches={
             visit.module_id: _critical(visit, per)
-            for visit in visits
+            for visit in every
             if any(kernel.compute_dtype is not None for kernel in visit.layer.kernels())
         },
     )
 
 
-def _times(visit: NodeVisit, per: MsPer, batches: Array) -> Array:
-    """Return ``[ceilings, batch sizes]``: a module's own kernels by the ceiling that binds each."""
+def _visits(cost: WorkloadCost, shape: PassShape, batches: Array) -> list[NodeVisit]:
+    """Return the nodes of a decode step with arrays of batch sizes."""
+    step = dataclasses.replace(shape, batch=batches)
+    return list(tree.walk(pass_layer(cost.config, step, cost.plan.workload, like=shape), "decode"))
+
+
+def _device_ms(visit: NodeVisit, per: MsPer) -> Array:
+    """Return the time of a module's own kernels, by batch size."""
     import numpy
 
-    result, ones = numpy.zeros((len(CEILINGS), len(batches))), numpy.ones(len(batches))
+    result: Array = 0
     for _, work, _ in works(visit):
         parts = parts_ms(work, per, work.activations)
-        one = numpy.array([numpy.broadcast_to(t, batches.shape) for t in parts], float)
-        longest = by_part(one, one, ones)
-        longest[one.argmax(axis=0), batches - 1] += exposed_ms(work, parts)
-        tensor, cuda, memory, l2 = longest
-        spent = numpy.array([tensor, cuda, memory + l2, ones * start_ms(work, per)])
-        result += visit.modules * visit.calls * spent
-    return result
+        longest = functools.reduce(numpy.maximum, parts)
+        result = result + longest + exposed_ms(work, parts) + start_ms(work, per)
+    return visit.modules * visit.calls * result
 
 
 def _host_ms(visits: list[NodeVisit], per: MsPer, is_graph: bool) -> Array:
