@@ -117,7 +117,7 @@ def test_a_page_lists_changes_and_layers_are_marked(
     site = build_site(yml, {"base.json": before})
     assert site.returncode == 0, site.output
     page = site.read("dsocr/changes/index.html")
-    assert "1 figure." in page
+    assert "1 figure changed from the baseline" in page
     assert "1,075,837,976" in page
     assert "Changed since the baseline" in site.read("dsocr/layers/GELU/index.html")
     assert "Changed since the baseline" not in site.read("dsocr/layers/SiLU/index.html")
