@@ -16,6 +16,9 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
+# Workers of pytest share the cores: threads of torch that wait for each other would spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.trace_store import Analyses, trace_model
 from mkdocs_dsocr.inputs import (
