@@ -58,10 +58,10 @@ def _shipped(place: str) -> dict[str, Any]:
 
 def _gpu(text: str) -> dict[str, Any]:
     content = _shipped("hardware/rtx-5090.yaml")
-    kinds = {kind: {**rates, "source": text} for kind, rates in content.pop("kernels").items()}
+    kernels = [{**kernel, "source": text} for kernel in content.pop("kernels")]
     sources = {k: {**v, "source": text} for k, v in content.items() if isinstance(v, dict)}
     others = dict.fromkeys((k for k in content if k.endswith("_source")), text)
-    return {**content, **sources, **others, "kernels": kinds, "hardware_id": "h", "name": text}
+    return {**content, **sources, **others, "kernels": kernels, "hardware_id": "h", "name": text}
 
 
 def _write(folder: Path) -> dict[str, str]:
@@ -84,7 +84,7 @@ def _write(folder: Path) -> dict[str, str]:
     files["m.json"] = json.dumps(measured)
     files["h.yaml"] = json.dumps({**_gpu(HOSTILE), "device_names": [SHORT]})
     before = json.loads(report_files(analyses[0][0])["report.json"])
-    before["hardware"] |= {"name": HOSTILE, "memory_gb": 1}
+    before["hardware"] |= {"name": HOSTILE, "memory_bytes": 10**9}
     before["report_id"] = HOSTILE
     before["layers"][0]["class_name"] = HOSTILE
     files["before.json"] = json.dumps(before)

@@ -67,7 +67,7 @@ def test_twins_of_a_site_have_its_numbers_and_lead_somewhere(offline_site: Built
     for twin in folder.rglob("*.html.md"):
         text = "".join(twin.read_text("utf-8").split("```")[::2])
         tags = set(re.findall(r"(?<!\\)</?([a-z0-9]+)", re.sub(r"`[^`]*`", "", text)))
-        assert tags <= {"br", "details", "summary", "sub"}, twin
+        assert tags <= {"br", "details", "summary", "sub", "sup"}, twin
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
             assert (twin.parent / target).exists() or "://" in target, (twin, target)
             checked += 1
