@@ -71,7 +71,7 @@ class Run:
 
 def variant(name: str, batch: int, host_mode: str, folder: Path) -> str:
     """Write a workload with another batch and host mode, and return its path."""
-    fields = load_workload(name).model_dump(mode="json", exclude_defaults=True)
+    fields = load_workload(name).model_dump(mode="json", exclude_unset=True)
     if batch > 1:
         fields |= {"profile_id": f"{fields['profile_id']}-batch-{batch}"}
         fields |= {"batch_size": batch, "num_pages": batch}

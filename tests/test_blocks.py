@@ -66,7 +66,7 @@ def test_formulas_are_text_once_for_what_makes_markdown() -> None:
 
 def test_a_description_is_the_lead_as_text() -> None:
     page = f'# T\n\n<p class="dsocr-lead dsocr-bad">One &lt;b&gt; <a href="x">two</a>\n{MATH}.</p>'
-    assert description(page) == "One <b> two $2 \\cdot N$."
+    assert description(page) == "One &lt;b&gt; two $2 \\cdot N$."
     assert description("# T\n") == ""
     assert len(description(f'<p class="dsocr-lead">{"word " * 500}</p>')) <= 300
 

@@ -70,12 +70,17 @@ def as_text(block: str) -> str:
 
 
 def description(markdown: str) -> str:
-    """Return the first sentences of a page, for feeds and search engines; empty where none are."""
+    """Return the first sentences of a page, for feeds and search engines; empty where none are.
+
+    Themes write it into their HTML as it is, so that it is HTML.
+    """
     lead = _LEAD.search(markdown)
     if lead is None:
         return ""
     text = " ".join(html.unescape(re.sub(r"<[^>]*>", "", as_text(lead[1]))).split())
-    return text if len(text) <= DESCRIPTION else f"{text[: DESCRIPTION - 1].rsplit(' ', 1)[0]}…"
+    if len(text) > DESCRIPTION:
+        text = f"{text[: DESCRIPTION - 1].rsplit(' ', 1)[0]}…"
+    return html.escape(text)
 
 
 def forget() -> None:
