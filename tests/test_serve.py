@@ -49,7 +49,7 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
     shutil.copytree(resources.data_dir(), tmp_path / "code/mkdocs_dsocr/data", dirs_exist_ok=True)
     with serving(tmp_path, PYTHONPATH=str(tmp_path / "code")) as server:
         shows = server.shows
-        wait_for(lambda: shows("New tokens a page 7"))
+        wait_for(lambda: shows("New tokens per page 7"))
         workload.write_text(WORKLOAD.format(new=7) + "num_pages: 3\n")
         wait_for(lambda: shows("Pages 3"))
         # A broken file is said on every page and survived; mending it heals in place.
@@ -65,7 +65,7 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
         assert not shows("The inputs changed after the last trace", "dsocr/verification/")
         # Other shapes are shown at once, and traced beside.
         workload.write_text(WORKLOAD.format(new=9))
-        wait_for(lambda: shows("New tokens a page 9"))
+        wait_for(lambda: shows("New tokens per page 9"))
         assert shows("The inputs changed after the last trace", "dsocr/verification/")
         workload.write_text(WORKLOAD.format(new=7) + "num_pages: 4\n")
         wait_for(lambda: shows("Pages 4"))
@@ -88,7 +88,7 @@ def test_inputs_that_appear_disappear_and_move_are_seen(tmp_path: Path) -> None:
     workload = tmp_path / "loads/mine.yaml"
     with serving(tmp_path) as server:
         shows = server.shows
-        wait_for(lambda: shows("New tokens a page 7"))
+        wait_for(lambda: shows("New tokens per page 7"))
         (tmp_path / "reviews.yaml").write_text(REVIEW)
         wait_for(lambda: shows("a note that came later", "dsocr/review/"))
         # A workload that is away is said on its own pages, until it is back.

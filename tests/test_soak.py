@@ -34,7 +34,7 @@ def test_a_server_keeps_its_size_over_many_edits(tmp_path: Path) -> None:
     project(tmp_path)
     sizes = []
     with serving(tmp_path) as server:
-        wait_for(lambda: server.shows("New tokens a page 7"))
+        wait_for(lambda: server.shows("New tokens per page 7"))
         before = _files(tmp_path)
         for edit in range(EDITS):
             text = WORKLOAD.format(new=7) + f"num_pages: {edit + 2}\n"
