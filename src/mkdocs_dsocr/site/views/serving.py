@@ -12,6 +12,7 @@ from mkdocs_dsocr.serving.planning import LIMITS, Engines, Target
 from mkdocs_dsocr.site import svg, units
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.plots import Series, plot
+from mkdocs_dsocr.text import printable
 
 PLANNED: Final = 1_000_000
 """Pages per day of the table in a page without scripts."""
@@ -68,7 +69,7 @@ def decision(site: Site) -> dict[str, Any]:
     rows = [
         {
             "id": gpu.hardware_id,
-            "name": gpu.name,
+            "name": printable(gpu.name),
             "usd": gpu.board and gpu.board.usd_per_hour,
             "watts": gpu.board and gpu.board.power_w,
             "rows": [
