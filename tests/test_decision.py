@@ -53,6 +53,7 @@ def test_reports_of_two_gpus_can_be_compared(reports: Path) -> None:
     assert "the same inputs except for the GPU" in done.output
     assert "GPUs for 1,000,000 pages per day" in done.output
     assert "NVIDIA L40S" in done.output
+    assert "default settings of `serving`" in done.output
 
 
 def test_other_inputs_are_named(reports: Path) -> None:

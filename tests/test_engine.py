@@ -259,6 +259,14 @@ def test_what_a_chip_needs_is_what_reaches_the_target() -> None:
     assert rows[256].memory_bytes > row.memory_bytes > 6.7e9
 
 
+def test_a_chip_for_pages_of_one_token_is_found() -> None:
+    """Nothing is decoded, and so no time per output token is too long."""
+    config, page = load_model_config(MODEL), load_workload("dsocr-a4-gundam")
+    page = page.model_copy(update={"max_new_tokens": 1})
+    rows = required(config, page, load_hardware("h100-sxm"), Target(10**5, tpot_ms=20))
+    assert rows[-1].bandwidth_gb_s is not None
+
+
 def test_an_engine_cuts_at_most_six_tiles(tmp_path: Path) -> None:
     text = "profile_id: wide\nbase_size: 1024\nimage_size: 640\ncrop_mode: true\n"
     text += "page_size: [1000, 9000]\ntext_tokens: 10\nmax_new_tokens: 10\n"

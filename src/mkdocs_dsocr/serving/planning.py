@@ -289,7 +289,8 @@ def required(
     steady = steady_state(steps, points)
     reached = steady.pages_per_s >= target.pages_per_s / gpus
     reached &= steady.ttft_ms <= (target.ttft_ms or math.inf)
-    reached &= steady.tpot_ms <= (target.tpot_ms or math.inf)
+    # There is none (NaN) where nothing is decoded.
+    reached &= ~(steady.tpot_ms > (target.tpot_ms or math.inf))
     return list(_requirements(steps, chip, points, reached))
 
 
