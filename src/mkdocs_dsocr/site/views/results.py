@@ -95,15 +95,15 @@ def has_measurements(site: Site) -> bool:
 
 
 def _times(site: Site) -> str:
-    """Return how the estimates of all measured workloads compare: kernels alone, and in all."""
-    found = [a.comparison for row in site.analyses for a in row if a.comparison is not None]
+    """Return how the estimates of measured workloads compare: kernels alone, and wall time."""
+    measured = [a for row in site.analyses for a in row if a.comparison is not None]
+    found = [a.comparison for a in measured if a.comparison is not None]
     if not found:
         return "estimated, not measured"
-    in_all = _spread([c.ratio for c in found])
+    gpus = ", ".join(dict.fromkeys(a.hardware.hardware_id for a in measured))
+    wall = f"wall time {_spread([c.ratio for c in found])} × measured"
     kernels = [c.device_ratio for c in found if c.device_ratio is not None]
-    if not kernels:
-        return f"estimate {in_all} × measured"
-    return f"GPU {_spread(kernels)} × measured, with the CPU {in_all} ×"
+    return f"kernels {_spread(kernels)} ×, {wall} on {gpus}" if kernels else f"{wall} on {gpus}"
 
 
 def _spread(ratios: list[float]) -> str:
