@@ -72,7 +72,7 @@ class LayerPage:
         return [
             node
             for node in self.nodes
-            if all(above.class_name != self.class_name for above in self._ancestors(node))
+            if all(above.class_name != self.class_name for above in _ancestors(self.analysis, node))
         ]
 
     @cached_property
@@ -278,24 +278,14 @@ class LayerPage:
     @property
     def parents(self) -> list[str]:
         """Classes that call this one."""
-        return sorted({self._caller(node) for node in self.nodes} - {""})
+        pairs = _callers(self.analysis)
+        return sorted({caller for caller, name in pairs if name == self.class_name} - {""})
 
     @property
     def children(self) -> list[str]:
         """Classes that this one calls."""
-        nodes = (n for names in self.analysis.classes.values() for n in names)
-        return sorted({n.class_name for n in nodes if self._caller(n) == self.class_name})
-
-    def _caller(self, node: Node) -> str:
-        """Return the class that calls a node, or nothing; groups of passes are skipped."""
-        classes = (above.class_name for above in self._ancestors(node))
-        return next((name for name in classes if name != "Group"), "")
-
-    def _ancestors(self, node: Node) -> Iterator[Node]:
-        """Yield the nodes that contain a node, the innermost first."""
-        while (parent := self.analysis.nodes.get(node.visit.parent_id or "")) is not None:
-            yield parent
-            node = parent
+        pairs = _callers(self.analysis)
+        return sorted({name for caller, name in pairs if caller == self.class_name})
 
     @cached_property
     def code(self) -> list[Source]:
@@ -315,6 +305,29 @@ def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
 @lru_cache(maxsize=2)
 def _layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
     return {name: LayerPage(analysis, name) for name in sorted(analysis.classes)}
+
+
+@lru_cache(maxsize=4)
+def _callers(analysis: Analysis) -> frozenset[tuple[str, str]]:
+    """Return each class with one that calls it, which is nothing for the outermost."""
+    return frozenset(
+        (_caller(analysis, node), node.class_name)
+        for nodes in analysis.classes.values()
+        for node in nodes
+    )
+
+
+def _caller(analysis: Analysis, node: Node) -> str:
+    """Return the class that calls a node, or nothing; groups of passes are skipped."""
+    classes = (above.class_name for above in _ancestors(analysis, node))
+    return next((name for name in classes if name != "Group"), "")
+
+
+def _ancestors(analysis: Analysis, node: Node) -> Iterator[Node]:
+    """Yield the nodes that contain a node, the innermost first."""
+    while (parent := analysis.nodes.get(node.visit.parent_id or "")) is not None:
+        yield parent
+        node = parent
 
 
 def _slug(name: str) -> str:

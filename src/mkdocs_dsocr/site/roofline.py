@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from markupsafe import Markup
@@ -67,8 +68,12 @@ class Point:
         return f"{found}; its kernels meet different ceilings" if differs else found
 
 
-def shares(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
-    """Return the classes that run in some stages, those that take longest first."""
+@lru_cache(maxsize=8)
+def shares(analysis: Analysis, stages: tuple[str, ...]) -> tuple[Point, ...]:
+    """Return the classes that run in some stages, those that take longest first.
+
+    Every layer page has all points in its frame: they are kept.
+    """
     own: dict[tuple[str, str], list[Totals]] = {}
     for name, nodes in analysis.classes.items():
         for node in nodes:
@@ -80,10 +85,10 @@ def shares(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
         Point(name, stage, tally, tally.device_time_ms / whole)
         for (name, stage), tally in tallies.items()
     ]
-    return sorted(found, key=lambda p: -p.own.device_time_ms)
+    return tuple(sorted(found, key=lambda p: -p.own.device_time_ms))
 
 
-def points(analysis: Analysis, stages: Sequence[str]) -> list[Point]:
+def points(analysis: Analysis, stages: tuple[str, ...]) -> list[Point]:
     """Return those of :func:`shares` that do arithmetic: only they have a place."""
     return [p for p in shares(analysis, stages) if p.own.flops and p.own.io_bytes]
 

@@ -32,7 +32,7 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
     return {
         "longest_stage": longest,
         "why": why(main, longest),
-        "leading_classes": shares(main, [longest])[:3],
+        "leading_classes": shares(main, (longest,))[:3],
         "levers": [lever for lever in levers if lever[1] > least],
         "ties": [name for name, times in levers if LEAST_LEVER < times <= least],
         "launch_share": _launch_share(site),
