@@ -28,7 +28,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest, without_collections
-from mkdocs_dsocr.plugin_files import Made, arranged, compact, list_twins
+from mkdocs_dsocr.plugin_files import Made, arranged, compact, converter, list_twins
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
@@ -148,29 +148,25 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
 
     @without_collections()
     def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> Made:
-        style = style_of(config)
+        settings, style = settings_of(self.config, config), style_of(config)
+        uses_cache = self.config.cache
         if self._is_serving and source_digest([PACKAGE]) != self._code:
             with timed(log.info, "making the pages with edited code, in a process of its own"):
-                fresh = pages_of(
-                    settings_of(self.config, config),
-                    style,
-                    uses_cache=self.config.cache,
-                    log=log.info,
-                )
+                fresh = pages_of(settings, style, uses_cache=uses_cache, log=log.info)
             for failure in fresh.failures:
                 log.warning(failure)
             made = self._write(files, config, path, fresh.pages, fresh.others, nav=fresh.nav)
             return dataclasses.replace(made, state=state)
         result, later = self._results.result(
-            settings_of(self.config, config),
-            uses_cache=self.config.cache,
-            may_be_stale=self._is_serving,
+            settings, uses_cache=uses_cache, may_be_stale=self._is_serving
         )
         if not result.is_stale:
             self._report_failures(result, config)
         with timed(log.info, "writing pages and artifacts"):
-            cache = default_cache() if self.config.cache else None
-            site, pages, others = artifacts.site_files(result, style, later, cache)
+            cache = default_cache() if uses_cache else None
+            # A server shows edits at once: it makes no pages for other workloads and GPUs.
+            convert = None if self._is_serving else converter(config)
+            site, pages, others = artifacts.site_files(result, style, later, cache, convert)
             made = self._write(files, config, path, pages, others, nav=nav(site), later=later)
         return dataclasses.replace(made, state=state)
 

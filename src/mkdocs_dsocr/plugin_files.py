@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from markdown import Markdown
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure import StructureItem
 from mkdocs.structure.files import File, Files, file_sort_key
@@ -30,6 +32,18 @@ class WholeFile(File):
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target) as part:
             shutil.copyfile(str(self.abs_src_path), part)
+
+
+def converter(config: MkDocsConfig) -> Callable[[str], str]:
+    """Return what makes HTML of Markdown with the site's extensions; links stay as they are."""
+
+    def convert(text: str) -> str:
+        extensions = config.markdown_extensions
+        return str(
+            Markdown(extensions=extensions, extension_configs=config.mdx_configs).convert(text)
+        )
+
+    return convert
 
 
 def compact(page: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +37,8 @@ FORMULAS_CODE: Final = (
     "inputs",
 )
 """What the formulas' script is made by."""
+MOST_PAIRS: Final = 12
+"""Pairs of a workload and a GPU between which pages switch: each takes a second to build."""
 
 
 def formulas(analyses: Analyses, cache: Cache | None) -> str:
@@ -67,15 +69,18 @@ def _text(content: Any) -> str:
     return content
 
 
-def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
-    """Return the tables of the main analysis, from the cache where that has them.
+def studies(
+    analyses: Analyses, cache: Cache | None, shown: tuple[int, int] = (0, 0)
+) -> Studies | None:
+    """Return the tables of an analysis, from the cache where that has them.
 
     None where the workload needs more than their 64 bits.
     """
     from mkdocs_dsocr.site.content import all_gpus
 
     # What a trace or a measurement adds changes no table.
-    main = dataclasses.replace(analyses[0][0], traced=None, measurement=None)
+    workload, gpu = shown
+    main = dataclasses.replace(analyses[workload][gpu], traced=None, measurement=None)
     return _studies(main, tuple(all_gpus(analyses)), cache)
 
 
@@ -83,7 +88,7 @@ def studies(analyses: Analyses, cache: Cache | None) -> Studies | None:
 def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies | None:
     from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables, tables
 
-    inputs: tuple[BaseModel, ...] = (main.config, main.workload, *gpus)
+    inputs: tuple[BaseModel, ...] = (main.config, main.workload, main.hardware, *gpus)
     key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
 
     try:
@@ -175,7 +180,11 @@ def artifacts(result: Result) -> dict[str, str]:
 
 
 def site_files(
-    result: Result, style: LinkStyle, later: Sequence[str] = (), cache: Cache | None = None
+    result: Result,
+    style: LinkStyle,
+    later: Sequence[str] = (),
+    cache: Cache | None = None,
+    convert: Callable[[str], str] | None = None,
 ) -> tuple[Site, dict[str, str], dict[str, bytes]]:
     """Return the site, its pages and its other files, by path within the plugin's folder.
 
@@ -187,9 +196,13 @@ def site_files(
         Paths under ``artifacts/`` of files that something else makes.
     cache
         Where the formulas' script is kept.
+    convert
+        Turns Markdown into HTML as the generator does, for the pages of other workloads and GPUs;
+        without it, there is no switch between them.
     """
     from mkdocs_dsocr.site.content import Site
     from mkdocs_dsocr.site.pages import assets, build_pages
+    from mkdocs_dsocr.site.switch import scripts
 
     ready = artifacts(result)
     ready[FORMULAS] = formulas(result.analyses, cache)
@@ -211,6 +224,24 @@ def site_files(
         result.models,
         result.is_stale,
         result.static.is_shipped,
+        has_switch=convert is not None and has_switch(result.analyses),
     )
+    pages = build_pages(site, style)
     others |= {f"assets/{name}": data for name, data in assets().items()}
-    return site, build_pages(site, style), others
+    if convert is not None and site.has_switch:
+        others |= dict(scripts(pages, _other_sites(site, cache), style, convert))
+    return site, pages, others
+
+
+def has_switch(analyses: Analyses) -> bool:
+    """Tell whether pages switch between workloads and GPUs: there are several, but not too many."""
+    return 1 < sum(map(len, analyses)) <= MOST_PAIRS
+
+
+def _other_sites(site: Site, cache: Cache | None) -> Iterator[Site]:
+    """Yield the site as it shows each of its other pairs of a workload and a GPU."""
+    for i, row in enumerate(site.analyses):
+        for j in range(len(row)):
+            if (i, j) != site.shown:
+                tables = studies(site.analyses, cache, (i, j))
+                yield dataclasses.replace(site, shown=(i, j), studies=tables)

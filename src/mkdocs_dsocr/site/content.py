@@ -49,6 +49,10 @@ class Site:
         Whether trace and verification are of the inputs before an edit.
     is_shipped
         Whether the trace came with the package, and this build made none.
+    shown
+        Which of `analyses` the pages show: of which workload, and on which GPU.
+    has_switch
+        Whether a reader can switch the pages to another workload or GPU.
     """
 
     analyses: tuple[tuple[Analysis, ...], ...]
@@ -63,11 +67,14 @@ class Site:
     models: ModelsCompared | None = None
     is_stale: bool = False
     is_shipped: bool = False
+    shown: tuple[int, int] = (0, 0)
+    has_switch: bool = False
 
     @property
     def main(self) -> Analysis:
         """The analysis that all pages show unless they say otherwise."""
-        return self.analyses[0][0]
+        workload, gpu = self.shown
+        return self.analyses[workload][gpu]
 
     @property
     def model(self) -> Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources as package_resources
 from typing import Any, Final, NamedTuple
 
@@ -31,13 +31,15 @@ ASSETS: Final = ("dsocr.css", "dsocr.js", "planner.js", "fleets.js", "stix-two-m
 class Page(NamedTuple):
     """A page: its heading, what it shows besides the site, and whether a site has it.
 
-    `group` is the heading in the navigation under which it stands with others.
+    `group` is the heading in the navigation under which it stands with others. A page that
+    `is_of_one` shows one workload on one GPU, so that another pair changes it.
     """
 
     title: str
     view: Callable[[Site, Links], dict[str, Any]] = lambda site, links: {}
     is_shown: Callable[[Site], bool] = lambda site: True
     group: str = ""
+    is_of_one: bool = False
 
 
 STRUCTURE: Final = "Structure"
@@ -45,15 +47,15 @@ EXPLORE: Final = "What if"
 EVIDENCE: Final = "Evidence"
 DATA: Final = "Inputs and files"
 PAGES: Final = {
-    "index": Page("Overview", overview),
-    "layers": Page("Layers", layers),
-    "roofline": Page("Roofline", rooflines, group=STRUCTURE),
-    "hierarchy": Page("Module tree", hierarchy, group=STRUCTURE),
-    "memory": Page("Memory", memory),
+    "index": Page("Overview", overview, is_of_one=True),
+    "layers": Page("Layers", layers, is_of_one=True),
+    "roofline": Page("Roofline", rooflines, group=STRUCTURE, is_of_one=True),
+    "hierarchy": Page("Module tree", hierarchy, group=STRUCTURE, is_of_one=True),
+    "memory": Page("Memory", memory, is_of_one=True),
     "planner": Page("What if", planner, group=EXPLORE),
-    "sweeps": Page("Sweeps", sweeps, lambda site: site.studies is not None, EXPLORE),
+    "sweeps": Page("Sweeps", sweeps, lambda site: site.studies is not None, EXPLORE, True),
     "models": Page("Models compared", models, lambda site: site.models is not None, EXPLORE),
-    "gpus": Page("GPUs and workloads", gpus),
+    "gpus": Page("GPUs and workloads", gpus, is_of_one=True),
     "evidence": Page("Evidence", evidence, group=EVIDENCE),
     "verification": Page("Verification", verification, group=EVIDENCE),
     "measured": Page("Predicted and measured", measured, has_measurements, EVIDENCE),
@@ -67,7 +69,7 @@ PAGES: Final = {
     ),
     "review": Page("Review", is_shown=lambda site: bool(site.reviews), group=EVIDENCE),
     "changes": Page("Changes", is_shown=lambda site: site.changes is not None, group=EVIDENCE),
-    "workload": Page("Workload and hardware", group=DATA),
+    "workload": Page("Workload and hardware", group=DATA, is_of_one=True),
     "artifacts": Page("Artifacts", group=DATA),
 }
 """The pages in the order of the navigation. A page's name is that of its template and file."""
@@ -83,18 +85,28 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
     style
         How the generator serves pages; see :class:`mkdocs_dsocr.site.links.Links`.
     """
-    shared = {"site": site, "titles": titles(site), "strip": strip(site)}
-    pages: dict[str, str] = {}
-    for name, title in titles(site).items():
+    return dict(_pages(site, style, titles(site)))
+
+
+def pages_of_one(site: Site, style: LinkStyle) -> dict[str, str]:
+    """Return those of :func:`build_pages` that show one workload on one GPU."""
+    return dict(_pages(site, style, [name for name in titles(site) if PAGES[name].is_of_one]))
+
+
+def _pages(site: Site, style: LinkStyle, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the path and the Markdown of pages, then those of all layers."""
+    shared: dict[str, Any] = {"site": site, "titles": titles(site)}
+    evidence = strip(site)
+    for name in names:
         links = Links(style, _path(name))
         view = PAGES[name].view(site, links)
-        view |= {"title": title, "tags": tags.PAGES.get(name, ())}
-        pages[links.page] = _rendered(f"{name}.md.j2", links, **shared, **view)
+        view |= {"title": shared["titles"][name], "tags": tags.PAGES.get(name, ())}
+        view["strip"] = evidence.on(links) if PAGES[name].is_of_one else evidence
+        yield links.page, _rendered(f"{name}.md.j2", links, **shared, **view)
     for name, layer in site.layer_pages.items():
         links = Links(style, layer.uri)
-        view = {"layer": layer, "tags": tags.layer_tags(name)}
-        pages[links.page] = _rendered("layer.md.j2", links, **shared, **view)
-    return pages
+        view = {"layer": layer, "tags": tags.layer_tags(name), "strip": evidence.on(links)}
+        yield links.page, _rendered("layer.md.j2", links, **shared, **view)
 
 
 def error_pages(message: str, names: Iterable[str]) -> dict[str, str]:

@@ -164,6 +164,66 @@ const growTree = (tools) => {
   show();
 };
 
+// Shows a page for another workload or GPU of the site: what changes is in a script for each pair.
+const kept = new Map(); // the nodes that each address came with
+const changing = (form) => {
+  const first = form.closest(".dsocr");
+  const every = [...first.parentElement.children];
+  return every.slice(every.indexOf(first), every.findLastIndex((one) => one.matches(".dsocr")) + 1);
+};
+const selects = (form) => [form.elements.workload, form.elements.gpu];
+const chosenPair = (form) => selects(form).map((select) => select.value);
+const shownPair = (form) => selects(form).map((select) => [...select.options].find((one) => one.defaultSelected).value);
+const theSwitch = () => document.querySelector("form[data-dsocr-switch]");
+let latest = ""; // a reader may choose again while a script is loading
+const switchTo = async (form, pair, load) => {
+  latest = String(pair);
+  const built = kept.get(location.pathname) ?? { pair: shownPair(form), nodes: changing(form) };
+  kept.set(location.pathname, built);
+  let nodes = built.nodes;
+  if (String(pair) !== String(built.pair)) {
+    const url = new URL(form.dataset.dsocrSwitch.replace("*", pair.join("/")), location).href;
+    await load(url);
+    if (latest !== String(pair)) return;
+    const page = document.createElement("template");
+    page.innerHTML = globalThis.dsocrPages[url];
+    const blocks = built.nodes.filter((one) => one.matches(".dsocr"));
+    for (const place of page.content.querySelectorAll("[data-dsocr-same]")) {
+      place.replaceWith(blocks[Number(place.dataset.dsocrSame)].cloneNode(true));
+    }
+    nodes = [...page.content.children];
+  }
+  const old = changing(theSwitch());
+  old[0].before(...nodes);
+  for (const node of old) if (!nodes.includes(node)) node.remove();
+  for (const link of document.querySelectorAll("nav a[href^='#']:not([href='#'])")) {
+    link.parentElement.hidden = !document.getElementById(decodeURIComponent(link.hash.slice(1)));
+  }
+};
+const wantedPair = (form) => {
+  const named = new URLSearchParams(location.search);
+  const stored = (name) => {
+    try {
+      return sessionStorage.getItem(`dsocr-${name}`);
+    } catch {
+      return null;
+    }
+  };
+  return selects(form).map((select, index) => {
+    const options = [...select.options].map((option) => option.value);
+    return [named.get(select.name), stored(select.name)].find((id) => options.includes(id)) ?? shownPair(form)[index];
+  });
+};
+const keepPair = (pair) => {
+  history.replaceState(history.state, "", `?${new URLSearchParams({ workload: pair[0], gpu: pair[1] })}${location.hash}`);
+  try {
+    sessionStorage.setItem("dsocr-workload", pair[0]);
+    sessionStorage.setItem("dsocr-gpu", pair[1]);
+  } catch {
+    // Storage may be denied: the address has the choice.
+  }
+};
+
 // Runs once a page, also where a theme replaces the page's content without loading it.
 (() => {
   const scripts = new Map();
@@ -175,8 +235,22 @@ const growTree = (tools) => {
     }
     return scripts.get(url);
   };
+  document.addEventListener("change", async (event) => {
+    const form = event.target.closest("form[data-dsocr-switch]");
+    if (!form) return;
+    keepPair(chosenPair(form));
+    await wake();
+    theSwitch().elements[event.target.name].focus();
+  });
   // An element names the scripts that it needs, and the function that brings it to life.
   const wake = async () => {
+    const form = theSwitch();
+    if (form) {
+      const pair = wantedPair(form);
+      if (String(pair) !== String(shownPair(form))) await switchTo(form, pair, load);
+      theSwitch().reset();
+      theSwitch().hidden = false;
+    }
     for (const heading of document.querySelectorAll("[data-dsocr-sortable] th")) {
       if (heading.querySelector("button")) continue;
       const button = Object.assign(document.createElement("button"), { type: "button" });

@@ -40,11 +40,16 @@ class Check(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """The line on every page that states what its figures rest on."""
+    """The line on every page that states what its figures rest on.
+
+    `choices` are the workloads and the GPUs between which a reader can switch, each with its name;
+    `scripts` is where the page for another pair is, with ``*`` in place of the two.
+    """
 
     model: str
     workload: str
     gpu: str
+    gpu_name: str
     agrees: bool
     trace: str
     trace_page: str
@@ -53,6 +58,19 @@ class Strip(NamedTuple):
     review: str
     review_page: str
     version: str
+    choices: tuple[dict[str, str], dict[str, str]]
+    scripts: str = ""
+
+    def on(self, links: Links) -> Strip:
+        """Return the line for a page that another pair changes."""
+        is_needed = any(len(names) > 1 for names in self.choices)
+        path = script_path(links.page, "*")
+        return self._replace(scripts=links.data(path)) if is_needed else self
+
+
+def script_path(page: str, *pair: str) -> str:
+    """Return the path of the script with a page for a workload and a GPU."""
+    return "/".join(("scenarios", *pair, page.removesuffix(".md") + ".js"))
 
 
 def strip(site: Site) -> Strip:
@@ -60,10 +78,12 @@ def strip(site: Site) -> Strip:
     main = site.main
     reviews = [r.state for r in site.reviews.values()]
     approved = reviews.count("approved")
+    rows = site.analyses if site.has_switch else ((main,),)
     return Strip(
         model=_model(site),
         workload=main.workload.profile_id,
-        gpu=main.hardware.name,
+        gpu=main.hardware.hardware_id,
+        gpu_name=main.hardware.name,
         agrees=not site.verification.failures,
         trace=_trace(site),
         trace_page="verification.md",
@@ -72,6 +92,10 @@ def strip(site: Site) -> Strip:
         review=f"{approved} of {len(reviews)} reviewed" if reviews else "no review file",
         review_page="review.md" if reviews else "evidence.md",
         version=__version__,
+        choices=(
+            {row[0].workload.profile_id: row[0].workload.profile_id for row in rows},
+            {a.hardware.hardware_id: a.hardware.name for a in rows[0]},
+        ),
     )
 
 

@@ -1,0 +1,60 @@
+"""The pages for the other workloads and GPUs of a site, as scripts that change a page in place.
+
+A script holds what follows the heading of its page. It works where the site is opened from a
+folder, and a reader who changes nothing loads none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from mkdocs_dsocr.site.blocks import put_back, taken_out
+from mkdocs_dsocr.site.content import Site
+from mkdocs_dsocr.site.links import LinkStyle
+from mkdocs_dsocr.site.pages import pages_of_one
+from mkdocs_dsocr.site.views.results import script_path
+
+
+def scripts(
+    pages: Mapping[str, str],
+    others: Iterable[Site],
+    style: LinkStyle,
+    convert: Callable[[str], str],
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the path and the content of a script for each page and each other pair.
+
+    Parameters
+    ----------
+    pages
+        The pages of the site itself, by path.
+    others
+        The same site, showing one of its other pairs each.
+    style
+        How the generator serves pages.
+    convert
+        Turns Markdown without raw blocks into HTML, as the generator does.
+    """
+    for site in others:
+        pair = (site.main.workload.profile_id, site.main.hardware.hardware_id)
+        for path, page in pages_of_one(site, style).items():
+            if path in pages:
+                _, blocks = taken_out(pages[path])
+                content = json.dumps(_content(page, blocks, convert), ensure_ascii=False)
+                script = (
+                    f"(globalThis.dsocrPages ??= {{}})[document.currentScript.src] = {content};"
+                )
+                yield script_path(path, *pair), script.encode()
+
+
+def _content(page: str, known: Sequence[str], convert: Callable[[str], str]) -> str:
+    """Return the HTML of a page from its first raw block on; a known block by its number."""
+    *_, markdown = page.split("---\n", 2)
+    text, blocks = taken_out(markdown)
+    places = {block: index for index, block in enumerate(known)}
+    short = [
+        f'<div data-dsocr-same="{places[block]}"></div>' if block in places else block
+        for block in blocks
+    ]
+    html = convert(text)
+    return put_back(html[html.index('<div id="dsocr-block-0"') :], short)
