@@ -119,8 +119,8 @@ def test_without_a_measurement_the_page_says_so(build_site: BuildSite) -> None:
     meta = "dsocr: {device: meta, model: tiny/, workloads: [dsocr-tiny]}"
     built = build_site(f"site_name: s\ntheme: mkdocs\nplugins:\n  - {meta}\n")
     assert not (built.site / "dsocr/measured").exists()
-    assert "estimated, not measured" in built.read("dsocr/evidence/index.html")
-    assert "estimated, not measured" in built.read("dsocr/layers/Linear/index.html")
+    assert "%, not measured" in built.read("dsocr/evidence/index.html")
+    assert "%, not measured" in built.read("dsocr/layers/Linear/index.html")
 
 
 def _edited(folder: Path, **changes: object) -> str:

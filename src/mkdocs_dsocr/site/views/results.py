@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from mkdocs_dsocr import __version__
+from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report.paper import (
     PAPER_ARCHITECTURE,
     compare_with_paper,
@@ -87,7 +88,7 @@ def strip(site: Site) -> Strip:
         agrees=not site.verification.failures,
         trace=_trace(site),
         trace_page="verification.md",
-        times=f"times: {_times(site)}",
+        times=f"device times {_interval(main.hardware)}, {_times(site)}",
         times_page="measured.md" if has_measurements(site) else "evidence.md",
         review=f"{approved} of {len(reviews)} reviewed" if reviews else "no review file",
         review_page="review.md" if reviews else "evidence.md",
@@ -113,6 +114,10 @@ def _trace(site: Site) -> str:
     return f"formulas equal the {trace} in {units.integer(len(site.verification.rows))} nodes"
 
 
+def _interval(gpu: Hardware) -> str:
+    return f"± {100 * gpu.time_error:.0f} %"
+
+
 def has_measurements(site: Site) -> bool:
     """Tell whether a time of the site was measured."""
     return any(a.comparison is not None for row in site.analyses for a in row)
@@ -123,7 +128,7 @@ def _times(site: Site) -> str:
     measured = [a for row in site.analyses for a in row if a.comparison is not None]
     found = [a.comparison for a in measured if a.comparison is not None]
     if not found:
-        return "estimated, not measured"
+        return "not measured"
     gpus = ", ".join(dict.fromkeys(a.hardware.hardware_id for a in measured))
     wall = f"wall time {_spread([c.ratio for c in found])} × measured"
     kernels = [c.device_ratio for c in found if c.device_ratio is not None]
@@ -162,11 +167,12 @@ def _checks(site: Site) -> Iterator[Check]:
         )
     page = ("measured.md", "Predicted and measured") if has_measurements(site) else ()
     yield Check("Times", _times(site), "runs on a GPU that `measurements` names", None, *page)
-    rates = {of.kind for _, of in site.main.hardware.constants.values()}
+    gpu = site.main.hardware
+    kinds = ", ".join(sorted({of.kind for _, of in gpu.constants.values()}))
     yield Check(
         "Time constants",
-        ", ".join(sorted(rates)),
-        f"achieved rates in the profile of {site.main.hardware.name}",
+        f"{kinds}: nine of ten device times are expected within {_interval(gpu)}",
+        f"achieved rates in the profile of {gpu.name}",
         None,
         "workload.md",
         "Workload and hardware",
