@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs.files import parse_yaml
 from mkdocs_dsocr.resources import PACKAGE
+from mkdocs_dsocr.site.units import bar
 from tests.conftest import TINY_CONFIG
 
 FOLDER = PACKAGE / "site/templates"
@@ -56,6 +57,25 @@ def test_reports_of_two_gpus_can_be_compared(reports: Path) -> None:
     assert "default settings of `serving`" in done.output
 
 
+def test_printed_or_written_it_is_the_same_document(reports: Path, tmp_path: Path) -> None:
+    given = (reports / "a", reports / "b", "--pages-per-day", "1e6")
+    assert report(*given, "--output", tmp_path / "r.md").exit_code == 0
+    assert report(*given).output == (tmp_path / "r.md").read_text(encoding="utf-8")
+
+
+def test_bars_show_where_the_time_goes(reports: Path) -> None:
+    rows = [line.split("|")[1:-1] for line in report(reports / "a").output.splitlines()]
+    stages = [[cell.strip() for cell in row] for row in rows if len(row) == 6 and "%" in row[3]]
+    assert [row[1] for row in stages] == ["vision", "projector", "prefill", "decode"]
+    shares = [float(row[3].removesuffix(" %").removeprefix("&lt; ")) for row in stages]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    by_share = [row[5] for _, row in sorted(zip(shares, stages, strict=True))]
+    assert by_share == sorted(by_share, key=len)
+    assert bar(1) == "█" * 24
+    assert bar(0.5 / 24) == "▌"
+    assert bar(0) == ""
+
+
 def test_other_inputs_are_named(reports: Path) -> None:
     done = report(reports / "a", reports / "b", reports / "c")
     assert "- report 3: " in done.output
@@ -72,7 +92,7 @@ def test_html_in_chinese(reports: Path, tmp_path: Path) -> None:
     assert page.html["lang"] == "zh"
     assert page.title is not None
     assert page.title.text == "决策报告"
-    assert len(page.find_all("table")) == 3
+    assert len(page.find_all("table")) == 4
     assert not page.find_all("script")
 
 

@@ -108,7 +108,8 @@ def report(
     if form == "html":
         text = as_html(text, language)
     if output is None:
-        show(text.rstrip())
+        for line in text.rstrip().splitlines():
+            show(line)
         return
     files = [path / "report.json" if path.is_dir() else path for path in reports]
     write_file(output, text, [*files, *([template] if template else [])])

@@ -34,6 +34,7 @@ def environment() -> Environment:
     made.filters |= units.WRITERS | {
         "percent": units.percent,
         "change": units.change,
+        "bar": units.bar,
         "written": units.written,
         "scaled": units.scaled,
         "amount": amount,

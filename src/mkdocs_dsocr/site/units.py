@@ -8,6 +8,9 @@ from typing import Any, Final
 
 _PREFIXES: Final = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
+LETTERS: Final = 24
+"""Length of the longest :func:`bar`."""
+
 
 def integer(value: int) -> str:
     """Return every digit, in groups of three."""
@@ -67,6 +70,12 @@ def change(share: float) -> str:
     if math.isnan(share) or abs(share) < 0.0005:
         return ""
     return f"{'+' if share > 0 else '−'}{100 * abs(share):.1f} %"
+
+
+def bar(share: float) -> str:
+    """Return a share as a bar of block characters: at most :data:`LETTERS`, in eighths of one."""
+    eighths = round(8 * LETTERS * share)
+    return "█" * (eighths // 8) + "▏▎▍▌▋▊▉"[: eighths % 8][-1:]
 
 
 WRITERS: Final[dict[str, Callable[[Any], str]]] = {
