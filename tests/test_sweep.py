@@ -238,6 +238,10 @@ LONG = "9" * 400
         ("hardware: [gone.yaml]", "gone.yaml: found No such file"),
         ('hardware: ["gone\\0.yaml"]', "found a name that no file has"),
         ("hardware: [h100]", "spec.yaml: hardware: found 'h100'"),
+        (f"hardware: [{'x' * 5000}]", "spec.yaml: hardware: found 'xxx"),
+        ("weight_dtype: [bf16, [fp8, fp8]]", "weight_dtype: found ['bf16', ['fp8', 'fp8']]"),
+        ("weight_dtype: [[bf16, fp8]]", "weight_dtype: found [['bf16', 'fp8']]"),
+        ("batch_size: [1, [2, 3]]", "batch_size: found [1, [2, 3]]"),
     ],
 )
 def test_what_is_too_large_or_wrong_is_refused_before_it_is_listed(

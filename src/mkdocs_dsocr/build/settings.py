@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +88,7 @@ class Settings:
         others = [resolve("models", value, self.base) for value in self.compared_models]
         return [
             *(m if m.suffix == ".json" else m / "config.json" for m in (model, *others)),
-            *(p for p in (model / INDEX, *model.glob("*.safetensors")) if p.is_file()),
+            *(p for p in (model / INDEX, *model.glob("*.safetensors")) if os.path.isfile(p)),
             *(resolve("workloads", w, self.base) for w in self.workloads),
             *(resolve("hardware", h, self.base) for h in self.hardware),
             *(self.base / m for m in self.measurements),

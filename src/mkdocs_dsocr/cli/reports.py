@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -111,6 +112,6 @@ def report(
         for line in text.rstrip().splitlines():
             show(line)
         return
-    files = [path / "report.json" if path.is_dir() else path for path in reports]
+    files = [path / "report.json" if os.path.isdir(path) else path for path in reports]
     write_file(output, text, [*files, *([template] if template else [])])
     say(f"decision report of {len(found)} reports in {output}")

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,7 +64,7 @@ def whatif(
     from mkdocs_dsocr.report.changes import load_report
     from mkdocs_dsocr.sweep.whatif import evaluated
 
-    path = report / "report.json" if report.is_dir() else report
+    path = report / "report.json" if os.path.isdir(report) else report
     saved, listed = load_report(path), _listed(fields)
     gpus = [load_hardware(value) for value in hardware]
     size = math.prod(len(values) for values in listed.values()) * max(len(gpus), 1)

@@ -105,7 +105,7 @@ def read_checkpoint(config_path: Path) -> Checkpoint | None:
     index = folder / INDEX
     check_regular(index)
     placed: dict[str, str] = {}
-    if index.is_file():
+    if os.path.isfile(index):
         placed = _placed(index)
         names = sorted(set(placed.values()))
     elif os.path.lexists(folder / SINGLE):
@@ -206,7 +206,7 @@ def check_complete(folder: Path) -> None:
         If there is an adapter and no config.json.
     """
     adapter = folder / ADAPTER
-    if adapter.is_file() and not (folder / "config.json").exists():
+    if os.path.isfile(adapter) and not os.path.exists(folder / "config.json"):
         base = read_mapping(adapter).get("base_model_name_or_path")
         named = f", {plain(str(base))}" if base else ""
         allowed = f"the folder of its base model{named}, or of a model into which it was merged"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Final, Self
 
@@ -166,7 +167,7 @@ def load_measurements(values: tuple[str, ...], base: Path | None = None) -> dict
     result: dict[Path, Measurement] = {}
     for value in values:
         path = (base or Path()) / value
-        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        files = sorted(path.glob("*.json")) if os.path.isdir(path) else [path]
         if not files:
             raise InputError(path, "", "a folder without .json files", "measurement files")
         for file in files:

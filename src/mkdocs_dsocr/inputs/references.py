@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -30,14 +31,15 @@ def resolve(kind: Kind, value: str, base: Path | None = None, source: str = "opt
         If it is neither.
     """
     path = (base or Path()) / value
-    if "\\" in value and not path.exists():
+    # os.path: a name that is too long for a file is none, and no error.
+    if "\\" in value and not os.path.exists(path):
         path = (base or Path()) / value.replace("\\", "/")
     if set(value) & {"/", "\\"} or value.endswith((".yaml", ".yml", ".json")):
         return path
     known = shipped(kind)
     if value in known:
         return resources.data_dir() / kind / (value if kind == "models" else f"{value}.yaml")
-    if value and path.exists():
+    if value and os.path.exists(path):
         return path
     found = repr_short(value) + suggestion(value, known)
     raise InputError(source, kind, found, f"a path, or one of {', '.join(known)}")

@@ -6,6 +6,7 @@ was moved by the input, the rest by a formula.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,7 +111,7 @@ def load_report(path: Path) -> AnalyticModelReport:
     InputError
         If it is none.
     """
-    path = path / "report.json" if path.is_dir() else path
+    path = path / "report.json" if os.path.isdir(path) else path
     return validate(AnalyticModelReport, migrated(read_mapping(path, LARGEST)), path)
 
 

@@ -120,14 +120,15 @@ def checked(name: str, values: Any, source: str | Path = "sweep") -> Array:
 
 def _array(values: Any, kinds: str, name: str, source: str | Path, allowed: str) -> Array:
     """Return one value or several as an array of one of these kinds of NumPy types."""
+    refusal = InputError(source, name, repr_short(values), allowed)
     try:
         found = np.atleast_1d(np.asarray(values))
-    except ValueError:  # lists within lists
-        found = np.empty(0, object)
+    except ValueError as error:  # lists within lists, of several lengths
+        raise refusal from error
     if found.dtype.kind == "O" and all(isinstance(value, str) for value in found):
         found = found.astype(str)
-    if found.ndim != 1 or found.dtype.kind not in kinds:
-        raise InputError(source, name, repr_short(values), allowed)
+    if found.ndim != 1 or not len(found) or found.dtype.kind not in kinds:
+        raise refusal
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -136,7 +137,7 @@ def input_files(spec: Spec) -> list[Path]:
     gpus = _values(spec.sweep.get("hardware", [DEFAULT_HARDWARE]))
     model = resolve("models", spec.model)
     return [
-        model if model.is_file() else model / "config.json",
+        model if os.path.isfile(model) else model / "config.json",
         resolve("workloads", spec.workload),
         *(resolve("hardware", value) for value in gpus),
     ]
