@@ -78,10 +78,8 @@ def studies(
     """
     from mkdocs_dsocr.site.content import all_gpus
 
-    # What a trace or a measurement adds changes no table.
     workload, gpu = shown
-    main = dataclasses.replace(analyses[workload][gpu], traced=None, measurement=None)
-    return _studies(main, tuple(all_gpus(analyses)), cache)
+    return _studies(analyses[workload][gpu].predicted, tuple(all_gpus(analyses)), cache)
 
 
 @lru_cache(maxsize=2)

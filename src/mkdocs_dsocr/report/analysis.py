@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mkdocs_dsocr.report import schema
@@ -14,6 +14,11 @@ from mkdocs_dsocr.report.summary import build_summary
 @dataclass(frozen=True)
 class Analysis(Analysed):
     """A model, a workload and a GPU, analysed, with its report; see :class:`Analysed`."""
+
+    @cached_property
+    def predicted(self) -> Analysis:
+        """The same without what a trace or a measurement adds, which can be a key of a cache."""
+        return replace(self, traced=None, measurement=None)
 
     @cached_property
     def report(self) -> schema.AnalyticModelReport:

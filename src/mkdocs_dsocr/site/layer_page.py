@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -298,8 +297,7 @@ class LayerPage:
 
 def layer_pages(analysis: Analysis) -> dict[str, LayerPage]:
     """Return the page of each module class; the same objects as long as the inputs are the same."""
-    # What a trace or a measurement adds changes no layer's page.
-    return _layer_pages(dataclasses.replace(analysis, traced=None, measurement=None))
+    return _layer_pages(analysis.predicted)
 
 
 @lru_cache(maxsize=2)

@@ -68,12 +68,14 @@ class Point:
         return f"{found}; its kernels meet different ceilings" if differs else found
 
 
-@lru_cache(maxsize=8)
 def shares(analysis: Analysis, stages: tuple[str, ...]) -> tuple[Point, ...]:
-    """Return the classes that run in some stages, those that take longest first.
+    """Return the classes that run in some stages, those that take longest first."""
+    return _shares(analysis.predicted, stages)
 
-    Every layer page has all points in its frame: they are kept.
-    """
+
+@lru_cache(maxsize=8)
+def _shares(analysis: Analysis, stages: tuple[str, ...]) -> tuple[Point, ...]:
+    """Return :func:`shares`, once for all pages: every layer page has all points in its frame."""
     own: dict[tuple[str, str], list[Totals]] = {}
     for name, nodes in analysis.classes.items():
         for node in nodes:
