@@ -49,13 +49,13 @@ def content(page: Page) -> list[str]:
 
     Tables of all GPUs stand in the order of ``mkdocs.yml``, and so do the choices.
     """
-    page.wait_for_selector("form.dsocr-switch:not([hidden])")
+    page.wait_for_selector("form.dsocr-pair:not([hidden])")
     html = page.evaluate("""() => {
       const first = document.querySelector('.dsocr');
       const every = [...first.parentElement.children];
       return every.slice(every.indexOf(first)).map((one) => one.outerHTML).join('\\n');
     }""")
-    html = re.sub(r"<form class=\"dsocr-switch\".*?</form>", "", str(html), flags=re.DOTALL)
+    html = re.sub(r"<form class=\"dsocr-pair\".*?</form>", "", str(html), flags=re.DOTALL)
     return sorted(re.sub(r">\s+<", "><", html).split("<tr"))
 
 
@@ -68,7 +68,7 @@ def test_a_switched_page_is_the_page_built_for_the_pair(
     here.on("pageerror", lambda error: errors.append(str(error)))
     here.goto(f"{addresses[0]}dsocr/{path}")
     before = content(here)
-    form = here.locator("form.dsocr-switch")
+    form = here.locator("form.dsocr-pair")
     form.get_by_label("Workload").select_option(WORKLOADS[1])
     form.get_by_label("GPU").select_option(GPUS[1])
     here.wait_for_selector(f"text={WORKLOADS[1]} on NVIDIA H100")
@@ -87,7 +87,7 @@ def test_a_choice_goes_with_the_reader_and_stands_in_the_address(
 ) -> None:
     page = chrome.new_page()
     page.goto(f"{addresses[0]}dsocr/")
-    page.locator("form.dsocr-switch").get_by_label("GPU").select_option(GPUS[1])
+    page.locator("form.dsocr-pair").get_by_label("GPU").select_option(GPUS[1])
     page.wait_for_selector(f"text={WORKLOADS[0]} on NVIDIA H100")
     shared = page.url
     page.goto(f"{addresses[0]}dsocr/memory/")
@@ -100,7 +100,7 @@ def test_a_choice_goes_with_the_reader_and_stands_in_the_address(
 def test_the_switch_works_from_a_folder(chrome: Browser, both: list[BuiltSite]) -> None:
     page = chrome.new_page()
     page.goto(f"{(both[0].site / 'dsocr/layers/Linear/index.html').as_uri()}")
-    page.locator("form.dsocr-switch").get_by_label("Workload").select_option(WORKLOADS[1])
+    page.locator("form.dsocr-pair").get_by_label("Workload").select_option(WORKLOADS[1])
     page.wait_for_selector(f"text={WORKLOADS[1]} on NVIDIA GeForce RTX 5090")
 
 
@@ -108,7 +108,7 @@ def test_without_scripts_the_built_pair_is_shown(chrome: Browser, both: list[Bui
     page = chrome.new_context(java_script_enabled=False).new_page()
     page.goto(f"{(both[0].site / 'dsocr/index.html').as_uri()}")
     assert page.locator(".dsocr-evidence").get_by_text(f"{WORKLOADS[0]} on").is_visible()
-    assert not page.locator("form.dsocr-switch").is_visible()
+    assert not page.locator("form.dsocr-pair").is_visible()
 
 
 def test_more_pairs_than_a_site_has_pages_for_have_no_switch() -> None:

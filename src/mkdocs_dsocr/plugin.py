@@ -47,7 +47,7 @@ from mkdocs_dsocr.site.pages import assets, error_pages, nav
 
 log = get_plugin_logger("dsocr")
 
-STYLE, SCRIPT = "assets/dsocr.css", "assets/dsocr.js"
+STYLE, SCRIPTS = "assets/dsocr.css", ("assets/links.js", "assets/dsocr.js")
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
@@ -106,8 +106,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             # Several instances of the plugin share the first one's.
             if not is_excluded(config, f"{path}/{STYLE}"):
                 config.extra_css.insert(0, f"{path}/{STYLE}")
-            if not is_excluded(config, f"{path}/{SCRIPT}"):
-                config.extra_javascript.append(f"{path}/{SCRIPT}")
+            for script in SCRIPTS:
+                if not is_excluded(config, f"{path}/{script}"):
+                    config.extra_javascript.append(f"{path}/{script}")
         return config
 
     @event_priority(50)

@@ -25,7 +25,14 @@ from mkdocs_dsocr.site.views.structure import hierarchy, layers, rooflines
 from mkdocs_dsocr.site.views.sweeps import models, sweeps
 from mkdocs_dsocr.site.views.workloads import gpus, memory, planner
 
-ASSETS: Final = ("dsocr.css", "dsocr.js", "planner.js", "fleets.js", "stix-two-math.woff2")
+ASSETS: Final = (
+    "dsocr.css",
+    "dsocr.js",
+    "links.js",
+    "planner.js",
+    "fleets.js",
+    "stix-two-math.woff2",
+)
 
 
 class Page(NamedTuple):
