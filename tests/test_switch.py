@@ -16,9 +16,12 @@ from tests.conftest import BuildSite, BuiltSite
 pytestmark = pytest.mark.browser
 WORKLOADS = ("dsocr-standard-v1", "dsocr-snapshot-2x2")
 GPUS = ("rtx-5090", "h100-sxm")
-PAGES = ("", "layers/", "roofline/", "hierarchy/", "memory/", "sweeps/", "gpus/", "workload/")
-LAYERS = ("Attention", "DeepseekOCRModel", "Linear", "DeepseekV2MoE", "ModuleList")
-EVERY = (*PAGES, *(f"layers/{name}/" for name in LAYERS))
+QUICK = ("", "memory/", "layers/Attention/")
+SLOW = (
+    *("layers/", "roofline/", "hierarchy/", "sweeps/", "gpus/", "workload/"),
+    *(f"layers/{name}/" for name in ("DeepseekOCRModel", "Linear", "DeepseekV2MoE", "ModuleList")),
+)
+EVERY = (*QUICK, *(pytest.param(path, marks=pytest.mark.slow) for path in SLOW))
 YML = """\
 site_name: s
 theme: {{name: material, font: false}}
