@@ -49,14 +49,14 @@ def test_a_selector_shows_the_rows_of_one_gpu(chrome: Browser, address: str) -> 
     page = Visitor(chrome, address).open("dsocr/gpus/")
     rows = page.locator("#dsocr-scenarios tbody tr")
     assert rows.count() == 2
-    page.select_option("select[name=gpu]", "h100-sxm")
+    page.select_option("form[data-dsocr-filters] select[name=gpu]", "h100-sxm")
     assert [row.get_attribute("data-gpu") for row in rows.all() if row.is_visible()] == ["h100-sxm"]
     assert page.locator(".dsocr-choice output").inner_text() == "1 of 2"
     link = page.locator("#dsocr-scenarios tr:visible a").get_attribute("href")
     assert link is not None
     summary = page.request.get(page.url + link).json()
     assert summary["hardware_id"] == "h100-sxm"
-    page.select_option("select[name=gpu]", "")
+    page.select_option("form[data-dsocr-filters] select[name=gpu]", "")
     assert all(row.is_visible() for row in rows.all())
 
 
