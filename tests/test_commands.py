@@ -522,3 +522,20 @@ def test_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
         done = run(*arguments)
         assert done.exit_code == 0, done.output
         assert not set(ACTS) & set(done.output)
+
+
+def test_sweeps_and_whatif_say_what_is_not_used(tmp_path: Path) -> None:
+    content = json.loads(TINY_CONFIG) | {"new_key": 3}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    (tmp_path / "s.yaml").write_text(f"model: {tmp_path}/config.json\nsweep: {{batch_size: [1]}}\n")
+    report = str(tmp_path / "report")
+    runner = CliRunner()
+    analyse = ["analyze", "--model", f"{tmp_path}/config.json", "--output", report, "--quiet"]
+    assert runner.invoke(main, analyse).exit_code == 0
+    for command in (
+        ["sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "o.csv")],
+        ["whatif", report, "--set", "batch_size=1"],
+    ):
+        said = runner.invoke(main, command)
+        assert said.exit_code == 0, said.output
+        assert "warning: Keys of config.json that are not used: new_key." in said.stderr

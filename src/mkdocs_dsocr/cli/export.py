@@ -100,10 +100,13 @@ def export(
 )
 def sweep(spec: Path, output: Path) -> None:
     """Evaluate every combination of the values that SPEC lists, and write a row for each."""
+    from mkdocs_dsocr.build.pipeline import analyse
+    from mkdocs_dsocr.build.settings import Settings
     from mkdocs_dsocr.sweep.spec import input_files, load_spec, write
 
     loaded = load_spec(spec)
     check_output(output, [spec, *input_files(loaded)])
+    tell(analyse(Settings(model=loaded.model, workloads=(loaded.workload,)))[0][0])
     with progress(loaded.size) as done:
         try:
             write(loaded, output, done)

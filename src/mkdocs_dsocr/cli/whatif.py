@@ -76,6 +76,8 @@ def whatif(
     (own,) = evaluated(saved, path, [{}])
     if not _is_as_saved(own, saved):
         say(f"{path}: formulas have changed since: rows are by those of today")
+    for warning in saved.warnings:
+        say(f"warning: {warning}")
     combinations = itertools.product(*listed.values())
     variants = (dict(zip(listed, values, strict=True)) for values in combinations)
     rows = _begun(evaluated(saved, path, variants, gpus))
