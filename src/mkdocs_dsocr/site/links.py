@@ -59,3 +59,8 @@ class Links:
         if self.style == "html":
             return f"{stem}.html"
         return stem.removesuffix("index") if posixpath.basename(stem) == "index" else f"{stem}/"
+
+
+def script_path(page: str, *pair: str) -> str:
+    """Return the path of the script with a page for a workload and a GPU."""
+    return "/".join(("scenarios", *pair, page.removesuffix(".md") + ".js"))

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from mkdocs_dsocr.site.blocks import put_back, taken_out
 from mkdocs_dsocr.site.content import Site
-from mkdocs_dsocr.site.links import LinkStyle
+from mkdocs_dsocr.site.links import LinkStyle, script_path
 from mkdocs_dsocr.site.pages import pages_of_one
-from mkdocs_dsocr.site.views.results import script_path
 
 
 def scripts(

@@ -14,7 +14,7 @@ from mkdocs_dsocr.report.paper import (
 )
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.content import Site
-from mkdocs_dsocr.site.links import Links
+from mkdocs_dsocr.site.links import Links, script_path
 
 SHOWN_DIFFERENCES: Final = 200
 
@@ -67,11 +67,6 @@ class Strip(NamedTuple):
         is_needed = any(len(names) > 1 for names in self.choices)
         path = script_path(links.page, "*")
         return self._replace(scripts=links.data(path)) if is_needed else self
-
-
-def script_path(page: str, *pair: str) -> str:
-    """Return the path of the script with a page for a workload and a GPU."""
-    return "/".join(("scenarios", *pair, page.removesuffix(".md") + ".js"))
 
 
 def strip(site: Site) -> Strip:
