@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -58,6 +61,13 @@ def content(page: Page) -> list[str]:
       const every = [...first.parentElement.children];
       return every.slice(every.indexOf(first)).map((one) => one.outerHTML).join('\\n');
     }""")
+    # Files of modules and sweeps are written for fewer pairs than have pages.
+    for words in (
+        r' <a href="[^"]*/modules\.csv">modules\.csv</a> lists all exact values\.',
+        r'<p class="dsocr-note">Every column: .*?</p>',
+        r' As a file: <a href="[^"]*\.csv">by_input\.csv</a>\.',
+    ):
+        html = re.sub(words, "", str(html))
     html = re.sub(r"<form class=\"dsocr-pair\".*?</form>", "", str(html), flags=re.DOTALL)
     return sorted(re.sub(r">\s+<", "><", html).split("<tr"))
 
@@ -98,6 +108,20 @@ def test_a_choice_goes_with_the_reader_and_stands_in_the_address(
     other = chrome.new_context().new_page()
     other.goto(shared)
     other.wait_for_selector(f"text={WORKLOADS[0]} on NVIDIA H100")
+
+
+def test_every_link_of_a_switched_page_leads_to_a_file_of_its_pair(both: list[BuiltSite]) -> None:
+    root = both[0].site / "dsocr"
+    scripts = list(root.glob("scenarios/*/*/**/*.js"))
+    assert len(scripts) > 3 * len(EVERY)
+    for script in scripts:
+        _, workload, gpu, *names = script.relative_to(root).with_suffix("").parts
+        page = root.joinpath(*(name for name in names if name != "index"))
+        html = json.loads(script.read_text(encoding="utf-8").partition(" = ")[2].removesuffix(";"))
+        for link in re.findall(r'(?:href|src)="([^"#?:]+)[^":]*"', html):
+            assert Path(os.path.normpath(page / link)).exists(), (script, link)
+            if link.endswith("modules.csv"):
+                assert (gpu, Path(link).parent.name) == (GPUS[0], workload), script
 
 
 def test_the_switch_works_from_a_folder(chrome: Browser, both: list[BuiltSite]) -> None:

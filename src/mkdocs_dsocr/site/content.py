@@ -50,7 +50,8 @@ class Site:
     is_shipped
         Whether the trace came with the package, and this build made none.
     shown
-        Which of `analyses` the pages show: of which workload, and on which GPU.
+        Which of `analyses` the pages show: of which workload, and on which GPU. There are files of
+        all modules for the first GPU of a workload, and of sweeps for the main analysis.
     has_switch
         Whether a reader can switch the pages to another workload or GPU.
     """
