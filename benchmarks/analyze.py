@@ -1,4 +1,4 @@
-"""How long ``dsocr analyze`` takes beside ``import torch``, as whole processes in one run.
+"""How long ``dsocr analyze`` and ``plan`` take beside ``import torch``: whole processes in one run.
 
     python -m benchmarks.analyze [runs]
 
@@ -22,6 +22,7 @@ def main(runs: int = 7) -> None:
             "import mkdocs_dsocr.layers": [python, "-c", "import mkdocs_dsocr.layers"],
             "dsocr --help": [python, "-m", "mkdocs_dsocr.cli", "--help"],
             "dsocr analyze": [python, "-m", "mkdocs_dsocr.cli", "analyze", "--output", folder],
+            "dsocr plan": [python, "-m", "mkdocs_dsocr.cli", "plan", "--pages-per-day", "1000000"],
             "import torch": [python, "-c", "import torch"],
         }
         tasks = {name: partial(seconds, command) for name, command in commands.items()}

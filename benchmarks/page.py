@@ -24,8 +24,9 @@ COUNTS = {
 
 def page() -> Iterator[str]:
     """Yield the lines of the page."""
-    peers, build, sweep = (
-        json.loads((RESULTS / f"{name}.json").read_text()) for name in ("peers", "build", "sweep")
+    peers, build, sweep, planner = (
+        json.loads((RESULTS / f"{name}.json").read_text())
+        for name in ("peers", "build", "sweep", "planner")
     )
     yield "# How it compares\n"
     yield (
@@ -55,6 +56,12 @@ def page() -> Iterator[str]:
         rate = f"{row['value']:,.0f}" if "value" in row else row["failure"]
         yield f"| {name} {row['version']} | {rate} |"
     yield f"\nOther rows of `make bench`: {_rates(sweep)}.\n"
+    took = planner["median_ms"]
+    yield (
+        f"In Chromium {planner['chromium']} the page *What if* shows its first figures after "
+        f"{took['first figures']:.0f} ms, those of a changed input after {took['update']:.0f} ms, "
+        f"and *How many GPUs* answers in {took['how many GPUs']:.0f} ms.\n"
+    )
     yield "## Building the site\n"
     yield (
         f"`make bench`, Python {build['python']}, {build['machine']}, median of {build['runs']}, "

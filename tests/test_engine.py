@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,13 +202,11 @@ def test_the_largest_concurrency_of_an_rtx_5090() -> None:
     assert memory.cache < 0.9 * 34e9 - memory.weights
 
 
-def test_every_gpu_in_time() -> None:
+def test_fleets_of_every_gpu() -> None:
     config, page = load_model_config(MODEL), load_workload("dsocr-a4-gundam")
     gpus = [load_hardware(name) for name in shipped("hardware")]
-    start = time.process_time()
     engines = Engines(config, page, gpus)
     rows = engines.fleets(Target(10**6))
-    assert time.process_time() - start < 1
     assert {row.hardware_id for row in rows} == {*shipped("hardware")}
     by_id = {row.hardware_id: row for row in rows}
     assert by_id["t4"].binds == FORMAT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -190,19 +189,46 @@ def test_choices_stay_in_the_address_and_come_back(
     assert not visitor.errors
 
 
-def test_an_update_takes_less_than_50_ms(chrome: Browser, address: str) -> None:
+def test_an_update_evaluates_the_formulas_a_few_times(chrome: Browser, address: str) -> None:
+    """The largest batch is found in few steps; ``benchmarks/planner.py`` has the time."""
     page = planner(Visitor(chrome, address))
-    took = page.evaluate(
-        """() => [3, 5, 7, 9, 11, 13, 15].map((n) => {
+    counts = page.evaluate(
+        """sizes => {
+          const { batch } = dsocrFormulas;
+          let count = 0;
+          dsocrFormulas.batch = (...inputs) => (count++, batch(...inputs));
           const input = document.querySelector("[name=batch_size]");
-          const start = performance.now();
-          input.value = n;
-          input.dispatchEvent(new Event("input", { bubbles: true }));
-          return performance.now() - start;
-        })"""
+          return sizes.map((size) => {
+            count = 0;
+            input.value = size;
+            input.dispatchEvent(new Event("input", { bubbles: true }));
+            return count;
+          });
+        }""",
+        [1, 3, 9, 64, 5000, 10**6],
     )
-    # The best of several: other tests run beside this one.
-    assert min(took) < 50, json.dumps(took)
+    assert max(counts) <= 10, counts
+
+
+@pytest.mark.parametrize("memory", [0.5, 8, 17.3, 80, 5000, 10**9])
+def test_the_largest_batch_fits_and_the_next_one_does_not(
+    chrome: Browser, address: str, memory: float
+) -> None:
+    page = planner(Visitor(chrome, address))
+    page.fill("[name=memory_gb]", str(memory))
+    shown = page.evaluate("document.querySelector('form.dsocr-planner').result.largest_batch")
+    profile = load_hardware("rtx-5090")
+    room = int(memory * 1e9) - (profile.memory_bytes - profile.room_bytes)
+    workload = load_workload("dsocr-standard-v1").model_dump()
+    config = load_model_config(DEFAULT)
+
+    def footprint(batch: int) -> int:
+        sizes = {**workload, "batch_size": batch, "num_pages": batch}
+        return Analysis(config, Workload(**sizes), profile).footprint_bytes
+
+    most = int(page.locator("form.dsocr-planner").get_attribute("data-batches") or 0)
+    assert shown == 0 or footprint(shown) <= room
+    assert shown == most or footprint(shown + 1) > room
 
 
 def test_a_format_that_the_gpu_lacks_is_said(chrome: Browser, address: str) -> None:
@@ -413,20 +439,18 @@ def test_the_memory_bar_is_of_one_stage(chrome: Browser, address: str, config: M
 def test_fleets_are_pythons(
     chrome: Browser, address: str, pages: int, ttft: float | None, tpot: float | None
 ) -> None:
-    """The page has the fleets of ``dsocr plan``, and says so within 50 ms."""
+    """The page has the fleets of ``dsocr plan``."""
     page = Visitor(chrome, address).open("dsocr/planner/", until="networkidle")
     page.wait_for_function("document.querySelector('form.dsocr-fleets').result")
-    spent, found = page.evaluate(
+    found = page.evaluate(
         """values => {
           const form = document.querySelector("form.dsocr-fleets");
           for (const name in values) form.elements[name].value = values[name] ?? "";
-          const start = performance.now();
           form.dispatchEvent(new Event("input"));
-          return [performance.now() - start, form.result];
+          return form.result;
         }""",
         {"pages_per_day": pages, "ttft_ms": ttft, "tpot_ms": tpot},
     )
-    assert spent < 50
     gpus = [load_hardware(name) for name in shipped("hardware")]
     engines = Engines(load_model_config(DEFAULT), load_workload(MODELS[DEFAULT]), gpus)
     expected = {f.hardware_id: f for f in engines.fleets(Target(pages, ttft, tpot))}

@@ -55,13 +55,20 @@ globalThis.dsocrPlanner = (form) => {
     return profile;
   };
 
+  // The footprint grows with the batch, nearly along a line: mostly the line's own answer is tried,
+  // every third time the middle of what is left.
   const largestBatch = (chosen, rates) => {
-    const fits = (batch_size) => dsocrFormulas.batch({ ...chosen, batch_size }, rates).footprint_bytes <= rates.capacity;
-    let [low, high] = [0, most("batches") + 1];
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (fits(middle)) low = middle;
-      else high = middle;
+    const excess = (batch_size) => dsocrFormulas.batch({ ...chosen, batch_size }, rates).footprint_bytes - rates.capacity;
+    let [low, high] = [1, most("batches")];
+    let [below, above] = [excess(low), excess(high)];
+    if (!(below <= 0)) return 0;
+    if (above <= 0) return high;
+    for (let turn = 1; high - low > 1; turn++) {
+      const part = turn % 3 ? -below / (above - below) : 0.5;
+      const next = Math.min(high - 1, Math.max(low + 1, low + Math.floor(part * (high - low))));
+      const found = excess(next);
+      if (found <= 0) [low, below] = [next, found];
+      else [high, above] = [next, found];
     }
     return low;
   };
