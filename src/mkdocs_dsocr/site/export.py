@@ -37,7 +37,6 @@ _TITLE: Final = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 _WORDS: Final = re.compile(r"<title>(.*?)</title><desc>(.*?)</desc>", re.DOTALL)
 _SIZE: Final = re.compile(r'viewBox="\S+ \S+ (\S+) (\S+)"')
 _FIXED: Final = re.compile(r'(?<=<svg)([^>]*?) width="\d+"')
-_CHART_LINK: Final = re.compile(r'href="([^"#]+\.md)"')
 _OF_CHARTS: Final = re.compile(
     r"\.dsocr-(plot|roof|roofline|architecture|icicle|graph|flow|grid|wall|box|edge|call|idle|key"
     r"|band|strip|bars|legend|[cs]\d|stage-\w+|bound-\d)\b"
@@ -107,12 +106,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _with_assets(name: str, text: str) -> str:
-    def served(match: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[1]))
-        return f'href="{Links("directory", name).to(target)}"'
-
-    # Links within charts are not resolved.
-    front, body = _split(_SVG.sub(lambda svg: _CHART_LINK.sub(served, svg[0]), text))
+    front, body = _split(text)
     links = Links("markdown", name)
     style, script = (links.to(f"assets/dsocr.{kind}") for kind in ("css", "js"))
     head = f'<link rel="stylesheet" href="{style}"><script defer src="{script}"></script>'
