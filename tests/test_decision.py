@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,13 @@ from bs4 import BeautifulSoup
 from click.testing import CliRunner, Result
 
 from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.inputs import Serving, load_hardware, load_workload
 from mkdocs_dsocr.inputs.files import parse_yaml
+from mkdocs_dsocr.inputs.workload import ENGINES
+from mkdocs_dsocr.models import load_model_config
+from mkdocs_dsocr.report.changes import load_report
 from mkdocs_dsocr.resources import PACKAGE
+from mkdocs_dsocr.serving.planning import Engines, Target
 from mkdocs_dsocr.site.units import bar
 from tests.conftest import TINY_CONFIG
 
@@ -54,7 +60,7 @@ def test_reports_of_two_gpus_can_be_compared(reports: Path) -> None:
     assert "the same inputs except for the GPU" in done.output
     assert "GPUs for 1,000,000 pages per day" in done.output
     assert "NVIDIA L40S" in done.output
-    assert "default settings of `serving`" in done.output
+    assert "the settings of `serving` of the workload" in done.output
 
 
 def test_printed_or_written_it_is_the_same_document(reports: Path, tmp_path: Path) -> None:
@@ -81,6 +87,33 @@ def test_other_inputs_are_named(reports: Path) -> None:
     assert "- report 3: " in done.output
     assert "image_size" in done.output
     assert "- report 2: " not in done.output
+
+
+@pytest.mark.parametrize("setting", [{"max_num_seqs": 2}, {"preprocessing_workers": 1}])
+def test_fleets_have_the_settings_of_the_workload(tmp_path: Path, setting: dict[str, int]) -> None:
+    content = load_workload("dsocr-a4-gundam").model_dump(mode="json", exclude_unset=True)
+    content = {k: v for k, v in content.items() if k not in ENGINES["vllm"]}
+    content |= {"engine": "vllm", "serving": {**setting, "preprocessing_ms": 1000}}
+    (tmp_path / "w.yaml").write_text(json.dumps(content))
+    arguments = ["--workload", str(tmp_path / "w.yaml"), "--output", str(tmp_path / "out"), "-q"]
+    assert CliRunner().invoke(main, ["analyze", *arguments]).exit_code == 0
+    saved = load_report(tmp_path / "out/report.json").workload
+    assert saved.engine == "vllm"
+    assert saved.serving == Serving.model_validate({**setting, "preprocessing_ms": 1000})
+    engines = Engines(
+        load_model_config("deepseek-ocr-v1-base"),
+        load_workload(str(tmp_path / "w.yaml")),
+        [load_hardware("rtx-5090")],
+    )
+    fleet = engines.fleets(Target(10**6))[0]
+    done = report(tmp_path / "out", "--pages-per-day", "1e6")
+    assert f"| 1 | {fleet.gpus} | {fleet.concurrency} |" in done.output
+    default = Engines(
+        load_model_config("deepseek-ocr-v1-base"),
+        load_workload("dsocr-a4-gundam"),
+        [load_hardware("rtx-5090")],
+    )
+    assert default.fleets(Target(10**6))[0].gpus != fleet.gpus
 
 
 def test_html_in_chinese(reports: Path, tmp_path: Path) -> None:

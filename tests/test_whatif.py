@@ -15,10 +15,13 @@ from click.testing import CliRunner
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, load_workload
+from mkdocs_dsocr.inputs.workload import ENGINES
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.changes import load_report
 from tests.conftest import ROOT, TINY_CONFIG
 
+ANEW: dict[str, Any] = {**ENGINES["vllm"], "crop_grid": None, "seq_len": None}
+"""What follows from another engine."""
 OLD = ROOT / "tests/data/report-1.0.json.gz"
 """A report as version 1.0 of the schema was written, of dsocr-tiny on an RTX 5090."""
 
@@ -62,6 +65,8 @@ def test_it_says_again_what_was_saved(saved: Path) -> None:
         {"crop_mode": False, "image_size": 512},
         {"weight_dtype": "fp8", "traffic": "eager"},
         {"max_new_tokens": 40, "host_mode": "cuda_graph", "text_tokens": 99},
+        {"engine": "vllm"},
+        {"engine": "vllm", "max_tiles": 4, "serving": {"max_num_seqs": 8}},
     ],
 )
 def test_rows_are_those_of_whole_analyses(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -76,6 +81,7 @@ def test_rows_are_those_of_whole_analyses(tmp_path: Path, changes: dict[str, Any
         load_workload("dsocr-a4-gundam").model_dump()
         | {"num_pages": None}  # one page a batch of one: as many as a batch has
         | ({"crop_grid": None, "base_size": None} if changes.get("crop_mode") is False else {})
+        | (ANEW if "engine" in changes else {})
         | {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
     )
     for row, gpu in zip(rows, (load_hardware("h100-sxm"), load_hardware("a10")), strict=True):

@@ -191,6 +191,8 @@ def _workload(config: ModelConfig, plan: Plan) -> schema.OCRWorkloadProfile:
         **formats._asdict(),
         traffic=workload.traffic,
         expert_load=list(workload.expert_load) if workload.expert_load else None,
+        engine=workload.engine,
+        serving=workload.serving,
     )
 
 

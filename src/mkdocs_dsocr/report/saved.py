@@ -11,6 +11,7 @@ from mkdocs_dsocr.inputs.errors import repr_short, suggestion
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import check_shapes
 from mkdocs_dsocr.inputs.references import shipped
+from mkdocs_dsocr.inputs.workload import ENGINES
 from mkdocs_dsocr.models import known_models, load_model_config
 from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
 
@@ -73,7 +74,9 @@ def as_workload(
         found = "an unknown field" + suggestion(unknown[0], known)
         raise InputError("--set", unknown[0], found, f"one of {', '.join(known)}")
     crop_mode = changes.get("crop_mode", profile.crop_mode)
-    if not crop_mode or "page_size" in changes or (profile.page_size and "max_tiles" in changes):
+    is_other_engine = changes.get("engine", profile.engine) != profile.engine
+    has_other_limit = is_other_engine or "max_tiles" in changes
+    if not crop_mode or "page_size" in changes or (profile.page_size and has_other_limit):
         fields["crop_grid"] = None
     if not crop_mode:
         fields["base_size"] = fields["max_tiles"] = None
@@ -83,7 +86,10 @@ def as_workload(
         fields |= {**dict.fromkeys(VIEWS), "crop_mode": False}
     if profile.num_pages == profile.batch_size:
         fields["num_pages"] = None  # as many as a batch has
-    if any(name in changes for name in PROMPT):
+    if is_other_engine:  # what the engine decided is decided anew
+        decided = {key for keys in ENGINES.values() for key in keys} | {"serving", "max_tiles"}
+        fields = {k: v for k, v in fields.items() if k not in decided}
+    if is_other_engine or any(name in changes for name in PROMPT):
         fields["seq_len"] = None
     place = "--set" if changes else source or "report.json"
     return validate(Workload, {**fields, **changes}, place)

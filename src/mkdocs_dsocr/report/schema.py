@@ -10,16 +10,10 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from mkdocs_dsocr.inputs import workload as keys
 from mkdocs_dsocr.inputs.hardware import Hardware
 from mkdocs_dsocr.inputs.model_config import Dimensions, Storage
-from mkdocs_dsocr.inputs.workload import (
-    DocKind,
-    HostMode,
-    LogitsPositions,
-    PrecisionMode,
-    Traffic,
-    VisionBatching,
-)
+from mkdocs_dsocr.inputs.serving import Serving as EngineSettings
 from mkdocs_dsocr.report.fields import Amount, Count, Integers, Record, Share, Stage
 
 SCHEMA_VERSION: Final = "2.0"
@@ -168,22 +162,26 @@ class OCRWorkloadProfile(Record):
     text_only: bool = Field(False, description="whether there is no image; then sizes are 0")
     max_tiles: Count | None = Field(None, description="the engine's limit; null: the model's")
     max_new_tokens: Count
-    doc_kind: DocKind
+    doc_kind: keys.DocKind
     num_pages: Count
     page_size: list[int] | None = Field(description="width, height in px")
     crop_grid: list[int] = Field(description="local views a row, a column; [1, 1] for none")
     image_tokens: Count
     text_tokens: Count
     batch_size: Count
-    logits_positions: LogitsPositions
-    host_mode: HostMode
-    vision_batching: VisionBatching
-    precision_mode: PrecisionMode
+    logits_positions: keys.LogitsPositions
+    host_mode: keys.HostMode
+    vision_batching: keys.VisionBatching
+    precision_mode: keys.PrecisionMode
     weight_dtype: str
     activation_dtype: str
     kv_dtype: str
-    traffic: Traffic
+    traffic: keys.Traffic
     expert_load: list[float] | None
+    engine: keys.Engine = "transformers"
+    serving: EngineSettings | None = Field(
+        None, description="how the engine schedules many pages; null: its defaults, or no engine"
+    )
 
 
 class Latency(Record):
