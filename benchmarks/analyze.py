@@ -1,4 +1,4 @@
-"""How long ``dsocr analyze`` and ``plan`` take beside ``import torch``: whole processes in one run.
+"""Time ``dsocr analyze`` and ``dsocr plan`` compared with ``import torch``, as whole processes.
 
     python -m benchmarks.analyze [runs]
 

@@ -58,9 +58,10 @@ def page() -> Iterator[str]:
     yield f"\nOther rows of `make bench`: {_rates(sweep)}.\n"
     took = planner["median_ms"]
     yield (
-        f"In Chromium {planner['chromium']} the page *What if* shows its first figures after "
-        f"{took['first figures']:.0f} ms, those of a changed input after {took['update']:.0f} ms, "
-        f"and *How many GPUs* answers in {took['how many GPUs']:.0f} ms.\n"
+        f"The page *What if* in Chromium {planner['chromium']}, {planner['machine']}, median of "
+        f"{planner['runs']}: first figures after {took['first figures']:.0f} ms, an update after a "
+        f"changed input {took['update']:.0f} ms, an update of *How many GPUs* "
+        f"{took['how many GPUs']:.0f} ms.\n"
     )
     yield "## Building the site\n"
     yield (

@@ -1,12 +1,12 @@
-"""How long the page *What if* takes to answer in Chromium: an update, beside the page's first load.
+"""Time an update of the page *What if* in Chromium, compared with the page's first load.
 
     python -m benchmarks.planner [runs]
 
-*update* is a changed batch size: all figures of the form, the largest batch included.
-*how many GPUs* is a changed target of the form below it.
-*first figures* is from the start of the page's load to its first figures.
-Prints medians in milliseconds and what they are to *first figures*.
-Writes ``benchmarks/results/planner.json``. Needs a Chromium: the system's, or else Playwright's.
+*update* changes the batch size and recomputes all figures, the largest batch included.
+*how many GPUs* changes the target of the form below.
+*first figures* is the time from the start of navigation until the first figures are found.
+Prints medians in milliseconds, and their ratios to *first figures*.
+Writes ``benchmarks/results/planner.json``. Needs the system's Chromium or Playwright's.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def test_reports_of_two_gpus_can_be_compared(reports: Path) -> None:
     assert "the same inputs except for the GPU" in done.output
     assert "GPUs for 1,000,000 pages per day" in done.output
     assert "NVIDIA L40S" in done.output
-    assert "the settings of `serving` of the workload" in done.output
+    assert "the settings in `serving` of each workload" in done.output
 
 
 def test_printed_or_written_it_is_the_same_document(reports: Path, tmp_path: Path) -> None:

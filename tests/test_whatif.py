@@ -18,10 +18,11 @@ from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, 
 from mkdocs_dsocr.inputs.workload import ENGINES
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.changes import load_report
+from mkdocs_dsocr.report.saved import as_workload
 from tests.conftest import ROOT, TINY_CONFIG
 
 ANEW: dict[str, Any] = {**ENGINES["vllm"], "crop_grid": None, "seq_len": None}
-"""What follows from another engine."""
+"""Keys whose values the new engine sets."""
 OLD = ROOT / "tests/data/report-1.0.json.gz"
 """A report as version 1.0 of the schema was written, of dsocr-tiny on an RTX 5090."""
 
@@ -86,6 +87,25 @@ def test_rows_are_those_of_whole_analyses(tmp_path: Path, changes: dict[str, Any
     )
     for row, gpu in zip(rows, (load_hardware("h100-sxm"), load_hardware("a10")), strict=True):
         _agrees(row, analysis.config, workload, gpu)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stated", "expected"),
+    [
+        ("transformers", "vllm", None, 6),
+        ("transformers", "vllm", 4, 4),
+        ("vllm", "transformers", 6, None),
+        ("vllm", "transformers", 4, 4),
+        ("vllm", "vllm", 6, 6),
+    ],
+)
+def test_another_engine_keeps_a_limit_that_was_stated(
+    saved: Path, old: str, new: str, stated: int | None, expected: int | None
+) -> None:
+    profile = load_report(saved).workload
+    decided = ENGINES["vllm"] if old == "vllm" else {}
+    profile = profile.model_copy(update={**decided, "engine": old, "max_tiles": stated})
+    assert as_workload(profile, {"engine": new}).max_tiles == expected
 
 
 def _agrees(row: dict[str, str], config: ModelConfig, workload: Workload, gpu: Hardware) -> None:

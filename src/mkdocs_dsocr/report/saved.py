@@ -11,6 +11,7 @@ from mkdocs_dsocr.inputs.errors import repr_short, suggestion
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.model_config import check_shapes
 from mkdocs_dsocr.inputs.references import shipped
+from mkdocs_dsocr.inputs.serving import ENGINE_TILES
 from mkdocs_dsocr.inputs.workload import ENGINES
 from mkdocs_dsocr.models import known_models, load_model_config
 from mkdocs_dsocr.report.schema import AnalyticModelReport, OCRWorkloadProfile
@@ -86,9 +87,11 @@ def as_workload(
         fields |= {**dict.fromkeys(VIEWS), "crop_mode": False}
     if profile.num_pages == profile.batch_size:
         fields["num_pages"] = None  # as many as a batch has
-    if is_other_engine:  # what the engine decided is decided anew
-        decided = {key for keys in ENGINES.values() for key in keys} | {"serving", "max_tiles"}
-        fields = {k: v for k, v in fields.items() if k not in decided}
+    if is_other_engine:  # keys that the previous engine set get the new engine's values
+        replaced = {key for keys in ENGINES.values() for key in keys} | {"serving"}
+        if profile.max_tiles == ENGINE_TILES:
+            replaced.add("max_tiles")
+        fields = {k: v for k, v in fields.items() if k not in replaced}
     if is_other_engine or any(name in changes for name in PROMPT):
         fields["seq_len"] = None
     place = "--set" if changes else source or "report.json"

@@ -178,9 +178,9 @@ class OCRWorkloadProfile(Record):
     kv_dtype: str
     traffic: keys.Traffic
     expert_load: list[float] | None
-    engine: keys.Engine = "transformers"
+    engine: keys.Engine = Field("transformers", description="what runs the model")
     serving: EngineSettings | None = Field(
-        None, description="how the engine schedules many pages; null: its defaults, or no engine"
+        None, description="settings of the engine; null: the defaults"
     )
 
 

@@ -55,8 +55,8 @@ globalThis.dsocrPlanner = (form) => {
     return profile;
   };
 
-  // The footprint grows with the batch, nearly along a line: mostly the line's own answer is tried,
-  // every third time the middle of what is left.
+  // The footprint grows almost linearly with the batch: two steps of linear interpolation, then one
+  // bisection, until the interval is a single batch size.
   const largestBatch = (chosen, rates) => {
     const excess = (batch_size) => dsocrFormulas.batch({ ...chosen, batch_size }, rates).footprint_bytes - rates.capacity;
     let [low, high] = [1, most("batches")];
