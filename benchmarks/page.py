@@ -46,11 +46,11 @@ def page() -> Iterator[str]:
         yield f"| {name} {row['version']} | {_figures(row)} | {COUNTS[name]} |"
     yield "\n## What-if\n"
     yield (
-        "Whole scenarios a second. Ours: vision, projector, prefill and all decode steps of this "
+        "Whole scenarios per second. Ours: vision, projector, prefill and all decode steps of this "
         "model with memory and times, in a grid (`make bench` has more). GenZ: one prefill and one "
         "decode step of Llama 2 7B, as it does not know this model.\n"
     )
-    yield "| tool | scenarios a second |"
+    yield "| tool | scenarios per second |"
     yield "|---|--:|"
     for name, row in peers["sweeps"].items():
         rate = f"{row['value']:,.0f}" if "value" in row else row["failure"]
@@ -87,7 +87,7 @@ def _figures(row: dict[str, Any]) -> str:
 
 def _rates(sweep: dict[str, Any]) -> str:
     rates = sweep["scenarios_per_second"]
-    return ", ".join(f"{name}: {rate:,.0f} a second" for name, rate in rates.items())
+    return ", ".join(f"{name}: {rate:,.0f} per second" for name, rate in rates.items())
 
 
 with mkdocs_gen_files.open("compare.md", "w") as out:
