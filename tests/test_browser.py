@@ -107,8 +107,8 @@ def test_search_finds_a_layer(chrome: Browser, address: str) -> None:
     page.locator("input.md-search__input").click()
     page.locator(".md-search-result__meta", has_text="Type to start searching").wait_for()
     page.keyboard.type("LlamaRotaryEmbedding")
-    page.locator(".md-search-result__item").first.wait_for()
-    assert "LlamaRotaryEmbedding" in page.locator(".md-search-result__list").inner_text()
+    found = page.locator(".md-search-result__item", has_text="LlamaRotaryEmbedding")
+    found.first.wait_for()  # earlier letters have their own answers
     assert visitor.errors == []
 
 
