@@ -24,7 +24,6 @@ from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers.figures import LAUNCHED
 from mkdocs_dsocr.models import STAGES, Batch, BatchPass, expected_load, max_tiles_of, model_of
-from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.quantities import (
     Quantity,
     Symbol,
@@ -87,7 +86,7 @@ def grid_program(config: ModelConfig, workloads: Sequence[Workload]) -> Program:
     most = max((n for n in limits if n <= RULE_TILES), default=0)
     most = max(most, model.max_tiles)
     page = Symbol("width"), Symbol("height")
-    tiles_w, tiles_h = crop_grid(*page, Symbol("max_tiles"), most, model.tile_size)
+    tiles_w, tiles_h = model.grid(*page, Symbol("max_tiles"), most)
     return Program({"tiles_w": tiles_w, "tiles_h": tiles_h})
 
 

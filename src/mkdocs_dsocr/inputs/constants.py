@@ -42,8 +42,8 @@ MIN_TILES: Final = 2
 """DeepSeek-OCR: min_num of the grid rule."""
 MAX_RULE_TILES: Final = 9
 """DeepSeek-OCR: max_num of the grid rule."""
-OCR2_ROPE_THETA: Final = 1_000_000.0
-"""DeepSeek-OCR-2's encoder: rope_theta of Qwen2-0.5B."""
+QWEN2_ROPE_THETA: Final = 1_000_000.0
+"""DeepSeek-OCR-2's encoder and GOT-OCR-2.0's decoder: rope_theta of Qwen2-0.5B."""
 OCR2_TILE_SIZE: Final = 768
 """DeepSeek-OCR-2: tile_size of its image processor (transformers 5.23.0)."""
 OCR2_MAX_TILES: Final = 6
@@ -53,3 +53,11 @@ OCR2_QUERIES: Final = (144, 256)
 
 transformers 5.23.0, models/deepseek_ocr2/modeling_deepseek_ocr2.py.
 """
+GOT_TILE_SIZE: Final = 1024
+"""GOT-OCR-2.0: size of its image processor, which is that of SAM's position table."""
+GOT_MIN_TILES: Final = 1
+"""GOT-OCR-2.0: min_patches of its image processor (transformers 5.23.0)."""
+GOT_MAX_TILES: Final = 12
+"""GOT-OCR-2.0: max_patches of its image processor."""
+GOT_MID_RATIO: Final = 2
+"""GOT-OCR-2.0's projector: channels between its convolutions over those of SAM's neck."""

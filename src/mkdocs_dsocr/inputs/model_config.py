@@ -18,6 +18,7 @@ from mkdocs_dsocr.resources import Documented
 from mkdocs_dsocr.text import printable
 
 Size = Annotated[int, Field(ge=1, le=10**7)]
+Few = Annotated[int, Field(ge=0, le=10**7)]
 Depth = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -30,17 +31,17 @@ class ConfigSection(Documented, BaseModel):
 
 
 class LanguageConfig(ConfigSection):
-    """The decoder."""
+    """The decoder. Without experts the four numbers that describe them are 0."""
 
     hidden_size: Size
     intermediate_size: Size
-    moe_intermediate_size: Size
+    moe_intermediate_size: Few
     num_hidden_layers: Depth
     num_attention_heads: Size
     num_key_value_heads: Size
-    n_routed_experts: Annotated[int, Field(ge=1, le=10_000)]
-    n_shared_experts: Size
-    num_experts_per_tok: Size
+    n_routed_experts: Annotated[int, Field(ge=0, le=10_000)]
+    n_shared_experts: Few
+    num_experts_per_tok: Few
     first_k_dense_replace: Annotated[int, Field(ge=0, le=1000)]
     vocab_size: Size
     max_position_embeddings: Size
@@ -50,6 +51,11 @@ class LanguageConfig(ConfigSection):
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether any layer has experts in place of a dense MLP."""
+        return self.first_k_dense_replace < self.num_hidden_layers
 
 
 class SamConfig(ConfigSection):
@@ -88,6 +94,13 @@ class EncoderConfig(ConfigSection):
 
 Tower = TypeVar("Tower", ClipConfig, EncoderConfig)
 
+EXPERTS: Final = (
+    "moe_intermediate_size",
+    "n_routed_experts",
+    "n_shared_experts",
+    "num_experts_per_tok",
+)
+"""Dimensions of a mixture of experts: all 0 in a decoder without one."""
 HEADERS: Final = {"bf16": "BF16", "fp16": "F16", "fp32": "F32"}
 """Dtypes of a checkpoint as a workload names them, and as safetensors does."""
 
@@ -128,7 +141,8 @@ class Dimensions(ConfigSection):
     language, sam
         Dimensions of the decoder and of the SAM tower.
     clip, encoder
-        Dimensions of the tower behind SAM: exactly one of both.
+        Dimensions of the tower behind SAM: at most one of both. Without one, the decoder reads
+        SAM's features.
     trained_image_size
         Side of the view for which SAM's position table was trained, px.
     """
@@ -236,32 +250,41 @@ def check_shapes(
 def _checks(config: Dimensions) -> Iterator[tuple[str, bool, str]]:
     """Yield dimensions with whether each fits the others, and what is allowed."""
     language, sam = config.language, config.sam
-    name, tower = ("encoder", config.encoder) if config.encoder else ("clip", config.clip)
-    one = config.clip is None or config.encoder is None
-    yield name, tower is not None and one, "one of clip and encoder"
-    assert tower is not None  # it would have been refused
+    yield "encoder", config.clip is None or config.encoder is None, "one of clip and encoder"
     heads, experts = language.num_attention_heads, language.n_routed_experts
     fits = language.hidden_size % (2 * heads) == 0
     yield "language.hidden_size", fits, f"an even multiple of num_attention_heads = {heads}"
     fits = heads % language.num_key_value_heads == 0
     yield "language.num_key_value_heads", fits, f"a divisor of num_attention_heads = {heads}"
+    for name in EXPERTS if language.has_experts else ():
+        fits = getattr(language, name) > 0
+        yield f"language.{name}", fits, "at least 1: layers have experts"
     fits = language.num_experts_per_tok <= experts
     yield "language.num_experts_per_tok", fits, f"at most n_routed_experts = {experts}"
     layers = language.num_hidden_layers
     fits = language.first_k_dense_replace <= layers
     yield "language.first_k_dense_replace", fits, f"at most num_hidden_layers = {layers}"
-    fits = sam.downsample_channels[-1] == tower.width
-    allowed = f"the width of {name}, {tower.width}, at the end: SAM's output is its input"
-    yield "sam.downsample_channels", fits, allowed
     indexes = sam.global_attn_indexes
     fits = sorted(set(indexes)) == list(indexes) and all(i < sam.layers for i in indexes)
     yield "sam.global_attn_indexes", fits, f"increasing indices below layers = {sam.layers}"
     yield "sam.width", sam.width % sam.heads == 0, f"a multiple of heads = {sam.heads}"
+    fits = config.trained_image_size % constants.SAM_PATCH == 0
+    yield "trained_image_size", fits, f"a multiple of the patch, {constants.SAM_PATCH}"
+    yield from _tower_checks(config)
+
+
+def _tower_checks(config: Dimensions) -> Iterator[tuple[str, bool, str]]:
+    """Yield the checks of what reads SAM's features."""
+    name, tower = ("encoder", config.encoder) if config.encoder else ("clip", config.clip)
+    reader, width = (name, tower.width) if tower else ("language", config.language.hidden_size)
+    fits = config.sam.downsample_channels[-1] == width
+    allowed = f"the width of {reader}, {width}, at the end: SAM's output is its input"
+    yield "sam.downsample_channels", fits, allowed
+    if tower is None:
+        return
     yield f"{name}.width", tower.width % tower.heads == 0, f"a multiple of heads = {tower.heads}"
     if isinstance(tower, EncoderConfig):
         fits = tower.width % (2 * tower.heads) == 0
         yield "encoder.width", fits, f"an even multiple of heads = {tower.heads}"
         fits = tower.heads % tower.kv_heads == 0
         yield "encoder.kv_heads", fits, f"a divisor of heads = {tower.heads}"
-    fits = config.trained_image_size % constants.SAM_PATCH == 0
-    yield "trained_image_size", fits, f"a multiple of the patch, {constants.SAM_PATCH}"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from mkdocs_dsocr.inputs import ModelConfig
-from mkdocs_dsocr.inputs.constants import MAX_RULE_TILES, TILE_SIZE
+from mkdocs_dsocr.inputs.constants import MAX_RULE_TILES, MIN_TILES, TILE_SIZE
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
-from mkdocs_dsocr.models.tokens import ROWS, Layout
+from mkdocs_dsocr.models.tokens import ROWS, Layout, crop_grid
 from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.trace import PassShape
 
@@ -51,12 +51,18 @@ class Model(ABC):
         What the modules are that a trace runs, in a sentence.
     max_tiles
         The most local views that its processor cuts a page into.
+    min_tiles
+        The fewest of a grid of its rule.
     tile_size
         Side of the local views that its grid rule speaks for, px.
+    cuts_small_pages
+        Whether its grid rule also cuts a page that fits one local view.
+    has_one_side
+        Whether all views have the side that SAM's position table was trained for.
     layout
         How many tokens its views make.
     tower
-        The dimensions of its tower behind SAM: ``clip`` or ``encoder``.
+        The dimensions of its tower behind SAM: ``clip``, ``encoder``, or None without one.
     session
         ``package.module:Class`` of the :class:`mkdocs_dsocr.tracing.Session` that builds and runs
         its PyTorch modules: a name, as torch is imported for a trace alone.
@@ -75,9 +81,12 @@ class Model(ABC):
     traced: ClassVar[str]
     session: ClassVar[str]
     max_tiles: ClassVar[int] = MAX_RULE_TILES
+    min_tiles: ClassVar[int] = MIN_TILES
     tile_size: ClassVar[int] = TILE_SIZE
+    cuts_small_pages: ClassVar[bool] = False
+    has_one_side: ClassVar[bool] = False
     layout: ClassVar[Layout] = ROWS
-    tower: ClassVar[str] = "clip"
+    tower: ClassVar[str | None] = "clip"
     packages: ClassVar[tuple[str, ...]] = ()
     has_autocast: ClassVar[bool] = False
     runs_remote_code: ClassVar[bool] = False
@@ -96,6 +105,26 @@ class Model(ABC):
         InputError
             If it is not valid.
         """
+
+    def grid(
+        self, width: Any, height: Any, max_tiles: Any, most: int | None = None
+    ) -> tuple[Any, Any]:
+        """Return the local views a row and a column that its processor cuts a page into.
+
+        Parameters
+        ----------
+        width, height, max_tiles, most
+            As for :func:`mkdocs_dsocr.models.tokens.crop_grid`.
+        """
+        return crop_grid(
+            width,
+            height,
+            max_tiles,
+            most,
+            self.tile_size,
+            self.min_tiles,
+            cuts_small_pages=self.cuts_small_pages,
+        )
 
     @abstractmethod
     def passes(self, config: ModelConfig, batch: Batch) -> Iterable[BatchPass]:

@@ -40,7 +40,7 @@ _ENCODER_FIXED: Final[Fixed] = {
     "sliding_window": (None,),
     "tie_word_embeddings": (False, None),
     "rms_norm_eps": (constants.RMS_NORM_EPS, None),
-    "rope_parameters": ({"rope_type": "default", "rope_theta": constants.OCR2_ROPE_THETA}, None),
+    "rope_parameters": ({"rope_type": "default", "rope_theta": constants.QWEN2_ROPE_THETA}, None),
 }
 _FIXED: Final[Mapping[str, Fixed]] = {
     "text_config": {

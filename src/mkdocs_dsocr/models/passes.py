@@ -167,6 +167,8 @@ def expected_load(config: ModelConfig, tokens: Any, workload: Workload | None = 
         Says how skewed the load is; where not given, it is even.
     """
     language = config.language
+    if not language.n_routed_experts:
+        return Load(0, 0)
     experts, top_k = language.n_routed_experts, language.num_experts_per_tok
     if workload is None or workload.expert_load is None:
         return Load(expected_distinct(experts, top_k, tokens), ceil_div(tokens * top_k, experts))

@@ -13,9 +13,17 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.workload import TOKENS
 from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
+from mkdocs_dsocr.models.checks import (
+    SIDES,
+    check_autocast,
+    check_bfloat16,
+    check_load,
+    check_sides,
+)
+from mkdocs_dsocr.models.door import Model
 from mkdocs_dsocr.models.registry import model_of
 from mkdocs_dsocr.models.storage import as_stored, formats_of
-from mkdocs_dsocr.models.tokens import Layout, crop_grid
+from mkdocs_dsocr.models.tokens import Layout
 from mkdocs_dsocr.trace import PassShape
 
 NO_VIEW: Final = 1024
@@ -146,7 +154,8 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     """
     if workload.precision_mode == "autocast":
         check_autocast(config, source)
-        _check_bfloat16(formats_of(config.storage, workload).activation_dtype, source)
+        check_bfloat16(formats_of(config.storage, workload).activation_dtype, source)
+    check_sides(config, workload.model_dump(include={*SIDES}), source)
     grid, layout = _grid(config, workload, source), model_of(config).layout
     image_tokens = _batch(workload, grid, layout, 0).image_tokens
     text_tokens = _text_tokens(workload, image_tokens, source)
@@ -155,33 +164,13 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     tokens = found.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
         raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
-    _check_load(config, workload, source)
+    check_load(config, workload, source)
     return found
 
 
 def max_tiles_of(config: ModelConfig, workload: Workload) -> int:
     """Return the most local views that a page is cut into: the engine's limit, or the model's."""
     return workload.max_tiles or model_of(config).max_tiles
-
-
-def check_autocast(config: ModelConfig, source: str | Path) -> None:
-    """Refuse ``precision_mode: autocast`` for a model whose layers do not know it.
-
-    Raises
-    ------
-    InputError
-        If this is one.
-    """
-    model = model_of(config)
-    if not model.has_autocast:
-        allowed = f"module: {model.title} is not modelled under autocast"
-        raise InputError(source, "precision_mode", "autocast", allowed)
-
-
-def _check_bfloat16(dtype: str, source: str | Path) -> None:
-    """Refuse activations that ``torch.autocast`` to bfloat16 does not have."""
-    if dtype != "bf16":
-        raise InputError(source, "activation_dtype", dtype, "bf16 with precision_mode: autocast")
 
 
 def _batch(
@@ -234,26 +223,13 @@ def _in_mode(run: Run, autocast: bool) -> Run:
     return dataclasses.replace(run, first=first, last=last)
 
 
-def _check_load(config: ModelConfig, workload: Workload, source: str | Path) -> None:
-    """Refuse a load of the experts that no routing makes."""
-    load, language = workload.expert_load, config.language
-    if load is None:
-        return
-    if len(load) != language.n_routed_experts:
-        allowed = f"one for each of the {language.n_routed_experts} routed experts"
-        raise InputError(source, "expert_load", f"{len(load)} numbers", allowed)
-    largest = max(load) / sum(load) * language.num_experts_per_tok
-    if largest > 1:
-        allowed = f"at most 1/{language.num_experts_per_tok} of the sum: a token chooses it once"
-        raise InputError(source, "expert_load", f"{max(load):g} of {sum(load):g}", allowed)
-
-
 def _grid(config: ModelConfig, workload: Workload, source: str | Path) -> tuple[int, int]:
-    side, max_tiles = model_of(config).tile_size, max_tiles_of(config, workload)
+    model, max_tiles = model_of(config), max_tiles_of(config, workload)
+    side = model.tile_size
     if not workload.crop_mode:
         return (1, 1)
     if workload.crop_grid is not None:
-        _check_grid(workload, workload.crop_grid, max_tiles, side, source)
+        _check_grid(model, workload, workload.crop_grid, max_tiles, source)
         return workload.crop_grid
     if workload.image_size != side:
         raise InputError(
@@ -263,23 +239,25 @@ def _grid(config: ModelConfig, workload: Workload, source: str | Path) -> tuple[
             f"crop_grid: the model's grid rule speaks for tiles of {side} px only",
         )
     assert workload.page_size is not None  # the workload's own validation
-    return _rule(*workload.page_size, max_tiles, tile=side)
+    return _rule(model, *workload.page_size, max_tiles)
 
 
-_rule = lru_cache(crop_grid)
-"""The grid of a page of integers."""
+@lru_cache
+def _rule(model: Model, width: int, height: int, max_tiles: int) -> tuple[int, int]:
+    """Return the grid of a page of integers."""
+    return model.grid(width, height, max_tiles)
 
 
 def _check_grid(
-    workload: Workload, grid: tuple[int, int], max_tiles: int, side: int, source: str | Path
+    model: Model, workload: Workload, grid: tuple[int, int], max_tiles: int, source: str | Path
 ) -> None:
     """Refuse a grid beyond the limit, and one that its page is not cut into."""
     found, tiles = f"{grid[0]}×{grid[1]} = {grid[0] * grid[1]:,} tiles", grid[0] * grid[1]
     if tiles > max_tiles:
         limit = "max_tiles" if workload.max_tiles else "the model's limit; max_tiles raises it"
         raise InputError(source, "crop_grid", found, f"at most {max_tiles}, {limit}")
-    if workload.page_size and workload.image_size == side:
-        width, height = _rule(*workload.page_size, max_tiles, tile=side)
+    if workload.page_size and workload.image_size == model.tile_size:
+        width, height = _rule(model, *workload.page_size, max_tiles)
         if (width, height) != grid:
             page = "×".join(map(str, workload.page_size))
             allowed = f"[{width}, {height}], into which a page of {page} px is cut, or no page_size"

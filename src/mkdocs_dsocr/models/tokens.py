@@ -17,11 +17,11 @@ from mkdocs_dsocr.quantities import (
 )
 
 
-def grids(max_tiles: int) -> list[tuple[int, int]]:
+def grids(max_tiles: int, min_tiles: int = constants.MIN_TILES) -> list[tuple[int, int]]:
     """Return the grids that the rule chooses from, the fewest tiles first."""
     sides = range(1, max_tiles + 1)
     every = ((w * h, w, h) for w in sides for h in range(1, max_tiles // w + 1))
-    return [(w, h) for tiles, w, h in sorted(every) if tiles >= constants.MIN_TILES]
+    return [(w, h) for tiles, w, h in sorted(every) if tiles >= min_tiles]
 
 
 def crop_grid(
@@ -30,13 +30,15 @@ def crop_grid(
     max_tiles: Any = constants.MAX_RULE_TILES,
     most: int | None = None,
     tile: int = constants.TILE_SIZE,
+    min_tiles: int = constants.MIN_TILES,
+    *,
+    cuts_small_pages: bool = False,
 ) -> tuple[Any, Any]:
     """Return the grid of local views that the model cuts a page into.
 
-    The candidates are all grids of 2 to `max_tiles` tiles, the fewest first; the one
+    The candidates are all grids of `min_tiles` to `max_tiles` tiles, the fewest first; the one
     whose aspect ratio is closest to the page's wins. On an exact tie a later
-    candidate wins if the page has more than half the area of its tiles. A page
-    that fits one tile is not cut.
+    candidate wins if the page has more than half the area of its tiles.
 
     Parameters
     ----------
@@ -48,8 +50,12 @@ def crop_grid(
         The largest value of `max_tiles`, where it is no integer.
     tile
         Side of a tile, px.
+    min_tiles
+        The fewest tiles of a grid.
+    cuts_small_pages
+        Whether a page that fits one tile is cut too.
     """
-    (best_w, best_h), *others = grids(max_tiles if most is None else most)
+    (best_w, best_h), *others = grids(max_tiles if most is None else most, min_tiles)
     smallest = _distance(width, height, best_w, best_h)
     for w, h in others:
         difference = _distance(width, height, w, h)
@@ -58,6 +64,8 @@ def crop_grid(
         wins *= less(w * h, max_tiles + 1)
         best_w, best_h = select(wins, w, best_w), select(wins, h, best_h)
         smallest = select(wins, difference, smallest)
+    if cuts_small_pages:
+        return best_w, best_h
     fits = less(width, tile + 1) * less(height, tile + 1)
     return select(fits, 1, best_w), select(fits, 1, best_h)
 
@@ -122,3 +130,9 @@ QUERIES: Final = Layout(
     lambda view: queries(view) + 1, lambda view, tiles_w, tiles_h: tiles_w * tiles_h * queries(view)
 )
 """A token for each query."""
+
+SQUARES: Final = Layout(
+    lambda view: features_a_side(view) ** 2,
+    lambda view, tiles_w, tiles_h: tiles_w * tiles_h * features_a_side(view) ** 2,
+)
+"""A token for each feature, and no others."""

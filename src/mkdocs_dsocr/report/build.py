@@ -146,7 +146,7 @@ def _model(config: ModelConfig, total: Totals) -> schema.DeepSeekOCRModelSpec:
         num_layers=language.num_hidden_layers,
         num_attention_heads=language.num_attention_heads,
         vision_backbone="other",
-        uses_moe=language.first_k_dense_replace < language.num_hidden_layers,
+        uses_moe=language.has_experts,
         num_parameters=total.num_parameters,
         notes=model_of(config).vision,
         architecture=config.architecture,
@@ -200,8 +200,7 @@ def _distinct(
     config: ModelConfig, shape: PassShape, workload: Workload
 ) -> schema.DistinctExperts | None:
     language = config.language
-    is_dense = language.first_k_dense_replace >= language.num_hidden_layers
-    if shape.part != "language" or is_dense:
+    if shape.part != "language" or not language.has_experts:
         return None
     choices = shape.batch * shape.q_len * language.num_experts_per_tok
     return schema.DistinctExperts(

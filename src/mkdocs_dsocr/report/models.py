@@ -177,6 +177,8 @@ def _window(analysis: Analysis) -> str:
 
 def _experts(analysis: Analysis) -> str:
     language = analysis.config.language
+    if not language.has_experts:
+        return "none"
     return f"{language.num_experts_per_tok} of {language.n_routed_experts}"
 
 

@@ -42,10 +42,14 @@ def as_config(report: AnalyticModelReport, source: Path) -> ModelConfig:
     if architecture not in known_models():
         allowed = " or ".join(sorted(known_models()))
         raise InputError(source, "model.architecture", repr_short(architecture), allowed)
+    for tower in ("clip", "encoder"):
+        is_there = getattr(model.dimensions, tower) is not None
+        if is_there != (tower == known_models()[architecture].tower):
+            found, allowed = ("a tower", "none") if is_there else ("nothing", "one")
+            raise InputError(
+                source, f"model.dimensions.{tower}", found, f"{allowed}, as {architecture} has it"
+            )
     check_shapes(source, model.dimensions)
-    tower = known_models()[architecture].tower
-    if getattr(model.dimensions, tower) is None:
-        raise InputError(source, f"model.dimensions.{tower}", "nothing", f"that of {architecture}")
     return ModelConfig(
         **dict(model.dimensions),
         architecture=architecture,

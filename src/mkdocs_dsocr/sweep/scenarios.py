@@ -32,6 +32,7 @@ from mkdocs_dsocr.models import (
     Batch,
     BatchPass,
     check_autocast,
+    check_sides,
     expected_load,
     model_of,
     rounds,
@@ -130,6 +131,10 @@ def work(
     """
     if (dims["precision_mode"] == allowed("precision_mode").index("autocast")).any():
         check_autocast(config, "sweep")
+    if not workload.text_only:
+        cut = dims["crop_mode"].astype(bool)
+        sides = {"image_size": dims["image_size"], "base_size": dims["base_size"][cut]}
+        check_sides(config, sides, "sweep")
     parts = list(_parts(config, workload, dims, passes or model_of(config).passes))
     counts = {s: {name: np.zeros(rows, np.int64) for name in COUNTS} for s in STAGES}
     memory, replays = _Memory(config, dims, rows), np.zeros(rows, np.int64)

@@ -111,7 +111,7 @@ def by_grid(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
 
     most = max_tiles_of(config, planned.workload)
     squares = [(side, side) for side in SQUARES if side**2 > most]
-    return _as_many_as_fit(evaluated, [*grids(most), *squares])
+    return _as_many_as_fit(evaluated, [*grids(most, model.min_tiles), *squares])
 
 
 def by_context(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:

@@ -79,13 +79,20 @@ class StaticAnalyzer:
         )
 
     def modules(self) -> Iterable[ModuleRecord]:
-        """Yield a record of every module."""
+        """Yield a record of every module. What two modules share is a parameter of the first."""
+        known: set[int] = set()
         for path, module in self.session.model.named_modules():
+            own = {
+                name: parameter
+                for name, parameter in module.named_parameters(recurse=False)
+                if id(parameter) not in known
+            }
+            known.update(map(id, own.values()))
             yield ModuleRecord(
                 path,
                 type(module).__name__,
                 f"{type(module).__module__}.{type(module).__qualname__}",
-                {n: tuple(p.shape) for n, p in module.named_parameters(recurse=False)},
+                {name: tuple(parameter.shape) for name, parameter in own.items()},
             )
 
     def count(self, shape: PassShape) -> PassRecord:

@@ -106,6 +106,8 @@ class OperatorCounter(TorchDispatchMode):
         if operator.kind == "composed":
             with self:
                 return func.decompose(*args, **kwargs)
+        if operator.kind == "identity":
+            return args[0]
         out = func(*args, **kwargs)
         if operator.name == ATTENTION:
             out = _as_a_gpu_lays_it_out(out)

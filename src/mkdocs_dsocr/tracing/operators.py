@@ -22,7 +22,9 @@ Flops = Callable[..., int]
 """FLOPs from an operator's result and its arguments."""
 Traffic = Callable[[list[Tensor], list[Tensor]], int]
 """Bytes from the tensors among an operator's inputs and outputs."""
-Kind = Literal["arithmetic", "product", "move", "view", "allocation", "composed", "unknown"]
+Kind = Literal[
+    "arithmetic", "product", "move", "view", "allocation", "composed", "identity", "unknown"
+]
 CUBIC_SUPPORT: Final = 4
 """Entries per side under a cubic kernel."""
 
@@ -80,6 +82,11 @@ def _read_and_written(inputs: list[Tensor], outputs: list[Tensor]) -> int:
     return distinct_bytes(inputs) + _written(inputs, outputs)
 
 
+def _of_first(inputs: list[Tensor], outputs: list[Tensor]) -> int:
+    """Read the first input; the others only give a shape."""
+    return _read_and_written(inputs[:1], outputs)
+
+
 def _overwritten(inputs: list[Tensor], outputs: list[Tensor]) -> int:
     """Write the target, which is the first input, without reading it."""
     return _read_and_written(inputs[1:], outputs)
@@ -109,7 +116,9 @@ class Operator:
         ``arithmetic``; ``product``: PyTorch's own counter has its FLOPs; ``move``: copies, casts,
         fills, gathers, scatters, sorts, and values that the host asks for; ``view``: returns
         memory that it was given, or a copy where it must; ``allocation``: launches no kernel;
-        ``composed``: calls others, on every device, which do the work and write the results.
+        ``composed``: calls others, on every device, which do the work and write the results;
+        ``identity``: returns its first input in inference, though what PyTorch decomposes it into
+        for its counter is a copy.
     flops
         FLOPs besides matrix products.
     traffic
@@ -189,7 +198,8 @@ OPERATORS: Final = registry(
         Operator("topk", "arithmetic", _per_input),
         Operator("histc", "arithmetic", _per_input),
         Operator("_is_all_true", "arithmetic", _per_input),
-        Operator("softmax", "arithmetic", _per_output(costs.SOFTMAX), autocast="float32"),
+        Operator("_softmax", "arithmetic", _per_output(costs.SOFTMAX), autocast="float32"),
+        Operator("softmax", "composed", autocast="float32"),
         Operator("sigmoid", "arithmetic", _per_output(costs.SIGMOID)),
         Operator("silu", "arithmetic", _per_output(costs.SILU)),
         Operator("gelu", "arithmetic", _per_output(costs.GELU)),
@@ -241,6 +251,7 @@ OPERATORS: Final = registry(
         Operator("view", "view"),
         Operator("view_as", "view"),
         Operator("reshape", "view"),
+        Operator("reshape_as", "view", traffic=_of_first),
         Operator("flatten", "view"),
         Operator("permute", "view"),
         Operator("transpose", "view"),
@@ -272,7 +283,7 @@ OPERATORS: Final = registry(
         Operator("alias", "view"),
         Operator("detach", "view"),
         Operator("detach_", "view"),
-        Operator("dropout", "view"),
+        Operator("dropout", "identity"),
     )
 )
 FURTHER_PRODUCTS: Final = {

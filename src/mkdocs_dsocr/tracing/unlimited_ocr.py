@@ -55,6 +55,8 @@ class UnlimitedOcrSession(Session):
 
     model_class: ClassVar[str] = "UnlimitedOcrForConditionalGeneration"
     """Name of the model's class in transformers."""
+    attention: ClassVar[str | None] = "sdpa"
+    """The attention that transformers is asked for; None for its own choice."""
     cached: ClassVar[tuple[str, ...]] = ("prefill_keys", "prefill_values", "keys", "values")
     """Attributes of a cache's layer that hold keys and values."""
 
@@ -66,7 +68,7 @@ class UnlimitedOcrSession(Session):
         self._make_cache = type("Cache", (transformers.DynamicCache,), {"__iter__": None})
         make = getattr(transformers, self.model_class)._from_config
         with building(device):
-            self.model = make(self._config, attn_implementation="sdpa").eval()
+            self.model = make(self._config, attn_implementation=self.attention).eval()
 
     def _as_transformers_has_it(self, transformers: Any, config: ModelConfig) -> Any:
         """Return the configuration with these dimensions."""
@@ -156,9 +158,8 @@ class UnlimitedOcrSession(Session):
         images = {}
         if shape.image_tokens:
             ids[:, : shape.image_tokens] = self._config.image_token_id
-            # All pages in one: they are joined before they are placed.
-            pages = [self.values(shape.batch * shape.image_tokens, hidden)]
-            images = {"image": SimpleNamespace(pooler_output=pages)}
+            pages = self.values(shape.batch * shape.image_tokens, hidden)
+            images = {"image": SimpleNamespace(pooler_output=self._given(pages))}
 
         def run() -> int:
             cache = self._cache(tensors, shape, memory)
@@ -174,6 +175,10 @@ class UnlimitedOcrSession(Session):
             return self._storage_bytes(cache)
 
         return run
+
+    def _given(self, pages: Tensor) -> Any:
+        """Return the features of all pages as the model takes them: they are joined first."""
+        return [pages]
 
     def _features(self, views: int, size: int) -> Tensor:
         """Return what the vision tower makes of views: of each, all features."""

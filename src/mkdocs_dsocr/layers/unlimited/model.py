@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from functools import partial
+from typing import ClassVar
 
 from mkdocs_dsocr.layers.builtin import Container, Linear
 from mkdocs_dsocr.layers.core.deepseek_ocr import LanguageSizes, ModelPart, one_map
@@ -164,6 +165,9 @@ class UnlimitedLanguagePart(LanguageSizes, _UnlimitedPart):
         would_change="Without the check the host would not wait for the device.",
     )
 
+    joins_features: ClassVar[bool] = True
+    """Whether the features of several pages are joined first."""
+
     decoder: Stack
 
     def boundary(self) -> Iterator[Tensor]:
@@ -179,7 +183,8 @@ class UnlimitedLanguagePart(LanguageSizes, _UnlimitedPart):
         yield Child("language_model.embed_tokens", self._embed(rows), reads=(ids,), writes=(x,))
         held = []
         for given in features:
-            joined, mask = Tensor("features", given.elements), Tensor("mask", rows, "bool")
+            joined = Tensor("features", given.elements) if self.joins_features else given
+            mask = Tensor("mask", rows, "bool")
             whole = Tensor("x", rows * self.hidden_size)
             yield from self._place(given, joined, ids, mask, x, whole)
             x, held = whole, [joined, mask]
@@ -194,7 +199,8 @@ class UnlimitedLanguagePart(LanguageSizes, _UnlimitedPart):
         same, every = (Tensor(n, 1, "bool") for n in ("same", "all"))
         step = partial(elementwise, category="embedding")
         each = partial(step, pattern="per element")
-        yield each("join the pages' features", 0, (given,), joined, category="copy")
+        if self.joins_features:
+            yield each("join the pages' features", 0, (given,), joined, category="copy")
         yield step("mark image positions", ids.elements, (ids,), mask)
         yield step("count image positions", mask.elements, (mask,), places, pattern="reduction")
         yield step("elements of their features", 1, (places,), needed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import ClassVar
 
@@ -54,8 +54,6 @@ class Attention(BaseLayer):
         width = self.heads * self.head_dim
         tokens = self.windows * self.side**2
         elements = tokens * width
-        rows = self.windows * self.heads * self.side**2
-        pairs = rows * self.side**2
         x, y, attended = (Tensor(n, elements) for n in ("x", "y", "o"))
         qkv, part_of = Tensor("qkv", 3 * elements), "qkv" if self.single else ""
         q, kv = (Tensor(n, k * elements, view_of=part_of) for n, k in (("q", 1), ("kv", 2)))
@@ -74,11 +72,25 @@ class Attention(BaseLayer):
                 why="The permutation to [3, B·H, n², d] is made contiguous; for a single square it "
                 "is a view.",
             )
-        yield from self._bias(q, rows)
-        bias = Tensor("bias", pairs)
+        held = yield from self._attend(q, kv, attended)
+        proj = Linear(rows=tokens, d_in=width, d_out=width, bias=True)
+        yield Child("proj", proj, reads=(attended,), writes=(y,))
+        yield keep(qkv, q, kv, *held)
+
+    @property
+    def rows(self) -> Quantity:
+        """Queries of all heads."""
+        return self.windows * self.heads * self.side**2
+
+    def _attend(
+        self, q: Tensor, kv: Tensor, attended: Tensor
+    ) -> Generator[Step, None, tuple[Tensor, ...]]:
+        """Yield bias and attention, and return what the code holds of them to the end."""
+        yield from self._bias(q, self.rows)
+        bias = Tensor("bias", self.rows * self.side**2)
         yield dot_product_attention(
             "scaled dot-product attention",
-            (rows, self.side**2, self.head_dim),
+            (self.rows, self.side**2, self.head_dim),
             self.windows * self.heads,
             (q, kv, bias),
             attended,
@@ -86,9 +98,7 @@ class Attention(BaseLayer):
             why="Q Kᵀ and P V: 2 products of 2·pairs·d each; a softmax and the bias's addition "
             "for each pair.",
         )
-        proj = Linear(rows=tokens, d_in=width, d_out=width, bias=True)
-        yield Child("proj", proj, reads=(attended,), writes=(y,))
-        yield keep(qkv, q, kv, bias, *self._held(rows))
+        return (bias, *self._held(self.rows))
 
     def _bias(self, q: Tensor, rows: Quantity) -> Iterator[Step]:
         """Yield what makes the bias of every pair of tokens from `rows` rows of queries."""

@@ -43,6 +43,14 @@ class _Block(BaseLayer):
         """Yield the attention and the copies before and after it."""
         raise NotImplementedError
 
+    def _attention(self) -> Attention:
+        """Return the attention."""
+        raise NotImplementedError
+
+    def _returned(self) -> tuple[Tensor, ...]:
+        """Return what the attention returns besides its result: it stays to the end."""
+        return ()
+
     def forward(self) -> Iterator[Step]:
         width, rows = self.heads * self.head_dim, self.views * self.grid**2
         norm = LayerNorm(rows=rows, width=width, permuted=True)
@@ -52,7 +60,7 @@ class _Block(BaseLayer):
             rows * width, norm, self._attend, mlp, norms=self.norms, added="strided"
         )
         if self.holds_norm:
-            yield keep(Tensor("norm2(y)", rows * width))
+            yield keep(Tensor("norm2(y)", rows * width), *self._returned())
 
 
 @layer
@@ -70,9 +78,12 @@ class GlobalBlock(_Block):
     table_side: Quantity = dim("t", "side that the position tables were trained for", "tokens")
     resize: bool = False
 
+    def _attention(self) -> Attention:
+        return self.inner(self.attention, windows=self.views, side=self.grid)
+
     def _attend(self, x: Tensor, attended: Tensor) -> Iterator[Step]:
-        attention = self.inner(self.attention, windows=self.views, side=self.grid)
-        yield Child("attn", attention, reads=(x,), writes=(attended,))
+        writes = (attended, *self._returned())
+        yield Child("attn", self._attention(), reads=(x,), writes=writes)
 
 
 @layer
@@ -101,12 +112,16 @@ class WindowBlock(_Block):
     padded: bool = True
     partitioned: bool = True
 
+    @property
+    def _windows(self) -> Quantity:
+        return self.views * ceil_div(self.grid, self.window) ** 2
+
+    def _attention(self) -> Attention:
+        sides = {"side": self.window, "table_side": self.window}
+        return self.inner(self.attention, windows=self._windows, **sides)
+
     def _attend(self, x: Tensor, attended: Tensor) -> Iterator[Step]:
-        windows = self.views * ceil_div(self.grid, self.window) ** 2
-        inside = windows * self.window**2 * (self.heads * self.head_dim)
-        attention = self.inner(
-            self.attention, windows=windows, side=self.window, table_side=self.window
-        )
+        inside = self._windows * self.window**2 * (self.heads * self.head_dim)
         if self.padded or self.always_pads:
             x, source = Tensor("padded", inside), x
             yield copy("pad the grid", source, x, "Zeros up to the next multiple of the window.")
@@ -114,7 +129,7 @@ class WindowBlock(_Block):
             x, source = Tensor("windows", inside), x
             yield copy("partition into windows", source, x)
         out = Tensor("attended", inside) if self.padded or self.partitioned else attended
-        yield Child("attn", attention, reads=(x,), writes=(out,))
+        yield Child("attn", self._attention(), reads=(x,), writes=(out, *self._returned()))
         if self.partitioned:
             out, source = (Tensor("grid", inside) if self.padded else attended), out
             yield copy("windows back to the grid", source, out)

@@ -19,20 +19,8 @@ from mkdocs_dsocr.quantities import Quantity, ceil_div
 
 
 @layer
-class ImageEncoderViT(BaseLayer):
-    """SAM ViT-B with a neck: a view becomes a map of (g/4)² features.
-
-    Patches, positions, blocks with attention in windows or over the whole view,
-    then four convolutions that narrow the map and halve it twice.
-    """
-
-    source = "deepencoder.ImageEncoderViT (SAM ViT-B)"
-    rationale = Rationale(
-        counted="Patch embedding, positions, every block, neck, both downsampling convolutions.",
-        not_counted="Decoding, resizing and normalising the page's image on the host.",
-        assumed="All views of one call run as one batch; weights are read once per call.",
-        would_change="Position tables are resized only for views that are not of the trained side.",
-    )
+class SamTower(BaseLayer):
+    """SAM ViT-B: patches, positions, blocks with attention in windows or over the whole view."""
 
     embedding: ClassVar[type[PatchEmbed]] = PatchEmbed
     kinds: ClassVar[tuple[type[WindowBlock], type[GlobalBlock]]] = (WindowBlock, GlobalBlock)
@@ -51,8 +39,6 @@ class ImageEncoderViT(BaseLayer):
     window: Quantity = dim("w", "side of an attention window", "tokens")
     table_side: Quantity = dim("t", "side of the trained position table", "patches")
     neck_channels: Quantity = dim("C_n", "channels of the neck")
-    mid_channels: Quantity = dim("C_2", "channels after net_2")
-    out_channels: Quantity = dim("C_3", "channels after net_3")
     depth: int
     global_blocks: tuple[int, ...]
     padded: bool
@@ -83,6 +69,42 @@ class ImageEncoderViT(BaseLayer):
         yield from self._downsample(y)
 
     def _downsample(self, y: Tensor) -> Iterator[Step]:
+        """Yield what makes features of the map that leaves the blocks."""
+        raise NotImplementedError
+
+    def _blocks(self) -> Iterator[Child]:
+        windowed, whole = self.kinds
+        in_windows = [i for i in range(self.depth) if i not in self.global_blocks]
+        if in_windows:
+            single = self.single_view and not self.partitioned
+            block: BaseLayer = self.inner(windowed, single=single)
+            yield Child(indices(in_windows), block, len(in_windows), "for")
+        if self.global_blocks:
+            resize = self.resize and not self.always_resizes
+            block = self.inner(whole, resize=resize, single=self.single_view)
+            yield Child(indices(self.global_blocks), block, len(self.global_blocks), "for")
+
+
+@layer
+class ImageEncoderViT(SamTower):
+    """SAM ViT-B with a neck: a view becomes a map of (g/4)² features.
+
+    Patches, positions, blocks with attention in windows or over the whole view,
+    then four convolutions that narrow the map and halve it twice.
+    """
+
+    source = "deepencoder.ImageEncoderViT (SAM ViT-B)"
+    rationale = Rationale(
+        counted="Patch embedding, positions, every block, neck, both downsampling convolutions.",
+        not_counted="Decoding, resizing and normalising the page's image on the host.",
+        assumed="All views of one call run as one batch; weights are read once per call.",
+        would_change="Position tables are resized only for views that are not of the trained side.",
+    )
+
+    mid_channels: Quantity = dim("C_2", "channels after net_2")
+    out_channels: Quantity = dim("C_3", "channels after net_3")
+
+    def _downsample(self, y: Tensor) -> Iterator[Step]:
         half, quarter = ceil_div(self.grid, 2), ceil_div(ceil_div(self.grid, 2), 2)
         narrow = Tensor("neck(y)", self.views * self.grid**2 * self.neck_channels)
         halved, cloned = (
@@ -101,18 +123,6 @@ class ImageEncoderViT(BaseLayer):
         yield copy("clone", halved, cloned, why)
         yield Child("net_3", net_3, reads=(cloned,), writes=(features,))
         yield keep(halved)
-
-    def _blocks(self) -> Iterator[Child]:
-        windowed, whole = self.kinds
-        in_windows = [i for i in range(self.depth) if i not in self.global_blocks]
-        if in_windows:
-            single = self.single_view and not self.partitioned
-            block: BaseLayer = self.inner(windowed, single=single)
-            yield Child(indices(in_windows), block, len(in_windows), "for")
-        if self.global_blocks:
-            resize = self.resize and not self.always_resizes
-            block = self.inner(whole, resize=resize, single=self.single_view)
-            yield Child(indices(self.global_blocks), block, len(self.global_blocks), "for")
 
 
 def narrow_map(

@@ -1,0 +1,76 @@
+"""What a workload must not ask of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
+from mkdocs_dsocr.models.registry import model_of
+
+SIDES: Final = ("base_size", "image_size")
+"""The keys of a workload that state sides of views."""
+
+
+def check_autocast(config: ModelConfig, source: str | Path) -> None:
+    """Refuse ``precision_mode: autocast`` for a model whose layers do not know it.
+
+    Raises
+    ------
+    InputError
+        If this is one.
+    """
+    model = model_of(config)
+    if not model.has_autocast:
+        allowed = f"module: {model.title} is not modelled under autocast"
+        raise InputError(source, "precision_mode", "autocast", allowed)
+
+
+def check_sides(config: ModelConfig, sides: Mapping[str, Any], source: str | Path) -> None:
+    """Refuse views of other sides than a model reads.
+
+    Parameters
+    ----------
+    config
+        The model.
+    sides
+        Of :data:`SIDES`, px: integers or arrays; None where there are no views.
+    source
+        Where they were read.
+
+    Raises
+    ------
+    InputError
+        If there is one of another side.
+    """
+    model, only = model_of(config), config.trained_image_size
+    for name in SIDES if model.has_one_side else ():
+        for side in np.unique([] if sides[name] is None else sides[name]).tolist():
+            if side != only:
+                allowed = f"{only}: {model.title} reads views of no other side"
+                raise InputError(source, name, f"{side:,}", allowed)
+
+
+def check_bfloat16(dtype: str, source: str | Path) -> None:
+    """Refuse activations that ``torch.autocast`` to bfloat16 does not have."""
+    if dtype != "bf16":
+        raise InputError(source, "activation_dtype", dtype, "bf16 with precision_mode: autocast")
+
+
+def check_load(config: ModelConfig, workload: Workload, source: str | Path) -> None:
+    """Refuse a load of the experts that no routing makes."""
+    load, language = workload.expert_load, config.language
+    if load is None:
+        return
+    if not language.has_experts:
+        raise InputError(source, "expert_load", f"{len(load)} numbers", "none: it has no experts")
+    if len(load) != language.n_routed_experts:
+        allowed = f"one for each of the {language.n_routed_experts} routed experts"
+        raise InputError(source, "expert_load", f"{len(load)} numbers", allowed)
+    largest = max(load) / sum(load) * language.num_experts_per_tok
+    if largest > 1:
+        allowed = f"at most 1/{language.num_experts_per_tok} of the sum: a token chooses it once"
+        raise InputError(source, "expert_load", f"{max(load):g} of {sum(load):g}", allowed)
