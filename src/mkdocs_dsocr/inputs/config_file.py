@@ -21,7 +21,8 @@ IDENTITY: Final = frozenset(
 """Keys that name a section: a section and the section inside it have their own."""
 WITHOUT_EFFECT: Final = IDENTITY | frozenset(
     (
-        *("bos_token_id", "eos_token_id", "pad_token_id", "image_token_id", "id2label", "label2id"),
+        *("bos_token_id", "eos_token_id", "pad_token_id", "image_token_id", "image_token_index"),
+        *("id2label", "label2id"),
         *("initializer_range", "initializer_factor", "attention_dropout", "aux_loss_alpha"),
         *("seq_aux", "use_cache", "output_attentions", "output_hidden_states", "return_dict"),
         *("output_router_logits", "is_encoder_decoder", "problem_type", "chunk_size_feed_forward"),

@@ -44,6 +44,8 @@ class Limit:
     def __str__(self) -> str:
         if self.multiple is None:
             return f"a number above {self.least:,}, at most {self.most:,}"
+        if self.least == self.most:
+            return f"{self.least:,} only"
         kind = "a whole number" if self.multiple == 1 else f"a multiple of {self.multiple:,}"
         return f"{kind} from {self.least:,} to {self.most:,}"
 

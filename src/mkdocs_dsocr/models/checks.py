@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
+from mkdocs_dsocr.inputs.workload import VIEW
 from mkdocs_dsocr.models.registry import model_of
 
 SIDES: Final = ("base_size", "image_size")
@@ -46,12 +47,12 @@ def check_sides(config: ModelConfig, sides: Mapping[str, Any], source: str | Pat
     InputError
         If there is one of another side.
     """
-    model, only = model_of(config), config.trained_image_size
-    for name in SIDES if model.has_one_side else ():
-        for side in np.unique([] if sides[name] is None else sides[name]).tolist():
-            if side != only:
-                allowed = f"{only}: {model.title} reads views of no other side"
-                raise InputError(source, name, f"{side:,}", allowed)
+    model = model_of(config)
+    limit = model.sides(config)
+    for name in SIDES if limit != VIEW else ():
+        values = np.unique([] if sides[name] is None else sides[name])
+        for side in values[~limit.allows(values)].tolist():
+            raise InputError(source, name, f"{side:,}", f"{limit} for {model.title}")
 
 
 def check_bfloat16(dtype: str, source: str | Path) -> None:

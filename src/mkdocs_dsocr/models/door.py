@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.inputs.constants import MAX_RULE_TILES, MIN_TILES, TILE_SIZE
+from mkdocs_dsocr.inputs.fields import Limit
+from mkdocs_dsocr.inputs.workload import VIEW
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes
@@ -57,8 +59,6 @@ class Model(ABC):
         Side of the local views that its grid rule speaks for, px.
     cuts_small_pages
         Whether its grid rule also cuts a page that fits one local view.
-    has_one_side
-        Whether all views have the side that SAM's position table was trained for.
     layout
         How many tokens its views make.
     tower
@@ -84,7 +84,6 @@ class Model(ABC):
     min_tiles: ClassVar[int] = MIN_TILES
     tile_size: ClassVar[int] = TILE_SIZE
     cuts_small_pages: ClassVar[bool] = False
-    has_one_side: ClassVar[bool] = False
     layout: ClassVar[Layout] = ROWS
     tower: ClassVar[str | None] = "clip"
     packages: ClassVar[tuple[str, ...]] = ()
@@ -125,6 +124,10 @@ class Model(ABC):
             self.min_tiles,
             cuts_small_pages=self.cuts_small_pages,
         )
+
+    def sides(self, config: ModelConfig) -> Limit:
+        """Return the sides of views that it reads, px."""
+        return VIEW
 
     @abstractmethod
     def passes(self, config: ModelConfig, batch: Batch) -> Iterable[BatchPass]:

@@ -23,6 +23,7 @@ from mkdocs_dsocr.inputs.model_config import (
     Size,
     check_shapes,
 )
+from mkdocs_dsocr.inputs.workload import VIEW
 from mkdocs_dsocr.models.storage import read_storage
 from mkdocs_dsocr.models.unlimited_config import SAM_FIXED
 
@@ -94,6 +95,8 @@ def parse(path: Path, content: Mapping[str, Any]) -> ModelConfig:
     file.check("text_config", {"layer_types": (sees_all, None)}, ARCHITECTURE)
     file.check("text_config", {"num_key_value_heads": (heads,)}, ARCHITECTURE)
     file.check("vision_config", {"mlp_dim": (width,)}, ARCHITECTURE)
+    if not VIEW.allows(vision.image_size):
+        raise file.refuse("vision_config.image_size", str(VIEW))
     storage = read_storage(file, ("", "text_config"), COMPONENTS)
     config = ModelConfig(
         architecture=ARCHITECTURE,

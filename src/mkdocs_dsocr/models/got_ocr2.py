@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs_dsocr.inputs import ModelConfig, constants
+from mkdocs_dsocr.inputs.fields import Limit
 from mkdocs_dsocr.layers.decoder.stack import Stack
 from mkdocs_dsocr.layers.got import (
     GotOcr2FeaturesPart,
@@ -41,7 +42,6 @@ class GotOCR2(Model):
     min_tiles = constants.GOT_MIN_TILES
     tile_size = constants.GOT_TILE_SIZE
     cuts_small_pages = True
-    has_one_side = True
     layout = tokens.SQUARES
     tower = None
     session = "mkdocs_dsocr.tracing.got_ocr2:GotOcr2Session"
@@ -49,6 +49,10 @@ class GotOCR2(Model):
 
     def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:
         return got_config.parse(path, content)
+
+    def sides(self, config: ModelConfig) -> Limit:
+        """Return that of SAM's table of positions, which is added as it is."""
+        return Limit(config.trained_image_size, config.trained_image_size)
 
     def passes(self, config: ModelConfig, batch: Batch) -> Iterable[BatchPass]:
         """List the passes; a page's local views and the whole page are of one side, and one batch.
@@ -66,7 +70,7 @@ class GotOCR2(Model):
             yield BatchPass(
                 part,
                 f"{part}.page",
-                part,  # type: ignore[arg-type]
+                part,
                 views,
                 calls=batch.has_image * batch.encodings,
                 follows_batch=batch.is_batched,
@@ -86,7 +90,9 @@ class GotOCR2(Model):
         if shape.part == "language":
             yield from self._language(config, shape, chosen)
             return
-        part = _vision(config, shape, chosen) if shape.part == "vision" else _features(config, shape)
+        part = (
+            _vision(config, shape, chosen) if shape.part == "vision" else _features(config, shape)
+        )
         given, made = part.boundary()
         yield Child("model", part, reads=(given,), writes=(made,))
 
@@ -154,7 +160,8 @@ def _decoder(config: ModelConfig, shape: PassShape) -> Stack:
     )
     depth = range(language.num_hidden_layers)
     layers = (Child(indices(depth), layer, len(depth), "for"),)
-    return Qwen2Model(decoder_layers=layers, **common)
+    decoder: Stack = Qwen2Model(decoder_layers=layers, **common)
+    return decoder
 
 
 MODEL: Final = GotOCR2()

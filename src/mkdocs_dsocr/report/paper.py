@@ -14,8 +14,10 @@ from typing import Final
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware
 from mkdocs_dsocr.inputs.measurement import fingerprint
 from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.layers.layer import Layer
 from mkdocs_dsocr.models import load_model_config, pass_layer
 from mkdocs_dsocr.models.tokens import features_a_side
+from mkdocs_dsocr.quantities import Quantity, maximum, total
 from mkdocs_dsocr.report.analysis import Analysis
 from mkdocs_dsocr.trace import PassShape
 
@@ -128,11 +130,19 @@ def active_parameters(config: ModelConfig) -> int:
     window = 1 if config.language.sliding_window else 0
     step = PassShape("decode", "language", batch=1, q_len=1, kv_len=2, logits=1, window=window)
     experts, chosen = config.language.n_routed_experts, config.language.num_experts_per_tok
-    total = 0
+    found = 0
     for visit in tree.walk(pass_layer(config, step), "decode"):
-        own = visit.modules * metrics.num_parameters(visit.layer)
+        own = visit.modules * _weights(visit.layer)
         if "experts" in visit.torch_path.split("."):
             own = own * chosen // experts  # type: ignore[operator]
         if any(operation.products for operation in visit.layer.operations()):
-            total += own  # type: ignore[assignment]
-    return total
+            found += own  # type: ignore[assignment]
+    return found
+
+
+def _weights(layer: Layer) -> Quantity:
+    """Return a layer's parameters, or the weights that it reads, where they are another's."""
+    tensors = (t for o in layer.operations() if o.products for t in o.reads)
+    read = total(t.elements for t in tensors if t.role == "weight")
+    found: Quantity = maximum(metrics.num_parameters(layer), read)
+    return found

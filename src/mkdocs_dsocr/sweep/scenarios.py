@@ -266,7 +266,8 @@ def _split(
     if found.part == "language":
         tokens = np.broadcast_to(found.sizes["batch"] * found.sizes["q_len"], calls.shape)
         load = expected_load(config, tokens, workload)
-        columns |= dict(zip(LOAD, (np.asarray(x) for x in load), strict=True))
+        each = (np.broadcast_to(np.asarray(x), calls.shape) for x in load)
+        columns |= dict(zip(LOAD, each, strict=True))
     for code in np.flatnonzero(np.bincount(codes)):
         bits = [bool(int(code) >> i & 1) for i in range(len(flags))]
         key = (config, found.name, int(code))

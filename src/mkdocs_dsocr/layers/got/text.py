@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Final
 
 from mkdocs_dsocr.layers.got.names import QWEN2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, ClassVar, Final
 
 from mkdocs_dsocr.layers.builtin import Linear
@@ -12,7 +11,7 @@ from mkdocs_dsocr.layers.got.attention import GotOcr2VisionAttention
 from mkdocs_dsocr.layers.got.names import SOURCE
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer, renamed
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Tensor, keep
+from mkdocs_dsocr.layers.operations import Tensor
 from mkdocs_dsocr.layers.unlimited import sam as unlimited
 from mkdocs_dsocr.layers.unlimited.sam_encoder import UnlimitedOcrSamVisionNeck
 from mkdocs_dsocr.layers.vision.attention import Attention

@@ -26,7 +26,7 @@ class _UnlimitedPart(ModelPart):
         "of the model runs one of its parts."
     )
     source = SOURCE
-    vectors = ("view_separator", "image_newline")
+    vectors: ClassVar[tuple[str, ...]] = ("view_separator", "image_newline")
 
 
 @layer

@@ -114,7 +114,8 @@ class WindowBlock(_Block):
 
     @property
     def _windows(self) -> Quantity:
-        return self.views * ceil_div(self.grid, self.window) ** 2
+        found: Quantity = self.views * ceil_div(self.grid, self.window) ** 2
+        return found
 
     def _attention(self) -> Attention:
         sides = {"side": self.window, "table_side": self.window}

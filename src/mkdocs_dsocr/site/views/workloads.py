@@ -78,6 +78,7 @@ def planner(site: Site, links: Links) -> dict[str, Any]:
         "modes": {n: (view, tile or view, tile > 0) for n, view, tile, _ in MODES if has_modes},
         "data_link": links.data,
         "tile_size": site.model.tile_size,
+        "sides": site.model.sides(site.main.config),
         "max_tiles": max_tiles,
         "has_rule": max_tiles <= RULE_TILES,
         "no_view": NO_VIEW,
