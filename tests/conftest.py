@@ -165,6 +165,18 @@ def unlimited() -> StaticAnalyzer:
 
 
 @pytest.fixture(scope="session")
+def got() -> StaticAnalyzer:
+    """GOT-OCR-2.0 with few layers of each kind, quick to trace."""
+    config = load_model_config("got-ocr-2")
+    parts = {
+        "language": {"num_hidden_layers": 2, "first_k_dense_replace": 2},
+        "sam": {"layers": 3, "global_attn_indexes": (2,)},
+    }
+    few = {name: getattr(config, name).model_copy(update=part) for name, part in parts.items()}
+    return _CountsOnce(config.model_copy(update=few))
+
+
+@pytest.fixture(scope="session")
 def ocr2() -> StaticAnalyzer:
     """DeepSeek-OCR-2 with few layers of each kind, quick to trace."""
     config = load_model_config("deepseek-ocr-2")

@@ -33,6 +33,8 @@ OF_PIXELS = (
     "model.vision_tower.sam_encoder",
     "model.vision_tower.sam_encoder.patch_embed",
     "model.vision_tower.sam_encoder.patch_embed.projection",
+    "model.vision_tower.patch_embed",
+    "model.vision_tower.patch_embed.projection",
 )
 
 
@@ -208,6 +210,14 @@ def test_so_does_every_class_of_deepseek_ocr_2(
 ) -> None:
     checked = _checked(ocr2.session.config, ocr2, monkeypatch, shape)
     assert len(checked) == (20 if shape.part == "vision" else 13)
+
+
+@pytest.mark.parametrize("shape", [SHAPES[0], *SHAPES[2:]])
+def test_so_does_every_class_of_got_ocr_2(
+    got: StaticAnalyzer, monkeypatch: pytest.MonkeyPatch, shape: PassShape
+) -> None:
+    checked = _checked(got.session.config, got, monkeypatch, shape)
+    assert len(checked) == (11 if shape.part == "vision" else 10)
 
 
 def _checked(

@@ -62,7 +62,7 @@ def test_a_skewed_load_of_experts_is_the_same_everywhere(model: str, batch: int)
     assert compared["tpot_ms"][0] == pytest.approx(analysis.latency.tpot_middle_ms, rel=1e-9)
 
 
-@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr", "deepseek-ocr-2"])
+@pytest.mark.parametrize("model", shipped("models"))
 def test_fewer_pages_than_a_batch_are_the_same_everywhere(model: str) -> None:
     config, gpu = load_model_config(model), load_hardware("rtx-5090")
     workload = load_workload("dsocr-base").model_copy(update={"batch_size": 8, "num_pages": 3})
@@ -72,12 +72,14 @@ def test_fewer_pages_than_a_batch_are_the_same_everywhere(model: str) -> None:
     assert found["footprint_bytes"][0] == analysis.footprint_bytes
 
 
-@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr", "deepseek-ocr-2"])
+@pytest.mark.parametrize("model", shipped("models"))
 def test_serving_and_latency_agree_at_the_same_batch(model: str) -> None:
     config, gpu = load_model_config(model), load_hardware("h100-sxm")
     for batch in (1, 4, 32):
         workload = _skewed("dsocr-base", batch_size=batch, num_pages=batch)
-        for changes in ({"expert_load": None}, {"host_mode": "cuda_graph"}, {}):
+        even: dict[str, Any] = {"expert_load": None}
+        skewed: list[dict[str, Any]] = [{}] if config.language.has_experts else []
+        for changes in (even, {"host_mode": "cuda_graph", **even}, *skewed):
             report = Analysis(config, workload.model_copy(update=changes), gpu).report
             assert report.serving is not None
             point = next(p for p in report.serving.points if p.batch == batch)

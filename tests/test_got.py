@@ -1,4 +1,4 @@
-"""GOT-OCR-2.0, exact: the whole model, drawn workloads and drawn dimensions; its views; its ties."""
+"""GOT-OCR-2.0, exact: the whole model and drawn ones; its views, its shared weights."""
 
 from __future__ import annotations
 
@@ -113,9 +113,7 @@ def test_the_whole_model_is_exact(whole: ModelConfig, gpu: Hardware) -> None:
 def test_tied_weights_are_held_once_and_read_twice(whole: ModelConfig, gpu: Hardware) -> None:
     """The LM head reads the embedding's rows: no parameters, and a product with all of them."""
     with torch.device("meta"):
-        real = transformers.GotOcr2ForConditionalGeneration._from_config(
-            transformers.GotOcr2Config()
-        )
+        real = transformers.GotOcr2ForConditionalGeneration(transformers.GotOcr2Config())
     analysis = Analysis(whole, load_workload("got-a4"), gpu)
     head = analysis.nodes["decode/lm_head"].total
     assert analysis.root.total.num_parameters == sum(p.numel() for p in real.parameters())
@@ -236,8 +234,9 @@ def test_views_of_another_side_are_refused(whole: ModelConfig, gpu: Hardware, ke
     """The table of positions is added as it is: other sides do not run."""
     with pytest.raises(InputError, match=f"{key}: found 640; allowed: 1,024 only for GOT-OCR-2.0"):
         plan(whole, _workload(**{key: 640}))
+    dimensions: dict[str, Any] = {key: np.array([1024, 640])}
     with pytest.raises(InputError, match=f"{key}: found 640; allowed: 1,024 only"):
-        api.rows_of(whole, plan(whole, _workload()), [gpu], **{key: np.array([1024, 640])})
+        api.rows_of(whole, plan(whole, _workload()), [gpu], **dimensions)
     with pytest.raises(InputError, match="expert_load: found 2 numbers; allowed: none"):
         plan(whole, _workload(expert_load=(1.0, 1.0)))
 

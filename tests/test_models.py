@@ -41,6 +41,7 @@ from mkdocs_dsocr.models import (
 )
 from mkdocs_dsocr.models.deepseek_ocr import DeepSeekOCR
 from mkdocs_dsocr.models.deepseek_ocr2 import DeepSeekOCR2
+from mkdocs_dsocr.models.got_ocr2 import GotOCR2
 from mkdocs_dsocr.models.unlimited_ocr import UnlimitedOCR
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.latency import step_times
@@ -250,7 +251,7 @@ def test_an_old_release_is_named(
 
 def test_all_models_come_through_the_door() -> None:
     points = {p.name: p.load() for p in metadata.entry_points(group="mkdocs_dsocr.models")}
-    assert {type(m) for m in points.values()} == {DeepSeekOCR, UnlimitedOCR, DeepSeekOCR2}
+    assert {type(m) for m in points.values()} == {DeepSeekOCR, UnlimitedOCR, DeepSeekOCR2, GotOCR2}
     assert set(known_models().values()) == set(points.values())
 
 

@@ -16,9 +16,8 @@ from mkdocs_dsocr.cost.browser import gpu_rates, text
 from mkdocs_dsocr.inputs import ModelConfig, Workload, load_hardware, load_workload, shipped
 from mkdocs_dsocr.inputs.fields import RATE
 from mkdocs_dsocr.inputs.workload import CHOICES as CHOICES_OF
-from mkdocs_dsocr.inputs.workload import LIMITS
+from mkdocs_dsocr.inputs.workload import LIMITS, VIEW
 from mkdocs_dsocr.models import load_model_config, model_of
-from mkdocs_dsocr.models.tokens import crop_grid
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.serving.planning import Engines, Target
 from mkdocs_dsocr.sweep.columns import NUMBERS
@@ -51,6 +50,7 @@ MODELS = {
     "deepseek-ocr-v1-base": "dsocr-standard-v1",
     "unlimited-ocr": "dsocr-standard-v1",
     "deepseek-ocr-2": "dsocr2-a4",
+    "got-ocr-2": "got-a4",
 }
 """Models, each with a workload whose grid its rule knows."""
 DEFAULT = next(iter(MODELS))
@@ -79,9 +79,11 @@ def shows_whether_it_fits(page: Page, analysis: Analysis) -> bool:
     return message.inner_text().startswith("Does not fit: the batch needs ")
 
 
-def drawn() -> tuple[list[dict[str, Any]], list[str]]:
+def drawn(config: ModelConfig) -> tuple[list[dict[str, Any]], list[str]]:
     draw = random.Random(7)
     rows = [{k: draw.choice(values) for k, values in CHOICES.items()} for _ in range(SCENARIOS)]
+    if (sides := model_of(config).sides(config)) != VIEW:
+        rows = [row | dict.fromkeys(("base_size", "image_size"), sides.most) for row in rows]
     return rows, [draw.choice(shipped("hardware")) for _ in rows]
 
 
@@ -94,8 +96,8 @@ def as_workload(row: dict[str, Any]) -> dict[str, Any]:
 def test_scenarios_are_the_sweeps_and_the_reports(
     chrome: Browser, address: str, model: str
 ) -> None:
-    rows, gpus = drawn()
     config = load_model_config(model)
+    rows, gpus = drawn(config)
     page = planner(Visitor(chrome, address))
     if model != DEFAULT:
         page.add_script_tag(content=text(config))
@@ -139,7 +141,7 @@ def workload(fields: dict[str, Any]) -> Workload:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_grid_is_the_models(chrome: Browser, address: str, model: str) -> None:
     config, draw = load_model_config(model), random.Random(3)
-    most, side = model_of(config).max_tiles, model_of(config).tile_size
+    rule, most, side = model_of(config), model_of(config).max_tiles, model_of(config).tile_size
     pages = [(draw.randint(1, 4000), draw.randint(1, 4000)) for _ in range(500)]
     pages += [(side * w, side * h) for w in range(1, 10) for h in range(1, 10)]
     page = planner(Visitor(chrome, address))
@@ -150,8 +152,7 @@ def test_the_grid_is_the_models(chrome: Browser, address: str, model: str) -> No
         " dsocrFormulas.grid({ width, height, max_tiles }))",
         [(*page, most) for page in pages] + [(*page, 6) for page in pages],
     )
-    expected = [crop_grid(*p, most, tile=side) for p in pages]
-    expected += [crop_grid(*p, 6, tile=side) for p in pages]
+    expected = [rule.grid(*p, most) for p in pages] + [rule.grid(*p, 6) for p in pages]
     assert [(g["tiles_w"], g["tiles_h"]) for g in found] == expected
 
 

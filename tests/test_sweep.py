@@ -18,7 +18,8 @@ from mkdocs_dsocr import sweep
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.cost.passes import COUNTS
 from mkdocs_dsocr.cost.program import Program
-from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_hardware
+from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_hardware, shipped
+from mkdocs_dsocr.inputs.workload import VIEW
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
 from mkdocs_dsocr.report import Analysis
@@ -48,6 +49,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "hardware": ("rtx-5090", "h100-sxm"),
 }
 
+OWN_VIEWS = {"deepseek-ocr-2": "dsocr2-a4", "got-ocr-2": "got-a4"}
+"""Workloads with local views of the side that a model's rule speaks for."""
+
 
 def analysed(config: ModelConfig, row: dict[str, Any]) -> Analysis:
     """Return the scalar analysis of a scenario."""
@@ -59,7 +63,7 @@ def analysed(config: ModelConfig, row: dict[str, Any]) -> Analysis:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr", "deepseek-ocr-2"])
+@pytest.mark.parametrize("model", shipped("models"))
 def test_every_figure_is_the_reports(model: str, seed: int) -> None:
     """Scenarios that differ from each other in every dimension at once."""
     draw, config = random.Random(seed), load_model_config(model)
@@ -69,9 +73,10 @@ def test_every_figure_is_the_reports(model: str, seed: int) -> None:
             row["precision_mode"] = "module"
         if row["precision_mode"] == "autocast":
             row["activation_dtype"] = "bf16"
+        if model_of(config).sides(config) != VIEW:
+            row["base_size"] = row["image_size"] = config.trained_image_size
     columns: dict[str, Any] = {name: numpy.array([row[name] for row in drawn]) for name in CHOICES}
-    workload = "dsocr2-a4" if model == "deepseek-ocr-2" else "dsocr-standard-v1"
-    found = sweep.rows(model, workload, **columns)
+    found = sweep.rows(model, OWN_VIEWS.get(model, "dsocr-standard-v1"), **columns)
     for index, row in enumerate(drawn):
         check(found, index, analysed(config, row))
 
