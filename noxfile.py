@@ -33,7 +33,9 @@ TRACED = tuple(
     f"tests/test_{name}.py"
     for name in ("exact", "precision", "backward", "memory", "measured", "capacity")
 )
-TRACED_TRANSFORMERS = tuple(f"tests/test_{name}.py" for name in ("unlimited", "models", "ocr2"))
+TRACED_TRANSFORMERS = tuple(
+    f"tests/test_{name}.py" for name in ("unlimited", "models", "ocr2", "got")
+)
 """What another torch is tried with: everything that counts or runs, and transformers' models."""
 
 

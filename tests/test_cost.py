@@ -60,6 +60,9 @@ def test_a_skewed_load_of_experts_is_the_same_everywhere(model: str, batch: int)
     compared = studies.by_gpu(config, planned, [gpu], [batch])
     assert compared["pages_per_s"][0] == pytest.approx(analysis.latency.pages_per_s, rel=1e-9)
     assert compared["tpot_ms"][0] == pytest.approx(analysis.latency.tpot_middle_ms, rel=1e-9)
+    plotted = studies.by_batch(config, planned, gpu)
+    of_batch = int(numpy.flatnonzero(plotted["batch_size"] == batch)[0])
+    assert plotted["tpot_ms"][of_batch] == compared["tpot_ms"][0]
 
 
 @pytest.mark.parametrize("model", shipped("models"))

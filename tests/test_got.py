@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,11 +23,14 @@ from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload, loa
 from mkdocs_dsocr.models import load_model_config, plan
 from mkdocs_dsocr.models.got_ocr2 import GotOCR2
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.changes import load_report
 from mkdocs_dsocr.report.models import compare_models
 from mkdocs_dsocr.report.paper import active_parameters
+from mkdocs_dsocr.report.saved import as_config
 from mkdocs_dsocr.sweep import api
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.verify.formulas import verify
+from tests.conftest import MINIMAL, BuildSite, BuiltSite
 from tests.drawn import consistent
 
 FOLDER = Path(transformers.__file__).parent / "models/got_ocr2"
@@ -286,3 +291,44 @@ def test_a_config_that_makes_other_formulas_is_refused(
     with pytest.raises(InputError) as error:
         _load(content, tmp_path)
     assert words in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def site(build_site: BuildSite, raw: dict[str, Any]) -> BuiltSite:
+    """A site of a small model, whose views are of 256 px."""
+    workload = yaml.safe_dump(_workload(256).model_dump(mode="json", exclude_none=True))
+    settings = "model: got, workloads: [w.yaml]"
+    files = {"got/config.json": json.dumps(_small(raw)), "w.yaml": workload}
+    built = build_site(MINIMAL.replace("dsocr]", f"dsocr: {{{settings}}}]"), files)
+    assert built.returncode == 0, built.output
+    return built
+
+
+def test_pages_say_nothing_of_experts(site: BuiltSite) -> None:
+    """Nor of newline tokens: what a page says of a model is of that model."""
+    pages = {p: p.read_text(encoding="utf-8") for p in (site.site / "dsocr").rglob("index.html")}
+    assert len(pages) > 30
+    # Code that it shares with other models is shown as it is.
+    texts = {p: re.sub("<code>.*?</code>", "", text, flags=re.S) for p, text in pages.items()}
+    assert {p for p, text in texts.items() if re.search("expert|newline", text, re.I)} == set()
+    words = (site.site / "dsocr/workload/index.html").read_text(encoding="utf-8")
+    assert "gives ⌈<i>s</i> / 16 / 4⌉<sup>2</sup> tokens" in words
+    form = (site.site / "dsocr/planner/index.html").read_text(encoding="utf-8")
+    for key in ("base_size", "image_size"):
+        [field] = re.findall(f'<input [^>]*name="{key}"[^>]*>', form)
+        assert 'min="256" max="256"' in field
+        assert 'data-allowed="256 only"' in field
+
+
+def test_a_saved_report_is_of_the_same_model(site: BuiltSite) -> None:
+    """And a report that says that it has a tower is refused."""
+    place = site.site / "dsocr/artifacts/w/report.json"
+    report = load_report(place)
+    config = as_config(report, place)
+    assert config.dimensions == load_model_config(f"{site.folder}/got/").dimensions
+    clip = load_model_config("unlimited-ocr").clip
+    assert report.model.dimensions is not None
+    other = report.model.dimensions.model_copy(update={"clip": clip})
+    model = report.model.model_copy(update={"dimensions": other})
+    with pytest.raises(InputError, match=r"model\.dimensions\.clip: found a tower; allowed: none"):
+        as_config(report.model_copy(update={"model": model}), place)

@@ -23,7 +23,7 @@ from mkdocs_dsocr.layers.decoder import DeepseekV2RMSNorm
 from mkdocs_dsocr.layers.layer import Parameter
 from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
-from mkdocs_dsocr.report.build import NOT_MODELLED
+from mkdocs_dsocr.report.left_out import NOT_MODELLED
 from mkdocs_dsocr.resources import data_dir
 from mkdocs_dsocr.site.canonical import canonical, canonical_text
 from mkdocs_dsocr.site.notation import text

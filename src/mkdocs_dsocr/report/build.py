@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Final
 
 from mkdocs_dsocr import resources
 from mkdocs_dsocr.cost.memory import StageMemory
@@ -20,25 +19,9 @@ from mkdocs_dsocr.quantities import BITS_PER_BYTE, GIGABYTE, TERABIT, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.analysed import Analysed
 from mkdocs_dsocr.report.fields import Integers
+from mkdocs_dsocr.report.left_out import not_modelled
 from mkdocs_dsocr.text import printable
 from mkdocs_dsocr.trace import PassShape
-
-NOT_MODELLED: Final = {
-    "preprocessing": "Reading, decoding, resizing and normalising the page's image on the host.",
-    "copies": "Copies between host and device.",
-    "sampling": "What `generate()` launches for each token besides the model: the choice of the "
-    "token, its concatenation, tests for the end.",
-    "attention-library": "What the wrapper of an attention library does on the host, such as "
-    "FlashAttention's check of positions: a wait for each layer of a prefill.",
-    "caches": "The L2 cache, except on GPUs whose profile has an `l2_share`.",
-    "routing": "Skewed routing, unless the workload gives `expert_load`; tokens choose "
-    "independently.",
-    "runtime-memory": "Workspaces of libraries and the fragmentation of memory.",
-    "unpacking": "Unpacking weights of fewer than 16 bits.",
-    "clocks": "Clocks below those of the stated peaks, when power or temperature limit a card.",
-    "parallelism": "More than one GPU for a model (tensor parallelism).",
-}
-"""What estimates leave out, by the name under which it is reviewed."""
 
 
 def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
@@ -84,7 +67,7 @@ def build_report(analysis: Analysed) -> schema.AnalyticModelReport:
         predicted_vs_measured_ratio=predicted_ms / measured.measured_ms if measured else None,
         notes=analysis.notes,
         warnings=list(analysis.warnings),
-        not_modelled=list(NOT_MODELLED.values()),
+        not_modelled=list(not_modelled(config).values()),
         layer_docs_dir="layers",
     )
 

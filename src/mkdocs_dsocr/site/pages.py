@@ -23,7 +23,7 @@ from mkdocs_dsocr.site.views.results import (
 )
 from mkdocs_dsocr.site.views.structure import hierarchy, layers, rooflines
 from mkdocs_dsocr.site.views.sweeps import models, sweeps
-from mkdocs_dsocr.site.views.workloads import gpus, memory, planner
+from mkdocs_dsocr.site.views.workloads import gpus, memory, planner, workload
 
 ASSETS: Final = (
     "dsocr.css",
@@ -76,7 +76,7 @@ PAGES: Final = {
     ),
     "review": Page("Review", is_shown=lambda site: bool(site.reviews), group=EVIDENCE),
     "changes": Page("Changes", is_shown=lambda site: site.changes is not None, group=EVIDENCE),
-    "workload": Page("Workload and hardware", group=DATA, is_of_one=True),
+    "workload": Page("Workload and hardware", workload, group=DATA, is_of_one=True),
     "artifacts": Page("Artifacts", group=DATA),
 }
 """The pages in the order of the navigation. A page's name is that of its template and file."""

@@ -23,7 +23,7 @@ from mkdocs_dsocr.layers.layer import Child, Layer, Rationale
 from mkdocs_dsocr.layers.operations import Keep, Operation
 from mkdocs_dsocr.quantities import Symbol, total
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.build import NOT_MODELLED
+from mkdocs_dsocr.report.left_out import not_modelled
 from mkdocs_dsocr.site.canonical import canonical_text
 from mkdocs_dsocr.site.forms import Form, options
 from mkdocs_dsocr.site.layer_page import layer_pages
@@ -134,7 +134,7 @@ def reviewed(analysis: Analysis, path: Path) -> list[Reviewed]:
         _compared("layers", name, list(layer_rows(page.forms)), reviews.layers.get(name))
         for name, page in layer_pages(analysis).items()
     ]
-    for name, words in NOT_MODELLED.items():
+    for name, words in not_modelled(analysis.config).items():
         rows = [Row("assumption", name, since=2), Row(name, words, is_wording=True)]
         found.append(_compared("assumptions", name, rows, reviews.assumptions.get(name)))
     return found

@@ -13,9 +13,10 @@ from mkdocs_dsocr.cost.memory import LIMIT, fitting
 from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.layers.memory import held_at_peak
 from mkdocs_dsocr.models import NO_VIEW, max_tiles_of
+from mkdocs_dsocr.quantities import Symbol
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.paper import MODES, PAPER_ARCHITECTURE
-from mkdocs_dsocr.site import svg, units
+from mkdocs_dsocr.site import notation, svg, units
 from mkdocs_dsocr.site.charts import Bar, bars, stacked_rows, strip
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.links import Links
@@ -84,6 +85,15 @@ def planner(site: Site, links: Links) -> dict[str, Any]:
         "no_view": NO_VIEW,
         "fixed": {name: value for name, value in fixed.items() if value},
         **decision(site),
+    }
+
+
+def workload(site: Site, links: Links) -> dict[str, Any]:
+    """Return the tokens of views as formulas."""
+    layout, side = site.model.layout, Symbol("s")
+    return {
+        "global_tokens": notation.html(layout.of_global(side)),
+        "local_tokens": notation.html(layout.of_local(side, Symbol("w"), Symbol("h"))),
     }
 
 
