@@ -7,7 +7,11 @@ import re
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browsing import Visitor
+from mkdocs_dsocr.cost.batches import middle_step
+from mkdocs_dsocr.inputs import ModelConfig, load_hardware, load_workload
+from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.site import units
+from tests.browsing import Visitor, faults
 
 pytestmark = pytest.mark.browser
 PAGES = (
@@ -171,7 +175,7 @@ def test_a_point_of_the_roofline_names_and_leads_to_its_layer(
     chrome: Browser, address: str
 ) -> None:
     page = Visitor(chrome, address).open("dsocr/roofline/")
-    point = page.locator(".dsocr-roofline a", has_text="LMHead in decode")
+    point = page.locator(".dsocr-roofline a:visible", has_text="LMHead in decode")
     assert "FLOPs per byte" in (point.locator("title").text_content() or "")
     point.locator("circle").dispatch_event("click")
     page.wait_for_url("**/layers/LMHead/")
@@ -195,3 +199,30 @@ def test_the_icicle_switches_without_scripts(chrome: Browser, address: str) -> N
     assert [p.is_visible() for p in pictures.all()] == [True, False, False, False]
     page.locator("label[for=dsocr-icicle-3]").click()
     assert [p.is_visible() for p in pictures.all()] == [False, False, True, False]
+
+
+def test_a_slider_moves_the_points_of_decode_to_another_batch(
+    chrome: Browser, address: str, config: ModelConfig
+) -> None:
+    """Each point is one step of that batch by the formulas; the axes stay."""
+    visitor = Visitor(chrome, address)
+    page = visitor.open("dsocr/roofline/")
+    slider = page.locator(".dsocr-slider input")
+    axes = page.locator("svg.dsocr-roofline").last.locator("line, .dsocr-roof").count()
+    point = page.locator("svg.dsocr-roofline a:visible", has_text="Linear in decode")
+    before = point.locator("title").text_content()
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    assert page.locator(".dsocr-slider output").inner_text() == "16"
+    assert point.count() == 1
+    after = point.locator("title").text_content() or ""
+    assert after != before
+    analysis = Analysis(config, load_workload("dsocr-standard-v1"), load_hardware("rtx-5090"))
+    own = middle_step(analysis.cost, analysis.hardware, 16)["Linear"]
+    assert f"{units.significant(own.flops / own.io_bytes)} FLOPs per byte" in after
+    assert page.locator("svg.dsocr-roofline").last.locator("line, .dsocr-roof").count() == axes
+    slider.press("Home")
+    assert point.locator("title").text_content() == before
+    assert faults(page, 1440) == []
+    assert visitor.errors == []

@@ -39,7 +39,7 @@ _SIZE: Final = re.compile(r'viewBox="\S+ \S+ (\S+) (\S+)"')
 _FIXED: Final = re.compile(r'(?<=<svg)([^>]*?) width="\d+"')
 _OF_CHARTS: Final = re.compile(
     r"\.dsocr-(plot|roof|roofline|architecture|icicle|graph|flow|grid|wall|box|edge|call|idle|key"
-    r"|band|strip|bars|legend|[cs]\d|stage-\w+|bound-\d)\b"
+    r"|band|off|strip|bars|legend|[cs]\d|stage-\w+|bound-\d)\b"
 )
 _VARIABLE: Final = re.compile(r"^  --dsocr-.*;$", re.MULTILINE)
 DARK: Final = '[data-md-color-scheme="slate"]'

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from markupsafe import Markup
 
+from mkdocs_dsocr.cost.batches import middle_step
 from mkdocs_dsocr.cost.totals import Totals, merged
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.models import STAGES
@@ -95,8 +96,30 @@ def points(analysis: Analysis, stages: tuple[str, ...]) -> list[Point]:
     return [p for p in shares(analysis, stages) if p.own.flops and p.own.io_bytes]
 
 
+def of_batches(analysis: Analysis) -> dict[int, list[Point]]:
+    """Return the points of decode for the workload's batch, and for others that fit the GPU.
+
+    Those of others are of one step, in the middle.
+    """
+    own, serving = points(analysis, ("decode",)), analysis.serving
+    others = [] if serving is None else [p.batch for p in serving.points]
+    found = {batch: _of_batch(analysis, batch) for batch in others}
+    return dict(sorted((found | {analysis.plan.batch: own}).items())) if own else {}
+
+
+def _of_batch(analysis: Analysis, batch: int) -> list[Point]:
+    found = middle_step(analysis.cost, analysis.hardware, batch)
+    whole = sum(t.device_time_ms for t in found.values())
+    every = (Point(n, "decode", t, t.device_time_ms / whole) for n, t in found.items())
+    return [p for p in every if p.own.flops and p.own.io_bytes]
+
+
 def roofline(
-    title: str, shown: Sequence[Point], analysis: Analysis, layer_link: Callable[[str], str]
+    title: str,
+    shown: Sequence[Point],
+    analysis: Analysis,
+    layer_link: Callable[[str], str],
+    batches: Mapping[int, Sequence[Point]] | None = None,
 ) -> Markup:
     """Return points under the ceilings of a GPU; nothing if there is no point.
 
@@ -110,6 +133,9 @@ def roofline(
         Gives the GPU, and the format of its tensor cores whose ceiling is drawn.
     layer_link
         Returns the link to the page of a module class.
+    batches
+        The points by batch, where a slider chooses between batches: of all but the workload's own,
+        which are `shown`, there are hidden groups.
     """
     if not shown:
         return Markup("")
@@ -120,11 +146,16 @@ def roofline(
         "CUDA cores, float32": gpu.cuda_fp32.tflops * 1e12,
     }
     corners = [rate / bandwidth for rate in ceilings.values()]
-    frame = _frame(points(analysis, STAGES), list(ceilings.values()), bandwidth)
+    batches = batches or {analysis.plan.batch: shown}
+    every = [*points(analysis, STAGES), *(p for found in batches.values() for p in found)]
+    frame = _frame(every, list(ceilings.values()), bandwidth)
     marks = [*_bandwidth(frame, bandwidth, max(corners)), *_ceilings(frame, ceilings, bandwidth)]
-    ordered = sorted(shown, key=lambda p: -p.share)
-    marks += [_point(frame, p, p.bound(gpu, dtype), layer_link) for p in ordered]
-    marks += _labels(frame, ordered, [max(corners), *ceilings.values()], bandwidth)
+    for batch, found in batches.items():
+        ordered = sorted(found, key=lambda p: -p.share)
+        drawn = [_point(frame, p, p.bound(gpu, dtype), layer_link) for p in ordered]
+        drawn += _labels(frame, ordered, [max(corners), *ceilings.values()], bandwidth)
+        hidden = None if batch == analysis.plan.batch else "dsocr-off"
+        marks.append(svg.element("g", *drawn, class_=hidden, data_batch=batch))
     words = "; ".join(p.words for p in shown[:6])
     return frame.chart("dsocr-plot dsocr-roofline", title, words, *marks, role="group")
 

@@ -72,6 +72,18 @@
     }
   };
 
+  // Shows the points of the batch that a slider chooses. Without scripts the workload's own are shown.
+  document.addEventListener("input", (event) => {
+    const slider = event.target.closest("[data-dsocr-batches]");
+    if (!slider) return;
+    const batch = slider.dataset.dsocrBatches.split(" ")[event.target.valueAsNumber];
+    slider.querySelector("output").value = Number(batch).toLocaleString("en");
+    event.target.setAttribute("aria-valuetext", batch);
+    for (const group of slider.parentElement.querySelectorAll("g[data-batch]")) {
+      group.classList.toggle("dsocr-off", group.dataset.batch !== batch);
+    }
+  });
+
   // Marks every use of the symbol under the pointer in the same part of the page, and its meaning.
   document.addEventListener("mouseover", (event) => {
     const part = event.target.closest?.(".dsocr");
@@ -260,6 +272,7 @@
         heading.append(button);
       }
       for (const tools of document.querySelectorAll("[data-dsocr-tree]")) growTree(tools);
+      for (const slider of document.querySelectorAll("[data-dsocr-batches]")) slider.hidden = false;
       const costs = document.querySelector("[data-dsocr-cost] table");
       if (costs) {
         const kept = keptCosts();

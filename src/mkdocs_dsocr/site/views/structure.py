@@ -13,7 +13,7 @@ from mkdocs_dsocr.site.call_graph import call_graph, edges
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.layer_page import LayerPage
 from mkdocs_dsocr.site.links import Links
-from mkdocs_dsocr.site.roofline import points, roofline
+from mkdocs_dsocr.site.roofline import of_batches, points, roofline
 
 OWN: Final = "mkdocs_dsocr.layers."
 """The package of the layers that this product ships."""
@@ -73,13 +73,15 @@ def _tree(main: Analysis, module_id: str, depth: int) -> Iterator[tuple[str, Nod
 
 
 def rooflines(site: Site, links: Links) -> dict[str, Any]:
-    """Return heading, chart, legend and points of each section that has points."""
+    """Return heading, chart, legend, points and batches of each section that has points."""
     sections = []
     for heading, stages in SECTIONS.items():
         if shown := points(site.main, stages):
-            chart = roofline(f"Roofline: {', '.join(stages)}", shown, site.main, links.layer)
+            batches = of_batches(site.main) if stages == ("decode",) else {}
+            title = f"Roofline: {', '.join(stages)}"
+            chart = roofline(title, shown, site.main, links.layer, batches)
             gpu, dtype = site.main.hardware, site.main.activation_dtype
             rows = [(p, p.bound(gpu, dtype)) for p in shown]
             keys = svg.legend({s: svg.stage_colour(s) for s in stages})
-            sections.append((heading, svg.wide(heading, chart), keys, rows))
+            sections.append((heading, svg.wide(heading, chart), keys, rows, list(batches)))
     return {"sections": sections}
