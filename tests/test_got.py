@@ -99,7 +99,8 @@ def _drawn_workload(draw: Callable[[Any], Any], side: int) -> Workload:
         crop_grid=(draw(st.integers(1, 4)), draw(st.integers(1, 3))) if has_tiles else None,
         max_new_tokens=draw(st.integers(1, 14)),
         batch_size=draw(st.integers(1, 3)),
-        num_pages=draw(st.integers(1, 5)),
+        pages_per_prompt=(each := draw(st.integers(1, 3))),
+        num_pages=each * draw(st.integers(1, 4)),
         logits_positions=draw(st.sampled_from(["all", "last"])),
         vision_batching=draw(st.sampled_from(["per_page", "batched"])),
     )
@@ -171,8 +172,9 @@ def test_a_real_forward_on_the_cpu_makes_as_many_tokens(
 ) -> None:
     """Real values from pixels to logits: the features fill the places of the image tokens."""
     config = _load(_small(raw), tmp_path)
-    analysis = Analysis(config, _workload(256, crop_grid=(2, 1)), gpu)
-    assert analysis.plan.image_tokens == 3 * 4**2
+    workload = _workload(256, crop_grid=(2, 1), pages_per_prompt=2)
+    analysis = Analysis(config, workload, gpu)
+    assert analysis.plan.image_tokens == 2 * 3 * 4**2
     session = StaticAnalyzer(config, "cpu").session
     (ids,), inputs = session.page_inputs(analysis.plan)
     (token,), step = session.step_inputs(analysis.plan)

@@ -118,7 +118,8 @@ def test_any_workload_is_exact(
         crop_grid=(draw(st.integers(1, 4)), draw(st.integers(1, 3))) if has_tiles else None,
         max_new_tokens=draw(st.integers(1, 14)),
         batch_size=draw(st.integers(1, 3)),
-        num_pages=draw(st.integers(1, 5)),
+        pages_per_prompt=(each := draw(st.integers(1, 3))),
+        num_pages=each * draw(st.integers(1, 4)),
         logits_positions=draw(st.sampled_from(["all", "last"])),
         vision_batching=draw(st.sampled_from(["per_page", "batched"])),
     )

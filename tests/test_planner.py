@@ -38,6 +38,7 @@ CHOICES: dict[str, Any] = {
     "text_tokens": (0, 1, 9, 250),
     "max_new_tokens": (1, 2, 3, 17, 500, 4000),
     "batch_size": (1, 2, 4, 9, 64),
+    "pages_per_prompt": (1, 1, 3),
     "vision_batching": ("per_page", "batched"),
     "logits_positions": ("all", "last"),
     "host_mode": ("eager", "cuda_graph"),
@@ -82,6 +83,8 @@ def shows_whether_it_fits(page: Page, analysis: Analysis) -> bool:
 def drawn(config: ModelConfig) -> tuple[list[dict[str, Any]], list[str]]:
     draw = random.Random(7)
     rows = [{k: draw.choice(values) for k, values in CHOICES.items()} for _ in range(SCENARIOS)]
+    if not model_of(config).reads_many_pages:
+        rows = [row | {"pages_per_prompt": 1} for row in rows]
     if (sides := model_of(config).sides(config)) != VIEW:
         rows = [row | dict.fromkeys(("base_size", "image_size"), sides.most) for row in rows]
     return rows, [draw.choice(shipped("hardware")) for _ in rows]
@@ -107,7 +110,7 @@ def test_scenarios_are_the_sweeps_and_the_reports(
         [[as_workload(r) for r in rows], [rates[g] for g in gpus]],
     )
     columns: dict[str, Any] = {k: numpy.array([row[k] for row in rows]) for k in CHOICES}
-    columns["num_pages"] = columns["batch_size"]
+    columns["num_pages"] = columns["batch_size"] * columns["pages_per_prompt"]
     expected = sweep.rows(model, MODELS[model], hardware=gpus, **columns)
     compared = 0
     for name, column in expected.items():
@@ -369,7 +372,7 @@ def test_the_forms_limits_are_the_workloads(chrome: Browser, address: str) -> No
         """() => [...document.querySelectorAll("form.dsocr-planner [data-allowed]")]
           .map(({ name, min, max, step, dataset }) => [name, min, max, step, dataset.allowed])"""
     )
-    assert {name for name, *_ in fields} >= {*NUMBERS} - {"num_pages"}
+    assert {name for name, *_ in fields} >= {*NUMBERS} - {"num_pages", "pages_per_prompt"}
     for name, *attributes in fields:
         limit = LIMITS.get(name, RATE)
         expected = (limit.least, limit.most, limit.multiple or "any", limit)

@@ -38,6 +38,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "max_new_tokens": (1, 2, 3, 17, 700),
     "batch_size": (1, 2, 4, 9),
     "num_pages": (1, 2, 7, 20),
+    "pages_per_prompt": (1, 3),
     "logits_positions": ("all", "last"),
     "host_mode": ("eager", "cuda_graph"),
     "vision_batching": ("per_page", "batched"),
@@ -73,6 +74,9 @@ def test_every_figure_is_the_reports(model: str, seed: int) -> None:
             row["precision_mode"] = "module"
         if row["precision_mode"] == "autocast":
             row["activation_dtype"] = "bf16"
+        if not model_of(config).reads_many_pages:
+            row["pages_per_prompt"] = 1
+        row["num_pages"] *= row["pages_per_prompt"]
         if model_of(config).sides(config) != VIEW:
             row["base_size"] = row["image_size"] = config.trained_image_size
     columns: dict[str, Any] = {name: numpy.array([row[name] for row in drawn]) for name in CHOICES}

@@ -130,7 +130,7 @@ def totals_program(config: ModelConfig, stages: Stages, programs: Mapping[str, P
             "floor_time_ms": total(outputs[f"{stage}_floor_time_ms"] for stage in stages),
             "ttft_ms": total(outputs[f"{stage}_time_ms"] for stage in before_decode),
             "tokens_per_s": ratio(1000 * runs["batch"], outputs["middle_time_ms"]),
-            "pages_per_s": ratio(1000 * runs["batch"], whole),
+            "pages_per_s": ratio(1000 * runs["batch"] * runs["pages_per_prompt"], whole),
             "footprint_bytes": largest(outputs[f"{stage}_footprint_bytes"] for stage in stages),
         }
     )
@@ -260,9 +260,10 @@ class _Symbols(dict[str, Any]):
 
 
 def _batch(config: ModelConfig) -> Batch:
-    """Return any batch of pages, in symbols."""
+    """Return any batch of prompts, in symbols."""
+    model = model_of(config)
     return Batch(
-        pages=Symbol("batch"),
+        prompts=Symbol("batch"),
         is_batched=Symbol("batched"),
         crop_mode=Symbol("crop"),
         base_size=Symbol("base_size"),
@@ -273,5 +274,6 @@ def _batch(config: ModelConfig) -> Batch:
         max_new_tokens=Symbol("max_new_tokens"),
         last_logits=Symbol("last_logits"),
         text_only=Symbol("text_only"),
-        layout=model_of(config).layout,
+        layout=model.layout,
+        pages_per_prompt=Symbol("pages_per_prompt") if model.reads_many_pages else 1,
     )

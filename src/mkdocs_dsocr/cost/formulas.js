@@ -42,6 +42,7 @@ function inputs(workload, gpu) {
     text_tokens: workload.text_tokens,
     max_new_tokens: workload.max_new_tokens,
     batch: workload.batch_size,
+    pages_per_prompt: workload.pages_per_prompt ?? 1,
     batched: +(workload.vision_batching === "batched"),
     last_logits: +(workload.logits_positions === "last"),
     cuda_graph: +(workload.host_mode === "cuda_graph"),
@@ -62,7 +63,7 @@ function inputs(workload, gpu) {
   return x;
 }
 
-// What one batch of pages comes to: a workload by the names of its file, a GPU's rates a
+// What one batch of prompts comes to: a workload by the names of its file, a GPU's rates a
 // millisecond.
 function batch(workload, gpu) {
   const x = inputs(workload, gpu);

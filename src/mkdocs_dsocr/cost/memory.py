@@ -36,7 +36,7 @@ class StageMemory:
     kvcache
         Of every sequence, at the last step.
     waiting
-        Image tokens of the batch's pages that wait for the prefill.
+        Image tokens of the batch's prompts that wait for the prefill.
     layer
         What runs.
     """
@@ -80,7 +80,7 @@ def waiting_bytes(config: ModelConfig, stage: str, batch: Any, image_tokens: Any
     stage
         What runs meanwhile; from the prefill on, no image token waits.
     batch, image_tokens
-        Pages, and image tokens of each: integers, arrays or symbols.
+        Prompts, and image tokens of each: integers, arrays or symbols.
     """
     if stage in ("prefill", "decode"):
         return 0
@@ -98,7 +98,7 @@ def run_memories(
     config, plan, weight_bytes
         The model, the workload, and the bytes of all parameters.
     batch
-        Pages that are decoded together, or an array; the workload's where not given.
+        Prompts that are decoded together, or an array; the workload's where not given.
     """
     runs = [run for run in plan.runs if run.calls]
     return [(r.stage, _run_memory(config, plan, r, weight_bytes, batch)) for r in runs]

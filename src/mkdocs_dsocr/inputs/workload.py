@@ -21,6 +21,7 @@ MAX_TILES: Final = Limit(2, TILES.most)
 TEXT_TOKENS: Final = Limit(0, 10**7)
 TOKENS: Final = Limit(1, 10**7)
 BATCH: Final = Limit(1, 10**6)
+PAGES_PER_PROMPT: Final = Limit(1, 10_000)
 LIMITS: Final = {
     "base_size": VIEW,
     "image_size": VIEW,
@@ -36,6 +37,7 @@ LIMITS: Final = {
     "tokens": TOKENS,
     "batch_size": BATCH,
     "num_pages": BATCH,
+    "pages_per_prompt": PAGES_PER_PROMPT,
 }
 """The numbers that are allowed, by key of a workload: for files, sweeps and the page *What if*.
 
@@ -50,6 +52,7 @@ Tiles = Annotated[int, within(TILES)]
 MaxTiles = Annotated[int, within(MAX_TILES)]
 Tokens = Annotated[int, within(TOKENS)]
 Batch = Annotated[int, within(BATCH)]
+PagesPerPrompt = Annotated[int, within(PAGES_PER_PROMPT)]
 Dtype = Literal["bf16", "fp16", "fp8", "int8", "int4", "fp32"]
 WeightDtype = Literal[Dtype, "nf4", "mlx4", "mlx8"]
 DocKind = Literal["text_heavy", "mixed_layout", "image_rich", "synthetic"]
@@ -79,10 +82,10 @@ class Workload(Strict):
         None, description="side of a local view (the only view without crops)"
     )
     crop_mode: bool = Field(False, description="whether the page is also cut into local views")
-    max_new_tokens: Tokens = Field(description="tokens generated for each page")
-    seq_len: Tokens | None = Field(None, description="image and text tokens of a page")
+    max_new_tokens: Tokens = Field(description="tokens generated for each prompt")
+    seq_len: Tokens | None = Field(None, description="image and text tokens of a prompt")
     text_tokens: Annotated[int, within(TEXT_TOKENS)] | None = Field(
-        None, description="text tokens of a page's prompt"
+        None, description="text tokens of a prompt"
     )
     page_size: tuple[PageSide, PageSide] | None = Field(None, description="width, height in px")
     crop_grid: tuple[Tiles, Tiles] | None = Field(None, description="local views a row, a column")
@@ -91,8 +94,9 @@ class Workload(Strict):
         description="most local views that the engine cuts a page into; default the model's, "
         f"{ENGINE_TILES} with engine: vllm",
     )
-    batch_size: Batch = Field(1, description="pages that are decoded together")
-    num_pages: Batch | None = Field(None, description="pages in all; default batch_size")
+    pages_per_prompt: PagesPerPrompt = Field(1, description="pages that one prompt has")
+    batch_size: Batch = Field(1, description="prompts that are decoded together")
+    num_pages: Batch | None = Field(None, description="pages in all; default those of a batch")
     doc_kind: DocKind = "synthetic"
     vision_batching: VisionBatching = Field(
         "per_page", description="whether the pages of a batch are encoded one by one or at once"
@@ -149,14 +153,28 @@ class Workload(Strict):
             raise ContradictionError("profile_id", repr(RESERVED_ID), allowed)
         if self.seq_len is None and self.text_tokens is None:
             raise ContradictionError("seq_len", "neither", "one of seq_len and text_tokens")
-        if self.num_pages is not None and self.batch_size > self.num_pages:
-            allowed = f"at most num_pages = {self.num_pages:,}, or more pages"
-            raise ContradictionError("batch_size", f"{self.batch_size:,}", allowed)
+        self._check_pages()
         if self.precision_mode == "autocast" and self.activation_dtype not in (None, "bf16"):
             raise ContradictionError(
                 "activation_dtype", self.activation_dtype, "bf16 with precision_mode: autocast"
             )
         return self
+
+    def _check_pages(self) -> None:
+        """Refuse pages that make no whole prompts, and prompts that nothing is known of."""
+        each, pages = self.pages_per_prompt, self.num_pages
+        if each > 1 and self.text_only:
+            raise ContradictionError("pages_per_prompt", str(each), "1 with text_only: true")
+        if each > 1 and self.engine == "vllm":
+            allowed = "1 with engine: vllm: an engine is modelled with a page for each request"
+            raise ContradictionError("pages_per_prompt", str(each), allowed)
+        if pages is not None and pages % each:
+            allowed = f"a multiple of pages_per_prompt = {each:,}"
+            raise ContradictionError("num_pages", f"{pages:,}", allowed)
+        if pages is not None and self.batch_size > pages // each:
+            prompts = f"num_pages = {pages:,}" if each == 1 else f"{pages // each:,} prompts"
+            allowed = f"at most {prompts}, or more pages"
+            raise ContradictionError("batch_size", f"{self.batch_size:,}", allowed)
 
     def _check_views(self) -> None:
         """Refuse views that are missing, and those that have no effect."""
@@ -194,7 +212,14 @@ class Workload(Strict):
 
     @property
     def pages(self) -> int:
-        return self.num_pages if self.num_pages is not None else self.batch_size
+        """Pages in all."""
+        default = self.batch_size * self.pages_per_prompt
+        return self.num_pages if self.num_pages is not None else default
+
+    @property
+    def prompts(self) -> int:
+        """Prompts in all."""
+        return self.pages // self.pages_per_prompt
 
 
 def _values(annotation: Any) -> tuple[Any, ...]:

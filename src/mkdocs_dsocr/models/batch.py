@@ -18,16 +18,16 @@ Sizes = Mapping[str, Any]
 """Fields of a :class:`mkdocs_dsocr.trace.PassShape`, by name."""
 
 
-def rounds(pages: Any, batch_size: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """Return the batches that `pages` pages are decoded in: integers or arrays.
+def rounds(prompts: Any, batch_size: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Return the batches that `prompts` prompts are decoded in: integers or arrays.
 
     Returns
     -------
-    Pages of a full batch and how many of these there are, then pages of the last, smaller one
+    Prompts of a full batch and how many of these there are, then prompts of the last, smaller one
     and whether there is one (1 or 0).
     """
-    batch = minimum(batch_size, pages)
-    full, rest = pages // batch, pages % batch
+    batch = minimum(batch_size, prompts)
+    full, rest = prompts // batch, prompts % batch
     return (batch, full), (rest, less(0, rest))
 
 
@@ -67,28 +67,30 @@ class BatchPass:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pages that are decoded together. Conditions are 1 or 0.
+    """Prompts that are decoded together. Conditions are 1 or 0.
 
     Attributes
     ----------
-    pages
+    prompts
         How many.
     is_batched
-        Whether they are encoded at once.
+        Whether their pages are encoded at once.
     crop_mode, base_size, image_size, tiles_w, tiles_h
         Whether each is cut into local views; sides of the global and of a local view (the only
         one where it is not cut), and local views a row and a column (1 where it is not).
     text_tokens, max_new_tokens
-        Tokens of a page's prompt beside its image's, and of its answer.
+        Tokens of a prompt beside its images', and of its answer.
     last_logits
         Whether the prefill gives logits of the last position alone.
     text_only
         Whether there are no images.
     layout
         How many tokens its views make.
+    pages_per_prompt
+        Pages that each prompt has.
     """
 
-    pages: Any
+    prompts: Any
     is_batched: Any
     crop_mode: Any
     base_size: Any
@@ -100,6 +102,12 @@ class Batch:
     last_logits: Any
     text_only: Any = 0
     layout: Layout = ROWS
+    pages_per_prompt: Any = 1
+
+    @property
+    def pages(self) -> Any:
+        """Pages of all prompts."""
+        return self.prompts * self.pages_per_prompt
 
     @property
     def global_view(self) -> Any:
@@ -118,14 +126,14 @@ class Batch:
 
     @property
     def image_tokens(self) -> Any:
-        """Image tokens of a page."""
+        """Image tokens of a prompt."""
         local = self.layout.of_local(self.image_size, self.tiles_w, self.tiles_h)
         found = self.layout.of_global(self.global_view) + select(self.has_tiles, local, 0)
-        return select(self.has_image, found, 0)
+        return select(self.has_image, self.pages_per_prompt * found, 0)
 
     @property
     def seq_len(self) -> Any:
-        """Tokens of a page's prompt."""
+        """Tokens of a prompt."""
         return self.image_tokens + self.text_tokens
 
     @property
@@ -175,7 +183,7 @@ class Batch:
             them and stays. All of them where it is 0.
         """
         prefill = {
-            "batch": self.pages,
+            "batch": self.prompts,
             "q_len": self.seq_len,
             "kv_len": self.seq_len,
             "image_tokens": self.image_tokens,
@@ -202,7 +210,7 @@ class Batch:
             name,
             "decode",
             "language",
-            {"batch": self.pages, "q_len": 1, "image_tokens": 0, "logits": 1, **start},
+            {"batch": self.prompts, "q_len": 1, "image_tokens": 0, "logits": 1, **start},
             calls=less(first - 1, last),
             steps=last - first + 1,
             last=end,

@@ -30,6 +30,27 @@ def check_autocast(config: ModelConfig, source: str | Path) -> None:
         raise InputError(source, "precision_mode", "autocast", allowed)
 
 
+def check_pages(config: ModelConfig, pages_per_prompt: Any, source: str | Path) -> None:
+    """Refuse prompts of several pages for a model that reads one.
+
+    Parameters
+    ----------
+    config, source
+        The model, and where the workload was read.
+    pages_per_prompt
+        An integer or an array.
+
+    Raises
+    ------
+    InputError
+        If there are any.
+    """
+    model, most = model_of(config), int(np.max(pages_per_prompt))
+    if most > 1 and not model.reads_many_pages:
+        allowed = f"1: {model.title} reads one page per prompt"
+        raise InputError(source, "pages_per_prompt", f"{most:,}", allowed)
+
+
 def check_sides(config: ModelConfig, sides: Mapping[str, Any], source: str | Path) -> None:
     """Refuse views of other sides than a model reads.
 

@@ -68,6 +68,8 @@ class Model(ABC):
         its PyTorch modules: a name, as torch is imported for a trace alone.
     packages
         Distributions, beside torch, that its modules come from: a trace depends on their releases.
+    reads_many_pages
+        Whether one prompt may have several pages.
     has_autocast
         Whether its layers say what ``torch.autocast`` makes of them.
     runs_remote_code
@@ -87,6 +89,7 @@ class Model(ABC):
     layout: ClassVar[Layout] = ROWS
     tower: ClassVar[str | None] = "clip"
     packages: ClassVar[tuple[str, ...]] = ()
+    reads_many_pages: ClassVar[bool] = False
     has_autocast: ClassVar[bool] = False
     runs_remote_code: ClassVar[bool] = False
 

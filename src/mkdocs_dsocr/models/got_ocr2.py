@@ -46,6 +46,7 @@ class GotOCR2(Model):
     tower = None
     session = "mkdocs_dsocr.tracing.got_ocr2:GotOcr2Session"
     packages = ("transformers",)
+    reads_many_pages = True
 
     def parse(self, path: Path, content: Mapping[str, Any]) -> ModelConfig:
         return got_config.parse(path, content)

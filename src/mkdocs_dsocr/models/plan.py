@@ -18,6 +18,7 @@ from mkdocs_dsocr.models.checks import (
     check_autocast,
     check_bfloat16,
     check_load,
+    check_pages,
     check_sides,
 )
 from mkdocs_dsocr.models.door import Model
@@ -35,8 +36,8 @@ class Run:
     """Equal runs of one pass.
 
     `calls` times in the workload a loop of `steps` steps (1 outside decode). Its context grows
-    from `first` to `last` by one token a step, or stays. It `follows_batch` where its samples or
-    pages are as many as are decoded together.
+    from `first` to `last` by one token a step, or stays. It `follows_batch` where its samples, or
+    the prompts of its pages, are as many as are decoded together.
     """
 
     stage: str
@@ -45,6 +46,7 @@ class Run:
     first: PassShape
     last: PassShape
     follows_batch: bool = False
+    pages_per_prompt: int = 1
 
     def at(self, step: int) -> PassShape:
         """Return the shape of one of its steps, the first of which is 1."""
@@ -53,11 +55,12 @@ class Run:
         return dataclasses.replace(self.first, kv_len=self.first.kv_len + grown, window=window)
 
     def last_at(self, batch: Any) -> PassShape:
-        """Return the shape of its last step, were `batch` pages (or an array) decoded together."""
+        """Return the shape of its last step, were `batch` prompts or an array decoded."""
         if not self.follows_batch:
             return self.last
-        size = {"batch" if self.last.part == "language" else "pages": batch}
-        return dataclasses.replace(self.last, **size)
+        if self.last.part == "language":
+            return dataclasses.replace(self.last, batch=batch)
+        return dataclasses.replace(self.last, pages=batch * self.pages_per_prompt)
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,13 @@ class Plan:
 
     @property
     def batch(self) -> int:
-        """Pages that are decoded together."""
-        return min(self.workload.batch_size, self.workload.pages)
+        """Prompts that are decoded together."""
+        return min(self.workload.batch_size, self.workload.prompts)
+
+    @property
+    def unit(self) -> str:
+        """What one sequence is, in a word."""
+        return "prompt" if self.workload.pages_per_prompt > 1 else "page"
 
     @property
     def global_view(self) -> int:
@@ -85,15 +93,16 @@ class Plan:
 
     @property
     def image_tokens(self) -> int:
+        """Image tokens of a prompt."""
         return int(self.of(1).image_tokens)
 
     @property
     def seq_len(self) -> int:
         return self.image_tokens + self.text_tokens
 
-    def of(self, pages: int) -> Batch:
-        """Return a batch of this many of its pages."""
-        return _batch(self.workload, self.grid, self.layout, self.text_tokens, pages)
+    def of(self, prompts: int) -> Batch:
+        """Return a batch of this many of its prompts."""
+        return _batch(self.workload, self.grid, self.layout, self.text_tokens, prompts)
 
     def step(self, number: int) -> PassShape:
         """Return the shape of a decode step of the first batch, the first of which is 1.
@@ -155,6 +164,7 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     if workload.precision_mode == "autocast":
         check_autocast(config, source)
         check_bfloat16(formats_of(config.storage, workload).activation_dtype, source)
+    check_pages(config, workload.pages_per_prompt, source)
     check_sides(config, workload.model_dump(include={*SIDES}), source)
     grid, layout = _grid(config, workload, source), model_of(config).layout
     image_tokens = _batch(workload, grid, layout, 0).image_tokens
@@ -163,7 +173,8 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     found = Plan(stored, grid, text_tokens, layout, (), ())
     tokens = found.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
-        raise InputError(source, "seq_len", f"{tokens:,} tokens a page", f"at most {TOKENS.most:,}")
+        words = f"{tokens:,} tokens per {found.unit}"
+        raise InputError(source, "seq_len", words, f"at most {TOKENS.most:,}")
     check_load(config, workload, source)
     return found
 
@@ -174,10 +185,10 @@ def max_tiles_of(config: ModelConfig, workload: Workload) -> int:
 
 
 def _batch(
-    workload: Workload, grid: tuple[int, int], layout: Layout, text_tokens: int, pages: int = 1
+    workload: Workload, grid: tuple[int, int], layout: Layout, text_tokens: int, prompts: int = 1
 ) -> Batch:
     return Batch(
-        pages=pages,
+        prompts=prompts,
         is_batched=int(workload.vision_batching == "batched"),
         crop_mode=int(workload.crop_mode),
         base_size=workload.base_size or NO_VIEW,
@@ -189,19 +200,20 @@ def _batch(
         last_logits=int(workload.logits_positions == "last"),
         text_only=int(workload.text_only),
         layout=layout,
+        pages_per_prompt=workload.pages_per_prompt,
     )
 
 
 def _runs(config: ModelConfig, plan: Plan) -> Iterator[Run]:
     """Yield each pass of each round of the batch, equal ones once: the last batch is smaller."""
     model, workload = model_of(config), plan.workload
-    batches = [b for b in rounds(workload.pages, workload.batch_size) if b[1]]
-    passes = [model.passes(config, plan.of(pages)) for pages, _ in batches]
+    batches = [b for b in rounds(workload.prompts, workload.batch_size) if b[1]]
+    passes = [model.passes(config, plan.of(prompts)) for prompts, _ in batches]
     for same in zip(*passes, strict=True):
         calls: dict[Run, int] = {}
         for found, (_, times) in zip(same, batches, strict=True):
             if found.calls or (plan.workload.text_only and _is_in_memory(found)):
-                run = _run(found)
+                run = _run(found, workload.pages_per_prompt)
                 calls[run] = calls.get(run, 0) + found.calls * times
         yield from (dataclasses.replace(run, calls=number) for run, number in calls.items())
 
@@ -211,11 +223,12 @@ def _is_in_memory(found: BatchPass) -> bool:
     return found.stage in ("vision", "projector") and not found.pass_id.endswith(".local")
 
 
-def _run(found: BatchPass) -> Run:
+def _run(found: BatchPass, pages_per_prompt: int) -> Run:
     """Return a pass as a run, once."""
     first = PassShape(found.pass_id, found.part, **found.sizes)
     last = dataclasses.replace(first, **found.last)
-    return Run(found.stage, 1, int(found.steps), first, last, bool(found.follows_batch))
+    follows = bool(found.follows_batch)
+    return Run(found.stage, 1, int(found.steps), first, last, follows, pages_per_prompt)
 
 
 def _in_mode(run: Run, autocast: bool) -> Run:

@@ -46,6 +46,7 @@ class UnlimitedOCR(Model):
     """transformers 5.23.0, image_processing_unlimited_ocr.py: max_patches."""
     session = "mkdocs_dsocr.tracing.unlimited_ocr:UnlimitedOcrSession"
     packages = ("transformers",)
+    reads_many_pages = True
     language_part: ClassVar[type[UnlimitedLanguagePart]] = UnlimitedLanguagePart
     decoder: ClassVar[type[Stack]] = UnlimitedOcrTextModel
     dense_layer: ClassVar[Callable[..., BaseLayer]] = DenseTextLayer

@@ -167,6 +167,7 @@ def _workload(config: ModelConfig, plan: Plan) -> schema.OCRWorkloadProfile:
         image_tokens=plan.image_tokens,
         text_tokens=plan.text_tokens,
         batch_size=workload.batch_size,
+        pages_per_prompt=workload.pages_per_prompt,
         logits_positions=workload.logits_positions,
         host_mode=workload.host_mode,
         vision_batching=workload.vision_batching,

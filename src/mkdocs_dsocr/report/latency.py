@@ -33,12 +33,12 @@ def step_times(cost: WorkloadCost, hardware: Hardware, *, host: bool = True) -> 
 def latency(cost: WorkloadCost, hardware: Hardware, stages: Mapping[str, StageTime]) -> Latency:
     """Return what a user of the workload's first batch waits for, and the throughput."""
     workload, batch = cost.workload, cost.plan.batch
-    pages_ms = (stages["vision"].time_ms + stages["projector"].time_ms) / workload.pages
+    prompt_ms = (stages["vision"].time_ms + stages["projector"].time_ms) / workload.prompts
     step_ms = step_times(cost, hardware)
     total_ms = sum(s.time_ms for s in stages.values())
     middle_ms = step_ms.get("middle")
     return Latency(
-        ttft_ms=batch * pages_ms + step_ms["prefill"],
+        ttft_ms=batch * prompt_ms + step_ms["prefill"],
         tpot_first_ms=step_ms.get("first"),
         tpot_middle_ms=middle_ms,
         tpot_last_ms=step_ms.get("last"),

@@ -20,7 +20,7 @@ DEEPSEEK_OCR: Final = "DeepseekOCRForCausalLM"
 """What a report before 1.2 is of."""
 VIEWS: Final = ("base_size", "image_size", "page_size", "crop_grid", "max_tiles")
 """Fields that a request without an image has not."""
-PROMPT: Final = (*VIEWS, "text_only", "crop_mode", "text_tokens")
+PROMPT: Final = (*VIEWS, "text_only", "crop_mode", "text_tokens", "pages_per_prompt")
 """Fields from which a prompt's length follows."""
 
 
@@ -89,7 +89,7 @@ def as_workload(
         fields["page_size"] = None
     if changes.get("text_only", profile.text_only):
         fields |= {**dict.fromkeys(VIEWS), "crop_mode": False}
-    if profile.num_pages == profile.batch_size:
+    if profile.num_pages == profile.batch_size * profile.pages_per_prompt:
         fields["num_pages"] = None  # as many as a batch has
     if is_other_engine:  # keys that the previous engine set get the new engine's values
         replaced = {key for keys in ENGINES.values() for key in keys} | {"serving"}

@@ -155,7 +155,7 @@ class OCRWorkloadProfile(Record):
 
     profile_id: str
     description: str
-    seq_len: Count = Field(description="tokens of a page's prompt, image tokens included")
+    seq_len: Count = Field(description="tokens of a prompt, image tokens included")
     base_size: Count = Field(description="px")
     image_size: Count = Field(description="px")
     crop_mode: bool
@@ -169,6 +169,7 @@ class OCRWorkloadProfile(Record):
     image_tokens: Count
     text_tokens: Count
     batch_size: Count
+    pages_per_prompt: Count = 1
     logits_positions: keys.LogitsPositions
     host_mode: keys.HostMode
     vision_batching: keys.VisionBatching
@@ -188,7 +189,7 @@ class Latency(Record):
     """What a user waits for, and what a GPU gets done, by the estimate."""
 
     ttft_ms: Amount = Field(
-        description="time to first token: vision, projector and prefill of one batch of pages"
+        description="time to first token: vision, projector and prefill of one batch"
     )
     tpot_first_ms: Amount | None = Field(description="time per output token, first decode step")
     tpot_middle_ms: Amount | None

@@ -18,7 +18,7 @@ from mkdocs_dsocr.cost.rates import RATES, MsPer, ms_per
 from mkdocs_dsocr.cost.time import host_ms, longest_ms
 from mkdocs_dsocr.cost.work import Work, exposed_ms, parts_ms, start_ms, works
 from mkdocs_dsocr.cost.workload import WorkloadCost, workload_cost
-from mkdocs_dsocr.inputs import Hardware, ModelConfig, Serving, Workload
+from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Serving, Workload
 from mkdocs_dsocr.inputs.serving import ENGINE_TILES
 from mkdocs_dsocr.inputs.workload import ENGINES
 from mkdocs_dsocr.layers import metrics, tree
@@ -37,7 +37,16 @@ LOGIT_BYTES: Final = 4
 
 
 def engine_workload(config: ModelConfig, workload: Workload) -> Workload:
-    """Return a workload as an engine runs it: one page a request, its schedule of kernels."""
+    """Return a workload as an engine runs it: one page a request, its schedule of kernels.
+
+    Raises
+    ------
+    InputError
+        If its prompts have several pages.
+    """
+    if (each := workload.pages_per_prompt) > 1:
+        allowed = "1: an engine is modelled with a page for each request"
+        raise InputError("workload", "pages_per_prompt", f"{each:,}", allowed)
     changes: dict[str, Any] = {"engine": "vllm", **ENGINES["vllm"]}
     if workload.crop_mode and workload.max_tiles is None:
         changes["max_tiles"] = min(ENGINE_TILES, max_tiles_of(config, workload))

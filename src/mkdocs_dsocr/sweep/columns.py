@@ -31,6 +31,7 @@ NUMBERS: Final = {
         "max_new_tokens",
         "batch_size",
         "num_pages",
+        "pages_per_prompt",
     )
 }
 """Workload dimensions that are integers, with their limits."""
@@ -69,6 +70,7 @@ def defaults(plan: Plan) -> dict[str, Any]:
         "max_new_tokens": given.max_new_tokens,
         "batch_size": given.batch_size,
         "num_pages": given.pages,
+        "pages_per_prompt": given.pages_per_prompt,
         **{name: getattr(given, name) for name in CHOICES},
     }
 
@@ -76,11 +78,21 @@ def defaults(plan: Plan) -> dict[str, Any]:
 def complete(given: Mapping[str, Array], base: Mapping[str, Array], rows: int) -> dict[str, Array]:
     """Return every dimension for every row: what is given, or the base's.
 
-    Where the batch is given and the pages are not, there are enough for a batch.
+    Where the batch or its prompts are given and the pages are not, there are enough for a batch.
+
+    Raises
+    ------
+    InputError
+        If pages make no whole prompts.
     """
     dims = {k: np.broadcast_to(v, rows) for k, v in {**base, **given}.items()}
-    if "batch_size" in given and "num_pages" not in given:
-        dims["num_pages"] = np.maximum(dims["num_pages"], dims["batch_size"])
+    each = dims["pages_per_prompt"]
+    if "num_pages" not in given and given.keys() & {"batch_size", "pages_per_prompt"}:
+        least = dims["batch_size"] * each
+        dims["num_pages"] = np.maximum(-(-dims["num_pages"] // each) * each, least)
+    if len(wrong := dims["num_pages"][dims["num_pages"] % each != 0]):
+        allowed = "a multiple of pages_per_prompt"
+        raise InputError("sweep", "num_pages", f"{wrong[0]:,}", allowed)
     return dims
 
 

@@ -32,6 +32,7 @@ from mkdocs_dsocr.models import (
     Batch,
     BatchPass,
     check_autocast,
+    check_pages,
     check_sides,
     expected_load,
     model_of,
@@ -131,6 +132,7 @@ def work(
     """
     if (dims["precision_mode"] == allowed("precision_mode").index("autocast")).any():
         check_autocast(config, "sweep")
+    check_pages(config, dims["pages_per_prompt"], "sweep")
     if not workload.text_only:
         cut = dims["crop_mode"].astype(bool)
         sides = {"image_size": dims["image_size"], "base_size": dims["base_size"][cut]}
@@ -212,10 +214,10 @@ def _rated(dims: Columns) -> Columns:
     return compute_dtypes(others, is_wide[activation])
 
 
-def _batch(config: ModelConfig, dims: Columns, pages: Array) -> Batch:
+def _batch(config: ModelConfig, dims: Columns, prompts: Array) -> Batch:
     crop_mode = dims["crop_mode"]
     return Batch(
-        pages=pages,
+        prompts=prompts,
         is_batched=dims["vision_batching"] == allowed("vision_batching").index("batched"),
         crop_mode=crop_mode,
         base_size=dims["base_size"],
@@ -227,14 +229,20 @@ def _batch(config: ModelConfig, dims: Columns, pages: Array) -> Batch:
         last_logits=dims["logits_positions"] == allowed("logits_positions").index("last"),
         text_only=dims["text_only"],
         layout=model_of(config).layout,
+        pages_per_prompt=dims["pages_per_prompt"],
     )
+
+
+def _prompts(dims: Columns) -> Array:
+    """Return how many prompts there are."""
+    return dims["num_pages"] // dims["pages_per_prompt"]
 
 
 def _parts(
     config: ModelConfig, workload: Workload, dims: Columns, passes: Passes
 ) -> Iterator[_Part]:
-    (pages, times), (rest, once) = rounds(dims["num_pages"], dims["batch_size"])
-    batches = [passes(config, _batch(config, dims, count)) for count in (pages, rest)]
+    (prompts, times), (rest, once) = rounds(_prompts(dims), dims["batch_size"])
+    batches = [passes(config, _batch(config, dims, count)) for count in (prompts, rest)]
     for full, last in zip(*batches, strict=True):
         calls, others = full.calls * times, last.calls * once
         # What does not follow the batch is the same in the last, smaller one.
@@ -306,7 +314,7 @@ class _Memory:
         formats = _formats(dims, np.arange(rows))
         self.weights = weights_program(config).run(formats, rows)["weight_bytes"]
         self._config = config
-        self._batch = minimum(dims["batch_size"], dims["num_pages"])
+        self._batch = minimum(dims["batch_size"], _prompts(dims))
         self._image_tokens = _batch(config, dims, self._batch).image_tokens
         self.footprint = np.zeros(rows, np.int64)
         self.kvcache = np.zeros(rows, np.int64)

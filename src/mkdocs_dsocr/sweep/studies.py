@@ -72,7 +72,7 @@ def latencies(
     batch = np.atleast_1d(np.asarray(base["batch_size"]))
     if "batch_size" not in dimensions:
         batch = np.array([planned.batch])
-    own = dimensions | {"num_pages": batch, "batch_size": batch}
+    own = dimensions | {"num_pages": batch * base["pages_per_prompt"], "batch_size": batch}
     found = rows_of(config, planned, gpus, **own)
     steps = np.asarray(base["max_new_tokens"]) - 1
     step = rows_of(config, planned, gpus, passes=middle_step, **own)
@@ -92,7 +92,7 @@ def middle_step(config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
 
 
 def _image_tokens(planned: Plan, base: Mapping[str, Any]) -> Any:
-    names = ("base_size", "image_size", "tiles_w", "tiles_h")
+    names = ("base_size", "image_size", "tiles_w", "tiles_h", "pages_per_prompt")
     views: dict[str, Any] = {name: np.asarray(base[name]) for name in names}
     crop_mode = 1 * np.asarray(base["crop_mode"])
     return dataclasses.replace(planned.of(1), crop_mode=crop_mode, **views).image_tokens

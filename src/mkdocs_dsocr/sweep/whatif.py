@@ -137,15 +137,17 @@ def _columns(config: ModelConfig, rows: Sequence[_Row]) -> dict[str, list[Any]]:
     given = [defaults(row.plan) for row in rows]
     dimensions: dict[str, Any] = {name: [d[name] for d in given] for name in given[0]}
     batch = np.array([row.plan.batch for row in rows])
-    first = dimensions | {"num_pages": batch, "batch_size": batch}
+    each = np.array(dimensions["pages_per_prompt"])
+    first = dimensions | {"num_pages": batch * each, "batch_size": batch}
     whole = rows_of(config, base, gpus, **dimensions)
     prefill = rows_of(config, base, gpus, passes=_prefill, **first)
     step = rows_of(config, base, gpus, passes=middle_step, **first)
-    pages_ms = (whole["vision_time_ms"] + whole["projector_time_ms"]) / dimensions["num_pages"]
+    prompts = np.array(dimensions["num_pages"]) // each
+    prompt_ms = (whole["vision_time_ms"] + whole["projector_time_ms"]) / prompts
     has_steps = [row.plan.steps > 0 for row in rows]
     step_ms = zip(has_steps, step["decode_time_ms"].tolist(), strict=True)
     return {
-        "ttft_ms": (batch * pages_ms + prefill["prefill_time_ms"]).tolist(),
+        "ttft_ms": (batch * prompt_ms + prefill["prefill_time_ms"]).tolist(),
         "tpot_middle_ms": [ms if has_step else None for has_step, ms in step_ms],
         "pages_per_s": whole["pages_per_s"].tolist(),
         "predicted_total_time_ms": whole["time_ms"].tolist(),

@@ -246,13 +246,14 @@ class UnlimitedOcrSession(Session):
         return sum({storage(t): t.untyped_storage().nbytes() for t in tensors}.values())
 
     def page_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
-        """Return token ids and the pixels of a page, if there is one."""
+        """Return token ids and the pixels of a prompt's pages, if there are any."""
         ids = self.token_ids(1, plan.seq_len)
         ids[:, : plan.image_tokens] = self._config.image_token_id
         if plan.workload.text_only:
             return [ids], {}
         tile_size = plan.workload.image_size or 0 if plan.grid != (1, 1) else 0
-        return [ids], self._pixels(1, plan.global_view, plan.grid, tile_size)
+        pages = plan.workload.pages_per_prompt
+        return [ids], self._pixels(pages, plan.global_view, plan.grid, tile_size)
 
     def _pixels(
         self, pages: int, size: int, grid: tuple[int, int], tile_size: int

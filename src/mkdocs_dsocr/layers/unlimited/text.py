@@ -13,7 +13,7 @@ from mkdocs_dsocr.layers.decoder.decoder_layer import (
 from mkdocs_dsocr.layers.decoder.moe import ExpertSizes
 from mkdocs_dsocr.layers.decoder.stack import Stack
 from mkdocs_dsocr.layers.layer import Rationale, Step, dim, layer
-from mkdocs_dsocr.layers.operations import Tensor, elementwise
+from mkdocs_dsocr.layers.operations import Tensor, elementwise, keep
 from mkdocs_dsocr.layers.unlimited.attention import (
     SOURCE,
     UnlimitedOcrTextAttention,
@@ -102,8 +102,9 @@ class UnlimitedOcrTextModel(Stack):
         step = partial(elementwise, category="attention", kernel="mask", pattern="per element")
         yield step("count new positions", 0, (), counted)
         yield step("+ past", new, (counted,), positions)
-        yield step("count samples", 0, (), integers("0 … B", self.batch))
-        yield step("count heads", 0, (), integers("0", 1))
+        samples, heads = integers("0 … B", self.batch), integers("0", 1)
+        yield step("count samples", 0, (), samples)
+        yield step("count heads", 0, (), heads)
         yield step("count rows", 0, (), rows_from_0)
         yield step("rows + past", new, (rows_from_0,), rows)
         yield step("count columns", 0, (), columns_from_0)
@@ -123,4 +124,5 @@ class UnlimitedOcrTextModel(Stack):
         yield step("of the prompt", seen, (of_prompt,), prompt)
         yield step("earlier in the prompt", pairs, (past, prompt), joined)
         yield step("either mask", pairs, (either, joined), mask)
+        yield keep(samples, heads, rows, columns)
         return (mask,)

@@ -18,7 +18,7 @@ from mkdocs_dsocr.sweep.studies import Table
 
 INPUTS: Final = studies.RATES | {
     "text_tokens": "text tokens of the prompt",
-    "max_new_tokens": "new tokens per page",
+    "max_new_tokens": "new tokens",
     "batch_size": "batch",
 }
 """The inputs of a sensitivity, in words."""
@@ -30,7 +30,7 @@ UNITS: Final = {
     "synchronise_us": "µs",
     "text_tokens": "tokens",
     "max_new_tokens": "tokens",
-    "batch_size": "pages",
+    "batch_size": "sequences",
 }
 LINES: Final = {
     "image_tokens": "image tokens",
@@ -59,13 +59,14 @@ def sweeps(site: Site, links: Links) -> dict[str, Any]:
     grids = {name: column[widest] for name, column in found.grids.items()}
     fits = site.main.largest_batch
     wall = (float(fits), f"largest batch: {fits:,}") if fits else None
+    unit = site.main.plan.unit
     over_grid = partial(_plot, grids, "tiles", "local views")
     over_context = partial(_plot, found.contexts, "context", "context, tokens")
-    over_batch = partial(_plot, found.batches, "batch_size", "batch, pages", wall=wall)
+    over_batch = partial(_plot, found.batches, "batch_size", f"batch, {unit}s", wall=wall)
     ms, size = units.milliseconds, units.bytes_
     return {
         "by_grid": [
-            over_grid("tokens per page", units.scaled_count, "image_tokens"),
+            over_grid(f"tokens per {unit}", units.scaled_count, "image_tokens"),
             over_grid("FLOPs", units.flops, "tensor_core_flops"),
             over_grid("bytes", size, "io_bytes"),
             over_grid("memory", size, "kvcache_bytes", "activation_bytes", "footprint_bytes"),

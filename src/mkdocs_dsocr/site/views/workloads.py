@@ -72,6 +72,8 @@ def planner(site: Site, links: Links) -> dict[str, Any]:
     workload = site.main.plan.workload
     max_tiles = max_tiles_of(site.main.config, workload)
     fixed = {name: getattr(workload, name) for name in ("expert_load", "max_tiles", "text_only")}
+    if workload.pages_per_prompt > 1:
+        fixed["pages_per_prompt"] = workload.pages_per_prompt
     return {
         "gpus": [(gpu, gpu_rates(gpu)) for gpu in site.gpus],
         "layer_links": {name: links.data(p.uri) for name, p in site.layer_pages.items()},
