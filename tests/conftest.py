@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -113,6 +114,33 @@ def _tiny_unlimited() -> str:
 
 TINY_CONFIG = _tiny_config()
 TINY_UNLIMITED = _tiny_unlimited()
+
+
+def small_got(side: int = 256, **text: Any) -> dict[str, Any]:
+    """Return GOT-OCR-2.0's config.json with few and narrow layers, and views of some side."""
+    path = ROOT / "data/models/got-ocr-2/config.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content["text_config"] |= {
+        "hidden_size": 32,
+        "intermediate_size": 40,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "vocab_size": 100,
+        **text,
+    }
+    content["vision_config"] |= {
+        "hidden_size": 24,
+        "mlp_dim": 96,
+        "num_attention_heads": 3,
+        "num_hidden_layers": 2,
+        "global_attn_indexes": [1],
+        "image_size": side,
+    }
+    return content
+
+
+TINY_GOT = json.dumps(small_got(512))  # the side of dsocr-tiny
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,7 +36,7 @@ from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables
 from mkdocs_dsocr.site.studies import tables as made_tables
 from mkdocs_dsocr.sweep.spec import load_spec
 from mkdocs_dsocr.sweep.whatif import evaluated
-from tests.conftest import FULL, ROOT, TINY_CONFIG, TINY_UNLIMITED, measured_on_cpu
+from tests.conftest import FULL, ROOT, TINY_CONFIG, TINY_GOT, TINY_UNLIMITED, measured_on_cpu
 from tests.fuzzing import damaged_files, written
 
 pytestmark = pytest.mark.slow
@@ -145,6 +145,7 @@ DOORS: Final = (
     Door("hardware.yaml", _yaml("hardware/h100-sxm.yaml"), _hardware),
     Door("config.json", lambda _: json.loads(TINY_CONFIG), _config),
     Door("unlimited.json", lambda _: json.loads(TINY_UNLIMITED), _config),
+    Door("got.json", lambda _: json.loads(TINY_GOT), _config),
     Door(
         "sweep.yaml",
         lambda _: {

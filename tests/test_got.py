@@ -30,7 +30,7 @@ from mkdocs_dsocr.report.saved import as_config
 from mkdocs_dsocr.sweep import api
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.verify.formulas import verify
-from tests.conftest import MINIMAL, BuildSite, BuiltSite
+from tests.conftest import MINIMAL, BuildSite, BuiltSite, small_got
 from tests.drawn import consistent
 
 FOLDER = Path(transformers.__file__).parent / "models/got_ocr2"
@@ -46,29 +46,6 @@ def whole() -> ModelConfig:
 @pytest.fixture(scope="module")
 def raw(whole: ModelConfig) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(whole.path.read_text(encoding="utf-8"))
-    return content
-
-
-def _small(raw: dict[str, Any], side: int = 256, **text: Any) -> dict[str, Any]:
-    """Return a model of the architecture that traces in no time."""
-    content = copy.deepcopy(raw)
-    content["text_config"] |= {
-        "hidden_size": 32,
-        "intermediate_size": 40,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "vocab_size": 100,
-        **text,
-    }
-    content["vision_config"] |= {
-        "hidden_size": 24,
-        "mlp_dim": 96,
-        "num_attention_heads": 3,
-        "num_hidden_layers": 2,
-        "global_attn_indexes": [1],
-        "image_size": side,
-    }
     return content
 
 
@@ -146,8 +123,7 @@ def test_any_model_of_the_architecture_is_exact(
     draw = data.draw
     heads = draw(st.sampled_from([2, 4]))
     side = draw(st.sampled_from([64, 192, 256, 448]))
-    content = _small(
-        raw,
+    content = small_got(
         side,
         hidden_size=heads * draw(st.sampled_from([8, 16])),
         intermediate_size=draw(st.integers(8, 70)),
@@ -171,7 +147,7 @@ def test_a_real_forward_on_the_cpu_makes_as_many_tokens(
     raw: dict[str, Any], tmp_path: Path, gpu: Hardware
 ) -> None:
     """Real values from pixels to logits: the features fill the places of the image tokens."""
-    config = _load(_small(raw), tmp_path)
+    config = _load(small_got(), tmp_path)
     workload = _workload(256, crop_grid=(2, 1), pages_per_prompt=2)
     analysis = Analysis(config, workload, gpu)
     assert analysis.plan.image_tokens == 2 * 3 * 4**2
@@ -300,7 +276,7 @@ def site(build_site: BuildSite, raw: dict[str, Any]) -> BuiltSite:
     """A site of a small model, whose views are of 256 px."""
     workload = yaml.safe_dump(_workload(256).model_dump(mode="json", exclude_none=True))
     settings = "model: got, workloads: [w.yaml]"
-    files = {"got/config.json": json.dumps(_small(raw)), "w.yaml": workload}
+    files = {"got/config.json": json.dumps(small_got()), "w.yaml": workload}
     built = build_site(MINIMAL.replace("dsocr]", f"dsocr: {{{settings}}}]"), files)
     assert built.returncode == 0, built.output
     return built
