@@ -30,7 +30,7 @@ from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.inputs import InputError
 from tests.drawn import consistent
 
-RENAMED: Final[dict[str, str]] = {}
+RENAMED: Final[dict[str, str]] = {"synchronisations": "host_syncs"}
 """Old keys → new ones, applied in this order to every column that has them.
 
 ``"dispatches": "launches"`` is of every column with that key,

@@ -16,7 +16,7 @@ from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.inputs import InputError
-from mkdocs_dsocr.inputs.measurement import Measurement, fingerprint
+from mkdocs_dsocr.inputs.measurement import Measurement, fingerprint, load_measurements
 from mkdocs_dsocr.layers.memory import peak
 from mkdocs_dsocr.layers.metrics import kvcache_bytes
 from mkdocs_dsocr.layers.tree import resident
@@ -129,6 +129,15 @@ def _edited(folder: Path, **changes: object) -> str:
     return "edited.json"
 
 
+def test_a_file_of_an_earlier_version_is_read() -> None:
+    """A run on an H100, whose waits had another name then: one for each layer with experts."""
+    path = ROOT / "data/measurements/h100-sxm/run-1/dsocr-standard-v1.json"
+    assert '"synchronisations": 11' in path.read_text(encoding="utf-8")
+    measurement = load_measurements((str(path),))[path]
+    assert measurement.schema_version == "1.1"
+    assert {m.host_syncs for m in measurement.passes if m.pass_shape.pass_id == "decode"} == {11}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -238,7 +247,7 @@ def _measured(
                 "shape": dataclasses.asdict(task.shape),
                 "timing": time,
                 "dispatches": 1000,
-                "synchronisations": 0,
+                "host_syncs": 0,
                 "peak_memory_bytes": None,
                 "device_work": work,
             }
@@ -251,7 +260,7 @@ def _measured(
         "synchronise_us": 0.001,
     }
     measurement = {
-        "schema_version": "1.1",
+        "schema_version": "1.2",
         "run_id": "r",
         "measured_at": "now",
         "model_variant": analysis.config.variant,

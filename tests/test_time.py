@@ -53,9 +53,9 @@ def test_compulsory_fused_eager_and_floor_estimate_stand_in_order(
 def test_host_time_is_launches_and_waits(analyse: Callable[..., Analysis], gpu: Hardware) -> None:
     assert gpu.host is not None
     eager = analyse("dsocr-tiny", max_new_tokens=101).report.stages["decode"]
-    assert eager.synchronisations == 100 * 11
+    assert eager.host_syncs == 100 * 11
     assert eager.host_time_ms == pytest.approx(
-        (eager.dispatches * gpu.host.dispatch_us + eager.synchronisations * gpu.host.synchronise_us)
+        (eager.dispatches * gpu.host.dispatch_us + eager.host_syncs * gpu.host.synchronise_us)
         / 1000
     )
     assert eager.binding_ceiling == "host"

@@ -118,7 +118,7 @@ def test_operators_are_compared_whatever_the_workload_asks_for(
 @vendor_only
 def test_a_decode_step_waits_once_a_moe_layer(static: StaticAnalysis) -> None:
     assert static.vendor is not None
-    waits = {r.shape.pass_id: r.synchronisations for r in static.vendor.passes}
+    waits = {r.shape.pass_id: r.host_syncs for r in static.vendor.passes}
     assert waits["decode"] == 2  # of three layers one is dense
     assert waits["vision.global"] == 0
 

@@ -109,7 +109,7 @@ class PassRecord:
         Operators that ran a kernel: all but views.
     peaks
         The largest peak of any call, by module path.
-    synchronisations
+    host_syncs
         Values that the host asked the device for.
     unknown_operators
         Operators that the registry does not know.
@@ -125,7 +125,7 @@ class PassRecord:
     eager_bytes: dict[str, int]
     dispatches: dict[str, int]
     peaks: dict[str, TracedPeak]
-    synchronisations: int
+    host_syncs: int
     unknown_operators: tuple[str, ...]
     kvcache_bytes: int
     operators: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)

@@ -153,7 +153,7 @@ def stage_ms(
     Parameters
     ----------
     counts
-        Its ``dispatches``, ``synchronisations`` and ``compulsory_io_bytes``.
+        Its ``dispatches``, ``host_syncs`` and ``compulsory_io_bytes``.
     device_ms
         The sum of its kernels.
     causal_ms
@@ -164,7 +164,7 @@ def stage_ms(
         Whether it is replayed from CUDA graphs, and how many graph launches that takes.
     """
     launches = select(is_graph, replays, counts["dispatches"])
-    waits = select(is_graph, 0, counts["synchronisations"])
+    waits = select(is_graph, 0, counts["host_syncs"])
     host = host_ms(launches, waits, per)
     return {
         "time_ms": maximum(device_ms, host),

@@ -95,7 +95,7 @@ class PassCost:
     """One run of a pass, counted."""
 
     dispatches: int
-    synchronisations: int
+    host_syncs: int
     kernels: Kernels
 
     def on(self, per: MsPer, replays: int = 0) -> StageTime:
@@ -103,7 +103,7 @@ class PassCost:
         times, totals = self.kernels.timed(per), Totals()
         totals.counts |= {
             "dispatches": self.dispatches,
-            "synchronisations": self.synchronisations,
+            "host_syncs": self.host_syncs,
         }
         totals.device_by_ceiling = times.by_ceiling.sum(axis=0).tolist()
         totals.causal_ms = float(times.causal.sum())
@@ -207,7 +207,7 @@ class WorkloadCost:
         times, families = self._kernels.timed(per), self._kernels.families
         for index, (name, totals) in enumerate(own.items()):
             stage = self.nodes[name].stage
-            launches, waits = totals.dispatches, totals.synchronisations
+            launches, waits = totals.dispatches, totals.host_syncs
             if replays := self.replays(stage):  # the pass as a whole is launched
                 launches, waits = replays if name == stage else 0, 0
             totals.host_time_ms = host_ms(launches, waits, per)
@@ -244,7 +244,7 @@ class WorkloadCost:
         visits = list(tree.walk(pass_layer(self.config, shape, self.plan.workload)))
         return PassCost(
             dispatches=_sum(v.launched() for v in visits),
-            synchronisations=_sum(v.summed(metrics.synchronisations) for v in visits),
+            host_syncs=_sum(v.summed(metrics.host_syncs) for v in visits),
             kernels=Kernels((0, visit) for visit in visits),
         )
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
 from mkdocs_dsocr.inputs.fields import Count, Identifier, Positive, PositiveInt, Strict, Text
@@ -18,7 +18,7 @@ from mkdocs_dsocr.inputs.model_config import ModelConfig, Storage
 from mkdocs_dsocr.inputs.workload import HostMode, Workload
 from mkdocs_dsocr.trace import PassShape
 
-VERSIONS: Final = ("1.1",)
+VERSIONS: Final = ("1.1", "1.2")
 """Versions that are read, the one that is written last.
 
 A version is added here when a key is added to :class:`Measurement`. The key has a default, so that
@@ -80,7 +80,10 @@ class MeasuredPass(Strict):
     shape: dict[str, bool | int | str]
     timing: Timing
     dispatches: Count = Field(description="operators dispatched, without views")
-    synchronisations: Count = Field(description="waits of the host for a value of the device")
+    host_syncs: Count = Field(
+        validation_alias=AliasChoices("host_syncs", "synchronisations"),  # the name in 1.1
+        description="waits of the host for a value of the device",
+    )
     peak_memory_bytes: Count | None = Field(description="allocated at most, weights included")
     device_work: DeviceWork | None = Field(description="None where nothing records it")
     modules: tuple[MeasuredModule, ...] = ()

@@ -140,11 +140,11 @@ FIGURES: Final = {
             "kernels that the timed operators launch: one or several each",
         ),
         Figure(
-            "synchronisations",
+            "host_syncs",
             "host waits",
             "waits",
             "calls",
-            metrics.synchronisations,
+            metrics.host_syncs,
             "values that the host waits for",
         ),
         Figure(

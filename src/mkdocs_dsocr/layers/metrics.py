@@ -60,9 +60,9 @@ def least_tensor_core_flops(layer: Layer) -> Quantity:
     return total(o.least_tensor_core_flops for o in layer.operations())
 
 
-def synchronisations(layer: Layer) -> Quantity:
+def host_syncs(layer: Layer) -> Quantity:
     """Return how often the host waits for a value of the layer itself."""
-    return total(o.synchronises for o in layer.operations())
+    return total(o.host_syncs for o in layer.operations())
 
 
 def kernel_launches(layer: Layer) -> Quantity:

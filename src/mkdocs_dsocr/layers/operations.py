@@ -106,7 +106,7 @@ class Operation:
         The fused kernel it belongs to; alone in one where this is empty.
     causal_matmul_flops
         The part of the products' FLOPs that a causal mask leaves, where there is one.
-    synchronises
+    host_syncs
         How often the host waits for a value.
     in_place
         What a fused kernel reads and writes instead, where it works in place.
@@ -145,7 +145,7 @@ class Operation:
     kernel: str = ""
     in_place: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
     causal_matmul_flops: Quantity | None = None
-    synchronises: Quantity = 0
+    host_syncs: Quantity = 0
     launches: Quantity = 1
     autocast: Literal["", "float32", "off"] = ""
     saved_for_backward: tuple[Tensor, ...] = ()
@@ -261,7 +261,7 @@ def elementwise(
     kernel: str = "",
     saved_for_backward: tuple[Tensor, ...] = (),
     autocast: Literal["", "float32", "off"] = "",
-    synchronises: Quantity = 0,
+    host_syncs: Quantity = 0,
     launches: Quantity = 1,
     pattern: Pattern = "contiguous",
     num_kernels: Quantity = 1,
@@ -279,7 +279,7 @@ def elementwise(
         FLOPs, by the table of costs; 0 if it only moves data.
     reads, writes
         The tensors touched.
-    category, kernel, saved_for_backward, autocast, synchronises, launches
+    category, kernel, saved_for_backward, autocast, host_syncs, launches
         As in :class:`Operation`.
     pattern, num_kernels, why
         As in :class:`Operation`.
@@ -293,7 +293,7 @@ def elementwise(
         kernel=kernel,
         saved_for_backward=saved_for_backward,
         autocast=autocast,
-        synchronises=synchronises,
+        host_syncs=host_syncs,
         launches=launches,
         pattern=pattern,
         num_kernels=num_kernels,

@@ -77,7 +77,9 @@ def _memory(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _launched(figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {**figures, "kernel_launches": figures["dispatches"]}
+    result = {**figures, "kernel_launches": figures["dispatches"]}
+    result["host_syncs"] = result.pop("synchronisations")
+    return result
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class StageTimes(Record):
 
     time_ms: Amount = Field(description="the estimate: the longer of device and host time")
     device_time_ms: Amount = Field(description="the sum of its kernels")
-    host_time_ms: Amount = Field(description="dispatches and synchronisations × their cost")
+    host_time_ms: Amount = Field(description="dispatches and host waits × their cost")
     floor_time_ms: Amount = Field(
         description="causal tensor FLOPs over peak or compulsory bytes over bandwidth, the longer"
     )

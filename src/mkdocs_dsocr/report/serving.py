@@ -95,7 +95,7 @@ def _host_ms(visits: list[NodeVisit], per: MsPer, is_graph: bool) -> Array:
     if is_graph:
         return host_ms(1, 0, per)
     launches: Array = sum(v.launched() for v in visits)
-    waits: Array = sum(v.summed(metrics.synchronisations) for v in visits)
+    waits: Array = sum(v.summed(metrics.host_syncs) for v in visits)
     return host_ms(launches, waits, per)
 
 

@@ -141,7 +141,7 @@ class _Lanes:
         if not self.is_graph:
             launches = host_ms(active * operation.launches, 0, self.per)
             self._slice(HOST, operation.name, launches)
-            wait = host_ms(0, operation.synchronises, self.per)
+            wait = host_ms(0, operation.host_syncs, self.per)
             self._slice(HOST, f"wait for {operation.name}", wait)
 
     def _execute(self, kernel: Kernel) -> None:

@@ -116,7 +116,7 @@ class StaticAnalyzer:
             eager_bytes=_by_path(shape, operators.eager_bytes),
             dispatches=_by_path(shape, operators.dispatches),
             peaks=_by_path(shape, _named(operators.memory.peaks)),
-            synchronisations=operators.synchronisations + self.session.asked,
+            host_syncs=operators.host_syncs + self.session.asked,
             unknown_operators=tuple(sorted(operators.unknown)),
             kvcache_bytes=kvcache_bytes,
             operators=self._by_class(operators) if self.detailed else {},

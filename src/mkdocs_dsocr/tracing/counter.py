@@ -73,7 +73,7 @@ class OperatorCounter(TorchDispatchMode):
                 self.replayer.spread(counts)
 
     @property
-    def synchronisations(self) -> int:
+    def host_syncs(self) -> int:
         """Values that the host asked the device for."""
         return self._waits[EVERYTHING]
 

@@ -152,7 +152,7 @@ def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> Me
         shape=dataclasses.asdict(task.shape),
         timing=timing(timed, session.device, repeats),
         dispatches=counts.dispatches[EVERYTHING],
-        synchronisations=counts.synchronisations,
+        host_syncs=counts.host_syncs,
         peak_memory_bytes=None,
         device_work=device_work(timed[0], session.device),
         modules=modules,

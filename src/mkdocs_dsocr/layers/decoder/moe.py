@@ -212,7 +212,7 @@ class DeepseekV2MoE(ExpertSizes, Tokens):
             table,
             (ones,),
             Tensor("counts", self.experts, "int64"),
-            synchronises=1,
+            host_syncs=1,
             pattern="reduction",
             why="A sum over tokens for each expert; the host reads it, one synchronisation.",
         )

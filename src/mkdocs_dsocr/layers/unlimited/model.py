@@ -210,7 +210,7 @@ class UnlimitedLanguagePart(LanguageSizes, _UnlimitedPart):
             1,
             (same,),
             every,
-            synchronises=1,
+            host_syncs=1,
             why="The host waits for the answer before it goes on.",
         )
         yield each(
