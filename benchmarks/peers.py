@@ -4,7 +4,7 @@
 
 The tower is SAM ViT-B at 1024 px with random float32 weights on the CPU, each tool in a
 process of its own; *error* is against the matmul FLOPs that the formulas give and that
-PyTorch's ``FlopCounterMode`` counts on ``meta``. Sweeps: whole-model scenarios a second,
+PyTorch's ``FlopCounterMode`` counts on ``meta``. Sweeps: whole-model scenarios per second,
 GenZ's being a prefill and one decode step of Llama 2 7B, as it does not know this model.
 Prints a table and writes ``benchmarks/results/peers.json``.
 """
@@ -109,7 +109,7 @@ TOOLS: dict[str, Callable[[], int]] = {
 
 
 def ours_swept() -> float:
-    """Return scenarios a second of a grid of 160,000 in one process."""
+    """Return scenarios per second of a grid of 160,000 in one process."""
     import numpy as np
 
     from mkdocs_dsocr import sweep
@@ -121,7 +121,7 @@ def ours_swept() -> float:
 
 
 def genz_swept() -> float:
-    """Return GenZ's scenarios a second: one prefill and one decode step each."""
+    """Return GenZ's scenarios per second: one prefill and one decode step each."""
     from GenZ import decode_moddeling, prefill_moddeling
 
     common = {"model": "llama2_7b", "system_name": "H100_GPU", "bits": "bf16"}

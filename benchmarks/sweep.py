@@ -1,4 +1,4 @@
-"""How many whole-model scenarios a second a sweep evaluates: in one process, and in two at once.
+"""How many whole-model scenarios per second a sweep evaluates: in one process, and in two at once.
 
     python -m benchmarks.sweep
 
@@ -63,7 +63,7 @@ def rows(count: int) -> int:
 
 
 def rates(pool: ProcessPoolExecutor, processes: int, runs: int = 5) -> dict[str, float]:
-    """Return the median of scenarios a second, formulas compiled already."""
+    """Return the median of scenarios per second, formulas compiled already."""
     result = {}
     for name, task, little, amount in (
         ("grid", grid, 2, 200),
@@ -109,7 +109,7 @@ def main() -> None:
             found |= rates(pool, processes)
             peak = max(pool.map(peak_gb, range(processes)))
     for name, speed in found.items():
-        print(f"{name:32} {speed:12,.0f} scenarios a second")
+        print(f"{name:32} {speed:12,.0f} scenarios per second")
     print(f"{'peak memory of a process':32} {peak:12.2f} GB")
     tasks = {"grid": (grid, 50), "independent rows": (rows, 100_000)}
     report = {

@@ -232,7 +232,7 @@ def test_models_are_compared_on_the_same_page(whole: ModelConfig, gpu: Hardware)
     found = {row.name: row.values for row in compare_models(main, [whole]).rows}
     assert found["side of a local view, px"] == (640, 1024)
     assert found["image tokens"] == (903, 7 * 256)
-    assert found["experts a token"] == ("6 of 64", "none")
+    assert found["experts per token"] == ("6 of 64", "none")
 
 
 def test_dimensions_are_what_transformers_writes(

@@ -24,7 +24,7 @@ def test_parameters(config: ModelConfig) -> None:
 def test_published_rates_are_below_the_ceilings(config: ModelConfig) -> None:
     """On one A100 with 40 GB, for weights and caches that fit it."""
     paper = compare_with_paper(config)
-    assert [row.what for row in paper.ceilings] == ["pages a day", "output tokens a second"]
+    assert [row.what for row in paper.ceilings] == ["pages per day", "output tokens per second"]
     assert all(row.factor > 1 for row in paper.ceilings)
     tokens = 273 + 10 + paper.workload.max_new_tokens
     cache = paper.workload.batch_size * tokens * 2 * 12 * 1280 * 2

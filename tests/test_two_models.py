@@ -59,7 +59,7 @@ def test_models_side_by_side_are_their_own_analyses(
         return found[section, name].values
 
     assert both("Model", "parameters") == (3_336_106_240, 3_335_504_128)
-    assert both("Model", "active a token") == tuple(active_parameters(a.config) for a in mains)
+    assert both("Model", "active per token") == tuple(active_parameters(a.config) for a in mains)
     for stage in ("vision", "projector", "prefill", "decode"):
         stages = [a.report.stages[stage] for a in mains]
         assert both(stage, "matmul FLOPs") == tuple(s.matmul_flops for s in stages)

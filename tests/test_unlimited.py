@@ -182,7 +182,7 @@ VISION = UnlimitedOcrVisionConfig(
         "image_size": 70,
     },
 )
-"""SAM is trained for 20 patches a side, CLIP for 5 features a side."""
+"""SAM is trained for 20 patches per side, CLIP for 5 features per side."""
 
 
 @pytest.mark.parametrize("views", [1, 3])

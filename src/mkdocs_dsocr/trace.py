@@ -23,12 +23,12 @@ class PassShape:
     pass_id, part
         ``vision.global`` …, and the part of the model that it runs.
     image_size, tiles_w, tiles_h, pages
-        Vision and projector: side of a view in px, views a row and a column of
+        Vision and projector: side of a view in px, views per row and per column of
         a page, pages encoded at once.
     batch, q_len, kv_len
-        Language: samples, new tokens a sample, positions in the cache after them.
+        Language: samples, new tokens per sample, positions in the cache after them.
     image_tokens
-        Language: image tokens a sample (0 in a decode step).
+        Language: image tokens per sample (0 in a decode step).
     logits
         Language: positions a sample that get logits.
     window

@@ -37,7 +37,7 @@ SIZES: Final = ("base_size", "image_size", "seq_len", "crop_mode")
 @click.option("--image-size", type=int, help="Side of a local view, px.")
 @click.option("--seq-len", type=int, help="Prompt tokens of a page, image tokens included.")
 @click.option("--crop-mode", type=click.IntRange(0, 1), help="1: with local views.")
-@click.option("--crop-grid", help="Local views a row and a column, such as 1x2.")
+@click.option("--crop-grid", help="Local views per row and per column, such as 1x2.")
 @device_option
 @trust_option
 @output_option

@@ -29,7 +29,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 class Peak(Strict):
     """A dense peak, and the product from which it comes."""
 
-    tflops: Positive = Field(description="dense peak, 1e12 FLOPs a second")
+    tflops: Positive = Field(description="dense peak, 1e12 FLOPs per second")
     units: Annotated[int, Field(ge=1, le=10**6)] = Field(description="units on the chip")
     clock_ghz: Positive = Field(description="clock at which the peak is stated, 1e9 Hz")
     flops_per_clock: PositiveInt = Field(
@@ -184,7 +184,7 @@ class Hardware(Strict):
     tensor_int8: Peak | None = Field(None, description="8-bit integers, 32-bit accumulation")
     tensor_int4: Peak | None = Field(None, description="4-bit integers, 32-bit accumulation")
     cuda_fp32: Peak = Field(description="float32 CUDA cores")
-    bandwidth_gb_s: Positive = Field(description="memory bandwidth, 1e9 byte a second")
+    bandwidth_gb_s: Positive = Field(description="memory bandwidth, 1e9 byte per second")
     bandwidth_source: Text
     memory_bytes: Annotated[int, Field(ge=1, le=10**15)] = Field(
         description="memory as the driver reports it"

@@ -104,8 +104,8 @@ class MeasuredPass(Strict):
 class Achieved(Strict):
     """What the device achieved in the simplest cases."""
 
-    matmul_tflops: Positive = Field(description="large bfloat16 product, 1e12 FLOPs a second")
-    copy_gb_s: Positive = Field(description="large copy, read and written, 1e9 byte a second")
+    matmul_tflops: Positive = Field(description="large bfloat16 product, 1e12 FLOPs per second")
+    copy_gb_s: Positive = Field(description="large copy, read and written, 1e9 byte per second")
     dispatch_us: Positive = Field(description="host time of an operator that does nothing")
     synchronise_us: Positive = Field(description="host time of asking an idle device for a value")
 

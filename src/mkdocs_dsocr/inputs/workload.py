@@ -88,7 +88,9 @@ class Workload(Strict):
         None, description="text tokens of a prompt"
     )
     page_size: tuple[PageSide, PageSide] | None = Field(None, description="width, height in px")
-    crop_grid: tuple[Tiles, Tiles] | None = Field(None, description="local views a row, a column")
+    crop_grid: tuple[Tiles, Tiles] | None = Field(
+        None, description="local views per row, per column"
+    )
     max_tiles: MaxTiles | None = Field(
         None,
         description="most local views that the engine cuts a page into; default the model's, "

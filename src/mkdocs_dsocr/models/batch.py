@@ -77,7 +77,7 @@ class Batch:
         Whether their pages are encoded at once.
     crop_mode, base_size, image_size, tiles_w, tiles_h
         Whether each is cut into local views; sides of the global and of a local view (the only
-        one where it is not cut), and local views a row and a column (1 where it is not).
+        one where it is not cut), and local views per row and per column (1 where it is not).
     text_tokens, max_new_tokens
         Tokens of a prompt beside its images', and of its answer.
     last_logits

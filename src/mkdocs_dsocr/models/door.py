@@ -111,7 +111,7 @@ class Model(ABC):
     def grid(
         self, width: Any, height: Any, max_tiles: Any, most: int | None = None
     ) -> tuple[Any, Any]:
-        """Return the local views a row and a column that its processor cuts a page into.
+        """Return the local views per row and per column that its processor cuts a page into.
 
         Parameters
         ----------

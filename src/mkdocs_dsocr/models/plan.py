@@ -36,7 +36,7 @@ class Run:
     """Equal runs of one pass.
 
     `calls` times in the workload a loop of `steps` steps (1 outside decode). Its context grows
-    from `first` to `last` by one token a step, or stays. It `follows_batch` where its samples, or
+    from `first` to `last` by one token per step, or stays. It `follows_batch` where its samples, or
     the prompts of its pages, are as many as are decoded together.
     """
 

@@ -105,7 +105,7 @@ class Layout(NamedTuple):
     of_global
         From the side of the global view, px; a separator included.
     of_local
-        From the side of a local view, px, and local views a row and a column.
+        From the side of a local view, px, and local views per row and per column.
     """
 
     of_global: Callable[[Any], Any]

@@ -172,7 +172,7 @@ def _totals(
         "floor, ms": (before.floor_total_time_ms, now.floor_total_time_ms),
         "time to first token, ms": (before.latency.ttft_ms, now.latency.ttft_ms),
         "time per output token, ms": (before.latency.tpot_middle_ms, now.latency.tpot_middle_ms),
-        "pages a second": (before.latency.pages_per_s, now.latency.pages_per_s),
+        "pages per second": (before.latency.pages_per_s, now.latency.pages_per_s),
         "memory needed, bytes": (before.memory.footprint_bytes, now.memory.footprint_bytes),
     }
     for figure, (old, new) in pairs.items():

@@ -195,10 +195,10 @@ Figures: TypeAlias = tuple[tuple[str, Kind, Callable[[Analysis], Any]], ...]
 MODEL: Final[Figures] = (
     ("architecture", "text", lambda a: a.config.architecture),
     ("parameters", "integer", lambda a: a.root.total.num_parameters),
-    ("active a token", "integer", lambda a: active_parameters(a.config)),
+    ("active per token", "integer", lambda a: active_parameters(a.config)),
     ("hidden size", "integer", lambda a: a.config.language.hidden_size),
     ("decoder layers", "integer", lambda a: a.config.language.num_hidden_layers),
-    ("experts a token", "text", _experts),
+    ("experts per token", "text", _experts),
     ("a new token attends to", "text", _window),
     ("most local views", "integer", lambda a: model_of(a.config).max_tiles),
 )
@@ -223,8 +223,8 @@ SERVED: Final[Figures] = (
     ("time per output token, first", "ms", lambda a: a.latency.tpot_first_ms),
     ("time per output token, middle", "ms", lambda a: a.latency.tpot_middle_ms),
     ("time per output token, last", "ms", lambda a: a.latency.tpot_last_ms),
-    ("output tokens a second", "number", lambda a: a.latency.tokens_per_s),
-    ("pages a day", "number", lambda a: a.latency.pages_per_day),
+    ("output tokens per second", "number", lambda a: a.latency.tokens_per_s),
+    ("pages per day", "number", lambda a: a.latency.pages_per_day),
     ("estimate, all stages", "ms", lambda a: a.predicted_ms),
     ("floor, all stages", "ms", lambda a: a.floor_ms),
 )

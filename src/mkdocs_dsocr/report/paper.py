@@ -108,8 +108,8 @@ def compare_with_paper(config: ModelConfig) -> PaperComparison:
         gpu=gpu,
         workload=workload,
         ceilings=(
-            CeilingRow("pages a day", PAGES_A_DAY, 86_400_000 * BATCH / analysis.floor_ms),
-            CeilingRow("output tokens a second", TOKENS_A_SECOND, tokens / decode_s),
+            CeilingRow("pages per day", PAGES_A_DAY, 86_400_000 * BATCH / analysis.floor_ms),
+            CeilingRow("output tokens per second", TOKENS_A_SECOND, tokens / decode_s),
         ),
     )
 

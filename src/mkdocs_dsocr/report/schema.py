@@ -165,7 +165,7 @@ class OCRWorkloadProfile(Record):
     doc_kind: keys.DocKind
     num_pages: Count
     page_size: list[int] | None = Field(description="width, height in px")
-    crop_grid: list[int] = Field(description="local views a row, a column; [1, 1] for none")
+    crop_grid: list[int] = Field(description="local views per row, per column; [1, 1] for none")
     image_tokens: Count
     text_tokens: Count
     batch_size: Count

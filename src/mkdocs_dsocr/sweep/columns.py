@@ -43,7 +43,7 @@ The kind of document has no cost; an engine is a choice of the other dimensions.
 RATES: Final = {
     "tensor_tflops": "dense peak of bfloat16 tensor cores, other formats in proportion",
     "cuda_tflops": "float32 peak of CUDA cores",
-    "bandwidth_gb_s": "memory bandwidth, 1e9 byte a second",
+    "bandwidth_gb_s": "memory bandwidth, 1e9 byte per second",
     "memory_gb": "memory, 1e9 byte",
     "dispatch_us": "host time of one operator",
     "synchronise_us": "host time of one wait",

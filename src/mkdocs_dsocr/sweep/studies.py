@@ -63,7 +63,7 @@ LEVERS: Final[Mapping[str, Mapping[str, Any]]] = {
 def latencies(
     config: ModelConfig, planned: Plan, gpus: Sequence[Hardware], **dimensions: Any
 ) -> Table:
-    """Return what a user waits for, with the columns of a sweep; one batch of pages a row.
+    """Return what a user waits for, with the columns of a sweep; one batch of pages per row.
 
     ``ttft_ms``, ``tpot_ms`` (of the decode's middle step; NaN where nothing is decoded) and
     ``image_tokens`` stand beside them.
@@ -192,7 +192,7 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
 
 
 def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
-    """Return by how much each of :data:`LEVERS` multiplies the pages a second, the best first.
+    """Return by how much each of :data:`LEVERS` multiplies the pages per second, the best first.
 
     Columns ``lever`` and ``times``; what changes nothing, or does not fit the GPU, is left out.
     """

@@ -1,7 +1,7 @@
 """torchinfo over a full forward: the five ``torchinfo-*`` artifacts and the operator list.
 
 The figures are torchinfo's own. Its mult-adds are far too low for this model (it
-counts a Linear as its weights once a sample, whatever the sequence); they are
+counts a Linear as its weights once per sample, whatever the sequence); they are
 recorded as what torchinfo says, never used as the truth.
 """
 

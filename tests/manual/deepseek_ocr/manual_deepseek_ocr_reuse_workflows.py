@@ -42,7 +42,7 @@ def main(workload: str = "dsocr-standard-v1") -> int:
     print("3. Sweep: a grid as NumPy columns")
     found = sweep.grid(workload=workload, hardware=list(GPUS), batch_size=range(1, 65))
     best = found["pages_per_s"].argmax()
-    print(f"   {found.rows} scenarios, most pages a second at batch {found['batch_size'][best]}")
+    print(f"   {found.rows} scenarios, most pages per second at batch {found['batch_size'][best]}")
 
     print("4. Compare: what moved between two reports, and what moved it")
     other = Analysis(config, analysis.workload.model_copy(update={"max_new_tokens": 9}), gpu)

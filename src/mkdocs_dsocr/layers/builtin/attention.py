@@ -53,7 +53,7 @@ def dot_product_attention(
         recomputes=True,
         kernel=kernel,
         pattern="attention",
-        # One query a head: the keys are split over blocks, whose results a second kernel joins.
+        # One query per head: the keys are split over blocks, whose results a second kernel joins.
         num_kernels=select(less(1, ratio(queries, groups)), 1, 2),
         why=why,
     )

@@ -109,7 +109,7 @@ class ProjectorPart(_DeepseekOCRPart):
     pages: Quantity = dim("B", "pages encoded at once", "pages")
     tiles_w: Quantity = dim("w_t", "views per row of tiles", "views")
     tiles_h: Quantity = dim("h_t", "rows of tiles", "views")
-    side: Quantity = dim("n", "features a side of a view", "tokens")
+    side: Quantity = dim("n", "features per side of a view", "tokens")
     clip_width: Quantity = dim("d_c", "width of CLIP's features", "elements")
     sam_width: Quantity = dim("d_s", "width of SAM's features", "elements")
     tiled: bool = False
@@ -142,8 +142,8 @@ class LanguageSizes(ModelPart):
     """The dimensions of a decoder pass."""
 
     batch: Quantity = dim("B", "samples in the batch", "samples")
-    q_len: Quantity = dim("S", "new positions a sample", "tokens")
-    image_tokens: Quantity = dim("T_i", "image tokens a sample", "tokens")
+    q_len: Quantity = dim("S", "new positions per sample", "tokens")
+    image_tokens: Quantity = dim("T_i", "image tokens per sample", "tokens")
     vocab_size: Quantity = dim("V", "vocabulary size", "words")
     has_images: bool
 
@@ -164,7 +164,7 @@ class LanguagePart(LanguageSizes, _DeepseekOCRPart):
         not_counted="Tokenising, position ids, sampling; the LM head is a separate layer.",
         assumed="The whole batch runs at once.",
         would_change="Prefill sees all tokens at once and is bound by compute; decode sees one "
-        "token a sample and is bound by reading weights and cache.",
+        "token per sample and is bound by reading weights and cache.",
     )
 
     decoder_layers: tuple[Child, ...]

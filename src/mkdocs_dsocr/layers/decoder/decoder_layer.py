@@ -65,7 +65,7 @@ class Dense(BaseLayer):
     rationale = Rationale(
         counted="Both norms, attention, MLP and both residual additions.",
         not_counted="Fusion of a residual addition with the norm that follows it.",
-        assumed="Every part is called once a layer.",
+        assumed="Every part is called once per layer.",
         would_change="The sequence: projections and MLP grow with S, attention with S·K.",
     )
 
@@ -100,7 +100,7 @@ class MoEDecoderLayer(ExpertSizes, _DeepseekDecoderLayer):
         counted="Both norms, attention, gate, routed and shared experts, both residual additions.",
         not_counted="The host's loop over the experts.",
         assumed="All experts are resident; a call reads those that its tokens choose.",
-        would_change="The batch in decode: more tokens a step touch more experts, until all are "
+        would_change="The batch in decode: more tokens per step touch more experts, until all are "
         "read anyway.",
     )
     mlp = DeepseekV2MoE

@@ -19,7 +19,7 @@ class Sequences(BaseLayer):
     """The dimensions of what works on a batch of samples with known and new positions."""
 
     batch: Quantity = dim("B", "samples in the batch", "samples")
-    q_len: Quantity = dim("S", "new positions a sample", "tokens")
+    q_len: Quantity = dim("S", "new positions per sample", "tokens")
     kv_len: Quantity = dim("K", "positions in the cache after the append", "tokens")
     hidden_size: Quantity = dim("h", "hidden size", "elements")
 

@@ -16,7 +16,7 @@ from mkdocs_dsocr.quantities import Quantity, exact_div
 class RotaryAngles(BaseLayer):
     """What all rotary embeddings share: cosine and sine of position × frequency, in float32."""
 
-    q_len: Quantity = dim("S", "positions a sample", "tokens")
+    q_len: Quantity = dim("S", "positions per sample", "tokens")
     head_dim: Quantity = dim("d", "width of a head", "elements")
 
     def _rows(self) -> Quantity:

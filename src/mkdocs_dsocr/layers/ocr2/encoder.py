@@ -32,9 +32,9 @@ class _Views(Sequences):
     """The dimensions of what reads features and queries of views."""
 
     batch: Quantity = dim("B", "views in the batch", "views")
-    q_len: Quantity = dim("S", "positions a view: features, then queries", "positions")
+    q_len: Quantity = dim("S", "positions per view: features, then queries", "positions")
     kv_len: Quantity = dim("K", "positions that are attended to: all", "positions")
-    features: Quantity = dim("F", "features a view", "positions")
+    features: Quantity = dim("F", "features per view", "positions")
 
 
 @layer

@@ -107,7 +107,7 @@ class DeepseekOcr2TextModel(Stack):
         not_counted="The embedding of tokens and the features' places: the model that calls it.",
         assumed="One set of positions for all samples and all layers.",
         would_change="Prefill sees all tokens at once and is bound by compute; decode sees one "
-        "token a sample and is bound by reading weights and cache.",
+        "token per sample and is bound by reading weights and cache.",
     )
     norm = DeepseekOcr2TextRMSNorm
     rotary = DeepseekOcr2TextRotaryEmbedding

@@ -88,7 +88,9 @@ class UnlimitedOcrEncoderLayer(NoTPTransformerBlock):
     """CLIP's pre-norm layer: attention and MLP, each with a residual."""
 
     source = SOURCE
-    rationale = NoTPTransformerBlock.rationale._replace(would_change="The number of tokens a view.")
+    rationale = NoTPTransformerBlock.rationale._replace(
+        would_change="The number of tokens per view."
+    )
     attention = UnlimitedOcrAttention
     mlp = UnlimitedOcrMLP
 

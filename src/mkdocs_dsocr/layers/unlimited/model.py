@@ -113,8 +113,8 @@ class UnlimitedFeaturesPart(FeaturesPart):
         would_change="The projector could write its rows in place and save the copies.",
     )
 
-    side: Quantity = dim("n", "features a side of the global view", "tokens")
-    tile_side: Quantity = dim("n_t", "features a side of a local view", "tokens")
+    side: Quantity = dim("n", "features per side of the global view", "tokens")
+    tile_side: Quantity = dim("n_t", "features per side of a local view", "tokens")
     tiles_w: Quantity = dim("w_t", "local views per row", "views")
     tiles_h: Quantity = dim("h_t", "rows of local views", "views")
     interleaved: bool = False

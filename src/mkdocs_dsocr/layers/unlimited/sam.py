@@ -56,7 +56,7 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
         "is a view.",
         assumed="SDPA is one kernel that keeps scores on chip and reads the bias from DRAM.",
         would_change="Computing the bias inside the attention kernel would save n⁴ elements of "
-        "traffic a head, twice.",
+        "traffic per head, twice.",
     )
 
     transposes = False

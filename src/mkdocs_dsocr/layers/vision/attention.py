@@ -32,7 +32,7 @@ class Attention(BaseLayer):
         "is a view.",
         assumed="SDPA is one kernel that keeps scores on chip and reads the bias from DRAM.",
         would_change="Computing the bias inside the attention kernel would save n⁴ elements of "
-        "traffic a head; a view of another size resizes the tables first.",
+        "traffic per head; a view of another size resizes the tables first.",
     )
 
     transposes: ClassVar[bool] = True

@@ -33,7 +33,7 @@ class _Block(BaseLayer):
     """Whether the second norm's result has a name of its own, and stays to the end."""
 
     views: Quantity = dim("B", "views in the batch", "views")
-    grid: Quantity = dim("g", "patches a side", "patches")
+    grid: Quantity = dim("g", "patches per side", "patches")
     heads: Quantity = dim("H", "attention heads")
     head_dim: Quantity = dim("d", "width of a head", "elements")
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")

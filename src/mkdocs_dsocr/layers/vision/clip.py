@@ -28,7 +28,7 @@ class VisionEmbeddings(BaseLayer):
     """What all embeddings of CLIP share: a class token, and positions for all tokens."""
 
     views: Quantity = dim("B", "views in the batch", "views")
-    side: Quantity = dim("n", "features a side, as SAM leaves them", "tokens")
+    side: Quantity = dim("n", "features per side, as SAM leaves them", "tokens")
     width: Quantity = dim("d", "width of a token", "elements")
     table_side: Quantity = dim("t", "side of the trained position table", "tokens")
     resize: bool = False
@@ -109,7 +109,7 @@ class ViewTokens(BaseLayer):
     """The dimensions of what works on the tokens of views."""
 
     views: Quantity = dim("B", "views in the batch", "views")
-    seq_len: Quantity = dim("S", "tokens a view, class token included", "tokens")
+    seq_len: Quantity = dim("S", "tokens per view, class token included", "tokens")
     heads: Quantity = dim("H", "attention heads")
     head_dim: Quantity = dim("d", "width of a head", "elements")
 
@@ -190,7 +190,7 @@ class NoTPTransformer(ViewTokens):
         counted="Every block, once.",
         not_counted="Nothing.",
         assumed="Blocks are equal in shape and run in sequence.",
-        would_change="The number of tokens a view.",
+        would_change="The number of tokens per view.",
     )
 
     block: ClassVar[type[NoTPTransformerBlock]] = NoTPTransformerBlock
@@ -215,7 +215,7 @@ class VisionTransformer(BaseLayer):
     """Name of the module that is the stack."""
 
     views: Quantity = dim("B", "views in the batch", "views")
-    side: Quantity = dim("n", "features a side, as SAM leaves them", "tokens")
+    side: Quantity = dim("n", "features per side, as SAM leaves them", "tokens")
     heads: Quantity = dim("H", "attention heads")
     head_dim: Quantity = dim("d", "width of a head", "elements")
     mlp_hidden: Quantity = dim("m", "width inside the MLP", "elements")

@@ -30,7 +30,7 @@ class SamTower(BaseLayer):
     """Whether relative positions are resized whatever the size is: then it is no choice."""
 
     views: Quantity = dim("B", "views in the batch", "views")
-    grid: Quantity = dim("g", "patches a side", "patches")
+    grid: Quantity = dim("g", "patches per side", "patches")
     in_channels: Quantity = dim("C_in", "colour channels")
     patch: Quantity = dim("p", "side of a patch", "px")
     heads: Quantity = dim("H", "attention heads")

@@ -36,7 +36,7 @@ def resize_table(
         category="interpolation",
         kernel=write,
         pattern="reduction",
-        why="A cubic kernel spans 4 entries a side, 4·from/to where it shrinks (antialiasing): "
+        why="A cubic kernel spans 4 entries per side, 4·from/to where it shrinks (antialiasing): "
         "one multiply-add for each of the taps² entries. Weights are not counted.",
     )
     yield copy("resized table as bfloat16", resized, Tensor(write, after), kernel=write)

@@ -35,7 +35,7 @@ class PatchEmbed(BaseLayer):
     in_channels: Quantity = dim("C_in", "colour channels")
     width: Quantity = dim("d", "width of a patch's vector", "elements")
     patch: Quantity = dim("p", "side of a patch", "px")
-    grid: Quantity = dim("g", "patches a side", "patches")
+    grid: Quantity = dim("g", "patches per side", "patches")
 
     def forward(self) -> Iterator[Step]:
         conv = Conv2d(

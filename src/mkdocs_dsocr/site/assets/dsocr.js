@@ -238,7 +238,7 @@
     }
   };
 
-  // Runs once a page, also where a theme replaces the page's content without loading it.
+  // Runs once per page, also where a theme replaces the page's content without loading it.
   (() => {
     const scripts = new Map();
     const load = (url) => {

@@ -208,7 +208,7 @@ globalThis.dsocrPlanner = (form) => {
     const [chosen, rates, found] = evaluated;
     const tokens = found.seq_len + chosen.max_new_tokens;
     if (tokens > most("tokens")) {
-      const text = `Found ${integer(tokens)} tokens a page, image and new tokens included; allowed: at most ${integer(most("tokens"))}.`;
+      const text = `Found ${integer(tokens)} tokens per prompt, image and new tokens included; allowed: at most ${integer(most("tokens"))}.`;
       tell({ max_new_tokens: text });
       return refuse("a page has more tokens than are allowed.");
     }

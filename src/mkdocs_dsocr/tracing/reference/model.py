@@ -19,7 +19,7 @@ from mkdocs_dsocr.tracing.reference.vision import ImageEncoderViT, MlpProjector,
 class Page:
     """Pixels of a page: a global view ``[1, 3, s, s]`` and local views ``[w·h, 3, s, s]``.
 
-    `grid` is the number of local views a row and a column.
+    `grid` is the number of local views per row and per column.
     """
 
     global_view: Tensor
