@@ -195,6 +195,8 @@ def test_a_measurement_of_a_later_version_is_refused_for_that(tmp_path: Path) ->
     first = next((ROOT / "data/measurements").glob("*/*/dsocr-*.json"))
     later = json.loads(first.read_text()) | {"schema_version": "9.0", "added": 1}
     (tmp_path / "m.json").write_text(json.dumps(later))
-    message = r"m\.json: schema_version: found '9\.0'; allowed: 1\.1; measure again, or install"
+    message = (
+        r"m\.json: schema_version: found '9\.0'; allowed: 1\.1, 1\.2; measure again, or install"
+    )
     with pytest.raises(InputError, match=message):
         load_measurements((str(tmp_path / "m.json"),))

@@ -163,7 +163,9 @@ class Trace:
         from pydantic import TypeAdapter, ValidationError
 
         try:
-            return TypeAdapter(Trace).validate_json(text, strict=True)
+            # Recorded traces of GPUs have an earlier name of host_syncs.
+            named = text.replace('"synchronisations":', '"host_syncs":')
+            return TypeAdapter(Trace).validate_json(named, strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])

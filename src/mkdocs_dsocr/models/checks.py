@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.workload import VIEW
 from mkdocs_dsocr.models.registry import model_of
@@ -45,8 +43,11 @@ def check_pages(config: ModelConfig, pages_per_prompt: Any, source: str | Path) 
     InputError
         If there are any.
     """
-    model, most = model_of(config), int(np.max(pages_per_prompt))
-    if most > 1 and not model.reads_many_pages:
+    model = model_of(config)
+    if model.reads_many_pages:
+        return
+    most = pages_per_prompt if isinstance(pages_per_prompt, int) else int(pages_per_prompt.max())
+    if most > 1:
         allowed = f"1: {model.title} reads one page per prompt"
         raise InputError(source, "pages_per_prompt", f"{most:,}", allowed)
 
@@ -71,9 +72,11 @@ def check_sides(config: ModelConfig, sides: Mapping[str, Any], source: str | Pat
     model = model_of(config)
     limit = model.sides(config)
     for name in SIDES if limit != VIEW else ():
-        values = np.unique([] if sides[name] is None else sides[name])
-        for side in values[~limit.allows(values)].tolist():
-            raise InputError(source, name, f"{side:,}", f"{limit} for {model.title}")
+        given = sides[name]
+        each = [given] if given is None or isinstance(given, int) else given.tolist()
+        for side in sorted({*each} - {None}):
+            if not limit.allows(side):
+                raise InputError(source, name, f"{side:,}", f"{limit} for {model.title}")
 
 
 def check_bfloat16(dtype: str, source: str | Path) -> None:

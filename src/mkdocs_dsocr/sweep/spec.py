@@ -17,7 +17,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import ContradictionError, repr_short, room_to_write
 from mkdocs_dsocr.inputs.fields import Strict
 from mkdocs_dsocr.inputs.files import read_mapping, validate
-from mkdocs_dsocr.inputs.references import resolve
+from mkdocs_dsocr.inputs.references import Kind, resolve
 from mkdocs_dsocr.io import atomic_path
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
 from mkdocs_dsocr.sweep.api import Sweep, grid_chunks
@@ -103,6 +103,8 @@ def load_spec(path: Path) -> Spec:
         If it is not valid, or there are too many values or scenarios.
     """
     spec = validate(Spec, read_mapping(path), path)
+    _check_there(path, "model", "models", spec.model)
+    _check_there(path, "workload", "workloads", spec.workload)
     if spec.size > MOST:
         words = f"{spec.size:,} scenarios" if spec.size < 10**30 else "more scenarios"
         raise InputError(path, "sweep", words, f"at most {MOST:,}")
@@ -126,10 +128,17 @@ def _check_hardware(path: Path, values: Sequence[Any]) -> None:
     for value in values:
         if not isinstance(value, str):
             raise InputError(path, "sweep.hardware", repr_short(value), "ids or paths")
+        _check_there(path, "sweep.hardware", "hardware", value)
     twice = [v for v, times in Counter(values).items() if times > 1]
     if twice:
         raise InputError(path, "sweep.hardware", f"{repr_short(twice[0])} twice", "each once")
     profiles(values, str(path))
+
+
+def _check_there(path: Path, key: str, kind: Kind, value: str) -> None:
+    """Refuse the name of a file or folder that is not there, by the key that has it."""
+    if not os.path.exists(resolve(kind, value, source=str(path))):
+        raise InputError(path, key, repr_short(value), "an id, or a path that exists")
 
 
 def input_files(spec: Spec) -> list[Path]:
