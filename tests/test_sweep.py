@@ -244,8 +244,8 @@ LONG = "9" * 400
         ("hardware: [5]", "sweep.hardware: found 5; allowed: ids or paths"),
         ("hardware: [a10, a10]", "'a10' twice; allowed: each once"),
         (f"hardware: [{'a10, ' * 2000}]", "2,000 values; allowed: 1 to 1,000"),
-        ("hardware: [gone.yaml]", "gone.yaml: found No such file"),
-        ('hardware: ["gone\\0.yaml"]', "found a name that no file has"),
+        ("hardware: [gone.yaml]", "spec.yaml: sweep.hardware: found 'gone.yaml'; allowed: an id"),
+        ('hardware: ["gone\\0.yaml"]', "sweep.hardware: found 'gone\\x00.yaml'; allowed: an id"),
         ("hardware: [h100]", "spec.yaml: hardware: found 'h100'"),
         (f"hardware: [{'x' * 5000}]", "spec.yaml: hardware: found 'xxx"),
         ("weight_dtype: [bf16, [fp8, fp8]]", "weight_dtype: found ['bf16', ['fp8', 'fp8']]"),
@@ -262,6 +262,14 @@ def test_what_is_too_large_or_wrong_is_refused_before_it_is_listed(
         load_spec(spec)
     assert message in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["model", "workload"])
+def test_a_file_that_is_not_there_is_named_by_its_key(tmp_path: Path, key: str) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"{key}: ./gone\nsweep: {{batch_size: [1]}}\n")
+    with pytest.raises(InputError, match=rf"spec\.yaml: {key}: found './gone'; allowed: an id, or"):
+        load_spec(spec)
 
 
 def test_many_gpus_of_one_workload_are_evaluated_together() -> None:
