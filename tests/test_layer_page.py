@@ -61,3 +61,12 @@ def test_some_lists_are_nested(gpu: Hardware) -> None:
     page = layer_pages(Analysis(config, workload, gpu))["ModuleList"]
     assert len(page.outermost) < len(page.nodes)
     assert page.total.time_ms < sum(node.total.time_ms for node in page.nodes)
+
+
+def test_the_whole_model_has_the_cost_of_each_stage(analysis: Analysis) -> None:
+    page = layer_pages(analysis)[analysis.root.class_name]
+    assert page.stages == [s for s, t in analysis.stage_times.items() if t.time_ms]
+    assert sum(r.total.time_ms for r in page.stage_rows) == pytest.approx(page.time_ms, rel=1e-9)
+    assert sum(r.total.flops for r in page.stage_rows) == page.total.flops
+    assert not any(r.own.flops for r in page.stage_rows)
+    assert [p.name for p in page.parts if p.is_own] == []

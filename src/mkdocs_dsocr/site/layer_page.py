@@ -11,22 +11,21 @@ from markupsafe import Markup
 
 from mkdocs_dsocr.cost.totals import Node, Totals, merged
 from mkdocs_dsocr.layers.builtin import ModuleList, Sequential
-from mkdocs_dsocr.layers.categories import CATEGORIES
 from mkdocs_dsocr.layers.layer import Child
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
 from mkdocs_dsocr.layers.operations import Operation
 from mkdocs_dsocr.models import STAGES
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.site import notation, svg, units
-from mkdocs_dsocr.site.charts import Bar, bars
+from mkdocs_dsocr.site import notation, svg
+from mkdocs_dsocr.site.charts import bars
 from mkdocs_dsocr.site.dataflow import dataflow
 from mkdocs_dsocr.site.families import family_bars
 from mkdocs_dsocr.site.forms import Form, form_key, forms
+from mkdocs_dsocr.site.parts import Part, part_bars, times_of
 from mkdocs_dsocr.site.roofline import points, roofline
-from mkdocs_dsocr.site.rows import Part, StageRow, Table, TotalRow
+from mkdocs_dsocr.site.rows import StageRow, Table, TotalRow
 from mkdocs_dsocr.site.source import Source, source_of
 
-MOST_PARTS = 3
 LONG = 40
 """Characters of text from which a formula is not written again for another row."""
 
@@ -157,7 +156,7 @@ class LayerPage:
 
     @property
     def stages(self) -> list[str]:
-        return list(dict.fromkeys(n.stage for n in self.nodes if n.stage != "other"))
+        return list(dict.fromkeys(n.stage for node in self.nodes for n in self._passes(node)))
 
     @property
     def instances(self) -> int:
@@ -201,17 +200,23 @@ class LayerPage:
         """The class in each stage that runs it: children included, and its own work."""
         rows = []
         for stage in self.stages:
-            mine = [n for n in self.nodes if n.stage == stage]
+            mine = [p for n in self.nodes for p in self._passes(n) if p.stage == stage]
+            outer = [p for n in self.outermost for p in self._passes(n) if p.stage == stage]
             rows.append(
                 StageRow(
                     stage,
                     sum(n.calls for n in mine),
-                    merged(n.total for n in self.outermost if n.stage == stage),
-                    merged(n.own for n in mine),
+                    merged(n.total for n in outer),
+                    merged(n.own for n in mine if n.class_name == self.class_name),
                     self.analysis.stage_times[stage].is_host_bound,
                 )
             )
         return rows
+
+    def _passes(self, node: Node) -> list[Node]:
+        """Return the node, or its passes where it is the whole model, which is in no stage."""
+        is_whole = node.visit.parent_id is None
+        return [self.analysis.nodes[c] for c in node.children] if is_whole else [node]
 
     @cached_property
     def own(self) -> Totals:
@@ -224,39 +229,14 @@ class LayerPage:
         return self.analysis.predicted_ms
 
     @cached_property
-    def parts(self) -> list[Part]:
-        """What the device time of the class consists of: children, and own operator families."""
-        times: dict[tuple[str, str], float] = {}
-        for node in self.outermost:
-            for name, family in node.own.families.items():
-                key = (CATEGORIES[name].display_name, "")
-                times[key] = times.get(key, 0.0) + family.device_time_ms
-            for child in (self.analysis.nodes[c] for c in node.children):
-                key = (child.visit.child.name, self._class_of_items(child))
-                times[key] = times.get(key, 0.0) + child.total.device_time_ms
-        whole = sum(times.values())
-        parts = [Part(n, c, ms, ms / whole) for (n, c), ms in times.items() if ms]
-        return sorted(parts, key=lambda part: -part.time_ms)
-
-    def _class_of_items(self, node: Node) -> str:
-        """Return the class of a module, or of a list's first item; nothing for a pass."""
-        while isinstance(node.visit.layer, ModuleList) and node.children:
-            node = self.analysis.nodes[node.children[0]]
-        return node.class_name if node.visit.layer.is_module else ""
+    def parts(self) -> dict[Part, float]:
+        """What the device time of the class consists of, the longest first."""
+        return times_of(self.analysis, self.outermost)
 
     def part_bars(self, layer_link: Callable[[str], str]) -> Markup:
-        """Return the largest parts of the device time as bars; names of classes are links."""
-        items = []
-        for part in self.parts[:MOST_PARTS]:
-            words = f"{units.percent(part.share)}, {units.milliseconds(part.time_ms)}"
-            label = Markup("{} (own)").format(part.name)
-            if part.class_name:
-                link = Markup('<a href="{}">{}</a>').format(
-                    layer_link(part.class_name), part.class_name
-                )
-                label = Markup("{} {}").format(part.name, link)
-            items.append(Bar(label, part.share, words))
-        return bars(f"Largest parts of the device time of {self.class_name}", items)
+        """Return the largest parts of the device time as bars."""
+        title = f"Largest parts of the device time of {self.class_name}"
+        return part_bars(title, self.parts, layer_link)
 
     @property
     def headline(self) -> TotalRow | None:

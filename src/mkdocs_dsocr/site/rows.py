@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -135,12 +135,3 @@ class StageRow:
         if not figures.time_ms:
             return ""
         return "host" if self.is_host_bound else figures.binding_ceiling
-
-
-class Part(NamedTuple):
-    """A child or an own operator family, its device time, and its share of the class's."""
-
-    name: str
-    class_name: str
-    time_ms: float
-    share: float
