@@ -183,6 +183,10 @@ class Hardware(Strict):
     tensor_fp8: Peak | None = Field(None, description="the same for 8-bit floats")
     tensor_int8: Peak | None = Field(None, description="8-bit integers, 32-bit accumulation")
     tensor_int4: Peak | None = Field(None, description="4-bit integers, 32-bit accumulation")
+    tensor_nvfp4: Peak | None = Field(None, description="4-bit floats, a scale for 16 values")
+    tensor_mxfp4: Peak | None = Field(
+        None, description="4-bit floats, a scale for 32 values; nvfp4's if absent"
+    )
     cuda_fp32: Peak = Field(description="float32 CUDA cores")
     bandwidth_gb_s: Positive = Field(description="memory bandwidth, 1e9 byte per second")
     bandwidth_source: Text
@@ -219,6 +223,8 @@ class Hardware(Strict):
             "fp8": self.tensor_fp8,
             "int8": self.tensor_int8,
             "int4": self.tensor_int4,
+            "nvfp4": self.tensor_nvfp4,
+            "mxfp4": self.tensor_mxfp4 or self.tensor_nvfp4,
             "fp32": self.cuda_fp32,  # as PyTorch runs it by default, without TF32
         }
         return peaks.get(dtype)

@@ -52,6 +52,8 @@ FORMATS: Final = {
         Format("nf4", 4, group=64, scale_bits=8),
         Format("mlx4", 4, group=64, scale_bits=32),
         Format("mlx8", 8, group=64, scale_bits=32),
+        Format("nvfp4", 4, group=16, scale_bits=8),
+        Format("mxfp4", 4, group=32, scale_bits=8),
     )
 }
 """Formats by name, in the order of their codes; new ones go to the end.
@@ -59,5 +61,7 @@ FORMATS: Final = {
 fp8 has one scale per tensor; it is not counted. int8 and int4 have a scale of 16 bits for every 128
 values of a row (of a weight's inputs, of a head's width), without zero points. nf4 is that of
 bitsandbytes with double quantisation: an 8-bit scale for every 64 values. mlx4 and mlx8 have a
-scale and a bias of 16 bits each for every 64 values.
+scale and a bias of 16 bits each for every 64 values. nvfp4 and mxfp4 (OCP Microscaling) are 4-bit
+floats with an 8-bit scale for every 16 and 32 values; the scale of a whole nvfp4 tensor is not
+counted.
 """

@@ -214,9 +214,10 @@ def _compressed_tensors(section: _Section) -> Quantization:
         text = "compressed-tensors, in several formats or of some modules only,"
         return Quantization(text, 16.0, None, patterns=patterns)
     bits, kind, group = one["num_bits"], one.get("type", "int"), one.get("group_size") or -1
-    is_float = kind == "float"
-    dtype = {8: "fp8"}.get(bits) if is_float else _integers(bits)
+    floats = {(8, group): "fp8", (4, 16): "nvfp4", (4, 32): "mxfp4"}
+    dtype = floats.get((bits, group)) if kind == "float" else _integers(bits)
     zero = 0 if one.get("symmetric", True) else bits
+    scale = FORMATS[dtype].scale_bits if dtype in ("nvfp4", "mxfp4") else 16
     words = f"{bits}-bit {kind} compressed-tensors"
     groups_of = (
         f"groups of {group}" if group > 0 else f"a scale per {one.get('strategy', 'tensor')}"
@@ -224,7 +225,7 @@ def _compressed_tensors(section: _Section) -> Quantization:
     activations = any(g.get("input_activations") for g in found)
     return Quantization(
         f"{words}, {groups_of}",
-        _grouped(bits, group, 16 + zero),
+        _grouped(bits, group, scale + zero),
         dtype,
         patterns=patterns,
         warnings=_at_run_time(activations, dtype or f"{bits} bits"),
