@@ -47,6 +47,9 @@ SYSTEMS: Final = {
     "h200-sxm": "h200_sxm",
     "a100-80gb-sxm": "a100_sxm",
     "b200-sxm": "b200_sxm",
+    "b300-sxm": "b300_sxm",
+    "gb200": "gb200",
+    "gb300": "gb300",
     "l40s": "l40s",
     "rtx-pro-6000": "rtx_pro_6000_server",
 }
@@ -57,7 +60,9 @@ FITTED: Final = 3000
 """GEMMs that constants are fitted to, a random part of the calibration half."""
 ROTATED: Final = 6
 """Weights that the loop of a GEMM table rotates."""
-HBM: Final = frozenset({"h100-sxm", "h200-sxm", "a100-80gb-sxm", "b200-sxm"})
+HBM: Final = frozenset(
+    {"h100-sxm", "h200-sxm", "a100-80gb-sxm", "b200-sxm", "b300-sxm", "gb200", "gb300"}
+)
 """GPUs whose tables show no gain from a warm L2 cache."""
 MATVEC: Final = frozenset({"a100-80gb-sxm", "l40s", "rtx-pro-6000"})
 """GPUs on which cuBLAS runs products of one row as matrix-vector products."""

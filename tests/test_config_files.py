@@ -372,3 +372,15 @@ def test_two_dtypes_are_a_contradiction(tmp_path: Path) -> None:
     refused(tmp_path, content, "dtype: found 'float16'", "torch_dtype, bfloat16")
     unknown = changed(read(DSOCR), "torch_dtype", "language_config.torch_dtype", value="float8")
     refused(tmp_path, unknown, "torch_dtype: found 'float8'", "bfloat16, float16, float32")
+
+
+def test_fp4_checkpoints_have_the_format_of_their_groups(tmp_path: Path, gpu: Hardware) -> None:
+    """In compressed-tensors; a 4-bit float with other groups is not modelled."""
+    for group, dtype in ((16, "nvfp4"), (32, "mxfp4"), (64, None)):
+        weights = {"num_bits": 4, "type": "float", "group_size": group}
+        groups = {"a": {"targets": ["Linear"], "weights": weights}}
+        section = {"quant_method": "compressed-tensors", "config_groups": groups}
+        config = load(tmp_path, _quantised(section))
+        assert config.storage.weight_dtype == dtype
+        found = Analysis(config, load_workload("dsocr-a4-gundam"), gpu).plan.warnings
+        assert bool(found) == (dtype is None), found

@@ -43,9 +43,9 @@ CHOICES: dict[str, Any] = {
     "logits_positions": ("all", "last"),
     "host_mode": ("eager", "cuda_graph"),
     "traffic": ("fused", "eager"),
-    "weight_dtype": ("bf16", "fp16", "fp8", "int8", "int4"),
+    "weight_dtype": ("bf16", "fp16", "fp8", "int8", "int4", "nvfp4", "mxfp4"),
     "activation_dtype": ("bf16", "bf16", "fp16", "fp8", "int8"),
-    "kv_dtype": ("bf16", "fp8", "int8", "int4"),
+    "kv_dtype": ("bf16", "fp8", "int8", "int4", "nvfp4"),
 }
 MODELS = {
     "deepseek-ocr-v1-base": "dsocr-standard-v1",

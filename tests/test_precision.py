@@ -38,6 +38,9 @@ PLAIN = {"weight_dtype": "bf16", "activation_dtype": "bf16", "kv_dtype": "bf16"}
         # Ten groups of 128 inputs a row, a 16-bit scale each.
         ("int8", 896 * 1280 + 2 * 10 * 896),
         ("int4", 896 * 640 + 2 * 10 * 896),
+        # 80 groups of 16 and 40 of 32, an 8-bit scale each.
+        ("nvfp4", 896 * 640 + 80 * 896),
+        ("mxfp4", 896 * 640 + 40 * 896),
     ],
 )
 def test_bytes_of_a_weight(name: str, expected: int) -> None:
@@ -129,6 +132,12 @@ def test_products_run_at_the_peak_of_what_both_sides_have(
         ("t4", {"activation_dtype": "fp16"}, ""),
         ("a100-40gb-sxm", {"weight_dtype": "fp8"}, ""),
         ("a100-40gb-sxm", {"weight_dtype": "fp8", "activation_dtype": "fp8"}, "products in fp8"),
+        ("rtx-5090", {"weight_dtype": "nvfp4", "activation_dtype": "nvfp4"}, ""),
+        ("rtx-5090", {"weight_dtype": "mxfp4", "activation_dtype": "mxfp4"}, ""),
+        ("mi355x", {"weight_dtype": "mxfp4", "activation_dtype": "mxfp4"}, ""),
+        ("mi355x", {"weight_dtype": "nvfp4", "activation_dtype": "nvfp4"}, "products in nvfp4"),
+        ("h100-sxm", {"weight_dtype": "nvfp4"}, ""),
+        ("h100-sxm", {"weight_dtype": "nvfp4", "activation_dtype": "nvfp4"}, "products in nvfp4"),
     ],
 )
 def test_a_gpu_without_the_format_is_refused_by_name(

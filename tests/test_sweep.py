@@ -20,6 +20,7 @@ from mkdocs_dsocr.cost.passes import COUNTS
 from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_hardware, shipped
 from mkdocs_dsocr.inputs.workload import VIEW
+from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
 from mkdocs_dsocr.report import Analysis
@@ -44,9 +45,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "vision_batching": ("per_page", "batched"),
     "precision_mode": ("module", "autocast"),
     "traffic": ("fused", "eager"),
-    "weight_dtype": ("bf16", "fp16", "fp32", "fp8", "int8", "int4", "nf4", "mlx4", "mlx8"),
+    "weight_dtype": tuple(FORMATS),
     "activation_dtype": ("bf16", "fp16", "fp32", "fp8", "int8"),
-    "kv_dtype": ("bf16", "fp32", "fp8", "int8", "int4"),
+    "kv_dtype": ("bf16", "fp32", "fp8", "int8", "int4", "mxfp4"),
     "hardware": ("rtx-5090", "h100-sxm"),
 }
 
