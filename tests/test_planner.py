@@ -44,7 +44,7 @@ CHOICES: dict[str, Any] = {
     "host_mode": ("eager", "cuda_graph"),
     "traffic": ("fused", "eager"),
     "weight_dtype": ("bf16", "fp16", "fp8", "int8", "int4", "nvfp4", "mxfp4"),
-    "activation_dtype": ("bf16", "bf16", "fp16", "fp8", "int8"),
+    "activation_dtype": ("bf16", "bf16", "fp16", "fp8", "int8", "nvfp4"),
     "kv_dtype": ("bf16", "fp8", "int8", "int4", "nvfp4"),
 }
 MODELS = {

@@ -25,7 +25,7 @@ from mkdocs_dsocr.sweep.columns import (
     WORKLOAD,
     Array,
     Rates,
-    allowed,
+    by_code,
     checked,
     complete,
     defaults,
@@ -294,4 +294,4 @@ def _times(found: Work, rates: Rates, gpu: Any) -> Columns:
 
 def _in_words(shown: Columns) -> Columns:
     """Return dimensions with the names of choices in place of their codes."""
-    return {k: np.array(allowed(k))[v] if k in CHOICES else v for k, v in shown.items()}
+    return {k: np.array(by_code(k))[v] if k in CHOICES else v for k, v in shown.items()}

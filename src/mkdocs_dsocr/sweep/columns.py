@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mkdocs_dsocr.cost.formats import FORMAT_NAMES
 from mkdocs_dsocr.cost.rates import MsPer, quantities, rates
 from mkdocs_dsocr.inputs import Hardware, InputError, load_hardware, workload
 from mkdocs_dsocr.inputs.errors import repr_short
@@ -53,9 +54,14 @@ WORKLOAD: Final = (*NUMBERS, *CHOICES)
 HARDWARE: Final = ("hardware", *RATES)
 
 
-def allowed(name: str) -> tuple[Any, ...]:
-    """Return the values of one of :data:`CHOICES`, in the order of their codes."""
-    return workload.CHOICES[name]
+def by_code(name: str) -> tuple[Any, ...]:
+    """Return the values of one of :data:`CHOICES` by code; formats as in :data:`FORMATS`."""
+    return FORMAT_NAMES if name.endswith("_dtype") else workload.CHOICES[name]
+
+
+def codes(name: str) -> dict[Any, int]:
+    """Return the code of each value that one of :data:`CHOICES` allows."""
+    return {value: by_code(name).index(value) for value in workload.CHOICES[name]}
 
 
 def defaults(plan: Plan) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def checked(name: str, values: Any, source: str | Path = "sweep") -> Array:
         numbers = _array(values, "iu", name, source, str(NUMBERS[name]))
         return _within(NUMBERS[name], numbers, name, source).astype(np.int64)
     if name in CHOICES:
-        known = {value: code for code, value in enumerate(allowed(name))}
+        known = codes(name)
         words = ", ".join(map(str, known))
         found = _array(values, "biufU", name, source, words)
         distinct, places = np.unique(found, return_inverse=True)

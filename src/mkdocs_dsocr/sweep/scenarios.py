@@ -39,7 +39,7 @@ from mkdocs_dsocr.models import (
     rounds,
 )
 from mkdocs_dsocr.quantities import equal, minimum, select
-from mkdocs_dsocr.sweep.columns import Array, Rates, allowed
+from mkdocs_dsocr.sweep.columns import Array, Rates, codes
 
 Columns = dict[str, Array]
 Passes = Callable[[ModelConfig, Batch], Iterable[BatchPass]]
@@ -130,7 +130,7 @@ def work(
     OverflowError
         If an integer does not fit 64 bits.
     """
-    if (dims["precision_mode"] == allowed("precision_mode").index("autocast")).any():
+    if (dims["precision_mode"] == codes("precision_mode")["autocast"]).any():
         check_autocast(config, "sweep")
     check_pages(config, dims["pages_per_prompt"], "sweep")
     if not workload.text_only:
@@ -156,7 +156,7 @@ def work(
         memory=memory.columns(),
         parts=parts,
         rated=_rated(dims),
-        is_graph=dims["host_mode"] == allowed("host_mode").index("cuda_graph"),
+        is_graph=dims["host_mode"] == codes("host_mode")["cuda_graph"],
         replays=replays,
         pages=dims["num_pages"],
     )
@@ -218,7 +218,7 @@ def _batch(config: ModelConfig, dims: Columns, prompts: Array) -> Batch:
     crop_mode = dims["crop_mode"]
     return Batch(
         prompts=prompts,
-        is_batched=dims["vision_batching"] == allowed("vision_batching").index("batched"),
+        is_batched=dims["vision_batching"] == codes("vision_batching")["batched"],
         crop_mode=crop_mode,
         base_size=dims["base_size"],
         image_size=dims["image_size"],
@@ -226,7 +226,7 @@ def _batch(config: ModelConfig, dims: Columns, prompts: Array) -> Batch:
         tiles_h=np.where(crop_mode, dims["tiles_h"], 1),
         text_tokens=dims["text_tokens"],
         max_new_tokens=dims["max_new_tokens"],
-        last_logits=dims["logits_positions"] == allowed("logits_positions").index("last"),
+        last_logits=dims["logits_positions"] == codes("logits_positions")["last"],
         text_only=dims["text_only"],
         layout=model_of(config).layout,
         pages_per_prompt=dims["pages_per_prompt"],
@@ -263,12 +263,12 @@ def _split(
     """Yield the rows of a pass that run at all, those with the same formulas together."""
     running = np.flatnonzero(calls)
     modes = {
-        "autocast": dims["precision_mode"] == allowed("precision_mode").index("autocast"),
-        "eager": dims["traffic"] == allowed("traffic").index("eager"),
+        "autocast": dims["precision_mode"] == codes("precision_mode")["autocast"],
+        "eager": dims["traffic"] == codes("traffic")["eager"],
     }
     chosen = model_of(config).choices(config, found.pass_id, found.sizes)
     flags = [np.broadcast_to(f, calls.shape)[running] for f in (*modes.values(), *chosen.values())]
-    codes = sum((f.astype(np.int64) << i for i, f in enumerate(flags)), np.zeros_like(running))
+    forms = sum((f.astype(np.int64) << i for i, f in enumerate(flags)), np.zeros_like(running))
     sizes = {**found.sizes, **{f"last_{name}": size for name, size in found.last.items()}}
     columns = {k: v for k, v in {**sizes, "steps": found.steps}.items() if np.ndim(v)}
     if found.part == "language":
@@ -276,13 +276,13 @@ def _split(
         load = expected_load(config, tokens, workload)
         each = (np.broadcast_to(np.asarray(x), calls.shape) for x in load)
         columns |= dict(zip(LOAD, each, strict=True))
-    for code in np.flatnonzero(np.bincount(codes)):
-        bits = [bool(int(code) >> i & 1) for i in range(len(flags))]
-        key = (config, found.name, int(code))
+    for form in np.flatnonzero(np.bincount(forms)):
+        bits = [bool(int(form) >> i & 1) for i in range(len(flags))]
+        key = (config, found.name, int(form))
         if key not in _FORMS:
             named = dict(zip(chosen, bits[len(modes) :], strict=True))
             _FORMS[key] = form_of(found, named, **dict(zip(modes, bits, strict=False)))
-        rows = running[codes == code]
+        rows = running[forms == form]
         numbers = {k: v[rows] for k, v in columns.items()} | _formats(dims, rows)
         numbers["calls"] = calls[rows]
         programs = pass_programs(config, _FORMS[key])
