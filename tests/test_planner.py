@@ -37,7 +37,7 @@ CHOICES: dict[str, Any] = {
     "tiles_h": range(1, 5),
     "text_tokens": (0, 1, 9, 250),
     "max_new_tokens": (1, 2, 3, 17, 500, 4000),
-    "batch_size": (1, 2, 4, 9, 64),
+    "batch_size": (1, 2, 4, 9, 32),
     "pages_per_prompt": (1, 1, 3),
     "vision_batching": ("per_page", "batched"),
     "logits_positions": ("all", "last"),
