@@ -108,6 +108,21 @@ def test_the_command_says_the_same(
         load_report(tmp_path / "none.json")
 
 
+def test_a_message_names_a_few_of_many_missing_keys(
+    now: AnalyticModelReport, tmp_path: Path
+) -> None:
+    content = json.loads(now.model_dump_json(by_alias=True))
+    for entry in (*content["stages"].values(), *content["layers"]):
+        del entry["kernel_launches"]
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as error:
+        load_report(path)
+    said = str(error.value)
+    assert said.count("kernel_launches") == 7
+    assert said.endswith(f", {len(content['layers']) + 4 - 7} more")
+
+
 @pytest.mark.slow
 def test_a_page_lists_changes_and_layers_are_marked(
     now: AnalyticModelReport, build_site: BuildSite

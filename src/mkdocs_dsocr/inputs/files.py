@@ -164,7 +164,8 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
     elif first["type"] == "missing":
         found, allowed = "nothing", "a value: the key is required"
         missing = [".".join(map(str, e["loc"])) for e in others if e["type"] == "missing"]
-        allowed += f", and so are {', '.join(missing)}" if missing else ""
+        more = [f"{len(missing) - MOST_NAMED:,} more"] if len(missing) > MOST_NAMED else []
+        allowed += f", and so are {', '.join(missing[:MOST_NAMED] + more)}" if missing else ""
     elif first["type"] == "extra_forbidden":
         found, allowed = "an unknown key", "no such key"
         if len(keys) == 1:
@@ -179,6 +180,8 @@ def validate(model: type[Model], content: dict[str, Any], path: str | Path) -> M
     raise InputError(path, ".".join(filter(None, keys)), found, allowed)
 
 
+MOST_NAMED: Final = 6
+"""Missing keys that a message names beside the first."""
 _TYPES: Final = {
     "list[str]": "a list of text",
     "list[bool]": "a list of true and false",
