@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -121,6 +122,22 @@ def test_a_message_names_a_few_of_many_missing_keys(
     said = str(error.value)
     assert said.count("kernel_launches") == 7
     assert said.endswith(f", {len(content['layers']) + 4 - 7} more")
+
+
+def test_a_key_that_an_earlier_schema_lacks_is_no_input_that_moved(
+    analyse: Callable[..., Analysis], tmp_path: Path
+) -> None:
+    old = tmp_path / "report.json"
+    old.write_bytes(
+        gzip.decompress((Path(__file__).parent / "data/report-1.0.json.gz").read_bytes())
+    )
+    changes = compare(load_report(old), analyse("dsocr-tiny").report)
+    moved = {(section, key) for section, key, *_ in changes.inputs}
+    assert ("hardware", "host.dispatch_us") in moved
+    assert not {key for section, key in moved if section == "model"}
+    assert not {key for _, key in moved if key.startswith(("kernels", "tensor_nvfp4", "board"))}
+    causes = {c for change in changes.figures for c in change.causes}
+    assert causes == {"input", "hardware"}  # its traffic was fused, and its launches cost 5 µs
 
 
 @pytest.mark.slow

@@ -6,14 +6,13 @@ was moved by the input, the rest by a formula.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
-
-from pydantic import BaseModel
 
 from mkdocs_dsocr.cost.totals import Node, merged
 from mkdocs_dsocr.cost.workload import workload_cost
@@ -118,7 +117,7 @@ def load_report(path: Path) -> AnalyticModelReport:
 def compare(
     before: AnalyticModelReport, now: AnalyticModelReport, config: ModelConfig | None = None
 ) -> Changes:
-    """Return what moved between two reports.
+    """Return what moved between two reports; the one before was read from a file.
 
     Parameters
     ----------
@@ -142,25 +141,39 @@ def compare(
 def _inputs(
     before: AnalyticModelReport, now: AnalyticModelReport
 ) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what differs. A key that an earlier schema does not have is no input that moved."""
     for section in SECTIONS:
-        old, new = (_flat(getattr(report, section)) for report in (before, now))
-        for key in dict.fromkeys((*old, *new)):
-            if old.get(key) != new.get(key):
-                yield section, key, str(old.get(key)), str(new.get(key))
+        old, new = (getattr(report, section).model_dump(mode="json") for report in (before, now))
+        stated = getattr(before, section).model_fields_set
+        was, is_now = (_flat({k: v for k, v in s.items() if k in stated}) for s in (old, new))
+        for key in dict.fromkeys((*was, *is_now)):
+            if was.get(key) != is_now.get(key):
+                yield section, key, _word(was.get(key)), _word(is_now.get(key))
 
 
-def _flat(section: BaseModel) -> dict[str, Any]:
+def _flat(section: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a section by their path, without words."""
 
     def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-        if not isinstance(value, dict):
+        entries: Any = ()
+        if isinstance(value, dict):
+            entries = value.items()
+        elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            entries = enumerate(value)
+        for key, inner in entries:
+            if not str(key).endswith(WORDS):
+                yield from walk(inner, f"{path}.{key}" if path else str(key))
+        if not entries:
             yield path, value
-            return
-        for key, inner in value.items():
-            if not key.endswith(WORDS):
-                yield from walk(inner, f"{path}.{key}" if path else key)
 
-    return dict(walk(section.model_dump(mode="json"), ""))
+    return dict(walk(dict(section), ""))
+
+
+def _word(value: Any) -> str:
+    """Return a value as a file states it."""
+    if value is None:
+        return "nothing"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _totals(
