@@ -339,7 +339,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("dsocr analyze --hardware h100", {"h100-pcie", "h100-sxm"}),
+        ("dsocr analyze --hardware h100", {"h100-nvl", "h100-pcie", "h100-sxm"}),
         ("dsocr analyze --workload dsocr-t", {"dsocr-tiny"}),
         ("dsocr measure --workload dsocr-t", {"dsocr-tiny"}),
         ("dsocr compare tiny unl", {"unlimited-ocr"}),

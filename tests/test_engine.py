@@ -24,7 +24,7 @@ from mkdocs_dsocr.serving.simulation import Engine
 from mkdocs_dsocr.serving.steps import engine_workload, rates_of
 
 MODEL = "deepseek-ocr-v1-base"
-GPUS = [name for name in shipped("hardware") if name != "t4"]
+GPUS = [name for name in shipped("hardware") if load_hardware(name).tensor_bf16 is not None]
 
 
 def steps_of(
@@ -307,6 +307,15 @@ def test_the_command() -> None:
     needs = CliRunner().invoke(main, [*arguments[:5], "--require", "--gpus", "2", "-q"])
     assert needs.exit_code == 0, needs.output
     assert "GB/s" in needs.output
+
+
+def test_gpus_without_the_format_alone() -> None:
+    """Where no GPU has it, each row says so."""
+    plan = ["plan", "--pages-per-day", "1e6", "--json", "-q"]
+    for gpus in (["--hardware", "t4"], ["--hardware", "t4", "--hardware", "v100-32gb-sxm"]):
+        result = CliRunner().invoke(main, [*plan, *gpus])
+        assert result.exit_code == 0, result.output
+        assert {row["binds"] for row in json.loads(result.output)["rows"]} == {FORMAT}
 
 
 def test_percentiles_are_above_the_means() -> None:

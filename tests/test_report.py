@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cost.time import by_part, series_of_maximum
-from mkdocs_dsocr.inputs import InputError, shipped
+from mkdocs_dsocr.inputs import InputError, load_hardware, shipped
 from mkdocs_dsocr.layers.kernels import fuse
 from mkdocs_dsocr.layers.tree import walk
 from mkdocs_dsocr.models import build
@@ -225,9 +225,9 @@ def test_every_shipped_gpu_is_derivable() -> None:
     gpus = shipped("hardware")
     assert len(gpus) >= 20
     assert {"h100-sxm", "a100-80gb-sxm", "a100-40gb-sxm", "rtx-5090", "rtx-4090"} <= set(gpus)
-    # A T4 has no bfloat16.
-    assert "t4" in gpus
-    settings = pipeline.Settings(hardware=tuple(gpu for gpu in gpus if gpu != "t4"))
+    no_bfloat16 = {gpu for gpu in gpus if load_hardware(gpu).tensor_bf16 is None}
+    assert no_bfloat16 == {"t4", "v100-32gb-sxm"}
+    settings = pipeline.Settings(hardware=tuple(gpu for gpu in gpus if gpu not in no_bfloat16))
     analyses = pipeline.analyse(settings)
     times = {a.hardware.hardware_id: a.root.total.time_ms for a in analyses[0]}
     assert times["h100-sxm"] < times["a100-80gb-sxm"] < times["a100-40gb-sxm"]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mkdocs_dsocr.site.studies import Studies
 
 FORMULAS: Final = "static/formulas.js"
+GPUS: Final = "static/gpus.js"
 MODELS: Final = "models.json"
 FORMULAS_CODE: Final = (
     "layers",
@@ -198,12 +199,14 @@ def site_files(
         Turns Markdown into HTML as the generator does, for the pages of other workloads and GPUs;
         without it, there is no switch between them.
     """
-    from mkdocs_dsocr.site.content import Site
+    from mkdocs_dsocr.cost.browser import gpus_text
+    from mkdocs_dsocr.site.content import Site, all_gpus
     from mkdocs_dsocr.site.pages import assets, build_pages
     from mkdocs_dsocr.site.switch import scripts
 
     ready = artifacts(result)
     ready[FORMULAS] = formulas(result.analyses, cache)
+    ready[GPUS] = gpus_text(all_gpus(result.analyses))
     folder = f"{result.main.workload.profile_id}/sweeps"
     tables = studies(result.analyses, cache)
     files = tables.files() if tables is not None else {}

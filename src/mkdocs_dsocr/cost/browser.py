@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources as package_resources
 from typing import Any, Final
 
@@ -249,6 +249,25 @@ def gpu_rates(gpu: Hardware) -> dict[str, Any]:
         "capacity": gpu.room_bytes,
         "reserved": gpu.reserved_bytes,
     }
+
+
+def gpus_text(gpus: Iterable[Hardware]) -> str:
+    """Return what the script takes of some GPUs, and the figures that a user may replace."""
+    found = {
+        gpu.hardware_id: {
+            "rates": gpu_rates(gpu),
+            "own": {
+                "tensor_tflops": gpu.tensor_peak.tflops,
+                "cuda_tflops": gpu.cuda_fp32.tflops,
+                "bandwidth_gb_s": gpu.bandwidth_gb_s,
+                "memory_gb": gpu.memory_bytes / 1e9,
+                **({"dispatch_us": gpu.dispatch_us} if gpu.host else {}),
+                **({"synchronise_us": gpu.synchronise_us} if gpu.host else {}),
+            },
+        }
+        for gpu in gpus
+    }
+    return f"globalThis.dsocrGpus = {json.dumps(found, indent=1)};\n"
 
 
 class _Symbols(dict[str, Any]):

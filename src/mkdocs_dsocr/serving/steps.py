@@ -22,6 +22,7 @@ from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Serving, Work
 from mkdocs_dsocr.inputs.serving import ENGINE_TILES
 from mkdocs_dsocr.inputs.workload import ENGINES
 from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.layers.tree import NodeVisit
 from mkdocs_dsocr.models import max_tiles_of, pass_layer
 from mkdocs_dsocr.trace import PassShape
@@ -57,8 +58,7 @@ def engine_workload(config: ModelConfig, workload: Workload) -> Workload:
 def rates_of(gpus: Sequence[Hardware]) -> MsPer:
     """Return the rates of several GPUs: a row each. A format that a GPU lacks takes NaN."""
     found = [ms_per(gpu) for gpu in gpus]
-    formats = {name for per in found for name in per.tensor_peak}
-    peaks = {f: _column(per.tensor_peak.get(f, np.nan) for per in found) for f in formats}
+    peaks = {f: _column(per.tensor_peak.get(f, np.nan) for per in found) for f in FORMATS}
     others = {name: _column(getattr(per, name) for per in found) for name in RATES}
     return MsPer(tensor_peak=peaks, **others)
 

@@ -44,7 +44,7 @@ globalThis.dsocrPlanner = (form) => {
 
   // The chosen GPU with the user's own figures in place of its own; other formats in proportion.
   const gpu = () => {
-    const profile = JSON.parse(field("gpu").selectedOptions[0].dataset.rates);
+    const profile = structuredClone(dsocrGpus[field("gpu").value].rates);
     const own = (name) => (field(name).value === "" ? null : field(name).valueAsNumber);
     if (own("tensor_tflops") !== null) {
       const scale = 1e-9 / own("tensor_tflops") / (profile.peak_ms.bf16 ?? profile.peak_ms.fp16);
@@ -318,8 +318,8 @@ globalThis.dsocrPlanner = (form) => {
     if (["tiles_w", "tiles_h"].includes(name)) field("page_w").value = field("page_h").value = "";
     if (["base_size", "image_size", "crop_mode"].includes(name) && field("mode")) field("mode").value = "";
     if (name === "gpu") for (const own of OWN) field(own).value = "";
-    const option = field("gpu").selectedOptions[0];
-    for (const own of OWN) field(own).placeholder = option.dataset[own] ?? "";
+    const profile = dsocrGpus[field("gpu").value].own;
+    for (const own of OWN) field(own).placeholder = profile[own] ?? "";
   };
 
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.cost.browser import RULE_TILES, gpu_rates
+from mkdocs_dsocr.cost.browser import RULE_TILES
 from mkdocs_dsocr.cost.memory import LIMIT, fitting
 from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.layers.memory import held_at_peak
@@ -75,7 +75,6 @@ def planner(site: Site, links: Links) -> dict[str, Any]:
     if workload.pages_per_prompt > 1:
         fixed["pages_per_prompt"] = workload.pages_per_prompt
     return {
-        "gpus": [(gpu, gpu_rates(gpu)) for gpu in site.gpus],
         "layer_links": {name: links.data(p.uri) for name, p in site.layer_pages.items()},
         # Side of the global view, side of local views, and whether there are any.
         "modes": {n: (view, tile or view, tile > 0) for n, view, tile, _ in MODES if has_modes},
