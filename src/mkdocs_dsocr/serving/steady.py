@@ -33,8 +33,9 @@ class Mix:
         Of such a step: sequences that decode, prompt tokens, and pages that begin.
     seen
         Share of the steps in which a sequence decodes that are mixed.
-    first
-        Mixed steps to a first token: those of the prompt, and of earlier ones that it waits for.
+    to_first, first_chunk
+        Steps to a first token: those of the prompt, and of earlier ones that it waits for; and the
+        prompt tokens of each.
     """
 
     concurrency: Array
@@ -45,7 +46,8 @@ class Mix:
     chunk: Array
     pages: Array
     seen: Array
-    first: Array
+    to_first: Array
+    first_chunk: Array
 
 
 def mix_of(steps: EngineSteps, concurrency: Array) -> Mix:
@@ -67,8 +69,12 @@ def mix_of(steps: EngineSteps, concurrency: Array) -> Mix:
     others = 1 - (1 - 1 / life) ** (count - 1)
     others_busy = np.minimum(1, busy * (count - 1) / count)
     seen = np.minimum(1, np.maximum(others, others_busy))
-    # The mean queue of a server with equal service times (Pollaczek–Khinchine).
-    queue = others_busy / (2 * np.maximum(1 - others_busy, 1 / count))
+    filled = prompt / left
+    own = np.ceil(np.maximum(1, filled) - 1e-9)  # a prompt that waits for none begins in a new step
+    ahead = prompts_ahead(count, filled, decodes + own - filled)
+    to_first = own + ahead * filled
+    begun_with = (count - 1) / (decodes + own)
+    first_tokens = np.minimum(prompt * (1 + begun_with + ahead), left * to_first)
     return Mix(
         concurrency=count,
         begun=begun,
@@ -78,8 +84,28 @@ def mix_of(steps: EngineSteps, concurrency: Array) -> Mix:
         chunk=begun * prompt / mixed,
         pages=begun / mixed,
         seen=seen,
-        first=prefills + queue * prompt / left,
+        to_first=to_first,
+        first_chunk=first_tokens / to_first,
     )
+
+
+def prompts_ahead(count: Array, filled: Array, between: Array) -> Array:
+    """Return the prompts that one waits for, on average.
+
+    Mean value analysis of one server, the prompt tokens of steps, with equal service times; the
+    queue that one of `count` pages finds is that of all, times ``(count - 1) / count`` (Bard and
+    Schweitzer).
+
+    Parameters
+    ----------
+    count
+        Sequences in the engine.
+    filled, between
+        Steps that a prompt fills, and steps of a page before its next prompt.
+    """
+    slack = between - count * filled
+    root = np.sqrt(slack**2 + 4 * filled * (between - filled * (count - 1) / 2))
+    return (root - slack) / (2 * filled) - 1
 
 
 def decode_steps(steps: EngineSteps) -> float:
@@ -147,9 +173,8 @@ def steady_state(steps: EngineSteps, concurrency: Array) -> Steady:
     step = (1 - mix.mixed) * plain + mix.mixed * full
     rate = 1000 * mix.begun / step
     between = (1 - mix.seen) * plain + mix.seen * full
-    # By Little's law a page is in the engine for concurrency / rate.
-    inside = 1000 * mix.concurrency / rate
-    first = np.maximum(inside - decode_steps(steps) * between, mix.first * full)
+    pages = mix.first_chunk / steps.prompt
+    first = mix.to_first * steps.step_ms(mix.mixed_decoding, cached, mix.first_chunk, pages)
     prepared: Any = np.inf
     if not steps.plan.workload.text_only:
         prepared = 1000 * serving.preprocessing_workers / serving.preprocessing_ms
