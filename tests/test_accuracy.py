@@ -7,8 +7,8 @@ import json
 import pytest
 
 from benchmarks.accuracy import RECORDED, VALIDATION, lines, rows, validation
-from mkdocs_dsocr.inputs import load_hardware
-from mkdocs_dsocr.inputs.hardware import TIME_ERROR, Provenance
+from mkdocs_dsocr.inputs import load_hardware, shipped
+from mkdocs_dsocr.inputs.hardware import CONSTANTS, TIME_ERROR, Provenance
 
 
 @pytest.mark.parametrize("kind", ["measured", "inherited"])
@@ -36,3 +36,18 @@ def test_no_error_grows() -> None:
         if error > allowed[name] + 0.001
     }
     assert not worse, "\n".join([str(worse), *lines(found)])
+
+
+@pytest.mark.parametrize("hardware_id", shipped("hardware"))
+def test_inherited_constants_are_those_of_the_gpu_that_is_named(hardware_id: str) -> None:
+    """The rate of sectors is one in GB/s, whatever the memory's bandwidth is."""
+    gpu = load_hardware(hardware_id)
+    for block in gpu.kernels:
+        given = {name for name in CONSTANTS if getattr(block, name) is not None}
+        assert given, block
+        if block.kind == "inherited":
+            of = load_hardware(block.source.partition(",")[0])
+            for name in given:
+                ratio = of.bandwidth_gb_s / gpu.bandwidth_gb_s if name == "sector_share" else 1
+                expected = of.constants[name][0] * ratio
+                assert getattr(block, name) == pytest.approx(expected, rel=5e-4), name
