@@ -137,3 +137,31 @@ def test_a_template_of_ones_own(reports: Path, tmp_path: Path) -> None:
     done = report(reports / "a", "--template", tmp_path / "own.md")
     assert done.exit_code == 2
     assert "own.md" in done.output
+
+
+def test_our_own_sentences_are_plain_markdown(reports: Path) -> None:
+    text = report(reports / "a").output
+    assert "the page's image" in text
+    assert "`generate()`" in text
+    assert "&#" not in text
+
+
+def test_sentences_of_a_report_are_text(reports: Path, tmp_path: Path) -> None:
+    """Also where backticks try to leave code."""
+    content = json.loads((reports / "a/report.json").read_text())
+    tag = "<img src=x onerror=alert(1)>"
+    content["not_modelled"] = [
+        tag,
+        f"`{tag}`",
+        f"`a``{tag}``b`",
+        f"\\`{tag}\\`",
+        f"``{tag}`",
+        "*x*",
+    ]
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    done = report(tmp_path / "report.json", "--format", "html")
+    assert done.exit_code == 0, done.output
+    page = BeautifulSoup(done.output, "html.parser")
+    assert page.find("img") is None
+    assert done.output.count("onerror=alert(1)") == 5
+    assert page.find("em") is None

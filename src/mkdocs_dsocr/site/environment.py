@@ -41,6 +41,7 @@ def environment() -> Environment:
         "moved": moved,
         "prose": prose,
         "cell": cell,
+        "sentence": sentence,
         "numbers": lambda names: [f"#{name}" for name in names],
         "dirname": posixpath.dirname,
         "basename": posixpath.basename,
@@ -68,7 +69,13 @@ def prose(text: str) -> Markup:
 
 def cell(text: str) -> Markup:
     """Return text of an input for a cell of a table in Markdown."""
-    plain = str(escape(printable(text)))
+    plain = str(escape(printable(text))).replace("&#39;", "'").replace("&#34;", '"')
     for sign in "\\`*_[]|":
         plain = plain.replace(sign, f"&#{ord(sign)};")
     return Markup(plain)
+
+
+def sentence(text: str) -> Markup:
+    """Return a sentence in Markdown; what is in backticks stays code."""
+    words = re.split(r"(`[^`\n]+`)", printable(text))  # every second one is code
+    return Markup("").join(Markup(w) if i % 2 else cell(w) for i, w in enumerate(words))
