@@ -7,6 +7,8 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+from bs4 import BeautifulSoup
+
 from mkdocs_dsocr import __version__
 from tests.conftest import ROOT, BuiltSite
 
@@ -117,6 +119,16 @@ def test_pages_are_light_and_work_under_a_strict_content_policy(material_site: B
         article = page.partition("<article")[2].partition("</article>")[0]
         assert len(article) > 500, file
         assert not re.search(r"<[^>]*\s(style|on[a-z]+)=|<style", article), file
+
+
+def test_sentences_are_apart(material_site: BuiltSite) -> None:
+    """A template's line break is no space where a block ends the line."""
+    joined = re.compile(r"[a-z)][.;][A-Z][a-z]* [a-z]+")
+    found = []
+    for file in sorted((material_site.site / "dsocr").rglob("index.html")):
+        page = BeautifulSoup(file.read_text(encoding="utf-8"), "html.parser")
+        found += [m[0] for p in page.find_all("p") for m in joined.finditer(p.get_text())]
+    assert found == []
 
 
 def test_no_path_of_this_machine_is_published(material_site: BuiltSite, installed: Path) -> None:
