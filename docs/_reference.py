@@ -11,6 +11,9 @@ import click
 import mkdocs_gen_files
 
 from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.inputs import load_hardware, load_workload, shipped
+from mkdocs_dsocr.layers.formats import FORMATS
+from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.report import json_schema
 
 README = Path(__file__).parents[1] / "README.md"
@@ -66,6 +69,32 @@ def options() -> str:
     return text[start : text.index("\n\n", start)].replace("docs/reference/", "")
 
 
+def profiles() -> Iterator[str]:
+    """Yield the models, workloads and GPUs that ship, by id."""
+    yield "Ids for `model`, `workloads` and `hardware`, and for the commands.\n\n## Models\n"
+    yield "| id | model | decoder layers | hidden size |\n|---|---|--:|--:|"
+    for name in shipped("models"):
+        config = load_model_config(name)
+        sizes = f"{config.language.num_hidden_layers} | {config.language.hidden_size:,}"
+        yield f"| `{name}` | {model_of(config).title} | {sizes} |"
+    yield "\n## Workloads\n\n| id | what it is |\n|---|---|"
+    for name in shipped("workloads"):
+        yield f"| `{name}` | {load_workload(name).description} |"
+    yield (
+        "\n## GPUs\n\nPeaks are dense. Nine of ten device times are expected within the "
+        "last column.\n\n| id | GPU | bf16 TFLOPS | GB/s | memory, GB | tensor cores also know "
+        "| times ± |\n|---|---|--:|--:|--:|---|--:|"
+    )
+    for name in shipped("hardware"):
+        gpu = load_hardware(name)
+        others = ", ".join(f for f in FORMATS if f not in ("bf16", "fp32") and gpu.peak(f))
+        peak = f"{gpu.tensor_bf16.tflops:,g}" if gpu.tensor_bf16 else "none"
+        yield (
+            f"| `{name}` | {gpu.name} | {peak} | {gpu.bandwidth_gb_s:,g} | "
+            f"{gpu.memory_bytes / 1e9:.1f} | {others} | {gpu.time_error:.0%} |"
+        )
+
+
 def write(page: str, title: str, lines: Iterator[str] | list[str]) -> None:
     with mkdocs_gen_files.open(f"reference/{page}.md", "w") as file:
         print(f"# {title}\n", *lines, sep="\n", file=file)
@@ -73,6 +102,7 @@ def write(page: str, title: str, lines: Iterator[str] | list[str]) -> None:
 
 root = click.Context(main, info_name="dsocr", terminal_width=88, max_content_width=88)
 write("cli", "Commands", commands(main, root))
+write("profiles", "Models, workloads and GPUs", profiles())
 write("schema", "The report's schema", schema())
 write(
     "options",
