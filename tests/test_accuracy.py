@@ -9,6 +9,7 @@ import pytest
 from benchmarks.accuracy import RECORDED, VALIDATION, lines, rows, validation
 from mkdocs_dsocr.inputs import load_hardware, shipped
 from mkdocs_dsocr.inputs.hardware import CONSTANTS, TIME_ERROR, Provenance
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("kind", ["measured", "inherited"])
@@ -51,3 +52,14 @@ def test_inherited_constants_are_those_of_the_gpu_that_is_named(hardware_id: str
                 ratio = of.bandwidth_gb_s / gpu.bandwidth_gb_s if name == "sector_share" else 1
                 expected = of.constants[name][0] * ratio
                 assert getattr(block, name) == pytest.approx(expected, rel=1e-3), name
+
+
+def test_the_errors_of_products_are_those_of_the_calibration() -> None:
+    """The table of ``times.md``, in the order of ``calibration.json``."""
+    text = (ROOT / "docs/explanation/times.md").read_text(encoding="utf-8")
+    table = text.partition("| GPU | products, held-out half | mean error |")[2].partition("\n\n")[0]
+    written = [line.split("|")[2:4] for line in table.splitlines()[2:]]
+    found = json.loads((ROOT / "benchmarks/results/calibration.json").read_text(encoding="utf-8"))
+    errors = [by["products, held-out half of the table"] for by in found.values()]
+    expected = [[f" {e['count']:,} ", f" {100 * e['mean']:.1f} % "] for e in errors]
+    assert written == expected
