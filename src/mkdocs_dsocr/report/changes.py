@@ -117,12 +117,12 @@ def load_report(path: Path) -> AnalyticModelReport:
 def compare(
     before: AnalyticModelReport, now: AnalyticModelReport, config: ModelConfig | None = None
 ) -> Changes:
-    """Return what moved between two reports; the one before was read from a file.
+    """Return what moved between two reports.
 
     Parameters
     ----------
     before, now
-        The reports.
+        The reports. Inputs that `before` does not state are not compared.
     config
         The model of `now`; where not given, what the report says of it.
     """
