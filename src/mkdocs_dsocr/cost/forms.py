@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mkdocs_dsocr.cost.passes import LOAD, Works, form_of, formulas
+from mkdocs_dsocr.cost.passes import LOAD, form_of, formulas
 from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.inputs.workload import VIEW
@@ -43,7 +43,7 @@ def stage_program(config: ModelConfig, passes: Sequence[BatchPass]) -> Program:
     found = {}
     for is_eager, chosen in itertools.product((False, True), reachable(choices)):
         form = form_of(any_pass, chosen, eager=is_eager)
-        of_form = formulas(config, form, Works())
+        of_form = formulas(config, form)
         by_class = {f"{CLASS}{name}": time for name, time in of_form.by_class.items()}
         code = int(_code([int(is_eager), *map(int, chosen.values())]))
         found[code] = {**of_form.work, **of_form.times, **by_class}

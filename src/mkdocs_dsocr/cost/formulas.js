@@ -3,6 +3,7 @@
 globalThis.dsocrFormulas = (() => {
 "use strict";
 const max = Math.max;
+const min = Math.min;
 
 // a less its rest is a multiple of b, so the quotient is exact below 2^53.
 const ceilDiv = (a, b) => (a - (a % b)) / b + (a % b > 0 ? 1 : 0);

@@ -16,11 +16,11 @@ OPERATORS: Final[Mapping[str, str]] = {
     "exact_div": "{0}/{1}",
     "ratio": "{0}/{1}",
     "maximum": "max({0},{1})",
+    "minimum": "min({0},{1})",
     "less": "+({0}<{1})",
     "equal": "+({0}==={1})",
     "select": "{0}?{1}:{2}",
     "whole": "whole({0})",
-    "float": "{0}",
     "series_of_maximum": f"seriesOfMaximum({','.join(f'{{{i}}}' for i in range(9))})",
 }
 """How each operator is written; the functions stand in ``formulas.js``."""

@@ -116,25 +116,6 @@ def form_of(found: BatchPass, chosen: Choices, **modes: bool) -> Form:
 
 
 @dataclasses.dataclass(frozen=True)
-class PassPrograms:
-    """A pass as two programs: what it does, and how long a GPU takes for that.
-
-    Attributes
-    ----------
-    work
-        From sizes and formats: counts, memory, and the work of every kernel.
-    time
-        From the work of every kernel and the rates of a GPU: times.
-    kernels
-        The outputs of `work` that `time` takes.
-    """
-
-    work: Program
-    time: Program
-    kernels: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class Formulas:
     """What one call of a pass amounts to; of decode, all its steps.
 
@@ -153,39 +134,8 @@ class Formulas:
     by_class: dict[str, Quantity]
 
 
-class Works:
-    """Writes the quantities that a time is made from where they are used."""
-
-    def symbol(self, quantity: Quantity) -> Quantity:
-        """Return what stands for a quantity."""
-        return quantity
-
-
-class _NamedWorks(Works):
-    """Gives a name to each quantity that a time is made from."""
-
-    def __init__(self) -> None:
-        self.quantities: dict[str, Quantity] = {}
-        self._names: dict[Quantity, str] = {}
-
-    def symbol(self, quantity: Quantity) -> Quantity:
-        if not isinstance(quantity, Expr):
-            return quantity
-        name = self._names.setdefault(quantity, f"work_{len(self._names)}")
-        self.quantities[name] = quantity
-        return Symbol(name)
-
-
-def formulas(config: ModelConfig, form: Form, names: Works) -> Formulas:
-    """Return the formulas of a pass.
-
-    Parameters
-    ----------
-    config, form
-        The model, and what decides which formulas there are.
-    names
-        Stands for each quantity that a time is made from.
-    """
+def formulas(config: ModelConfig, form: Form) -> Formulas:
+    """Return the formulas of a pass, in the form that its choices decide."""
     is_loop = bool(form.grown)
     first = form.group(config, form.first)
     last = form.group(config, form.last) if is_loop else first
@@ -197,27 +147,21 @@ def formulas(config: ModelConfig, form: Form, names: Works) -> Formulas:
     work["kvcache_bytes"] = tree.resident(last, metrics.kvcache_bytes)
     own: dict[str, list[Quantity]] = {}
     for visit in visits:
-        own.setdefault(visit.layer.class_name(), []).append(_device_ms(visit, names))
+        own.setdefault(visit.layer.class_name(), []).append(_device_ms(visit))
     by_class = {name: time for name, parts in own.items() if not is_zero(time := total(parts))}
     times = {
         "device_time_ms": total(by_class.values()),
-        "causal_ms": total(_causal_ms(v, names) for v in visits),
+        "causal_ms": total(_causal_ms(v) for v in visits),
     }
     return Formulas(work, times, by_class)
 
 
 @lru_cache(maxsize=256)
-def pass_programs(config: ModelConfig, form: Form) -> PassPrograms:
-    """Return the programs of one pass; of decode, of all its steps."""
-    names = _NamedWorks()
-    found = formulas(config, form, names)
-    rates = [*RATES, *(f"{name}_peak_ms" for name in OPERANDS)]
-    kernels = {k: apply("float", q) for k, q in names.quantities.items()}
-    return PassPrograms(
-        Program({**found.work, **kernels}, floats=LOAD[:1]),
-        Program(found.times, floats=(*kernels, *rates)),
-        tuple(kernels),
-    )
+def pass_program(config: ModelConfig, form: Form) -> Program:
+    """Return counts, bytes in memory and times of one pass; of decode, of all its steps."""
+    found = formulas(config, form)
+    rates = (*RATES, *(f"{name}_peak_ms" for name in OPERANDS))
+    return Program({**found.work, **found.times}, floats=(*LOAD[:1], *rates))
 
 
 def weights(config: ModelConfig) -> Quantity:
@@ -270,26 +214,24 @@ def _series(metric: metrics.MetricOf, visits: list[NodeVisit], steps: Quantity) 
     return series
 
 
-def _device_ms(visit: NodeVisit, names: Works) -> Quantity:
+def _device_ms(visit: NodeVisit) -> Quantity:
     """Return the time of a layer's own kernels over all calls, in ms."""
     times = visit.modules * visit.calls
-    return total(times * _kernel_ms(*found[1:], visit, names) for found in works(visit))
+    return total(times * _kernel_ms(*found[1:], visit) for found in works(visit))
 
 
-def _kernel_ms(first: Work, last: Work, visit: NodeVisit, names: Works) -> Quantity:
+def _kernel_ms(first: Work, last: Work, visit: NodeVisit) -> Quantity:
     """Return the time of a kernel over all steps, in ms."""
     rounded = ("moved", "activations")
     is_loop = visit.last is not visit.layer
 
-    def named(work: Work) -> Work:
-        def symbol(name: str) -> Quantity:
-            quantity = getattr(work, name)
-            return names.symbol(_rounded(quantity) if name in rounded else quantity)
+    def whole(work: Work) -> Work:
+        return work.with_each(
+            lambda name: _rounded(getattr(work, name)) if name in rounded else getattr(work, name)
+        )
 
-        return work.with_each(symbol)
-
-    first = named(first)
-    last = named(last) if is_loop else first
+    first = whole(first)
+    last = whole(last) if is_loop else first
     parts, ends = (parts_ms(work, SYMBOLIC_MS, last.activations) for work in (first, last))
     starts = start_ms(first, SYMBOLIC_MS)
     if is_loop:
@@ -300,14 +242,13 @@ def _kernel_ms(first: Work, last: Work, visit: NodeVisit, names: Works) -> Quant
     return total((longest_ms(parts, ends, visit.steps), exposed, starts))
 
 
-def _causal_ms(visit: NodeVisit, names: Works) -> Quantity:
+def _causal_ms(visit: NodeVisit) -> Quantity:
     """Return the time of a layer's own products at the dense peaks, masked pairs left out."""
     first, last = causal_products(visit.layer), causal_products(visit.last)
 
     def series(dtype: str) -> Any:
-        low = names.symbol(first[dtype])
         is_loop = visit.last is not visit.layer
-        return visit.steps * mean(low, names.symbol(last[dtype])) if is_loop else low
+        return visit.steps * mean(first[dtype], last[dtype]) if is_loop else first[dtype]
 
     times = visit.modules * visit.calls
     return total(times * series(dtype) * SYMBOLIC_MS.tensor_peak[dtype] for dtype in first)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from operator import add
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -14,10 +15,12 @@ from mkdocs_dsocr.cost.time import series_of_maximum
 from mkdocs_dsocr.quantities import Apply, Expr, Number, Quantity, Symbol
 
 Array = np.ndarray
-BLOCK: Final = 6144
+BLOCK: Final = 16_384
 """Rows that are computed at once: their columns fit a core's cache."""
 LARGEST: Final = 2**59
 """What an integer may come to, so that sixteen of them still add up in 64 bits."""
+LARGEST_FLOAT: Final = 2**53
+"""Up to this one, float64 has every integer: sums, products and whole quotients are exact."""
 _INTEGERS: Final = {
     "add": "{0} + {1}",
     "sub": "{0} - {1}",
@@ -27,19 +30,38 @@ _INTEGERS: Final = {
     "exact_div": "{0} // {1}",
     "ratio": "{0} / {1}",
     "maximum": "maximum({0}, {1})",
+    "minimum": "minimum({0}, {1})",
     "less": "({0} < {1}) * 1",
     "equal": "({0} == {1}) * 1",
     "select": "where({0}, {1}, {2})",
     "whole": "{0}",
-    "float": "float64({0})",
     "series_of_maximum": f"series_of_maximum({', '.join(f'{{{i}}}' for i in range(9))})",
 }
-_FLOATS: Final = _INTEGERS | {"exact_div": "{0} / {1}", "whole": "rint({0}).astype(int64)"}
+_MIXED: Final = _INTEGERS | {
+    "ceil_div": "ceil({0} / {1})",
+    "exact_div": "{0} / {1}",
+    "whole": "rint({0}).astype(int64)",
+}
+"""The same where an argument is no integer."""
+_FLOATS: Final = _MIXED | {
+    "less": "({0} < {1}) * 1.0",
+    "equal": "({0} == {1}) * 1.0",
+    "whole": "rint({0})",
+}
+"""The same where integers, too, are computed as floats."""
+_CONDITIONS: Final = {"less": "{0} < {1}", "equal": "{0} == {1}"}
+"""The same of results that only choose."""
 _WHOLE: Final = ("whole", "less", "equal")
 """Operators whose result is an integer, whatever they are given."""
 
 _RANGES: Final = {"series_of_maximum": (0.0, math.inf), "less": (0, 1), "equal": (0, 1)}
 """Bounds of results that do not depend on the arguments."""
+_MONOTONE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "add": add,
+    "maximum": max,
+    "minimum": min,
+}
+"""Operators that grow with both arguments."""
 
 
 class _Step(NamedTuple):
@@ -69,7 +91,8 @@ class Program:
         self.steps: list[_Step] = []
         self.inputs: set[str] = set()
         self.outputs = {name: self._name(quantity) for name, quantity in outputs.items()}
-        self._has_integers = any(s.name not in self._floats for s in self.steps)
+        self._leave_out_unused()
+        self._bounded = self._steps_to_integers()
         literals = {a for s in self.steps for a in s.arguments if a[:1] in "-0123456789"}
         self._literals = {a: (_number(a),) * 2 for a in literals}
 
@@ -79,7 +102,8 @@ class Program:
         Parameters
         ----------
         columns
-            An array of `rows` entries, or one number for all of them, by symbol.
+            An array of `rows` entries, or one number for all of them, by symbol. Floats may be
+            ``[n, 1]``: outputs that depend on those are ``[n, rows]``.
         rows
             How many there are.
 
@@ -89,17 +113,21 @@ class Program:
             If an integer might not fit 64 bits.
         """
         chosen = {name: columns[name] for name in self.inputs}
-        if self._has_integers:
-            self._check(chosen)
-        results = {
-            name: np.empty(rows, np.float64 if var in self._floats else np.int64)
-            for name, var in self.outputs.items()
-        }
-        for start in range(0, rows, BLOCK):
-            part = slice(start, min(start + BLOCK, rows))
-            cut = {n: c[part] if isinstance(c, np.ndarray) else c for n, c in chosen.items()}
-            for result, value in zip(results.values(), self._compute(**cut), strict=True):
-                result[part] = value
+        is_exact = self._largest(chosen) <= LARGEST_FLOAT
+        compute = self._by_floats if is_exact else self._by_integers
+        results: dict[str, Array] = {}
+        width = max((len(c) for c in chosen.values() if np.ndim(c) == 2), default=1)
+        block = max(BLOCK // width, 1)
+        for start in range(0, rows, block):
+            part = slice(start, min(start + block, rows))
+            cut = {n: c[..., part] if np.shape(c)[-1:] == (rows,) else c for n, c in chosen.items()}
+            if is_exact:
+                cut = {n: np.asarray(c, np.float64) for n, c in cut.items()}
+            for (name, variable), value in zip(self.outputs.items(), compute(**cut), strict=True):
+                if name not in results:
+                    dtype = np.float64 if variable in self._floats else np.int64
+                    results[name] = np.empty((*np.shape(value)[:-1], rows), dtype)
+                results[name][..., part] = value
         return results
 
     def _name(self, quantity: Quantity) -> str:
@@ -138,12 +166,18 @@ class Program:
         """Return the variable of a result, by cheaper operators where there are any."""
         if operator == "pow" and arguments[1] == "2":
             return self._step("mul", (arguments[0], arguments[0]))
+        if operator == "mul" and "1" in arguments:
+            return arguments[arguments[0] == "1"]
         if operator == "series_of_maximum" and arguments[:4] == arguments[4:8]:
             parts = [a for a in arguments[:4] if a != "0"]
             largest = functools.reduce(lambda a, b: self._step("maximum", (a, b)), parts)
             return self._step("mul", (arguments[8], largest))
-        if operator == "select" and arguments[1] == arguments[2]:
-            return arguments[1]
+        if operator == "select":
+            condition, a, b = arguments
+            if a == b:
+                return a
+            if self._names.get(("less", a, b)) == condition:
+                return self._step("minimum", (a, b))
         return self._step(operator, arguments)
 
     def _step(self, operator: str, arguments: tuple[str, ...]) -> str:
@@ -153,49 +187,89 @@ class Program:
             self.steps.append(_Step(name, operator, arguments))
             self._names[key] = name
             is_float = any(a in self._floats or _is_float(a) for a in arguments)
-            if operator in ("ratio", "float") or (is_float and operator not in _WHOLE):
+            if operator == "ratio" or (is_float and operator not in _WHOLE):
                 self._floats.add(name)
         return self._names[key]
 
+    def _leave_out_unused(self) -> None:
+        """Leave out steps whose results a cheaper operator does not need."""
+        needed, kept = set(self.outputs.values()), []
+        for step in reversed(self.steps):
+            if step.name in needed:
+                needed |= {*step.arguments}
+                kept.append(step)
+        self.steps = kept[::-1]
+
+    def _steps_to_integers(self) -> list[_Step]:
+        """Return the steps whose results are integers, and those that these are made of."""
+        needed, found = set[str](), []
+        for step in reversed(self.steps):
+            is_integer = step.name not in self._floats and step.operator not in _RANGES
+            if is_integer or step.name in needed:
+                needed |= {*step.arguments}
+                found.append(step)
+        return found[::-1]
+
     @functools.cached_property
-    def _compute(self) -> Any:
+    def _by_integers(self) -> Any:
         """The steps as a Python function; a program that becomes a script needs none."""
+        return self._function(
+            lambda step: _MIXED if any(a in self._floats for a in step.arguments) else _INTEGERS
+        )
+
+    @functools.cached_property
+    def _by_floats(self) -> Any:
+        """The same of columns that are all floats."""
+        return self._function(lambda _: _FLOATS)
+
+    def _function(self, forms: Callable[[_Step], Mapping[str, str]]) -> Any:
+        """Return the steps as a Python function, each as `forms` has its operator."""
         lines = [f"def compute({', '.join(sorted(self.inputs))}):"]
         last_use = {a: s.name for s in self.steps for a in s.arguments}
         kept = {*self.outputs.values(), *self.inputs}
+        chosen_by = {s.arguments[0] for s in self.steps if s.operator == "select"}
+        added_up = {a for s in self.steps for a in s.arguments[s.operator == "select" :]}
+        conditions = chosen_by - added_up - kept
         for step in self.steps:
-            is_float = any(a in self._floats for a in step.arguments)
-            form = (_FLOATS if is_float else _INTEGERS)[step.operator]
+            form = (_CONDITIONS if step.name in conditions else {}).get(step.operator)
+            form = form or forms(step)[step.operator]
             lines.append(f"    {step.name} = {form.format(*step.arguments)}")
             # Memory that is given back at once is still in the core's cache when it is used next.
             done = {a for a in step.arguments if last_use[a] == step.name and a.startswith("v")}
             lines += [f"    del {name}" for name in sorted(done - kept)]
         lines.append(f"    return ({', '.join(self.outputs.values())},)")
         scope: dict[str, Any] = {
+            "ceil": np.ceil,
             "maximum": np.maximum,
+            "minimum": np.minimum,
             "where": np.where,
             "rint": np.rint,
             "int64": np.int64,
-            "float64": np.float64,
             "series_of_maximum": series_of_maximum,
         }
         exec("\n".join(lines), scope)
         return scope["compute"]
 
-    def _check(self, columns: Mapping[str, Any]) -> None:
-        """Refuse columns for which any integer on the way might not fit."""
-        ranges = dict(self._literals)
-        for name, column in columns.items():
+    def _largest(self, columns: Mapping[str, Any]) -> int:
+        """Return what no integer on the way exceeds; refuse columns for which one might not fit."""
+        ranges: dict[str, tuple[Any, Any]] = dict(self._literals)
+        most: Any = 0
+        used = {a for step in self._bounded for a in step.arguments}
+        for name in self.inputs & used:
+            column = columns[name]
             low, high = (column.min(), column.max()) if isinstance(column, Array) else (column,) * 2
             ranges[name] = (int(low), int(high)) if name not in self._floats else (low, high)
-        for step in self.steps:
+        for step in self._bounded:
             arguments = [ranges[a] for a in step.arguments]
             low, high = _RANGES.get(step.operator) or _range(step.operator, arguments)
             ranges[step.name] = low, high
-            if step.name not in self._floats and not -LARGEST <= low <= high <= LARGEST:
-                raise OverflowError(
-                    f"an integer of up to {max(high, -low):.3g}: sums of such may need over 64 bits"
-                )
+            if step.name not in self._floats:
+                most = max(most, high, -low)
+        if most > LARGEST:
+            raise OverflowError(
+                f"an integer of up to {most:.3g}: sums of such may need over 64 bits"
+            )
+        return int(most)
 
 
 def _number(literal: str) -> int | float:
@@ -209,26 +283,23 @@ def _is_float(literal: str) -> bool:
 def _range(operator: str, ranges: list[tuple[Any, Any]]) -> tuple[Any, Any]:
     """Return bounds of a result from bounds of its arguments."""
     (a, b), *rest = ranges
-    if operator in ("whole", "float"):
+    if operator == "whole":
         return a, b
     if operator == "select":
         return min(low for low, _ in rest), max(high for _, high in rest)
     ((c, d),) = rest
-    if operator == "add":
-        return a + c, b + d
+    if operator in _MONOTONE:
+        of = _MONOTONE[operator]
+        return of(a, c), of(b, d)
     if operator == "sub":
         return a - d, b - c
-    if operator == "maximum":
-        return max(a, c), max(b, d)
-    corners = (
-        [x * y for x in (a, b) for y in (c, d)]
-        if operator == "mul"
-        else [_quotient(operator, x, y) for x in (a, b) for y in (c, d)]
-    )
+    corners = [_corner(operator, x, y) for x in (a, b) for y in (c, d)]
     return min(corners), max(corners)
 
 
-def _quotient(operator: str, a: Any, b: Any) -> Any:
+def _corner(operator: str, a: Any, b: Any) -> Any:
+    if operator == "mul":
+        return a * b
     if operator == "pow":
         return a**b
     if operator == "ceil_div":

@@ -70,7 +70,7 @@ def series_of_maximum(*ends_and_steps: Any) -> Array:
     )
     result = np.atleast_1d(steps * (first + last) / 2)
     if not np.all(same):
-        other = np.flatnonzero(~np.broadcast_to(same, result.shape))
+        other = np.nonzero(~np.broadcast_to(same, result.shape))
         chosen = [np.broadcast_to(x, result.shape)[other] for x in (*ends, steps)]
         result[other] = by_part(np.array(chosen[:4]), np.array(chosen[4:8]), chosen[8]).sum(0)
     return result

@@ -10,14 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from mkdocs_dsocr.cost.passes import COUNTS
 from mkdocs_dsocr.inputs import (
     Hardware,
     InputError,
     ModelConfig,
     load_workload,
 )
-from mkdocs_dsocr.models import STAGES, Plan, load_model_config, plan
+from mkdocs_dsocr.models import Plan, load_model_config, plan
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
 from mkdocs_dsocr.sweep.columns import (
     CHOICES,
@@ -31,18 +30,14 @@ from mkdocs_dsocr.sweep.columns import (
     defaults,
     profiles,
 )
-from mkdocs_dsocr.sweep.scenarios import Columns, Passes, Work, times, work
+from mkdocs_dsocr.sweep.scenarios import Columns, Passes, evaluated
 
-CHUNK: Final = 1 << 16
-"""Scenarios that are evaluated at once."""
-TIMES: Final = ("time_ms", "device_time_ms", "host_time_ms", "floor_time_ms")
-FIGURES: Final = (
-    *(f"{stage}_{name}" for name in (*COUNTS, *TIMES) for stage in STAGES),
-    *COUNTS,
-    *("weight_bytes", "kvcache_bytes", "activation_bytes", "footprint_bytes"),
-    *("time_ms", "floor_time_ms", "pages_per_s", "fits"),
-)
-"""The columns after the dimensions."""
+CHUNK: Final = 1 << 17
+"""Rows that are evaluated at once."""
+CELLS: Final = 1 << 18
+"""Scenarios of a grid that are evaluated at once."""
+WIDEST: Final = 64
+"""GPUs that are evaluated at once."""
 
 
 class Sweep(Mapping[str, Array]):
@@ -148,11 +143,11 @@ def rows_of(
         part = slice(start, min(start + CHUNK, count))
         cut = {k: v[part] for k, v in full.items()}
         own = {k: cut[k] for k in WORKLOAD}
-        found = work(config, planned.workload, own, part.stop - start, passes)
         rates = Rates(gpus, places[part], {k: v for k, v in cut.items() if k in HARDWARE})
+        every = np.arange(part.stop - start)
+        found = evaluated(config, planned.workload, own, rates, every, passes)
         shown = {k: cut[k] for k in given} | {"hardware": ids[places[part]]}
-        every = np.arange(found.rows)
-        pieces.add(start, _in_words(shown) | _counts(found) | _times(found, rates, every))
+        pieces.add(start, _in_words(shown) | found)
     return Sweep(pieces.columns)
 
 
@@ -168,9 +163,8 @@ def grid(
     """
     given = _Grid(model, workload, hardware, dimensions)
     pieces = _Pieces(given.width * given.count)
-    for start in range(0, given.count, CHUNK):
-        for index, columns in given.evaluated(start, min(start + CHUNK, given.count)):
-            pieces.add(index * given.count + start, columns)
+    for index, columns in given.evaluated():
+        pieces.add(index, columns)
     return Sweep(pieces.columns)
 
 
@@ -182,12 +176,11 @@ def grid_chunks(
 ) -> Iterator[Sweep]:
     """Yield the rows of :func:`grid` in pieces that fit memory, however many there are.
 
-    A piece is of one GPU where there are more workloads than a piece has rows.
+    A piece is of one GPU where there are more workloads than a piece has rows. Pieces of several
+    GPUs may have columns in common.
     """
     given = _Grid(model, workload, hardware, dimensions)
-    for start in range(0, given.count, CHUNK):
-        for _, columns in given.evaluated(start, min(start + CHUNK, given.count)):
-            yield Sweep(columns)
+    return (Sweep(columns) for _, columns in given.evaluated())
 
 
 class _Grid:
@@ -207,30 +200,37 @@ class _Grid:
         self._inner = {"hardware": places} | {k: v for k, v in given.items() if k in HARDWARE}
         self.count, self.width = size(self._outer), size(self._inner)
 
-    def evaluated(self, start: int, stop: int) -> Iterator[tuple[int, Columns]]:
-        """Yield the columns of some of the workloads on one or several GPUs after another.
+    def evaluated(self) -> Iterator[tuple[int, Columns]]:
+        """Yield the columns of some workloads on one or several GPUs, and their first index.
 
-        Each with the index of the first GPU. There are several only where `start` and `stop` are
-        all workloads.
+        On several only where they are all workloads.
         """
-        chosen, count = _product(self._outer, start, stop), stop - start
-        most = CHUNK // count if count == self.count else 1
-        found, common = None, {}
-        for first in range(0, self.width, max(most, 1)):
-            cells = _product(self._inner, first, min(first + max(most, 1), self.width))
-            places = cells.pop("hardware")
-            rows = count * len(places)
-            if found is None or found.rows != rows:
-                own = {k: np.tile(v, len(places)) for k, v in chosen.items()}
-                found = work(
-                    self._config, self._plan.workload, complete(own, self._base, rows), rows
-                )
-                common = _in_words(own) | _counts(found)
-            rates = Rates(self._gpus, places, cells)
-            shown = {**cells, "hardware": self._ids[places]}
-            cell = {k: np.repeat(v, count) for k, v in shown.items()}
-            gpu = 0 if len(places) == 1 else np.repeat(np.arange(len(places)), count)
-            yield first, cell | common | _times(found, rates, gpu)
+        most = max(CELLS // min(self.width, WIDEST), 1)
+        for start in range(0, self.count, most):
+            count = min(most, self.count - start)
+            chosen = _product(self._outer, start, start + count)
+            for first in range(0, self.width, WIDEST):
+                cells = _product(self._inner, first, min(first + WIDEST, self.width))
+                found = self._on(cells, chosen, count)
+                width = len(cells["hardware"])
+                if count == self.count:
+                    all_rows = {k: np.broadcast_to(v, (width, count)) for k, v in found.items()}
+                    yield first * count, {k: v.reshape(-1) for k, v in all_rows.items()}
+                    continue
+                for gpu in range(width):
+                    row = {k: v[gpu] if v.ndim == 2 else v for k, v in found.items()}
+                    index = (first + gpu) * self.count + start
+                    yield index, {k: np.broadcast_to(v, count) for k, v in row.items()}
+
+    def _on(self, cells: Columns, chosen: Columns, count: int) -> Columns:
+        """Return dimensions and figures of workloads on GPUs: by row, ``[GPU, row or 1]``."""
+        dims = complete(chosen, self._base, count)
+        places = cells["hardware"]
+        own = {k: v for k, v in cells.items() if k != "hardware"}
+        rates, every = Rates(self._gpus, places, own), np.arange(len(places))[:, None]
+        found = evaluated(self._config, self._plan.workload, dims, rates, every)
+        shown = {k: v[:, None] for k, v in {**own, "hardware": self._ids[places]}.items()}
+        return shown | _in_words(chosen) | found
 
 
 class _Pieces:
@@ -265,31 +265,6 @@ def _product(dimensions: Mapping[str, Array], start: int, stop: int) -> Columns:
 
 def _base(planned: Plan) -> Columns:
     return {name: checked(name, value) for name, value in defaults(planned).items()}
-
-
-def _counts(found: Work) -> Columns:
-    """Return the columns that no GPU changes."""
-    result: Columns = {}
-    for name in COUNTS:
-        for stage in STAGES:
-            result[f"{stage}_{name}"] = found.counts[stage][name]
-        result[name] = sum((found.counts[s][name] for s in STAGES), np.zeros(found.rows, np.int64))
-    return result | found.memory
-
-
-@np.errstate(over="ignore", divide="ignore", invalid="ignore")
-def _times(found: Work, rates: Rates, gpu: Any) -> Columns:
-    """Return the columns that depend on the GPU."""
-    result: Columns = {}
-    by_stage = times(found, rates, gpu)
-    for name in TIMES:
-        for stage in STAGES:
-            result[f"{stage}_{name}"] = by_stage[stage][name]
-    for name in ("time_ms", "floor_time_ms"):
-        result[name] = sum((by_stage[s][name] for s in STAGES), np.zeros(found.rows))
-    result["pages_per_s"] = 1000 * found.pages / result["time_ms"]
-    result["fits"] = found.memory["footprint_bytes"] <= rates.capacity[gpu]
-    return result
 
 
 def _in_words(shown: Columns) -> Columns:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,12 +16,11 @@ from mkdocs_dsocr.cost.passes import (
     LOAD,
     OPERANDS,
     Form,
-    PassPrograms,
     form_of,
-    pass_programs,
+    pass_program,
     weights_program,
 )
-from mkdocs_dsocr.cost.program import LARGEST
+from mkdocs_dsocr.cost.program import LARGEST, Program
 from mkdocs_dsocr.cost.rates import RATES
 from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import ModelConfig, Workload
@@ -42,9 +41,24 @@ from mkdocs_dsocr.quantities import equal, minimum, select
 from mkdocs_dsocr.sweep.columns import Array, Rates, codes
 
 Columns = dict[str, Array]
+ByStage = dict[str, Columns]
 Passes = Callable[[ModelConfig, Batch], Iterable[BatchPass]]
 """Lists what runs of a batch of pages."""
+DEVICE: Final = ("device_time_ms", "causal_ms")
+"""Outputs of a pass that times are made of."""
+HASH_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
+"""Any odd number: columns are hashed by multiplication and addition."""
 _FORMS: dict[tuple[Any, ...], Form] = {}
+
+
+TIMES: Final = ("time_ms", "device_time_ms", "host_time_ms", "floor_time_ms")
+FIGURES: Final = (
+    *(f"{stage}_{name}" for name in (*COUNTS, *TIMES) for stage in STAGES),
+    *COUNTS,
+    *("weight_bytes", "kvcache_bytes", "activation_bytes", "footprint_bytes"),
+    *("time_ms", "floor_time_ms", "pages_per_s", "fits"),
+)
+"""What scenarios come to."""
 
 
 @dataclass
@@ -59,58 +73,30 @@ class _Part:
         Which scenarios they are of.
     calls
         How often the pass runs in each.
-    programs, columns
+    program, columns
         Its formulas, and the numbers that go in.
+    is_largest
+        Whether it is of a full batch.
     """
 
     stage: str
     rows: Array
     calls: Array
-    programs: PassPrograms
+    program: Program
     columns: Columns
     is_largest: bool
 
 
-@dataclass
-class Work:
-    """What scenarios come to, whatever runs them.
-
-    Attributes
-    ----------
-    rows
-        How many scenarios.
-    counts
-        Integers by stage and name.
-    parts
-        What their times are made of.
-    memory
-        Bytes: weights, and KV cache, activations and footprint of the largest stage.
-    rated
-        Code of the format at whose peak products run, by the operand that decides.
-    is_graph, replays
-        Whether decode steps are replayed from CUDA graphs, and how many that takes.
-    pages
-        How many in all.
-    """
-
-    rows: int
-    counts: dict[str, Columns]
-    memory: Columns
-    parts: list[_Part] = field(repr=False)
-    rated: Columns = field(repr=False)
-    is_graph: Array = field(repr=False)
-    replays: Array = field(repr=False)
-    pages: Array = field(repr=False)
-
-
-def work(
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # rates may be extreme or NaN
+def evaluated(
     config: ModelConfig,
     workload: Workload,
     dims: Columns,
-    rows: int,
+    rates: Rates,
+    gpu: Array,
     passes: Passes | None = None,
-) -> Work:
-    """Return the work and the memory of scenarios.
+) -> Columns:
+    """Return :data:`FIGURES` of scenarios.
 
     Parameters
     ----------
@@ -119,7 +105,10 @@ def work(
     workload
         Says how the load of the experts is skewed, in every row.
     dims
-        Every workload dimension: `rows` numbers or codes each.
+        Every workload dimension: a number or code for each row.
+    rates, gpu
+        The GPUs, and which of them: an index for each row, or ``[n, 1]``, each for all rows.
+        With the latter, what depends on the GPU is ``[n, rows]``.
     passes
         What runs of a batch of pages; all of the model's passes where not given.
 
@@ -130,6 +119,44 @@ def work(
     OverflowError
         If an integer does not fit 64 bits.
     """
+    _check(config, workload, dims)
+    rows, shape = len(dims["num_pages"]), np.broadcast_shapes(gpu.shape, dims["num_pages"].shape)
+    counts: ByStage = {s: {name: np.zeros(rows, np.int64) for name in COUNTS} for s in STAGES}
+    device: ByStage = {s: {name: np.zeros(shape) for name in DEVICE} for s in STAGES}
+    memory, replays = _Memory(config, dims, rows), np.zeros(rows, np.int64)
+    rated = _rated(dims)
+    for part in _parts(config, workload, dims, passes or model_of(config).passes):
+        at = slice(None) if len(part.rows) == rows else part.rows
+        found = _run(part, rates, gpu, {name: code[at] for name, code in rated.items()})
+        for name in COUNTS:
+            calls: Any = 1 if name in LAUNCHED else part.calls
+            counts[part.stage][name][at] += _times(calls, found[name])
+        for name in DEVICE:
+            device[part.stage][name][..., at] += part.calls * found[name]
+        if part.is_largest:
+            memory.add(part, found)
+        if part.stage == "decode":
+            replays[at] += part.calls * part.columns.get("steps", 1)
+    is_graph = dims["host_mode"] == codes("host_mode")["cuda_graph"]
+    graphs, per = {"decode": is_graph}, rates.per(gpu)
+    times: ByStage = {}
+    for s in STAGES:
+        device_ms, causal_ms = (device[s][name] for name in DEVICE)
+        times[s] = stage_ms(counts[s], device_ms, causal_ms, per, graphs.get(s, 0), replays)
+    columns = _by_stage(counts, COUNTS) | _by_stage(times, TIMES) | memory.columns()
+    for name in (*COUNTS, "time_ms", "floor_time_ms"):
+        columns[name] = functools.reduce(np.add, (columns[f"{s}_{name}"] for s in STAGES))
+    columns["pages_per_s"] = 1000 * dims["num_pages"] / columns["time_ms"]
+    columns["fits"] = columns["footprint_bytes"] <= rates.capacity[gpu]
+    return {name: columns[name] for name in FIGURES}
+
+
+def _by_stage(found: ByStage, names: Iterable[str]) -> Columns:
+    return {f"{stage}_{name}": found[stage][name] for name in names for stage in STAGES}
+
+
+def _check(config: ModelConfig, workload: Workload, dims: Columns) -> None:
+    """Refuse modes and sizes that the model does not know."""
     if (dims["precision_mode"] == codes("precision_mode")["autocast"]).any():
         check_autocast(config, "sweep")
     check_pages(config, dims["pages_per_prompt"], "sweep")
@@ -137,73 +164,37 @@ def work(
         cut = dims["crop_mode"].astype(bool)
         sides = {"image_size": dims["image_size"], "base_size": dims["base_size"][cut]}
         check_sides(config, sides, "sweep")
-    parts = list(_parts(config, workload, dims, passes or model_of(config).passes))
-    counts = {s: {name: np.zeros(rows, np.int64) for name in COUNTS} for s in STAGES}
-    memory, replays = _Memory(config, dims, rows), np.zeros(rows, np.int64)
-    for part in parts:
-        found = part.programs.work.run(part.columns, len(part.rows))
-        for name in COUNTS:
-            calls = 1 if name in LAUNCHED else part.calls
-            counts[part.stage][name][part.rows] += _times(calls, found[name])
-        if part.is_largest:
-            memory.add(part, found)
-        if part.stage == "decode":
-            replays[part.rows] += part.calls * part.columns.get("steps", 1)
-        part.columns |= {k: found[k] for k in part.programs.kernels}
-    return Work(
-        rows=rows,
-        counts=counts,
-        memory=memory.columns(),
-        parts=parts,
-        rated=_rated(dims),
-        is_graph=dims["host_mode"] == codes("host_mode")["cuda_graph"],
-        replays=replays,
-        pages=dims["num_pages"],
-    )
 
 
-def times(found: Work, rates: Rates, gpu: Any) -> dict[str, Columns]:
-    """Return device, host and floor time of each stage and their estimate, in ms.
-
-    Parameters
-    ----------
-    found
-        The scenarios.
-    rates, gpu
-        The GPUs, and which of them: an index for all rows, or an array of indices.
-    """
-    names = ("device_time_ms", "causal_ms")
-    sums = {s: {name: np.zeros(found.rows) for name in names} for s in STAGES}
-    for part in found.parts:
-        mine = gpu[part.rows] if isinstance(gpu, np.ndarray) else gpu
-        columns = part.columns | _rates(found, rates, mine, part)
-        result = part.programs.time.run(columns, len(part.rows))
-        for name in names:
-            sums[part.stage][name][part.rows] += part.calls * result[name]
-    per = rates.per(gpu)
-    return {
-        stage: stage_ms(
-            found.counts[stage],
-            sums[stage]["device_time_ms"],
-            sums[stage]["causal_ms"],
-            per,
-            found.is_graph if stage == "decode" else 0,
-            found.replays,
-        )
-        for stage in STAGES
-    }
-
-
-def _rates(found: Work, rates: Rates, gpu: Any, part: _Part) -> dict[str, Any]:
-    """Return the ms of one FLOP or byte in a part's rows, by the symbols of its formulas."""
-    per = rates.per(gpu)
-    result: dict[str, Any] = {name: getattr(per, name) for name in RATES}
+def _run(part: _Part, rates: Rates, gpu: Array, rated: Columns) -> Columns:
+    """Return what a part comes to; on the same GPUs, rows with the same numbers run once."""
+    columns = part.columns | {f"{name}_rated": code for name, code in rated.items()}
+    is_crossed = gpu.ndim == 2
+    first, places = _distinct(columns) if is_crossed else (slice(None), None)
+    columns = {name: column[first] for name, column in columns.items()}
+    own = gpu if is_crossed else gpu[part.rows]
+    per = rates.per(own)
+    columns |= {name: getattr(per, name) for name in RATES}
     for name in OPERANDS:
-        if f"{name}_peak_ms" in part.programs.time.inputs:
-            chosen = found.rated[name][part.rows]
-            peak = rates.peak[gpu][chosen] if isinstance(gpu, int) else rates.peak[gpu, chosen]
-            result[f"{name}_peak_ms"] = 1 / peak
-    return result
+        if f"{name}_peak_ms" in part.program.inputs:
+            columns[f"{name}_peak_ms"] = 1 / rates.peak[own, columns[f"{name}_rated"]]
+    found = part.program.run(columns, len(columns["calls"]))
+    return found if places is None else {k: v[..., places] for k, v in found.items()}
+
+
+def _distinct(columns: Columns) -> tuple[Any, Array | None]:
+    """Return the indices of rows that differ, and the place among these of each row.
+
+    None for the places where all rows are taken as they are.
+    """
+    key = np.zeros(len(columns["calls"]), np.uint64)
+    for column in columns.values():
+        key = key * HASH_FACTOR + np.ascontiguousarray(column).view(np.uint64)
+    _, first, places = np.unique(key, return_index=True, return_inverse=True)
+    is_exact = all((column[first][places] == column).all() for column in columns.values())
+    if not is_exact or 2 * len(first) > len(key):
+        return slice(None), None
+    return first, places
 
 
 def _rated(dims: Columns) -> Columns:
@@ -285,8 +276,8 @@ def _split(
         rows = running[forms == form]
         numbers = {k: v[rows] for k, v in columns.items()} | _formats(dims, rows)
         numbers["calls"] = calls[rows]
-        programs = pass_programs(config, _FORMS[key])
-        yield _Part(found.stage, rows, calls[rows], programs, numbers, is_largest)
+        program = pass_program(config, _FORMS[key])
+        yield _Part(found.stage, rows, calls[rows], program, numbers, is_largest)
 
 
 def _formats(dims: Columns, rows: Array) -> Columns:
@@ -300,11 +291,10 @@ def _formats(dims: Columns, rows: Array) -> Columns:
     }
 
 
-def _times(calls: Any, amount: Array) -> Array:
+def _times(calls: Any, amount: Array) -> Any:
     if int(np.max(calls, initial=0)) * int(amount.max(initial=0)) > LARGEST:
         raise OverflowError("an integer of a whole workload: sums of such may need over 64 bits")
-    product: Array = calls * amount
-    return product
+    return calls * amount
 
 
 class _Memory:

@@ -15,8 +15,9 @@ from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.inputs.workload import BATCH
 from mkdocs_dsocr.models import Batch, BatchPass, Plan, max_tiles_of, model_of
 from mkdocs_dsocr.models.tokens import grids
-from mkdocs_dsocr.sweep.api import FIGURES, rows_of
+from mkdocs_dsocr.sweep.api import rows_of
 from mkdocs_dsocr.sweep.columns import Array, defaults
+from mkdocs_dsocr.sweep.scenarios import FIGURES
 
 T = TypeVar("T")
 Table = dict[str, Array]
