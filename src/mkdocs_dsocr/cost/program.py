@@ -164,21 +164,27 @@ class Program:
 
     def _simplest(self, operator: str, arguments: tuple[str, ...]) -> str:
         """Return the variable of a result, by cheaper operators where there are any."""
+        if (same := self._unchanged(operator, arguments)) is not None:
+            return same
         if operator == "pow" and arguments[1] == "2":
             return self._step("mul", (arguments[0], arguments[0]))
-        if operator == "mul" and "1" in arguments:
-            return arguments[arguments[0] == "1"]
         if operator == "series_of_maximum" and arguments[:4] == arguments[4:8]:
             parts = [a for a in arguments[:4] if a != "0"]
             largest = functools.reduce(lambda a, b: self._step("maximum", (a, b)), parts)
             return self._step("mul", (arguments[8], largest))
-        if operator == "select":
-            condition, a, b = arguments
-            if a == b:
-                return a
-            if self._names.get(("less", a, b)) == condition:
-                return self._step("minimum", (a, b))
+        if operator == "select" and self._names.get(("less", *arguments[1:])) == arguments[0]:
+            return self._step("minimum", arguments[1:])
         return self._step(operator, arguments)
+
+    def _unchanged(self, operator: str, arguments: tuple[str, ...]) -> str | None:
+        """Return the argument that a result always equals, where there is one."""
+        if operator == "mul" and "1" in arguments:
+            return arguments[arguments[0] == "1"]
+        if operator == "select" and arguments[1] == arguments[2]:
+            return arguments[1]
+        if operator == "whole" and arguments[0] not in self._floats:
+            return arguments[0]
+        return None
 
     def _step(self, operator: str, arguments: tuple[str, ...]) -> str:
         key = (operator, *arguments)

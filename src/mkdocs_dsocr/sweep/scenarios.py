@@ -136,7 +136,8 @@ def evaluated(
         if part.is_largest:
             memory.add(part, found)
         if part.stage == "decode":
-            replays[at] += part.calls * part.columns.get("steps", 1)
+            steps: Any = part.columns.get("steps", 1)
+            replays[at] += part.calls * steps
     is_graph = dims["host_mode"] == codes("host_mode")["cuda_graph"]
     graphs, per = {"decode": is_graph}, rates.per(gpu)
     times: ByStage = {}
