@@ -86,12 +86,18 @@ class Changes:
         Inputs that differ: section, key, what it was, what it is.
     figures
         Figures that moved.
+    compared
+        How many figures were compared.
+    recorded
+        When the earlier report was written, where it says so.
     """
 
     before: str
     now: str
     inputs: tuple[tuple[str, str, str, str], ...] = ()
     figures: tuple[Change, ...] = ()
+    compared: int = 0
+    recorded: str | None = None
 
     @cached_property
     def by_class(self) -> dict[str, list[Change]]:
@@ -131,11 +137,16 @@ def compare(
     explained = _Explained(before, now, config) if "input" in moved else None
     figures: list[Change] = []
     old, new = ({c.class_name: c for c in report.layers} for report in (before, now))
-    for name in dict.fromkeys((*old, *new)):
+    names = dict.fromkeys((*old, *new))
+    for name in names:
         figures += _of_class(name, old.get(name), new.get(name), moved, explained)
     causes = dict.fromkeys((*moved, *(cause for change in figures for cause in change.causes)))
-    figures = [*_totals(before, now, tuple(causes)), *figures]
-    return Changes(before.report_id, now.report_id, inputs, tuple(figures))
+    of_model = _of_model(before, now)
+    figures = [*_totals(of_model, tuple(causes)), *figures]
+    compared = len(of_model) + len(names) * (len(COUNTS) + 1)
+    return Changes(
+        before.report_id, now.report_id, inputs, tuple(figures), compared, before.generated_at
+    )
 
 
 def _inputs(
@@ -176,11 +187,11 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _totals(
-    before: AnalyticModelReport, now: AnalyticModelReport, causes: tuple[Cause, ...]
-) -> Iterator[Change]:
-    """Yield the figures of the whole model that moved; whatever moved anything moved them."""
-    pairs = {
+def _of_model(
+    before: AnalyticModelReport, now: AnalyticModelReport
+) -> dict[str, tuple[float | None, float | None]]:
+    """Return the figures of the whole model, as they were and as they are."""
+    return {
         "time, ms": (before.predicted_total_time_ms, now.predicted_total_time_ms),
         "floor, ms": (before.floor_total_time_ms, now.floor_total_time_ms),
         "time to first token, ms": (before.latency.ttft_ms, now.latency.ttft_ms),
@@ -188,7 +199,13 @@ def _totals(
         "pages per second": (before.latency.pages_per_s, now.latency.pages_per_s),
         "memory needed, bytes": (before.memory.footprint_bytes, now.memory.footprint_bytes),
     }
-    for figure, (old, new) in pairs.items():
+
+
+def _totals(
+    of_model: Mapping[str, tuple[float | None, float | None]], causes: tuple[Cause, ...]
+) -> Iterator[Change]:
+    """Yield the figures of the whole model that moved; whatever moved anything moved them."""
+    for figure, (old, new) in of_model.items():
         if _differs(old, new):
             yield Change("model", figure, old, new, causes or ("formula",))
 
