@@ -90,14 +90,16 @@ def lowest(session: nox.Session) -> None:
     tools = dict(_floor(line) for line in project["optional-dependencies"]["test"])
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines)
-    kept = {name: pins[name] for name in ("torch", *tools) if name in pins}
+    # The newest nox needs a newer filelock; no test runs it.
+    kept = {name: pins[name] for name in ("torch", *tools) if name in pins and name != "nox"}
     # The newest ones need a newer NumPy.
     old_tools = {name: tools[name] for name in ("pandas", "pyarrow")}
     lowest = {**floors, **kept, **old_tools}
     constraints = Path(session.create_tmp()) / "constraints.txt"
     constraints.write_text("".join(f"{n}=={v}\n" for n, v in lowest.items()), encoding="utf-8")
     session.install("--constraint", str(constraints), ".[test]")
-    session.run("pytest", *LOWEST, "-p", "no:cacheprovider")
+    # The other models need a newer transformers.
+    session.run("pytest", *LOWEST, "-k", "not unlimited", "-p", "no:cacheprovider")
 
 
 @nox.session(default=False)
