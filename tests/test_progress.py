@@ -1,13 +1,17 @@
-"""Steps that take long are announced before they are done."""
+"""Steps that take long are announced before they are done, and those that end are noticed."""
 
 from __future__ import annotations
 
+import subprocess
 import time
+from typing import Any
 
 import pytest
 
-from mkdocs_dsocr.build import trace_store
+from mkdocs_dsocr.build import pipeline, trace_store
 from mkdocs_dsocr.build.trace_store import timed
+from mkdocs_dsocr.build.worker import FileWorker
+from mkdocs_dsocr.inputs import InputError
 
 
 def test_a_long_step_is_announced_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +34,20 @@ def test_a_step_that_fails_says_nothing_afterwards(monkeypatch: pytest.MonkeyPat
         raise ValueError("bad")
     time.sleep(0.3)
     assert said == []
+
+
+def test_a_worker_that_is_killed_while_it_writes_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not a build that waits for the rest of the line."""
+    real = subprocess.Popen
+
+    def half_a_line(command: list[str], **options: Any) -> subprocess.Popen[str]:
+        code = "import sys; sys.stdin.readline(); print('{\"stat', end='', flush=True)"
+        return real([command[0], "-c", code], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", half_a_line)
+    worker = FileWorker(pipeline.Settings(), None, uses_cache=False, log=lambda _: None)
+    with pytest.raises(InputError, match="code and inputs that run"):
+        worker.static()
+    worker.stop()

@@ -111,7 +111,8 @@ class Worker:
         assert self._process.stdout
         with self._process.stdout as stdout:
             for line in stdout:
-                self._answers.put(json.loads(line))
+                if line.endswith("\n"):  # else it was killed while it wrote
+                    self._answers.put(json.loads(line))
         self._process.wait()
         assert self._process.stdin
         with suppress(OSError):
