@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
@@ -88,38 +87,19 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
 
     def _table(self, axis: str) -> Iterator[Step]:
         """Yield the resize and the gather of one axis's relative positions."""
-        pairs = self.side**2
         entries = (2 * self.side - 1) * self.head_dim
         table = Tensor(f"rel_pos_{axis}", (2 * self.table_side - 1) * self.head_dim, role="weight")
         resized = Tensor(f"resized_{axis}", entries)
-        names = ("rows", "columns")
-        places = [Tensor(f"{n}_{axis}", self.side, "int64") for n in names]
-        scaled = [Tensor(f"{n}_{axis} as float32", self.side, "float32") for n in names]
-        difference, shifted = (
-            Tensor(f"{n}_{axis}", pairs, "float32") for n in ("i − j", "i − j + n − 1")
+        yield elementwise(
+            f"resize on axis {axis}",
+            2 * costs.MULTIPLY_ADD * entries,
+            (table,),
+            resized,
+            category="interpolation",
+            kernel=f"table {axis}",
         )
-        index = Tensor(f"index_{axis}", pairs, "int64")
-        picked = Tensor(f"picked_{axis}", pairs * self.head_dim, view_of=resized.name)
-        step = partial(elementwise, category="embedding", kernel=f"table {axis}")
-        resize = partial(step, category="interpolation")
-        yield resize(f"resize on axis {axis}", 2 * costs.MULTIPLY_ADD * entries, (table,), resized)
-        for name, place, scale in zip(names, places, scaled, strict=True):
-            yield step(f"{name} on axis {axis}", 0, (), place)
-            yield step(f"{name} × 1 on axis {axis}", self.side, (place,), scale)
-        yield step(f"i − j on axis {axis}", pairs, tuple(scaled), difference, pattern="per element")
-        yield step(f"i − j + n − 1 on axis {axis}", pairs, (difference,), shifted)
-        yield keep(*scaled)
-        yield step(f"as int64 on axis {axis}", 0, (shifted,), index, category="copy")
-        gathered = Tensor(f"R_{axis}", pairs * self.head_dim)
-        reads = (index, picked)
-        yield step(
-            f"gather on axis {axis}",
-            0,
-            reads,
-            gathered,
-            saved_for_backward=(index,),
-            pattern="per element",
-        )
+        picked = Tensor(f"picked_{axis}", self.side**2 * self.head_dim, view_of=resized.name)
+        yield from self._gathered(axis, picked)
         yield keep(resized)
 
 

@@ -158,25 +158,38 @@ class Attention(BaseLayer):
 
     def _table(self, axis: str) -> Iterator[Step]:
         """Yield the gather of one axis's relative positions, resized first where needed."""
-        pairs = self.side**2
-        step = partial(elementwise, category="embedding", kernel=f"table {axis}")
-        source = Tensor(f"rel_pos_{axis}", (2 * self.table_side - 1) * self.head_dim, role="weight")
+        table = Tensor(f"rel_pos_{axis}", (2 * self.table_side - 1) * self.head_dim, role="weight")
         if self.resize:
-            yield from self._resized(axis, source)
-            source = Tensor(f"resized_{axis}", (2 * self.side - 1) * self.head_dim)
-        places = Tensor(f"places_{axis}", self.side, "int64")
-        # Both operands are the same places, once as a column and once as a row.
-        as_row = Tensor(f"places_{axis} as a row", self.side, "int64", view_of=places.name)
-        difference, index = (Tensor(f"{n}_{axis}", pairs, "int64") for n in ("i − j", "index"))
-        yield step(f"places on axis {axis}", 0, (), places)
-        yield step(
-            f"i − j on axis {axis}", pairs, (places, as_row), difference, pattern="per element"
-        )
-        yield step(f"i − j + n − 1 on axis {axis}", pairs, (difference,), index)
+            yield from self._resized(axis, table)
+            table = Tensor(f"resized_{axis}", (2 * self.side - 1) * self.head_dim)
         # Some pair is at every distance: the whole table is read.
         picked = Tensor(
-            source.name, pairs * self.head_dim, role=source.role, at_least=source.elements
+            table.name, self.side**2 * self.head_dim, role=table.role, at_least=table.elements
         )
+        yield from self._gathered(axis, picked)
+
+    def _gathered(self, axis: str, picked: Tensor) -> Iterator[Step]:
+        """Yield what picks the relative position of each pair of places on an axis.
+
+        Indices are computed as floats: each place is multiplied by a float, which would scale it
+        if there were more queries than keys.
+        """
+        pairs = self.side**2
+        names = ("rows", "columns")
+        places = [Tensor(f"{n}_{axis}", self.side, "int64") for n in names]
+        scaled = [Tensor(f"{n}_{axis} as float32", self.side, "float32") for n in names]
+        difference, shifted = (
+            Tensor(f"{n}_{axis}", pairs, "float32") for n in ("i − j", "i − j + n − 1")
+        )
+        index = Tensor(f"index_{axis}", pairs, "int64")
+        step = partial(elementwise, category="embedding", kernel=f"table {axis}")
+        for name, place, scale in zip(names, places, scaled, strict=True):
+            yield step(f"{name} on axis {axis}", 0, (), place)
+            yield step(f"{name} × 1 on axis {axis}", self.side, (place,), scale)
+        yield step(f"i − j on axis {axis}", pairs, tuple(scaled), difference, pattern="per element")
+        yield step(f"i − j + n − 1 on axis {axis}", pairs, (difference,), shifted)
+        yield keep(*scaled)
+        yield step(f"as int64 on axis {axis}", 0, (shifted,), index, category="copy")
         yield step(
             f"gather R_{axis}",
             0,
@@ -186,7 +199,6 @@ class Attention(BaseLayer):
             pattern="per element",
             why="Row i − j + n − 1 of the table for each pair (i, j) of an axis.",
         )
-        yield keep(places)
 
     def _resized(self, axis: str, source: Tensor) -> Iterator[Operation]:
         entries = (2 * self.side - 1) * self.head_dim

@@ -106,8 +106,10 @@ def _relative(table: Tensor, side: int) -> Tensor:
     if table.shape[0] != entries:
         wide = F.interpolate(table.float().T.unsqueeze(0), size=entries, mode="linear")
         table = wide.squeeze(0).T.to(table.dtype)
-    index = torch.arange(side, device=table.device)
-    return table[index[:, None] - index[None, :] + (side - 1)]
+    scale = 1.0  # that of another key length; a float, so that indices are computed as floats
+    rows = torch.arange(side, device=table.device)[:, None] * scale
+    columns = torch.arange(side, device=table.device)[None, :] * scale
+    return table[((rows - columns) + (side - 1) * scale).long()]
 
 
 class Block(nn.Module):
