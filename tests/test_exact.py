@@ -443,7 +443,8 @@ def test_a_real_forward_on_the_cpu_counts_the_same(tmp_path: Path, gpu: Hardware
     cache = inputs["cache"]
     with torch.inference_mode():
         logits = session.model(ids, **inputs)
-        step = session.model(session.token_ids(1, 1), cache)
+        mask = torch.ones(1, analysis.plan.seq_len + 1, dtype=torch.int64)
+        step = session.model(session.token_ids(1, 1), cache, mask=mask)
     assert logits.shape == (1, analysis.plan.seq_len, 100)
     assert step.shape == (1, 1, 100)
     assert torch.isfinite(logits).all()

@@ -161,7 +161,7 @@ def test_logits_of_all_positions_are_the_prefill(analyse: Callable[..., Analysis
     """Hidden states, 16-bit and 32-bit logits, and the pass's own inputs."""
     memory = analyse("dsocr-a4-gundam").report.memory
     seq_len, images = 913, 903
-    inputs = 8 * seq_len + 2 * 1280 * (images - 1)
+    inputs = 8 * seq_len + 2 * 1280 * (images - 1) + 8 * seq_len  # ids, features, mask
     assert memory.stages["prefill"].activation_bytes == (
         inputs + 2 * 1280 * seq_len + 129_280 * seq_len * (2 + 4)
     )

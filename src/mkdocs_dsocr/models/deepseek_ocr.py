@@ -158,6 +158,7 @@ def _language(config: ModelConfig, shape: PassShape, load: Load, chosen: Choices
         hidden_size=language.hidden_size,
         batch=shape.batch,
         q_len=shape.q_len,
+        kv_len=shape.kv_len,
         image_tokens=shape.image_tokens,
         vocab_size=language.vocab_size,
         decoder_layers=sizes.decoder_layers(config, dense, sparse),

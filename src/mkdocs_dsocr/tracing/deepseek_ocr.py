@@ -80,6 +80,7 @@ class DeepSeekOCRSession(Session):
 
     def _language(self, shape: PassShape, memory: ActivationMemory | None) -> Run:
         ids = self.token_ids(shape.batch, shape.q_len)
+        mask = self._mask(shape.batch, shape.kv_len)
         samples = shape.batch if shape.image_tokens else 0
         # On meta one sample stands for all: their image tokens are placed in the same way.
         counter = memory if self.device == "meta" and samples else None
@@ -89,7 +90,7 @@ class DeepSeekOCRSession(Session):
 
         def run(cache: KVCache) -> None:
             features = counter.once(values[0], samples) if counter else values
-            self.model(ids, cache, features=features, logits=shape.logits)
+            self.model(ids, cache, features=features, logits=shape.logits, mask=mask)
 
         return run
 
@@ -113,34 +114,42 @@ class DeepSeekOCRSession(Session):
             cache.layers[index] = (self.values(*shape), self.values(*shape))
         return cache
 
+    def _mask(self, batch: int, length: int) -> Tensor:
+        """Return the attention mask of prompts without padding, ``[batch, length]``."""
+        return torch.ones(batch, length, dtype=torch.int64, device=self.device)
+
     def page_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
         """Return token ids, an empty cache, and the pixels, if there are any."""
         ids = [self.token_ids(1, plan.seq_len)]
+        given = {"cache": KVCache(), "mask": self._mask(1, plan.seq_len)}
         if plan.workload.text_only:
-            return ids, {"cache": KVCache(), "pages": []}
+            return ids, {**given, "pages": []}
         shapes = {s.pass_id: s for s in plan.shapes}
         page = Page(self.views(1, shapes["vision.global"].image_size))
         if local := shapes.get("vision.local"):
             tiles = self.views(local.tiles_w * local.tiles_h, local.image_size)
             page = Page(page.global_view, tiles, (local.tiles_w, local.tiles_h))
-        return ids, {"cache": KVCache(), "pages": [page]}
+        return ids, {**given, "pages": [page]}
 
     def step_inputs(self, plan: Plan) -> tuple[list[Tensor], dict[str, Any]]:
         """Return a token id, and a cache that has the prompt."""
         cache = self._fill(KVCache(), 1, plan.seq_len)
-        return [self.token_ids(1, 1)], {"cache": cache, "pages": None}
+        mask = self._mask(1, plan.seq_len + 1)
+        return [self.token_ids(1, 1)], {"cache": cache, "pages": None, "mask": mask}
 
     @contextmanager
     def fixed_routing(self, run: Callable[[], object]) -> Iterator[None]:
-        """Fix the rows of each expert to those of one call of `run`; see the base class."""
+        """Fix the rows of each expert to those of one call of `run`, and ask for no padding."""
         mixtures = [m for m in self.model.modules() if isinstance(m, DeepseekV2MoE)]
         with ExitStack() as hooks:
             for mixture in mixtures:
                 hooks.enter_context(mixture.gate.register_forward_hook(_fix_load(mixture)))
             run()
+        self.model.model.asks_for_padding = False
         try:
             yield
         finally:
+            del self.model.model.asks_for_padding
             for mixture in mixtures:
                 mixture.fixed_load = None
 

@@ -173,6 +173,7 @@ OPERATORS: Final = registry(
     (
         Operator("add", "arithmetic", _ONE),
         Operator("sub", "arithmetic", _ONE),
+        Operator("diff", "arithmetic", _ONE),
         Operator("mul", "arithmetic", _ONE),
         Operator("mul_", "arithmetic", _ONE),
         Operator("div", "arithmetic", _ONE),
@@ -194,6 +195,8 @@ OPERATORS: Final = registry(
         Operator("bitwise_or", "arithmetic", _ONE),
         Operator("cumsum", "arithmetic", _ONE),
         Operator("sum", "arithmetic", _per_input),
+        Operator("all", "arithmetic", _per_input),
+        Operator("any", "arithmetic", _per_input),
         Operator("mean", "arithmetic", _per_input),
         Operator("topk", "arithmetic", _per_input),
         Operator("histc", "arithmetic", _per_input),

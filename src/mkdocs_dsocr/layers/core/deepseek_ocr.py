@@ -86,9 +86,23 @@ class VisionPart(_DeepseekOCRPart):
 
     def forward(self) -> Iterator[Step]:
         pixels, features, tokens = self.boundary()
+        yield from self._has_image(pixels)
         yield Child("sam_model", self.sam, reads=(pixels,), writes=(features,))
         yield Child("vision_model", self.clip, reads=(features,), writes=(tokens,))
         yield keep(features)
+
+    def _has_image(self, pixels: Tensor) -> Iterator[Operation]:
+        """Yield the check whether there is an image."""
+        yield elementwise(
+            "is there an image?",
+            pixels.elements,
+            (pixels,),
+            Tensor("sum of pixels", 1),
+            category="copy",
+            host_syncs=1,
+            pattern="reduction",
+            why="The host waits for the sum of the pixels: 0 stands for no image.",
+        )
 
 
 @layer
@@ -167,12 +181,14 @@ class LanguagePart(LanguageSizes, _DeepseekOCRPart):
         "token per sample and is bound by reading weights and cache.",
     )
 
+    kv_len: Quantity = dim("K", "positions in the cache after the append", "tokens")
     decoder_layers: tuple[Child, ...]
 
     def boundary(self) -> Iterator[Tensor]:
         yield Tensor("token ids", self.batch * self.q_len, "int64")
         if self.has_images:
             yield self._image_features()
+        yield self._attention_mask()
 
     def forward(self) -> Iterator[Step]:
         rows = self.batch * self.q_len
@@ -190,11 +206,31 @@ class LanguagePart(LanguageSizes, _DeepseekOCRPart):
             category="embedding",
             why="Counted up from the cache's length; all samples share them.",
         )
+        yield from self._has_padding()
         layers = ModuleList(items=self.decoder_layers)
         norm = DeepseekV2RMSNorm(rows=rows, width=self.hidden_size)
         yield Child("layers", layers, reads=(x, positions), writes=(y,))
         yield Child("norm", norm, reads=(y,), writes=(z,))
         yield keep(positions)
+
+    def _attention_mask(self) -> Tensor:
+        return Tensor("attention mask", self.batch * self.kv_len, "int64")
+
+    def _has_padding(self) -> Iterator[Operation]:
+        """Yield the check whether the attention mask has a 0."""
+        mask = self._attention_mask()
+        is_padding, has_any = Tensor("mask = 0", mask.elements, "bool"), Tensor("any", 1, "bool")
+        step = partial(elementwise, category="attention", kernel="check of the mask")
+        yield step("mask = 0", mask.elements, (mask,), is_padding)
+        yield step(
+            "padding?",
+            mask.elements,
+            (is_padding,),
+            has_any,
+            pattern="reduction",
+            host_syncs=1,
+            why="The host waits for the answer: without padding, attention needs no mask.",
+        )
 
     def _image_features(self) -> Tensor:
         # The last image token of a page is the separator, a parameter.

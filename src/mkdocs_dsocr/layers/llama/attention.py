@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from functools import partial
 from typing import ClassVar
 
 from mkdocs_dsocr.layers import costs
@@ -10,7 +11,7 @@ from mkdocs_dsocr.layers.builtin import Linear, dot_product_attention
 from mkdocs_dsocr.layers.layer import Child, Rationale, Step, dim, layer
 from mkdocs_dsocr.layers.llama.rotary import LlamaRotaryEmbedding, rotate
 from mkdocs_dsocr.layers.modelmeter import BaseLayer
-from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, keep
+from mkdocs_dsocr.layers.operations import Operation, Tensor, copy, elementwise, keep
 from mkdocs_dsocr.quantities import Quantity, exact_div
 
 
@@ -163,6 +164,8 @@ class LlamaFlashAttention2(AttentionSizes):
                 Tensor(f"{t.name}, for every head", self.batch * self.kv_len * q_width)
                 for t in (keys, values)
             )
+        if not self.cached:
+            yield from self._one_sequence(positions)
         yield dot_product_attention(
             "FlashAttention",
             (queries, self.kv_len, self.head_dim),
@@ -177,6 +180,24 @@ class LlamaFlashAttention2(AttentionSizes):
         o_proj = Linear(rows=rows, d_in=q_width, d_out=self.hidden_size)
         yield Child("o_proj", o_proj, reads=(o,), writes=(y,))
         yield keep(*angles, rotated, keys, values)
+
+    def _one_sequence(self, positions: Tensor) -> Iterator[Operation]:
+        """Yield the check of FlashAttention's wrapper that a prompt is one sequence."""
+        pairs = self.batch * (self.q_len - 1)
+        difference = Tensor("position steps", pairs, "int64")
+        rises, all_rise = Tensor("step ≥ 0", pairs, "bool"), Tensor("all steps ≥ 0", 1, "bool")
+        step = partial(elementwise, category="attention", kernel="check of positions")
+        yield step("position steps", pairs, (positions,), difference)
+        yield step("position steps ≥ 0", pairs, (difference,), rises)
+        yield step(
+            "one sequence?",
+            pairs,
+            (rises,),
+            all_rise,
+            pattern="reduction",
+            host_syncs=1,
+            why="The host waits for the answer before it launches the attention of each layer.",
+        )
 
     def _repeat(self, keys: Tensor, values: Tensor, wide: Quantity) -> Iterator[Operation]:
         """Yield the repetition of each key and value for the queries of its group."""

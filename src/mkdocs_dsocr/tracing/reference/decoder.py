@@ -62,8 +62,16 @@ def _turned(x: Tensor) -> Tensor:
     return torch.cat((-second, first), dim=-1)
 
 
+def ask(value: Tensor) -> float:
+    """Return a value that the host waits for; on ``meta``, which has none, 1."""
+    return 1.0 if value.is_meta else value.item()
+
+
 class LlamaFlashAttention2(nn.Module):
-    """Causal attention of ``[B, S, h]`` over the cache."""
+    """Causal attention of ``[B, S, h]`` over the cache.
+
+    FlashAttention's wrapper asks whether the positions of a prompt are those of one sequence.
+    """
 
     def __init__(self, config: LanguageConfig, layer: int) -> None:
         super().__init__()
@@ -84,9 +92,12 @@ class LlamaFlashAttention2(nn.Module):
         )
         cos, sin = self.rotary_emb(v, positions)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        is_prompt = self.layer not in cache.layers
         k, v = cache.append(self.layer, k, v)
         if self.groups > 1:
             k, v = (t.repeat_interleave(self.groups, dim=1) for t in (k, v))
+        if is_prompt:
+            ask((torch.diff(positions, dim=-1) >= 0).all())
         out = F.scaled_dot_product_attention(q, k, v, is_causal=q_len > 1)
         projected: Tensor = self.o_proj(out.transpose(1, 2).reshape(batch, q_len, hidden))
         return projected

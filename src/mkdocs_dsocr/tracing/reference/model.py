@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from mkdocs_dsocr.inputs import ModelConfig
 from mkdocs_dsocr.inputs.model_config import ClipConfig
 from mkdocs_dsocr.tracing.kv_cache import KVCache
-from mkdocs_dsocr.tracing.reference.decoder import DeepseekV2DecoderLayer, DeepseekV2RMSNorm
+from mkdocs_dsocr.tracing.reference.decoder import (
+    DeepseekV2DecoderLayer,
+    DeepseekV2RMSNorm,
+    ask,
+)
 from mkdocs_dsocr.tracing.reference.vision import ImageEncoderViT, MlpProjector, VitModel
 
 
@@ -28,7 +32,13 @@ class Page:
 
 
 class DeepseekOCRModel(nn.Module):
-    """Everything but the LM head."""
+    """Everything but the LM head.
+
+    `asks_for_padding` is false where the host must not ask the device for values: while a CUDA
+    graph is captured.
+    """
+
+    asks_for_padding = True
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -46,7 +56,11 @@ class DeepseekOCRModel(nn.Module):
         self.view_seperator = nn.Parameter(torch.zeros(language.hidden_size))
 
     def encode(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """Run both towers on views ``[B, 3, s, s]``: SAM's map, CLIP's tokens."""
+        """Run both towers on views ``[B, 3, s, s]``: SAM's map, CLIP's tokens.
+
+        The host first asks whether there is an image: the sum of its pixels is not 0.
+        """
+        ask(torch.sum(views))
         sam = self.sam_model(views)
         return sam, self.vision_model(sam)
 
@@ -76,6 +90,8 @@ class DeepseekOCRModel(nn.Module):
         cache: KVCache,
         pages: list[Page] | None = None,
         features: Iterable[list[Tensor]] | None = None,
+        *,
+        mask: Tensor,
     ) -> Tensor:
         """Run the decoder on ``[B, S]`` token ids.
 
@@ -83,6 +99,8 @@ class DeepseekOCRModel(nn.Module):
         ----------
         input_ids, cache
             New tokens, and the cache that they extend.
+        mask
+            ``[B, K]``: 1 for each position that is no padding.
         pages
             A page for each sample, encoded first (prefill).
         features
@@ -96,6 +114,8 @@ class DeepseekOCRModel(nn.Module):
         past = cache.layers[0][0].shape[2] if cache.layers else 0
         positions = torch.arange(past, past + x.shape[1], device=x.device)
         positions = positions.unsqueeze(0).expand(x.shape[0], -1)
+        if self.asks_for_padding:
+            ask((mask == 0).any())
         for layer in self.layers:
             x = layer(x, positions, cache)
         out: Tensor = self.norm(x)
@@ -125,9 +145,11 @@ class DeepseekOCRForCausalLM(nn.Module):
         pages: list[Page] | None = None,
         features: Iterable[list[Tensor]] | None = None,
         logits: int | None = None,
+        *,
+        mask: Tensor,
     ) -> Tensor:
         """Return logits of the last `logits` positions (of all, where it is None)."""
-        x = self.model(input_ids, cache, pages, features)
+        x = self.model(input_ids, cache, pages, features, mask=mask)
         if logits is not None:
             x = x[:, -logits:]
         scores: Tensor = self.lm_head(x)
