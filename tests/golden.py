@@ -1,7 +1,7 @@
 """The guard of all figures: what reports and sweeps came to, recorded to be compared.
 
 ``tests/test_golden.py`` computes everything again: integers and strings stay equal, times and
-shares to 1e-9. ``python -m tests.golden`` records anew, and so moves the guard.
+shares to 1e-9. ``python -m tests.golden`` records the same workloads anew, and so moves the guard.
 
 A report is read as a table: columns by the keys that lead to a figure, with dots between them
 (``module_metrics.self.io_bytes``); in each a value by module, class, stage or place in a list.
@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.inputs import InputError
 from tests.drawn import consistent
 
-RENAMED: Final[dict[str, str]] = {"synchronisations": "host_syncs"}
+RENAMED: Final[dict[str, str]] = {}
 """Old keys → new ones, applied in this order to every column that has them.
 
 ``"dispatches": "launches"`` is of every column with that key,
@@ -337,7 +338,14 @@ FORMATS: Final = ("bf16", "fp16", "fp8", "int8", "int4")
 
 
 def write_drawn() -> None:
-    """Record drawn workloads: so many that are analysed, and those refused among them."""
+    """Record the drawn workloads anew."""
+    inputs = read_tables(DRAWN)[1]
+    tables = {k: _condensed(drawn_report(k.split("/")[0], d)) for k, d in inputs.items()}
+    write_tables(DRAWN, tables, inputs)
+
+
+def draw() -> None:
+    """Draw other workloads: so many that are analysed, and those refused among them."""
     chance = random.Random(SEED)
     tables: dict[str, Table] = {}
     inputs: dict[str, Any] = {}
@@ -436,7 +444,28 @@ SCENARIOS: Final = FOLDER / "scenarios.npz"
 
 
 def write_scenarios() -> None:
-    """Record scenarios: half with the rates of their GPU, half with some of their own."""
+    """Record the scenarios anew."""
+    arrays: Columns = {}
+    for (model, group, kind), columns in _recorded_scenarios().items():
+        if kind == "input":
+            found = {"input": columns, "result": swept(model, columns)}
+            for name, values in found.items():
+                arrays |= {f"{model}/{group}/{name}/{k}": v for k, v in values.items()}
+    numpy.savez_compressed(SCENARIOS, allow_pickle=False, **arrays)
+
+
+def _recorded_scenarios() -> dict[tuple[str, str, str], Columns]:
+    """Return columns by model, group, and whether they are ``input`` or ``result``."""
+    recorded: dict[tuple[str, str, str], Columns] = {}
+    with numpy.load(SCENARIOS) as arrays:
+        for key in arrays:
+            model, group, kind, name = key.split("/")
+            recorded.setdefault((model, group, kind), {})[name] = arrays[key]
+    return recorded
+
+
+def draw_scenarios() -> None:
+    """Draw other scenarios: half with the rates of their GPU, half with some of their own."""
     chance = random.Random(SEED)
     arrays: Columns = {}
     for model in MODELS:
@@ -450,17 +479,12 @@ def write_scenarios() -> None:
 
 def scenario_differences(model: str) -> list[str]:
     """Return what is different in the scenarios of a model."""
-    recorded: dict[tuple[str, str], Columns] = {}
-    with numpy.load(SCENARIOS) as arrays:
-        for key in arrays:
-            of, group, kind, name = key.split("/")
-            if of == model:
-                recorded.setdefault((group, kind), {})[name] = arrays[key]
+    recorded = _recorded_scenarios()
     return [
         f"{group}: {line}"
         for group in ("profiles", "rates")
         for line in sweep_differences(
-            recorded[group, "result"], swept(model, recorded[group, "input"])
+            recorded[model, group, "result"], swept(model, recorded[model, group, "input"])
         )
     ]
 
@@ -510,9 +534,10 @@ def recorded_columns() -> set[str]:
 
 
 def main() -> None:
-    """Record everything anew."""
+    """Record everything anew; with ``--draw``, for workloads and scenarios that are drawn now."""
     print("This moves the guard: what figures are now is what they have to be from here on.")
-    for write in (write_reports, write_drawn, write_scenarios):
+    others = (draw, draw_scenarios) if "--draw" in sys.argv else (write_drawn, write_scenarios)
+    for write in (write_reports, *others):
         start = time.perf_counter()
         write()
         print(f"{write.__name__}: {time.perf_counter() - start:.1f} s")
