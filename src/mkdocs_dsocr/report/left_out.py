@@ -11,8 +11,6 @@ NOT_MODELLED: Final = {
     "copies": "Copies between host and device.",
     "sampling": "What `generate()` launches for each token besides the model: the choice of the "
     "token, its concatenation, tests for the end.",
-    "attention-library": "What the wrapper of an attention library does on the host, such as "
-    "FlashAttention's check of positions: a wait for each layer of a prefill.",
     "caches": "The L2 cache, except on GPUs whose profile has an `l2_share`.",
     "routing": "Skewed routing, unless the workload gives `expert_load`; tokens choose "
     "independently.",

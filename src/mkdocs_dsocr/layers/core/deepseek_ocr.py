@@ -66,7 +66,7 @@ class VisionPart(_DeepseekOCRPart):
     """The model's vision pass: one batch of views through SAM, then through CLIP."""
 
     rationale = Rationale(
-        counted="Both towers, on all views of the batch.",
+        counted="Both towers, on all views of the batch, and the check that there is an image.",
         not_counted="Rendering, resizing and normalising the page on the host.",
         assumed="Pages are encoded one by one unless the workload says `vision_batching: batched`: "
         "local views in one batch, the global view in another, each reading the towers' weights.",
@@ -174,7 +174,8 @@ class LanguagePart(LanguageSizes, _DeepseekOCRPart):
     """
 
     rationale = Rationale(
-        counted="Embedding, the join of views, the masked scatter, every layer, the last norm.",
+        counted="Embedding, the join of views, the masked scatter, the check for padding, every "
+        "layer, the last norm.",
         not_counted="Tokenising, position ids, sampling; the LM head is a separate layer.",
         assumed="The whole batch runs at once.",
         would_change="Prefill sees all tokens at once and is bound by compute; decode sees one "

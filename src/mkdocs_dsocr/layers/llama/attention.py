@@ -122,7 +122,8 @@ class LlamaFlashAttention2(AttentionSizes):
     source = "transformers 4.46.3, models/llama/modeling_llama.py"
     rationale = Rationale(
         counted="Four projections, rotation of q and k, the append to the cache, attention over "
-        "all S·K pairs in full, as PyTorch's counter does: no causal halving.",
+        "all S·K pairs in full, as PyTorch's counter does: no causal halving. In a prefill, the "
+        "check of FlashAttention's wrapper that positions are those of one sequence.",
         not_counted="The saving of a causal kernel, which skips (S − 1)/2S of the pairs when "
         "K = S: their FLOPs and time are counted in full.",
         assumed="FlashAttention keeps the scores on chip and reads the cache once; new keys and "
