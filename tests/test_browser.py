@@ -94,8 +94,9 @@ def test_the_value_beside_a_formula_is_the_formulas_value(chrome: Browser, addre
     for row in rows:
         cell = row.locator("td:nth-last-child(2)")
         html = cell.evaluate("cell => (cell.querySelector('div:last-child') ?? cell).innerHTML")
-        if row.locator("th").count() or not html:
+        if row.locator("th").count() or row.locator("[colspan]").count() or not html:
             continue
+        html = re.sub("^<i>as .*?</i>: ", "", html)
         value = (row.locator("td.n").last.text_content() or "").split()[0].replace(",", "")
         code = re.sub("<sup>(.*?)</sup>", r"**\1", html).replace(",", "").replace("·", "*")
         code = code.replace("−", "-").replace(" / ", "//")

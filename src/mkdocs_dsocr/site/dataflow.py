@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,15 +17,22 @@ BOX: Final = (300, 24)
 STEP: Final = 40
 LANE: Final = 12
 """Room for an arrow that passes a box."""
-SIDE: Final = 104
 LETTERS: Final = 44
 
 Running = Operation | Child
 
 
 @dataclass(frozen=True)
+class _Box:
+    """A child, or the operations of one kernel."""
+
+    label: str
+    parts: tuple[Running, ...]
+
+
+@dataclass(frozen=True)
 class _Arrow:
-    """A tensor from the part that writes its storage (-1: an input) to one that reads it."""
+    """A tensor from the box that writes its storage (-1: an input) to one that reads it."""
 
     tensor: str
     storage: str
@@ -37,58 +45,80 @@ class _Arrow:
 
 
 def dataflow(layer: Layer, title: str, target: Callable[[Running], str]) -> Markup:
-    """Return the layer's operations and children from top to bottom, arrows for their tensors.
+    """Return the layer's kernels and children from top to bottom, arrows for their tensors.
 
     Parameters
     ----------
     layer, title
         The layer, and what the chart shows.
     target
-        Returns the link of a part.
+        Returns the link of an operation or a child.
 
     Returns
     -------
-    Nothing for a layer of fewer than two parts.
+    Nothing for a layer of fewer than two operations and children.
     """
-    parts = [p for p in layer.schedule if not isinstance(p, Keep)]
-    if len(parts) < 2:
+    boxes = _boxes([p for p in layer.schedule if not isinstance(p, Keep)])
+    if len(boxes) < 2:
         return Markup("")
-    arrows = list(_arrows(parts))
+    arrows = list(_arrows(boxes))
     lanes = _lanes([a for a in arrows if a.passes])
     left = LANE * (max(lanes.values(), default=-1) + 2)
     inputs = dict.fromkeys(a.storage for a in arrows if a.start < 0)
-    outputs = [tensor.name for tensor in parts[-1].writes]
-    whence = ["outside", *(p.name for p in parts)]
+    outputs = [tensor.name for tensor in boxes[-1].parts[-1].writes]
+    whence = ["outside", *(box.label for box in boxes)]
     described = "; ".join(
-        f"{a.tensor} from {whence[a.start + 1]} to {parts[a.end].name}" for a in arrows if a.passes
+        f"{a.tensor} from {whence[a.start + 1]} to {whence[a.end + 1]}" for a in arrows if a.passes
     )
-    width, height = left + BOX[0] + SIDE, STEP * (len(parts) + 1) + 16
+    width, height = left + BOX[0] + LANE, STEP * (len(boxes) + 1) + 16
     drawn = svg.chart(
         "dsocr-flow",
         title,
         described or "one after another",
         (width, height),
-        *_kernels(layer, parts, left),
         *(_line(a, left, lanes.get(a)) for a in arrows),
-        *(_box(part, left, STEP * (i + 1), target(part)) for i, part in enumerate(parts)),
+        *(_drawn(box, left, STEP * (i + 1), target) for i, box in enumerate(boxes)),
         _words(left, 16, ", ".join(inputs)),
-        _words(left, STEP * (len(parts) + 1) + 8, ", ".join(outputs)),
+        _words(left, STEP * (len(boxes) + 1) + 8, ", ".join(outputs)),
         role="group",
         width=width,
     )
     return svg.wide(title, drawn)
 
 
-def _arrows(parts: Sequence[Running]) -> Iterator[_Arrow]:
-    """Yield an arrow for each activation that a part reads."""
+def _boxes(parts: Sequence[Running]) -> list[_Box]:
+    """Return a box for each child and each kernel; where all is one, for each operation."""
+
+    def kernel(part: Running) -> str | int:
+        return (part.kernel if isinstance(part, Operation) else "") or id(part)
+
+    groups = [tuple(group) for _, group in itertools.groupby(parts, kernel)]
+    if len(groups) == 1:
+        groups = [(part,) for part in parts]
+    return [
+        _Box(
+            group[0].name if len(group) == 1 else f"{kernel(group[0])}: {len(group)} operations",
+            group,
+        )
+        for group in groups
+    ]
+
+
+def _arrows(boxes: Sequence[_Box]) -> Iterator[_Arrow]:
+    """Yield an arrow for each activation that a box reads."""
     writers: dict[str, int] = {}
-    for index, part in enumerate(parts):
-        for tensor in part.reads:
-            if tensor.role in ("activation", "kv_cache"):
-                storage = tensor.view_of or tensor.name
-                yield _Arrow(tensor.name, storage, writers.get(storage, -1), index)
-        for tensor in part.writes:
-            writers[tensor.view_of or tensor.name] = index
+    for index, box in enumerate(boxes):
+        read: dict[tuple[str, int], str] = {}
+        for part in box.parts:
+            for tensor in part.reads:
+                if tensor.role in ("activation", "kv_cache"):
+                    storage = tensor.view_of or tensor.name
+                    read.setdefault((storage, writers.get(storage, -1)), tensor.name)
+            for tensor in part.writes:
+                writers[tensor.view_of or tensor.name] = index
+        for (storage, start), tensor_name in read.items():
+            if start != index:
+                yield _Arrow(tensor_name, storage, start, index)
 
 
 def _lanes(arrows: Sequence[_Arrow]) -> dict[_Arrow, int]:
@@ -102,9 +132,11 @@ def _lanes(arrows: Sequence[_Arrow]) -> dict[_Arrow, int]:
     return lanes
 
 
-def _box(part: Running, left: int, y: int, target: str) -> Markup:
-    kind = "dsocr-call" if isinstance(part, Child) else None
-    return svg.link(target, svg.rect(left, y, *BOX, kind, rx=4), _words(left, y + 17, part.name))
+def _drawn(box: _Box, left: int, y: int, target: Callable[[Running], str]) -> Markup:
+    first = box.parts[0]
+    kind = "dsocr-call" if isinstance(first, Child) else None
+    rect, words = svg.rect(left, y, *BOX, kind, rx=4), _words(left, y + 17, box.label)
+    return svg.link(target(first), rect, words)
 
 
 def _words(left: int, y: int, words: str) -> Markup:
@@ -119,14 +151,3 @@ def _line(arrow: _Arrow, left: int, lane: int | None) -> Markup:
     else:
         path = f"M{left},{top + half} H{left - LANE * (lane + 1)} V{bottom + half} H{left}"
     return svg.element("g", svg.element("path", d=path), svg.tooltip(arrow.tensor))
-
-
-def _kernels(layer: Layer, parts: Sequence[Running], left: int) -> Iterator[Markup]:
-    """Yield a bracket next to the operations of each fused kernel."""
-    places = {id(part): index for index, part in enumerate(parts)}
-    for kernel in layer.kernels():
-        found = [places[id(o)] for o in kernel.operations if id(o) in places]
-        if len(found) > 1:
-            x, y1, y2 = left + BOX[0] + 8, STEP * (min(found) + 1), STEP * (max(found) + 1) + BOX[1]
-            yield svg.element("path", d=f"M{x},{y1} h6 V{y2} h-6")
-            yield svg.text(x + 12, (y1 + y2) // 2 + 4, "one kernel", class_="dsocr-side")

@@ -105,7 +105,7 @@ def _as_signs(tag: Element, level: int, up: str) -> list[Item]:
         return [Element("img", {"src": f"{up}{legend_key(colour)}", "alt": "■"})]
     if "dsocr-depth" in classes:
         tag.items = [INDENT * int(classes[-1].rpartition("-")[2])]
-    elif "dsocr-shape" in classes or "dsocr-tag" in classes:
+    elif "dsocr-shape" in classes or tag.name == "small":
         tag.name, before = "em", [" "]
     elif "dsocr-ok" in classes or "dsocr-bad" in classes:
         tag.name = "strong"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import inspect
 import sys
 import textwrap
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ def source_of(cls: type) -> Source:
     else:
         lines, start = inspect.getsourcelines(cls)
     file = f"{cls.__module__.replace('.', '/')}.py"
-    return Source(cls.__name__, file, start, escape(textwrap.dedent("".join(lines)).rstrip()))
+    # As text between tags, quotation marks stay what they are.
+    code = html.escape(textwrap.dedent("".join(lines)).rstrip(), quote=False)
+    return Source(cls.__name__, file, start, Markup(code))
 
 
 @lru_cache(maxsize=64)

@@ -191,7 +191,7 @@ class Attention(BaseLayer):
         yield keep(*scaled)
         yield step(f"as int64 on axis {axis}", 0, (shifted,), index, category="copy")
         yield step(
-            f"gather R_{axis}",
+            f"gather on axis {axis}",
             0,
             (index, picked),
             Tensor(f"R_{axis}", pairs * self.head_dim),
