@@ -74,7 +74,8 @@ def test_launches_and_waits_are_those_of_the_vendors_code(
 
     Counted in the vendor's own code on ``meta``, with FlashAttention as one operator.
     """
-    found = analyse("dsocr-snapshot-2x2", crop_grid=tiles, max_new_tokens=11).report.stages
+    changed = {"crop_grid": tiles, "page_size": None, "max_new_tokens": 11}
+    found = analyse("dsocr-snapshot-2x2", **changed).report.stages
     assert abs(found["vision"].dispatches - 1526) <= 1
     assert found["vision"].host_syncs + found["prefill"].host_syncs == 26
     assert found["decode"].host_syncs == 10 * 12
