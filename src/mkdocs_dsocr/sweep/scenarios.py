@@ -49,8 +49,6 @@ DEVICE: Final = ("device_time_ms", "causal_ms")
 HASH_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 """Any odd number: columns are hashed by multiplication and addition."""
 _FORMS: dict[tuple[Any, ...], Form] = {}
-
-
 TIMES: Final = ("time_ms", "device_time_ms", "host_time_ms", "floor_time_ms")
 FIGURES: Final = (
     *(f"{stage}_{name}" for name in (*COUNTS, *TIMES) for stage in STAGES),
@@ -130,7 +128,7 @@ def evaluated(
         found = _run(part, rates, gpu, {name: code[at] for name, code in rated.items()})
         for name in COUNTS:
             calls: Any = 1 if name in LAUNCHED else part.calls
-            counts[part.stage][name][at] += _times(calls, found[name])
+            counts[part.stage][name][at] += _product(calls, found[name])
         for name in DEVICE:
             device[part.stage][name][..., at] += part.calls * found[name]
         if part.is_largest:
@@ -190,7 +188,7 @@ def _distinct(columns: Columns) -> tuple[Any, Array | None]:
     """
     key = np.zeros(len(columns["calls"]), np.uint64)
     for column in columns.values():
-        key = key * HASH_FACTOR + np.ascontiguousarray(column).view(np.uint64)
+        key = key * HASH_FACTOR + np.asarray(column, np.float64).view(np.uint64)
     _, first, places = np.unique(key, return_index=True, return_inverse=True)
     is_exact = all((column[first][places] == column).all() for column in columns.values())
     if not is_exact or 2 * len(first) > len(key):
@@ -292,7 +290,7 @@ def _formats(dims: Columns, rows: Array) -> Columns:
     }
 
 
-def _times(calls: Any, amount: Array) -> Any:
+def _product(calls: Any, amount: Array) -> Any:
     if int(np.max(calls, initial=0)) * int(amount.max(initial=0)) > LARGEST:
         raise OverflowError("an integer of a whole workload: sums of such may need over 64 bits")
     return calls * amount
