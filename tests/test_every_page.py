@@ -61,14 +61,20 @@ def test_every_page_is_sound(chrome: Browser, site: Path, width: int, dark: bool
     assert found == []
 
 
-@pytest.mark.parametrize("width", [360, 768])
-def test_every_page_fits(chrome: Browser, site: Path, width: int) -> None:
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (768, True), (1280, False)])
+def test_every_page_fits(chrome: Browser, site: Path, width: int, dark: bool) -> None:
+    found: list[tuple[str, str]] = []
     with served(site) as url:
-        visitor = Visitor(chrome, url, width=width)
+        visitor = Visitor(chrome, url, width=width, dark=dark)
         for file in sorted(site.rglob("index.html")):
-            page = visitor.open(f"{file.parent.relative_to(site)}/".removeprefix("./"))
+            path = f"{file.parent.relative_to(site)}/".removeprefix("./")
+            page = visitor.open(path)
+            found += [(path, fault) for fault in faults(page, width)]
             spill = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            assert page.evaluate(spill) <= 0, file
+            if page.evaluate(spill) > 0:
+                found.append((path, "wider than the screen"))
+        assert visitor.errors == []
+    assert found == []
 
 
 def test_layer_pages_and_overviews_are_light(site: Path) -> None:

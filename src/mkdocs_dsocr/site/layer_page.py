@@ -19,7 +19,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import notation, svg
 from mkdocs_dsocr.site.charts import bars
 from mkdocs_dsocr.site.dataflow import dataflow
-from mkdocs_dsocr.site.families import family_bars
+from mkdocs_dsocr.site.families import named_bars
 from mkdocs_dsocr.site.forms import Form, form_key, forms
 from mkdocs_dsocr.site.parts import Part, part_bars, times_of
 from mkdocs_dsocr.site.roofline import points, roofline
@@ -252,7 +252,7 @@ class LayerPage:
     def by_family(self) -> Markup:
         """The class's device time by operator family, children included, as bars."""
         title = f"Device time of {self.class_name} by operator family, children included"
-        return bars(title, family_bars(self.total.families))
+        return bars(title, named_bars(self.total.families))
 
     @property
     def parents(self) -> list[str]:
