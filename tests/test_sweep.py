@@ -25,6 +25,7 @@ from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.schema import StageMetrics
+from mkdocs_dsocr.sweep import api
 from mkdocs_dsocr.sweep.spec import load_spec
 from tests.drawn import consistent
 
@@ -125,6 +126,32 @@ def test_a_grid_is_its_rows() -> None:
     pieces = list(sweep.grid_chunks(hardware=["a100-40gb-sxm", "h100-sxm"], **dims))
     assert sum(p.rows for p in pieces) == 16
     assert numpy.array_equal(numpy.concatenate([p["time_ms"] for p in pieces]), grid["time_ms"])
+
+
+@pytest.mark.parametrize(("cells", "widest"), [(1, 1), (7, 3), (1 << 18, 64)])
+def test_a_grid_in_pieces_of_any_size_is_its_rows(
+    monkeypatch: pytest.MonkeyPatch, cells: int, widest: int
+) -> None:
+    """Rows with the same numbers run once, and GPUs together: no figure shows it."""
+    monkeypatch.setattr(api, "CELLS", cells)
+    monkeypatch.setattr(api, "WIDEST", widest)
+    dims: dict[str, Any] = {
+        "hardware": ["rtx-5090", "t4", "h100-sxm", "mi300x"],
+        "bandwidth_gb_s": [500.0, 2000.0],
+        "batch_size": [1, 3, 8],
+        "kv_dtype": ["bf16", "fp8"],
+        "max_new_tokens": [1, 2, 70],
+        "vision_batching": ["per_page", "batched"],
+    }
+    grid = sweep.grid(**dims)
+    rows = sweep.rows(**{name: grid[name] for name in dims})
+    assert grid.rows == rows.rows == 4 * 2 * 3 * 2 * 3 * 2
+    for name in rows:
+        assert numpy.array_equal(grid[name], rows[name], equal_nan=grid[name].dtype.kind == "f")
+    pieces = list(sweep.grid_chunks(**dims))
+    assert sum(piece.rows for piece in pieces) == grid.rows
+    times = numpy.concatenate([piece["time_ms"] for piece in pieces])
+    assert numpy.array_equal(numpy.sort(times), numpy.sort(grid["time_ms"]), equal_nan=True)
 
 
 def test_the_last_batch_may_be_smaller_and_swept_batches_are_full() -> None:
