@@ -144,7 +144,8 @@ def test_a_grid_in_pieces_of_any_size_is_its_rows(
         "vision_batching": ["per_page", "batched"],
     }
     grid = sweep.grid(**dims)
-    rows = sweep.rows(**{name: grid[name] for name in dims})
+    columns: dict[str, Any] = {name: grid[name] for name in dims}
+    rows = sweep.rows(**columns)
     assert grid.rows == rows.rows == 4 * 2 * 3 * 2 * 3 * 2
     for name in rows:
         assert numpy.array_equal(grid[name], rows[name], equal_nan=grid[name].dtype.kind == "f")
