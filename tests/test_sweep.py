@@ -128,7 +128,7 @@ def test_a_grid_is_its_rows() -> None:
     assert numpy.array_equal(numpy.concatenate([p["time_ms"] for p in pieces]), grid["time_ms"])
 
 
-@pytest.mark.parametrize(("cells", "widest"), [(1, 1), (7, 3), (1 << 18, 64)])
+@pytest.mark.parametrize(("cells", "widest"), [(5, 1), (7, 3), (1 << 18, 64)])
 def test_a_grid_in_pieces_of_any_size_is_its_rows(
     monkeypatch: pytest.MonkeyPatch, cells: int, widest: int
 ) -> None:
