@@ -17,7 +17,7 @@ RENEW = "run `python -m mkdocs_dsocr.build.shipped` and commit what it writes"
 
 @pytest.fixture
 def analyses(monkeypatch: pytest.MonkeyPatch) -> Analyses:
-    monkeypatch.setattr(shipped, "_has_gpu", lambda: False)
+    monkeypatch.setattr(shipped, "has_gpu", lambda: False)
     return pipeline.analyse(Settings())
 
 
@@ -54,7 +54,7 @@ def test_a_gpu_or_another_version_is_traced(
     analyses: Analyses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(shipped, "_has_gpu", lambda: True)
+        patch.setattr(shipped, "has_gpu", lambda: True)
         assert shipped.shipped(analyses, Settings()) is None
         assert shipped.shipped(analyses, Settings(device="meta")) is not None
     for package in ("torch", "torchinfo"):

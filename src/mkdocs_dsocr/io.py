@@ -30,14 +30,14 @@ FORMAT: Final = 1
 ABANDONED: Final = 3600
 """Seconds after which a temporary file in the cache is removed: its build was killed."""
 KEPT: Final = 20
-"""Entries that stay in the cache; the least recently used ones are removed."""
+"""Entries that stay in the cache."""
 TEMPORARY: Final = ".part"
 """How the name of a temporary file ends."""
 LARGEST_ENTRY: Final = 200_000_000
 """Bytes of an entry of the cache."""
 LARGEST_CODE: Final = 10_000_000
 """Bytes of a file of code."""
-WHOLE_FOLDER: Final = ("", "tables", "twins")
+WHOLE_FOLDER: Final = ("", "pages", "tables", "twins")
 """The folders of the cache: its own, and those within."""
 _ENTRY: Final = re.compile(r"[0-9a-f]{32}\.json")
 _WITHOUT_WAITING: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -176,10 +176,12 @@ class Cache:
     """A folder of entries, each a JSON file that is named after its key.
 
     An entry that is damaged, incomplete, of another key or of another shape counts as absent. So
-    does one that another user owns or can write.
+    does one that another user owns or can write. Of more than `most` entries, the least recently
+    used ones are removed.
     """
 
     folder: Path
+    most: int = KEPT
 
     def load(self, key: str, checked: Callable[[Any], T]) -> T | None:
         """Return what was saved under `key`, None where there is no valid entry.
@@ -218,7 +220,7 @@ class Cache:
             self.folder.chmod(0o700)
             atomic_write(self._path(key), json.dumps(entry))
             abandoned = [p for p in self._temporary() if _age(p) > ABANDONED]
-            _drop([*self.entries()[KEPT:], *abandoned])
+            _drop([*self.entries()[self.most :], *abandoned])
 
     def entries(self) -> list[Path]:
         """Return the files of all entries, the most recently used first."""

@@ -13,22 +13,23 @@ from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
-from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority, get_plugin_logger
+from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority
 from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from mkdocs.utils.templates import TemplateContext
 from mkdocs_gen_files.editor import FilesEditor
 
-from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build import artifacts, kept_pages
 from mkdocs_dsocr.build.session import BuildSession
 from mkdocs_dsocr.build.trace_store import timed
-from mkdocs_dsocr.build.worker import pages_of
+from mkdocs_dsocr.build.worker import Pages, pages_of
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest, without_collections
 from mkdocs_dsocr.plugin_files import Made, arranged, compact, converter, list_twins
+from mkdocs_dsocr.plugin_messages import has_to_say, log, report
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
@@ -44,8 +45,6 @@ from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, forget, put_back, taken_out
 from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, only, placed, prefixed
 from mkdocs_dsocr.site.pages import assets, error_pages, nav
-
-log = get_plugin_logger("dsocr")
 
 STYLE, SCRIPTS = "assets/dsocr.css", ("assets/links.js", "assets/dsocr.js")
 
@@ -151,6 +150,15 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> Made:
         settings, style = settings_of(self.config, config), style_of(config)
         uses_cache = self.config.cache
+        cache = default_cache() if uses_cache else None
+        key = None
+        if cache is not None and not self._is_serving:
+            key = kept_pages.key_of(settings, style)
+            kept = kept_pages.load(cache, key) if key is not None else None
+            if kept is not None:
+                log.info("pages of an earlier build: no input, option or code has changed since")
+                made = self._write(files, config, path, kept.pages, kept.others, nav=kept.nav)
+                return dataclasses.replace(made, state=state)
         if self._is_serving and source_digest([PACKAGE]) != self._code:
             with timed(log.info, "making the pages with edited code, in a process of its own"):
                 fresh = pages_of(settings, style, uses_cache=uses_cache, log=log.info)
@@ -162,13 +170,14 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             settings, uses_cache=uses_cache, may_be_stale=self._is_serving
         )
         if not result.is_stale:
-            self._report_failures(result, config)
+            report(result, config.strict)
         with timed(log.info, "writing pages and artifacts"):
-            cache = default_cache() if uses_cache else None
             # A server shows edits at once: it makes no pages for other workloads and GPUs.
             convert = None if self._is_serving else converter(config)
             site, pages, others = artifacts.site_files(result, style, later, cache, convert)
             made = self._write(files, config, path, pages, others, nav=nav(site), later=later)
+        if cache is not None and key is not None and not later and not has_to_say(result):
+            kept_pages.save(cache, key, Pages(pages, others, nav(site), []))
         return dataclasses.replace(made, state=state)
 
     def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
@@ -249,23 +258,6 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Remove what the build made."""
         self._clean()
         self._results.stop()
-
-    def _report_failures(self, result: pipeline.Result, config: MkDocsConfig) -> None:
-        main = result.main
-        for note in (*main.config.notes, *main.config.storage.notes):
-            log.info(note)
-        for warning in main.warnings:
-            # Stating weight_dtype settles one; an unused key is none of a build's failures.
-            (log.warning if warning in main.plan.warnings else log.info)(warning)
-        for failure in result.failures[: len(result.verification.failures)]:
-            log.warning("verification: %s", failure)
-        for failure in result.failures[len(result.verification.failures) :]:
-            log.warning(failure)
-        if result.verification.failures and config.strict:
-            failures = "; ".join(result.failures[: len(result.verification.failures)])
-            raise PluginError(f"dsocr: formula and trace differ: {failures}")
-        if result.failures and config.strict:
-            raise PluginError(f"dsocr: {'; '.join(result.failures)}")
 
     def _write(
         self,

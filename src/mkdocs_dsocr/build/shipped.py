@@ -43,7 +43,7 @@ def shipped(analyses: Analyses, settings: Settings) -> StaticAnalysis | None:
     with are those of the shipped trace. The build of a torch version (its local version) makes no
     difference: on ``meta`` nothing is computed.
     """
-    on_meta = settings.device == "meta" or (settings.device == "auto" and not _has_gpu())
+    on_meta = settings.device == "meta" or (settings.device == "auto" and not has_gpu())
     if settings.trace != "ship" or settings.trust_remote_code or not on_meta:
         return None
     content = _content(file_of(analyses))
@@ -75,7 +75,8 @@ def _content(path: Path) -> Any:
     return json.loads(gzip.decompress(read_regular(path, LARGEST)))
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Tell whether there is a GPU that ``auto`` might take, without torch."""
     return any(path.exists() for path in _DRIVERS) or shutil.which("nvidia-smi") is not None
 
 

@@ -1,0 +1,114 @@
+"""Pages of an earlier build, used where nothing differs that they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from mkdocs_dsocr.build.settings import Settings
+from mkdocs_dsocr.build.shipped import has_gpu
+from mkdocs_dsocr.build.worker import Pages
+from mkdocs_dsocr.inputs.files import MAX_BYTES, stamps
+from mkdocs_dsocr.io import Cache, read_regular, source_digest
+from mkdocs_dsocr.models.door import GROUP
+from mkdocs_dsocr.resources import PACKAGE, data_dir
+from mkdocs_dsocr.site.pages import assets
+
+DATA: Final = ("hardware", "models", "traces", "workloads")
+"""Folders of the data that ship: pages compare every GPU."""
+PACKAGES: Final = (
+    *("jinja2", "markdown", "markupsafe", "mkdocs", "mkdocs-gen-files", "numpy", "pydantic"),
+    *("pymdown-extensions", "pyyaml", "ruamel.yaml", "torch", "torchinfo", "transformers"),
+)
+"""What takes part in making pages."""
+FOLDER: Final = "pages"
+"""The folder of the entries in the cache: they push no trace out."""
+MOST: Final = 5
+"""Entries that stay: each has 10 MB."""
+
+
+def key_of(settings: Settings, style: str) -> str | None:
+    """Return what the pages of a site depend on, as text.
+
+    Returns
+    -------
+    None where pages are made anew in every build: with ``trace: verify``, with code of a checkpoint
+    or of models by other authors, where a GPU may be traced on, and for several workloads or GPUs,
+    whose other reports are made beside the pages.
+
+    Raises
+    ------
+    InputError
+        If an id is not known.
+    """
+    is_traced_anew = settings.trace == "verify" or settings.device == "cuda" or has_gpu()
+    is_one = len(settings.workloads) == len(settings.hardware) == 1
+    own = all(p.value.startswith("mkdocs_dsocr.") for p in metadata.entry_points(group=GROUP))
+    if is_traced_anew or settings.trust_remote_code or not (is_one and own):
+        return None
+    folders = (PACKAGE, *(data_dir() / name for name in DATA))
+    code = (p for folder in folders for p in sorted(folder.rglob("*")) if _is_source(p))
+    parts = {
+        "settings": settings.to_json(),
+        "style": style,
+        "code": source_digest(code),
+        "inputs": list(_inputs(settings)),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "python": sys.version,
+        "date": os.environ.get("SOURCE_DATE_EPOCH"),
+    }
+    return json.dumps(["pages", parts], sort_keys=True)
+
+
+def load(cache: Cache, key: str) -> Pages | None:
+    """Return the pages that were kept under a key, None where there are none."""
+    found = _store(cache).load(key, _checked)
+    if found is None:
+        return None
+    own = {f"assets/{name}": data for name, data in assets().items()}
+    return Pages(found.pages, {**found.others, **own}, found.nav, [])
+
+
+def save(cache: Cache, key: str, made: Pages) -> None:
+    """Keep pages under a key. The package's own assets are not kept."""
+    others = {n: d.decode() for n, d in made.others.items() if not n.startswith("assets/")}
+    _store(cache).save(key, {"pages": made.pages, "others": others, "nav": made.nav})
+
+
+def _store(cache: Cache) -> Cache:
+    return Cache(cache.folder / FOLDER, MOST)
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".pyc"
+
+
+def _inputs(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield each input file with a digest; large ones with what their folder says of them."""
+    for path, changed, size in stamps(settings.files()):
+        if 0 <= size <= MAX_BYTES:
+            content = hashlib.sha256(read_regular(Path(path), MAX_BYTES)).hexdigest()
+        else:
+            content = f"{changed}, {size}"
+        yield path, content
+
+
+def _checked(content: Any) -> Pages:
+    """Return what was kept as it is used.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape.
+    """
+    pages, others, nav = content["pages"], content["others"], content["nav"]
+    texts = [*pages.values(), *others.values()]
+    if not pages or not isinstance(nav, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("no pages")
+    return Pages(pages, {name: text.encode() for name, text in others.items()}, nav, [])

@@ -1,0 +1,158 @@
+"""A build in which nothing changed takes the pages of an earlier one."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mkdocs_dsocr.build import kept_pages
+from mkdocs_dsocr.build.settings import Settings
+from mkdocs_dsocr.build.worker import Pages
+from mkdocs_dsocr.io import Cache
+from mkdocs_dsocr.site.pages import assets
+from tests.conftest import ROOT
+
+SAID = "pages of an earlier build"
+YML = "site_name: s\ntheme: material\nplugins:\n  - search\n  - dsocr: {workloads: [w.yaml]}\n"
+WORKLOAD = (ROOT / "data/workloads/dsocr-standard-v1.yaml").read_text(encoding="utf-8")
+LONGER = WORKLOAD.replace("max_new_tokens: 512", "max_new_tokens: 600")
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_pages, "has_gpu", lambda: False)
+
+
+def built(folder: Path, more: str = "") -> tuple[str, dict[str, str]]:
+    """Return what a build says, and a digest of each file of the site."""
+    (folder / "mkdocs.yml").write_text(YML.replace("}", f"{more}}}"))
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = folder / "site"
+    files = (p for p in sorted(site.rglob("*")) if p.is_file() and "sitemap" not in p.name)
+    digests = {str(p.relative_to(site)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+    return done.stderr, digests
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="a GPU may be traced on")
+def test_pages_are_kept_as_long_as_nothing_changes(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/index.md").write_text("# Home\n")
+    (tmp_path / "w.yaml").write_text(WORKLOAD)
+    words, first = built(tmp_path)
+    assert SAID not in words
+    words, again = built(tmp_path)
+    assert SAID in words
+    assert again == first
+    (tmp_path / "w.yaml").write_text(LONGER)
+    words, other = built(tmp_path)
+    assert SAID not in words
+    assert other["dsocr/index.html"] != first["dsocr/index.html"]
+    (tmp_path / "w.yaml").write_text(WORKLOAD)
+    words, again = built(tmp_path)
+    assert SAID in words
+    assert again == first
+    for option in (", trace: verify", ", cache: false"):
+        words, _ = built(tmp_path, option)
+        assert SAID not in words
+
+
+def key(folder: Path, style: str = "directory", **changes: Any) -> str | None:
+    return kept_pages.key_of(Settings(base=folder, **changes), style)
+
+
+def test_the_key_follows_all_that_pages_depend_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = tmp_path / "w.yaml"
+    workload.write_text(WORKLOAD)
+    (tmp_path / "r.yaml").write_text("layers: {}\n")
+    keys = [
+        key(tmp_path),
+        key(tmp_path, "html"),
+        key(tmp_path / "other"),
+        key(tmp_path, workloads=("w.yaml",)),
+        key(tmp_path, hardware=("h100-sxm",)),
+        key(tmp_path, reviews="r.yaml"),
+        key(tmp_path, require_review=True),
+    ]
+    workload.write_text(LONGER)
+    keys.append(key(tmp_path, workloads=("w.yaml",)))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    keys.append(key(tmp_path))
+    data = tmp_path / "data"
+    for name in kept_pages.DATA:
+        (data / name).mkdir(parents=True)
+    (data / "hardware/new.yaml").write_text("a GPU")
+    monkeypatch.setattr(kept_pages, "data_dir", lambda: data)
+    keys.append(key(tmp_path))
+    monkeypatch.setattr(metadata, "version", lambda name: "0")
+    keys.append(key(tmp_path))
+    monkeypatch.setattr(sys, "version", "4")
+    keys.append(key(tmp_path))
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+    assert key(tmp_path) == keys[-1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trace": "verify"},
+        {"device": "cuda"},
+        {"trust_remote_code": True},
+        {"workloads": ("dsocr-tiny", "dsocr-base")},
+        {"hardware": ("rtx-5090", "h100-sxm")},
+    ],
+)
+def test_what_is_made_anew_in_every_build_has_no_key(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    assert key(tmp_path, **changes) is None
+
+
+def test_a_gpu_and_models_of_others_are_asked_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_pages, "has_gpu", lambda: True)
+        assert key(tmp_path) is None
+    foreign = SimpleNamespace(value="theirs.model:MODEL")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [foreign])
+    assert key(tmp_path) is None
+
+
+def test_an_entry_is_whole_or_absent(tmp_path: Path) -> None:
+    cache, made = (
+        Cache(tmp_path),
+        Pages({"index.md": "# One\n"}, {"a.json": b"{}"}, ["index.md"], []),
+    )
+    kept_pages.save(cache, "k", made)
+    found = kept_pages.load(cache, "k")
+    assert found is not None
+    assert (found.pages, found.nav) == (made.pages, made.nav)
+    assert found.others == {"a.json": b"{}", **{f"assets/{n}": d for n, d in assets().items()}}
+    assert kept_pages.load(cache, "other") is None
+    [entry] = (tmp_path / "pages").glob("*.json")
+    for pages in ({}, {"a": 1}):
+        Cache(tmp_path / "pages").save("k", {"pages": pages, "others": {}, "nav": []})
+        assert kept_pages.load(cache, "k") is None
+    entry.write_text(entry.read_text()[:-9])
+    assert kept_pages.load(cache, "k") is None
+
+
+def test_few_entries_stay(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    for number in range(kept_pages.MOST + 2):
+        kept_pages.save(cache, str(number), Pages({"index.md": "# One\n"}, {}, [], []))
+    assert len(cache.every()) == kept_pages.MOST
+    assert cache.clear() == kept_pages.MOST
