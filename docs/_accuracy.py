@@ -109,7 +109,7 @@ def page(found: list[Row]) -> Iterator[str]:
     """Yield the lines of the page."""
     checked = [row for row in found if row.kind == VALIDATION]
     largest = max((row.error for row in checked), key=abs)
-    yield "# Accuracy\n"
+    yield "---\nhide: [toc]\n---\n\n# Accuracy\n"
     yield (
         "Each row compares the predicted kernel time of a pass with the measured one. The error is "
         "predicted / measured − 1: a negative error means that the prediction is too short. "
