@@ -347,7 +347,7 @@ def test_pages_show_reviews_and_a_strict_build_may_require_them(
     files = {"reviews.yaml": signed.read_text()}
     site = build_site(SITE.replace("REQUIRED", "false"), files)
     assert site.returncode == 0, site.output
-    assert "2 of 41 layers and assumptions have a current approval" in site.read(
+    assert "2 of 40 layers and assumptions have a current approval" in site.read(
         "dsocr/review/index.html"
     )
     assert "Approved</span> by jane on" in site.read("dsocr/layers/Linear/index.html")
