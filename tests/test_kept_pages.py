@@ -156,3 +156,17 @@ def test_few_entries_stay(tmp_path: Path) -> None:
         kept_pages.save(cache, str(number), Pages({"index.md": "# One\n"}, {}, [], []))
     assert len(cache.every()) == kept_pages.MOST
     assert cache.clear() == kept_pages.MOST
+
+
+def test_a_package_that_is_not_installed_is_part_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if name == "mkdocs":  # its fork stands in for it
+            raise metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    found = key(tmp_path)
+    assert found is not None
+    assert '"mkdocs": null' in found

@@ -24,9 +24,10 @@ DATA: Final = ("hardware", "models", "traces", "workloads")
 """Folders of the data that ship: pages compare every GPU."""
 PACKAGES: Final = (
     *("jinja2", "markdown", "markupsafe", "mkdocs", "mkdocs-gen-files", "numpy", "pydantic"),
-    *("pymdown-extensions", "pyyaml", "ruamel.yaml", "torch", "torchinfo", "transformers"),
+    *("properdocs", "pymdown-extensions", "pyyaml", "ruamel.yaml"),
+    *("torch", "torchinfo", "transformers"),
 )
-"""What takes part in making pages."""
+"""What takes part in making pages, where it is installed."""
 FOLDER: Final = "pages"
 """The folder of the entries in the cache: they push no trace out."""
 MOST: Final = 5
@@ -59,7 +60,7 @@ def key_of(settings: Settings, style: str) -> str | None:
         "style": style,
         "code": source_digest(code),
         "inputs": list(_inputs(settings)),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES},
         "python": sys.version,
         "date": os.environ.get("SOURCE_DATE_EPOCH"),
     }
@@ -83,6 +84,13 @@ def save(cache: Cache, key: str, made: Pages) -> None:
 
 def _store(cache: Cache) -> Cache:
     return Cache(cache.folder / FOLDER, MOST)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _is_source(path: Path) -> bool:
