@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -170,3 +171,17 @@ def test_a_package_that_is_not_installed_is_part_of_the_key(
     found = key(tmp_path)
     assert found is not None
     assert '"mkdocs": null' in found
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_file_that_is_none_is_left_to_who_reads_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "w.yaml")
+    assert key(tmp_path, workloads=("w.yaml",)) is not None
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/index.md").write_text("# Home\n")
+    (tmp_path / "mkdocs.yml").write_text(YML)
+    command = [sys.executable, "-m", "mkdocs", "build"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "w.yaml: found a pipe, not a regular file" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mkdocs_dsocr import sweep
 from mkdocs_dsocr.cli import main
+from mkdocs_dsocr.cost import program
 from mkdocs_dsocr.cost.passes import COUNTS
 from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_hardware, shipped
@@ -153,6 +154,23 @@ def test_a_grid_in_pieces_of_any_size_is_its_rows(
     assert sum(piece.rows for piece in pieces) == grid.rows
     times = numpy.concatenate([piece["time_ms"] for piece in pieces])
     assert numpy.array_equal(numpy.sort(times), numpy.sort(grid["time_ms"]), equal_nan=True)
+
+
+def test_integers_are_the_same_as_floats_and_as_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    dims: dict[str, Any] = {
+        "hardware": ["rtx-5090", "h100-sxm"],
+        "batch_size": [1, 3, 64],
+        "weight_dtype": ["bf16", "int4"],
+        "max_new_tokens": [2, 700],
+    }
+    floats = sweep.grid(**dims)
+    monkeypatch.setattr(program, "LARGEST_FLOAT", -1)
+    integers = sweep.grid(**dims)
+    for name in floats:
+        if floats[name].dtype.kind == "f":
+            assert numpy.allclose(floats[name], integers[name], rtol=1e-12, atol=0), name
+        else:
+            assert numpy.array_equal(floats[name], integers[name]), name
 
 
 def test_the_last_batch_may_be_smaller_and_swept_batches_are_full() -> None:

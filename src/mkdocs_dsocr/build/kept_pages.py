@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -100,10 +101,10 @@ def _is_source(path: Path) -> bool:
 def _inputs(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield each input file with a digest; large ones with what their folder says of them."""
     for path, changed, size in stamps(settings.files()):
+        content = f"{changed}, {size}"
         if 0 <= size <= MAX_BYTES:
-            content = hashlib.sha256(read_regular(Path(path), MAX_BYTES)).hexdigest()
-        else:
-            content = f"{changed}, {size}"
+            with suppress(OSError):  # whoever reads the file says what is wrong with it
+                content = hashlib.sha256(read_regular(Path(path), MAX_BYTES)).hexdigest()
         yield path, content
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from mkdocs_dsocr.layers import costs
 from mkdocs_dsocr.layers.builtin import GELU, LayerNorm
 from mkdocs_dsocr.layers.layer import Rationale, Step, layer
 from mkdocs_dsocr.layers.operations import Tensor, copy, elementwise, keep
@@ -90,14 +89,7 @@ class UnlimitedOcrSamVisionSdpaAttention(Attention):
         entries = (2 * self.side - 1) * self.head_dim
         table = Tensor(f"rel_pos_{axis}", (2 * self.table_side - 1) * self.head_dim, role="weight")
         resized = Tensor(f"resized_{axis}", entries)
-        yield elementwise(
-            f"resize on axis {axis}",
-            2 * costs.MULTIPLY_ADD * entries,
-            (table,),
-            resized,
-            category="interpolation",
-            kernel=f"table {axis}",
-        )
+        yield self._interpolated(f"resize on axis {axis}", axis, table, resized)
         picked = Tensor(f"picked_{axis}", self.side**2 * self.head_dim, view_of=resized.name)
         yield from self._gathered(axis, picked)
         yield keep(resized)

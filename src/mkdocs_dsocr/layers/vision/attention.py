@@ -207,13 +207,16 @@ class Attention(BaseLayer):
         resized = Tensor(f"resized32_{axis}", entries, "float32")
         result = Tensor(f"resized_{axis}", entries)
         yield copy(f"{source.name} as float32", source, wide, kernel=kernel)
-        yield elementwise(
-            f"{source.name} resized",
-            2 * costs.MULTIPLY_ADD * entries,
-            (wide,),
-            resized,
+        yield self._interpolated(f"{source.name} resized", axis, wide, resized)
+        yield copy(f"{source.name} as bfloat16", resized, result, kernel=kernel)
+
+    def _interpolated(self, name: str, axis: str, source: Tensor, target: Tensor) -> Operation:
+        return elementwise(
+            name,
+            2 * costs.MULTIPLY_ADD * target.elements,
+            (source,),
+            target,
             category="interpolation",
-            kernel=kernel,
+            kernel=f"table {axis}",
             why="Linear interpolation: two multiply-adds an entry.",
         )
-        yield copy(f"{source.name} as bfloat16", resized, result, kernel=kernel)
