@@ -110,7 +110,7 @@ def test_whatever_becomes_of_an_input_is_seen(tmp_path: Path, change: str) -> No
     (tmp_path / "w.yaml").write_text("profile_id: w\n")
     settings = Settings(f"{tmp_path}/", ("w.yaml",), reviews="later.yaml", base=tmp_path)
     server = _Server()
-    watch = InputWatch(server)  # type: ignore[arg-type]
+    watch = InputWatch(server, lambda: False)  # type: ignore[arg-type]
     try:
         (trigger,) = map(Path, server.paths)
         watch.follow(settings, input_stamps(settings))
@@ -132,9 +132,25 @@ def test_whatever_becomes_of_an_input_is_seen(tmp_path: Path, change: str) -> No
 
 def test_an_input_that_stays_asks_for_nothing(tmp_path: Path) -> None:
     server = _Server()
-    watch = InputWatch(server)  # type: ignore[arg-type]
+    watch = InputWatch(server, lambda: False)  # type: ignore[arg-type]
     settings = Settings()
     watch.follow(settings, input_stamps(settings))
     watch._ended.wait(1.5)
     assert Path(server.paths[0]).read_text() == ""
     watch.stop()
+
+
+def test_more_to_show_is_asked_for_once(tmp_path: Path) -> None:
+    server, more = _Server(), [False]
+    watch = InputWatch(server, lambda: more[0])  # type: ignore[arg-type]
+    trigger = Path(server.paths[0])
+    try:
+        for built in (".", ".."):
+            more[0] = True
+            wait_for(lambda built=built: trigger.read_text() == built, 20)  # type: ignore[misc]
+            watch._ended.wait(1.5)
+            assert trigger.read_text() == built
+            more[0] = False
+            watch._ended.wait(1.5)
+    finally:
+        watch.stop()

@@ -33,7 +33,7 @@ def _edit_a_layer(folder: Path, server: Server) -> None:
     layer.write_text(before + name + after.replace('"""', '"""Edited words. ', 1))
     wait_for(lambda: "in a process of its own" in server.log)
     wait_for(lambda: server.shows("Edited words.", "dsocr/layers/SiLU/"))
-    wait_for(lambda: server.builds == 8)
+    wait_for(lambda: server.builds == 9)
     layer.write_text("this is no Python\n")
     wait_for(lambda: server.shows("SyntaxError", "dsocr/"))
     layer.write_text(text)
@@ -67,16 +67,18 @@ def test_an_edit_of_a_workload_rebuilds_once_without_a_trace(tmp_path: Path) -> 
         workload.write_text(WORKLOAD.format(new=9))
         wait_for(lambda: shows("New tokens per page 9"))
         assert shows("The inputs changed after the last trace", "dsocr/verification/")
+        wait_for(lambda: server.builds == 6)
+        assert not shows("The inputs changed after the last trace", "dsocr/verification/")
+        assert shows("New tokens per page 9")
         workload.write_text(WORKLOAD.format(new=7) + "num_pages: 4\n")
         wait_for(lambda: shows("Pages 4"))
-        assert not shows("The inputs changed after the last trace", "dsocr/verification/")
-        wait_for(lambda: server.builds == 6)
+        wait_for(lambda: server.builds == 7)
         # An ordinary page costs no analysis.
         (tmp_path / "docs/index.md").write_text("# Home\n\nEdited.\n")
         wait_for(lambda: shows("Edited.", ""))
         assert shows("Pages 4")
-        wait_for(lambda: server.builds == 7)
-        assert server.log.count("analysing") == 5
+        wait_for(lambda: server.builds == 8)
+        assert server.log.count("analysing") == 6
         _edit_a_layer(tmp_path, server)
     assert "Traceback" not in (tmp_path / "log").read_text()
     assert [p.name for p in (tmp_path / "tmp").glob("*dsocr*")] == []

@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import Environment
@@ -18,7 +17,6 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from mkdocs.utils.templates import TemplateContext
-from mkdocs_gen_files.editor import FilesEditor
 
 from mkdocs_dsocr.build import artifacts, kept_pages
 from mkdocs_dsocr.build.session import BuildSession
@@ -28,7 +26,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest, without_collections
-from mkdocs_dsocr.plugin_files import Made, arranged, compact, converter, list_twins
+from mkdocs_dsocr.plugin_files import Made, arranged, compact, converter, list_twins, written
 from mkdocs_dsocr.plugin_messages import has_to_say, log, report
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
@@ -39,11 +37,12 @@ from mkdocs_dsocr.plugin_options import (
     settings_of,
     style_of,
 )
+from mkdocs_dsocr.plugin_readers import Readers
 from mkdocs_dsocr.plugin_watch import InputWatch, input_stamps
 from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, forget, put_back, taken_out
-from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, only, placed, prefixed
+from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, placed, prefixed
 from mkdocs_dsocr.site.pages import assets, error_pages, nav
 
 STYLE, SCRIPTS = "assets/dsocr.css", ("assets/links.js", "assets/dsocr.js")
@@ -56,11 +55,11 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         self._results = BuildSession(log.info)
-        self._later: list[tuple[str, Path]] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._watch: InputWatch | None = None
+        self._readers: Readers | None = None
         self._blocks: dict[str, tuple[str, ...]] = {}
         self._is_serving = False
+        self._is_partial = False
         self._made: Made | None = None
         self._code = ""
         self._seen: tuple[tuple[str, int, int], ...] = ()
@@ -76,7 +75,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     ) -> LiveReloadServer:
         """Watch the inputs, also those that are still to come."""
         if self.config.enabled:
-            self._watch = InputWatch(server)
+            self._readers = Readers(server)
+            self._watch = InputWatch(server, self._has_more)
             self._watch.follow(settings_of(self.config, config), self._seen)
         return server
 
@@ -113,28 +113,31 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     @event_priority(50)
     def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
         """Analyse, trace, verify, and add pages and artifacts to the site."""
-        path = self.config.path
+        path, self._is_partial = self.config.path, False
         if not self.config.enabled:
             if config.nav is not None:
                 config.nav, _ = placed(config.nav, path, None)
             return files
         try:
             state = self._state(files, config, path)
-            if self._made is None or self._made.state != state:
-                self._made = self._make(files, config, path, state)
+            made = self._made
+            if made is None or made.state != state or self._results.has_new_trace:
+                made = self._make(files, config, state)
         except InputError as error:
             if not self._is_serving:
                 raise PluginError(f"dsocr: {error.in_mkdocs}") from error
             log.error("%s", error.in_mkdocs)
             # The error is shown in place of each page, so that the page comes back there.
-            made = self._made
-            names = made.pages if made is not None else ["index.md"]
-            places = made.nav if made is not None else ["index.md"]
+            before = self._made
+            names = before.pages if before is not None else ["index.md"]
+            places = before.nav if before is not None else ["index.md"]
             others = {f"assets/{name}": data for name, data in assets().items()}
             pages = error_pages(error.in_mkdocs, names)
-            self._made = self._write(files, config, path, pages, others, nav=places)
-        self._fill_nav(config, path, self._made.nav)
-        return self._made.added_to(files, config)
+            made = self._write(files, config, Pages(pages, others, places, []), None)
+            made = dataclasses.replace(made, texts={})  # no page is made after these
+        self._made = made
+        self._fill_nav(config, path, made.nav)
+        return made.added_to(files, config)
 
     def _state(self, files: Files, config: MkDocsConfig, path: str) -> tuple[Any, ...]:
         """Return what the pages depend on: as long as it stays, they do."""
@@ -147,7 +150,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         return (settings, config.use_directory_urls, authors, self._seen, stamps(code))
 
     @without_collections()
-    def _make(self, files: Files, config: MkDocsConfig, path: str, state: tuple[Any, ...]) -> Made:
+    def _make(self, files: Files, config: MkDocsConfig, state: tuple[Any, ...]) -> Made:
+        if (made := self._in_view(config, state)) is not None:
+            return made
         settings, style = settings_of(self.config, config), style_of(config)
         uses_cache = self.config.cache
         cache = default_cache() if uses_cache else None
@@ -157,15 +162,13 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             kept = kept_pages.load(cache, key) if key is not None else None
             if kept is not None:
                 log.info("pages of an earlier build: no input, option or code has changed since")
-                made = self._write(files, config, path, kept.pages, kept.others, nav=kept.nav)
-                return dataclasses.replace(made, state=state)
-        if self._is_serving and source_digest([PACKAGE]) != self._code:
+                return self._write(files, config, kept, state)
+        if self._has_edited_code():
             with timed(log.info, "making the pages with edited code, in a process of its own"):
                 fresh = pages_of(settings, style, uses_cache=uses_cache, log=log.info)
             for failure in fresh.failures:
                 log.warning(failure)
-            made = self._write(files, config, path, fresh.pages, fresh.others, nav=fresh.nav)
-            return dataclasses.replace(made, state=state)
+            return self._write(files, config, fresh, state)
         result, later = self._results.result(
             settings, uses_cache=uses_cache, may_be_stale=self._is_serving
         )
@@ -175,10 +178,41 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             # A server shows edits at once: it makes no pages for other workloads and GPUs.
             convert = None if self._is_serving else converter(config)
             site, pages, others = artifacts.site_files(result, style, later, cache, convert)
-            made = self._write(files, config, path, pages, others, nav=nav(site), later=later)
+            content = Pages(pages, others, nav(site), [])
+            made = self._write(files, config, content, state, later)
         if cache is not None and key is not None and not later and not has_to_say(result):
-            kept_pages.save(cache, key, Pages(pages, others, nav(site), []))
-        return dataclasses.replace(made, state=state)
+            kept_pages.save(cache, key, content)
+        return made
+
+    def _has_edited_code(self) -> bool:
+        return self._is_serving and source_digest([PACKAGE]) != self._code
+
+    def _in_view(self, config: MkDocsConfig, state: tuple[Any, ...]) -> Made | None:
+        """Make the pages that browsers show, and others in a further build; None without any."""
+        made = self._made
+        if self._readers is None or made is None or state in (made.state, made.awaited):
+            return None
+        addresses = made.addresses(config)
+        shown = [addresses[page] for page in self._readers.pages() if page in addresses]
+        if not shown:
+            return None
+        settings, style = settings_of(self.config, config), style_of(config)
+        uses_cache, files = self.config.cache, made.artifacts
+        pages: dict[str, str] | None = None
+        with timed(log.info, f"making what browsers show: {', '.join(shown)}"):
+            if self._has_edited_code():
+                fresh = pages_of(
+                    settings, style, uses_cache=uses_cache, log=log.info, only=shown, files=files
+                )
+                pages = fresh.pages
+            elif (result := self._results.at_once(settings, uses_cache=uses_cache)) is not None:
+                cache = default_cache() if uses_cache else None
+                pages = artifacts.some_pages(result, style, shown, files, cache)
+        return made.updated(pages, state) if pages else None
+
+    def _has_more(self) -> bool:
+        """Tell whether a further build shows more: the other pages, or a trace that was made."""
+        return self._is_partial or self._results.has_new_trace
 
     def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
         """Order and group the pages where MkDocs makes the navigation from files."""
@@ -188,15 +222,15 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
 
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:
         """Put files in their places that were made while pages were converted."""
+        later = self._made.later if self._made is not None else ()
         try:
             with self._results.taken() as folder, room_to_write(config.site_dir):
                 if folder is not None:
-                    for name, target in self._later:
+                    for name, target in later:
                         target.parent.mkdir(parents=True, exist_ok=True)
                         shutil.move(folder / name, target)
         except InputError as error:
             raise PluginError(f"dsocr: {error.in_mkdocs}") from error
-        self._later = []
 
     def on_page_markdown(
         self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files
@@ -251,6 +285,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         if self.config.enabled and self.config.markdown_twins:
             instances = (p for p in config.plugins.values() if isinstance(p, DsocrPlugin))
             list_twins(config, [p.config.path.strip("/") for p in instances])
+        self._is_partial = self._made is not None and self._made.awaited is not None
         if not self._is_serving:
             self.on_shutdown()
 
@@ -263,61 +298,23 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self,
         files: Files,
         config: MkDocsConfig,
-        path: str,
-        pages: dict[str, str],
-        others: dict[str, bytes],
-        *,
-        nav: list[Any],
+        content: Pages,
+        state: tuple[Any, ...] | None,
         later: Sequence[str] = (),
     ) -> Made:
-        """Write everything through one editor; an author's own file of the same name wins."""
+        """Write everything, and twins of the pages."""
         self._clean()
-        self._later = []
         forget()  # pages that are shown no more
-        taken = {file.src_uri for file in files}
-        mine = {name: text for name, text in pages.items() if f"{path}/{name}" not in taken}
+        path, taken = self.config.path, {file.src_uri for file in files}
+        mine = {n: text for n, text in content.pages.items() if f"{path}/{n}" not in taken}
         if self.config.markdown_twins and mine:
             cache = default_cache() if self.config.cache else None
-            others = others | artifacts.twins(mine, style_of(config), cache)
+            twins = artifacts.twins(mine, style_of(config), cache)
+            content = dataclasses.replace(content, others=content.others | twins)
         with room_to_write(tempfile.gettempdir()):
-            return self._written(files, config, path, pages, others, nav, later)
-
-    def _written(
-        self,
-        files: Files,
-        config: MkDocsConfig,
-        path: str,
-        pages: dict[str, str],
-        others: dict[str, bytes],
-        nav: list[Any],
-        later: Sequence[str],
-    ) -> Made:
-        self._folder = tempfile.TemporaryDirectory(prefix="dsocr_", ignore_cleanup_errors=True)
-        folder = self._folder.name
-        taken = {file.src_uri for file in files}
-        shown = [name for name in pages if not is_excluded(config, f"{path}/{name}")]
-        self._blocks = {f"{path}/{name}": () for name in shown if f"{path}/{name}" not in taken}
-        places: list[tuple[str, str]] = []
-        with FilesEditor(files, config, folder) as editor:
-            contents: dict[str, bytes | None] = {k: v.encode() for k, v in pages.items()}
-            contents |= others | {f"artifacts/{name}": None for name in later}
-            for name, content in contents.items():
-                uri = f"{path}/{name}"
-                if is_excluded(config, uri):
-                    continue
-                if uri in taken:
-                    log.info("%s is the author's own and stays", uri)
-                    continue
-                # A Markdown artifact is a file to download: MkDocs must not take it for a page.
-                source = f"{uri}.txt" if uri.endswith(".md") and name not in pages else uri
-                if content is None:
-                    place = Path(folder, source)
-                    self._later.append((name.removeprefix("artifacts/"), place))
-                else:
-                    with editor.open(source, "wb") as out:
-                        out.write(content)
-                places.append((source, uri))
-        return Made((), folder, tuple(places), only(nav, shown), tuple(shown))
+            made = written(files, config, path, content, later)
+        self._blocks = {f"{path}/{name}": () for name in made.texts}
+        return dataclasses.replace(made, state=state)
 
     def _fill_nav(self, config: MkDocsConfig, path: str, pages: list[Any]) -> None:
         """Put the pages where the navigation asks for them; say so where it does not."""
@@ -334,6 +331,6 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             )
 
     def _clean(self) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = self._made = None
+        if self._made is not None:
+            self._made.folder.cleanup()
+            self._made = None

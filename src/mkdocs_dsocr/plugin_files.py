@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from markdown import Markdown
 from mkdocs.config.defaults import MkDocsConfig
@@ -15,9 +17,15 @@ from mkdocs.structure import StructureItem
 from mkdocs.structure.files import File, Files, file_sort_key
 from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
+from mkdocs_gen_files.editor import FilesEditor
 
+from mkdocs_dsocr.build.worker import Pages
 from mkdocs_dsocr.io import atomic_path, atomic_write
-from mkdocs_dsocr.site.navigation import NAV_TITLE
+from mkdocs_dsocr.plugin_messages import log
+from mkdocs_dsocr.plugin_options import is_excluded
+from mkdocs_dsocr.plugin_readers import plain_path
+from mkdocs_dsocr.site.navigation import NAV_TITLE, only
+from mkdocs_dsocr.site.pages import before_an_edit
 from mkdocs_dsocr.site.twins import LIST, listed
 
 INDENT: Final = re.compile(r"(<(pre|textarea|script|style)\b.*?</\2>)|\n\s+", re.DOTALL)
@@ -117,6 +125,8 @@ class Made:
     ----------
     state
         What they depend on.
+    path
+        The folder of the site that they are in.
     folder
         Where they lie.
     places
@@ -125,19 +135,29 @@ class Made:
         Navigation entries.
     pages
         The names of the pages.
+    texts
+        The Markdown of those that are not the author's own.
+    later
+        The artifacts that are to come: path under ``artifacts/``, and where it goes.
+    awaited
+        What the pages will depend on after the next build: only those that browsers show do now.
     """
 
-    state: tuple[Any, ...]
-    folder: str
+    state: tuple[Any, ...] | None
+    path: str
+    folder: TemporaryDirectory[str]
     places: tuple[tuple[str, str], ...]
     nav: list[Any]
     pages: tuple[str, ...]
+    texts: dict[str, str]
+    later: tuple[tuple[str, Path], ...]
+    awaited: tuple[Any, ...] | None = None
 
     def added_to(self, files: Files, config: MkDocsConfig) -> Files:
         """Return the files of the site with these among them."""
         mine = {}
         for source, uri in self.places:
-            file = WholeFile(source, self.folder, config.site_dir, config.use_directory_urls)
+            file = WholeFile(source, self.folder.name, config.site_dir, config.use_directory_urls)
             file.generated_by = "dsocr"
             file.edit_uri = None
             if source != uri:
@@ -145,6 +165,73 @@ class Made:
             mine[source] = file
         others = [file for file in files if file.src_uri not in mine]
         return Files(sorted([*others, *mine.values()], key=file_sort_key))
+
+    def addresses(self, config: MkDocsConfig) -> dict[str, str]:
+        """Return the names of the pages by their addresses on a server."""
+        root = urlsplit(config.site_url or "/").path
+        places = {f"{self.path}/{name}": name for name in self.texts}
+        files = (File(uri, None, "", config.use_directory_urls) for uri in places)
+        return {plain_path(f"{root}{file.url}"): places[file.src_uri] for file in files}
+
+    @property
+    def artifacts(self) -> list[str]:
+        """The paths under ``artifacts/`` of the files that are there."""
+        folder = f"{self.path}/artifacts/"
+        return [uri.removeprefix(folder) for _, uri in self.places if uri.startswith(folder)]
+
+    def updated(self, pages: dict[str, str], state: tuple[Any, ...]) -> Made:
+        """Write some pages anew, and in the others that they are to come."""
+        for name, text in self.texts.items():
+            content = pages[name] if name in pages else before_an_edit(text)
+            Path(self.folder.name, self.path, name).write_text(content, encoding="utf-8")
+        return dataclasses.replace(
+            self, state=None, texts=self.texts | pages, later=(), awaited=state
+        )
+
+
+def written(
+    files: Files, config: MkDocsConfig, path: str, content: Pages, later: Sequence[str]
+) -> Made:
+    """Write everything through one editor; an author's own file of the same name wins.
+
+    Parameters
+    ----------
+    files, config
+        The site's.
+    path
+        The folder of the site.
+    content
+        What is written.
+    later
+        Paths under ``artifacts/`` of files that something else makes.
+    """
+    folder = TemporaryDirectory(prefix="dsocr_", ignore_cleanup_errors=True)
+    taken = {file.src_uri for file in files}
+    shown = [name for name in content.pages if not is_excluded(config, f"{path}/{name}")]
+    texts = {n: content.pages[n] for n in shown if f"{path}/{n}" not in taken}
+    places: list[tuple[str, str]] = []
+    awaited: list[tuple[str, Path]] = []
+    with FilesEditor(files, config, folder.name) as editor:
+        contents: dict[str, bytes | None] = {k: v.encode() for k, v in content.pages.items()}
+        contents |= content.others | {f"artifacts/{name}": None for name in later}
+        for name, data in contents.items():
+            uri = f"{path}/{name}"
+            if is_excluded(config, uri):
+                continue
+            if uri in taken:
+                log.info("%s is the author's own and stays", uri)
+                continue
+            # A Markdown artifact is a file to download: MkDocs must not take it for a page.
+            is_file = uri.endswith(".md") and name not in content.pages
+            source = f"{uri}.txt" if is_file else uri
+            if data is None:
+                awaited.append((name.removeprefix("artifacts/"), Path(folder.name, source)))
+            else:
+                with editor.open(source, "wb") as out:
+                    out.write(data)
+            places.append((source, uri))
+    nav = only(content.nav, shown)
+    return Made(None, path, folder, tuple(places), nav, tuple(shown), texts, tuple(awaited))
 
 
 def list_twins(config: MkDocsConfig, paths: list[str]) -> None:

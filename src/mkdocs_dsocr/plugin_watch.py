@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -15,6 +16,8 @@ from mkdocs_dsocr.inputs.files import stamps
 
 INTERVAL: Final = 0.5
 """Seconds between two looks at the inputs."""
+PATIENCE: Final = 4
+"""Looks after which there is a build that shows more: browsers load first what there is."""
 Stamps = tuple[tuple[str, int, int], ...]
 
 
@@ -23,9 +26,17 @@ class InputWatch:
 
     MkDocs's own watch needs a file that exists, and gives up on one that disappears. This one
     writes a file of its own, which MkDocs watches.
+
+    Parameters
+    ----------
+    server
+        The server.
+    has_more
+        Tells whether a build would show more though no input changed.
     """
 
-    def __init__(self, server: LiveReloadServer) -> None:
+    def __init__(self, server: LiveReloadServer, has_more: Callable[[], bool]) -> None:
+        self._has_more = has_more
         self._temporary = TemporaryDirectory(prefix="dsocr_watch_", ignore_cleanup_errors=True)
         self._trigger = Path(self._temporary.name) / "inputs"
         self._trigger.touch()
@@ -50,6 +61,7 @@ class InputWatch:
 
     def _look(self) -> None:
         before: Stamps | None = None
+        looks = 0  # that found more to show
         while not self._ended.wait(INTERVAL):
             with self._lock:
                 found = input_stamps(self._settings) if self._settings else self._seen
@@ -57,7 +69,8 @@ class InputWatch:
                 is_new, before = found == before and found != self._seen, found
                 if is_new:
                     self._seen = found
-            if is_new:
+            looks = looks + 1 if self._has_more() else 0
+            if is_new or looks == PATIENCE:
                 with self._trigger.open("a") as file:
                     file.write(".")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -200,7 +200,7 @@ def site_files(
         without it, there is no switch between them.
     """
     from mkdocs_dsocr.cost.browser import gpus_text
-    from mkdocs_dsocr.site.content import Site, all_gpus
+    from mkdocs_dsocr.site.content import all_gpus
     from mkdocs_dsocr.site.pages import assets, build_pages
     from mkdocs_dsocr.site.switch import scripts
 
@@ -212,11 +212,47 @@ def site_files(
     files = tables.files() if tables is not None else {}
     ready |= {f"{folder}/{n}": text for n, text in files.items()}
     others = {f"artifacts/{p}": text.encode() for p, text in ready.items()}
-    site = Site(
+    site = _site(
+        result, tables, {*ready, *later}, convert is not None and has_switch(result.analyses)
+    )
+    pages = build_pages(site, style)
+    others |= {f"assets/{name}": data for name, data in assets().items()}
+    if convert is not None and site.has_switch:
+        others |= dict(scripts(pages, _other_sites(site, cache), style, convert))
+    return site, pages, others
+
+
+def some_pages(
+    result: Result, style: LinkStyle, only: Iterable[str], files: Iterable[str], cache: Cache | None
+) -> dict[str, str] | None:
+    """Return some pages of :func:`site_files` without a switch; None if one is no more.
+
+    Parameters
+    ----------
+    result, style, cache
+        As for :func:`site_files`.
+    only
+        Paths of pages.
+    files
+        Paths under ``artifacts/`` of files that the site has.
+    """
+    from mkdocs_dsocr.site.pages import build_pages, paths
+
+    site = _site(result, studies(result.analyses, cache), files)
+    wanted = set(only)
+    return build_pages(site, style, wanted) if wanted <= paths(site) else None
+
+
+def _site(
+    result: Result, tables: Studies | None, files: Iterable[str], switches: bool = False
+) -> Site:
+    from mkdocs_dsocr.site.content import Site
+
+    return Site(
         result.analyses,
         result.verification,
         result.static.device_reason,
-        tuple(sorted({*ready, *later})),
+        tuple(sorted(files)),
         tables,
         result.checkpoint,
         result.vendor,
@@ -225,13 +261,8 @@ def site_files(
         result.models,
         result.is_stale,
         result.static.is_shipped,
-        has_switch=convert is not None and has_switch(result.analyses),
+        has_switch=switches,
     )
-    pages = build_pages(site, style)
-    others |= {f"assets/{name}": data for name, data in assets().items()}
-    if convert is not None and site.has_switch:
-        others |= dict(scripts(pages, _other_sites(site, cache), style, convert))
-    return site, pages, others
 
 
 def has_switch(analyses: Analyses) -> bool:

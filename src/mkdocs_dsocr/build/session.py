@@ -60,13 +60,8 @@ class BuildSession:
         InputError
             If any input is bad.
         """
-        workload_cost.cache_clear()  # a server asks for its earlier inputs no more
-        with timed(self._log, "analysing"):
-            analyses = pipeline.analyse(settings)
-        keeps_traces = uses_cache and settings.trace != "verify"
-        key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
+        analyses, key, static = self._looked_up(settings, uses_cache)
         later = artifacts.other_names(analyses)
-        static = self._known(key, settings, analyses, keeps_traces)
         stale = self._stale(analyses) if static is None and may_be_stale else None
         if stale is not None:
             self._trace(key, settings, uses_cache)
@@ -95,6 +90,23 @@ class BuildSession:
         self._last = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
         return self._last, later
 
+    def at_once(self, settings: pipeline.Settings, *, uses_cache: bool) -> pipeline.Result | None:
+        """Return the result that :meth:`result` has, None where that would wait for a trace.
+
+        Raises
+        ------
+        InputError
+            If any input is bad.
+        """
+        analyses, key, static = self._looked_up(settings, uses_cache)
+        if static is not None:
+            self._static = (key, static)
+            return pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
+        if (stale := self._stale(analyses)) is None:
+            return None
+        self._trace(key, settings, uses_cache)
+        return pipeline.attach_comparisons(stale, settings)
+
     @contextmanager
     def taken(self) -> Iterator[Path | None]:
         """Wait for the artifacts that were promised and yield their folder, which goes at the end.
@@ -114,6 +126,12 @@ class BuildSession:
         finally:
             self._let_go()
 
+    @property
+    def has_new_trace(self) -> bool:
+        """Whether a trace that was made beside is there, and no result has it yet."""
+        tracing = self._tracing
+        return tracing is not None and not tracing[1].is_running
+
     def stop(self) -> None:
         """End what still runs and remove its files."""
         self._let_go()
@@ -126,6 +144,17 @@ class BuildSession:
         files, self._files = self._files, None
         if files is not None:
             files.stop()
+
+    def _looked_up(
+        self, settings: pipeline.Settings, uses_cache: bool
+    ) -> tuple[Analyses, str, StaticAnalysis | None]:
+        """Return the analyses, the key of their trace, and the trace where there is one."""
+        workload_cost.cache_clear()  # a server asks for its earlier inputs no more
+        with timed(self._log, "analysing"):
+            analyses = pipeline.analyse(settings)
+        key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
+        keeps_traces = uses_cache and settings.trace != "verify"
+        return analyses, key, self._known(key, settings, analyses, keeps_traces)
 
     def _known(
         self, key: str, settings: pipeline.Settings, analyses: Analyses, keeps_traces: bool

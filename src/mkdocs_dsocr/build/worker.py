@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -205,15 +205,35 @@ class Pages:
     failures: list[str]
 
 
-def pages_of(settings: pipeline.Settings, style: str, *, uses_cache: bool, log: Log) -> Pages:
+def pages_of(
+    settings: pipeline.Settings,
+    style: str,
+    *,
+    uses_cache: bool,
+    log: Log,
+    only: Sequence[str] | None = None,
+    files: Sequence[str] = (),
+) -> Pages:
     """Return the pages as the code on disk makes them: it changed after it was imported.
+
+    Parameters
+    ----------
+    settings, uses_cache, log
+        As for :class:`Worker`.
+    style
+        How pages are linked.
+    only
+        The paths of the pages that are wanted, without other files; all where not given.
+    files
+        Paths under ``artifacts/`` of the files that the site then has already.
 
     Raises
     ------
     InputError
         If an input is bad, or the code does not run.
     """
-    worker = Worker({"request": "pages", "style": style}, settings, uses_cache=uses_cache, log=log)
+    request = {"request": "pages", "style": style, "only": only, "files": files}
+    worker = Worker(request, settings, uses_cache=uses_cache, log=log)
     content = worker.answer("pages")
     others = {name: base64.b64decode(data) for name, data in content["others"].items()}
     return Pages(content["pages"], others, content["nav"], content["failures"])
@@ -262,6 +282,11 @@ def _pages(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
         trust=settings.trust_remote_code,
     )
     result = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
+    if request["only"] is not None:
+        only, files = request["only"], request["files"]
+        shown = artifacts.some_pages(result, request["style"], only, files, cache)
+        say(pages=shown or {}, others={}, nav=[], failures=result.failures)
+        return
     more = artifacts.other_reports(result.analyses)
     site, pages, others = artifacts.site_files(result, request["style"], tuple(more), cache)
     others |= {f"artifacts/{path}": text.encode() for path, text in more.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Container, Iterable, Mapping
+from functools import partial
 from importlib import resources as package_resources
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +35,13 @@ ASSETS: Final = (
     "fleets.js",
     "stix-two-math.woff2",
 )
+
+
+CHANGED: Final = (
+    '<p class="dsocr-lead"><span class="dsocr-bad">The inputs changed after this page was made.'
+    "</span> It is made anew in a moment.</p>\n"
+)
+_HEADING: Final = re.compile(r"^# .*\n", re.MULTILINE)
 
 
 class Page(NamedTuple):
@@ -82,7 +91,9 @@ PAGES: Final = {
 """The pages in the order of the navigation. A page's name is that of its template and file."""
 
 
-def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
+def build_pages(
+    site: Site, style: LinkStyle = "directory", only: Container[str] | None = None
+) -> dict[str, str]:
     """Return the Markdown of every page by its path, such as ``layers/Linear.md``.
 
     Parameters
@@ -91,29 +102,50 @@ def build_pages(site: Site, style: LinkStyle = "directory") -> dict[str, str]:
         What the pages show.
     style
         How the generator serves pages; see :class:`mkdocs_dsocr.site.links.Links`.
+    only
+        The paths of the pages that are wanted; all where not given.
     """
-    return dict(_pages(site, style, titles(site)))
+    return {p: text() for p, text in _pages(site, style).items() if only is None or p in only}
 
 
 def pages_of_one(site: Site, style: LinkStyle) -> dict[str, str]:
     """Return those of :func:`build_pages` that show one workload on one GPU."""
-    return dict(_pages(site, style, [name for name in titles(site) if PAGES[name].is_of_one]))
+    others = {_path(name) for name, page in PAGES.items() if not page.is_of_one}
+    return build_pages(site, style, paths(site) - others)
 
 
-def _pages(site: Site, style: LinkStyle, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the path and the Markdown of pages, then those of all layers."""
-    shared: dict[str, Any] = {"site": site, "titles": titles(site)}
-    evidence = strip(site)
-    for name in names:
-        links = Links(style, _path(name))
-        view = PAGES[name].view(site, links)
-        view |= {"title": shared["titles"][name], "tags": tags.PAGES.get(name, ())}
-        view["strip"] = evidence.on(links) if PAGES[name].is_of_one else evidence
-        yield links.page, _rendered(f"{name}.md.j2", links, **shared, **view)
-    for name, layer in site.layer_pages.items():
-        links = Links(style, layer.uri)
-        view = {"layer": layer, "tags": tags.layer_tags(name), "strip": evidence.on(links)}
-        yield links.page, _rendered("layer.md.j2", links, **shared, **view)
+def paths(site: Site) -> set[str]:
+    """Return the paths of :func:`build_pages` without making the pages."""
+    return {*map(_path, titles(site)), *(layer.uri for layer in site.layer_pages.values())}
+
+
+def _pages(site: Site, style: LinkStyle) -> dict[str, partial[str]]:
+    """Return what makes the Markdown of each page, those of layers last, by path."""
+    shared: dict[str, Any] = {"site": site, "titles": titles(site), "strip": strip(site)}
+    named = {_path(name): partial(_page, name, style, shared) for name in titles(site)}
+    layers = site.layer_pages.items()
+    return named | {layer.uri: partial(_layer, name, style, shared) for name, layer in layers}
+
+
+def _page(name: str, style: LinkStyle, shared: Mapping[str, Any]) -> str:
+    links = Links(style, _path(name))
+    view = PAGES[name].view(shared["site"], links)
+    view |= {"title": shared["titles"][name], "tags": tags.PAGES.get(name, ())}
+    if PAGES[name].is_of_one:
+        view["strip"] = shared["strip"].on(links)
+    return _rendered(f"{name}.md.j2", links, **{**shared, **view})
+
+
+def _layer(name: str, style: LinkStyle, shared: Mapping[str, Any]) -> str:
+    layer = shared["site"].layer_pages[name]
+    links = Links(style, layer.uri)
+    view = {"layer": layer, "tags": tags.layer_tags(name), "strip": shared["strip"].on(links)}
+    return _rendered("layer.md.j2", links, **{**shared, **view})
+
+
+def before_an_edit(page: str) -> str:
+    """Return a page that says that the inputs have changed since it was made."""
+    return _HEADING.sub(lambda heading: f"{heading[0]}\n{CHANGED}\n", page, count=1)
 
 
 def error_pages(message: str, names: Iterable[str]) -> dict[str, str]:
