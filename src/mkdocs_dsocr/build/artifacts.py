@@ -139,6 +139,8 @@ def other_reports(analyses: Analyses) -> dict[str, str]:
     changes times alone.
     """
     files: dict[str, str] = {}
+    for row in analyses:
+        row[0].footprints(max(a.hardware.room_bytes for a in row))  # for all GPUs at once
     for folder, analysis, is_first in _places(analyses)[1:]:
         own = report_files(analysis) if is_first else {SUMMARY: summary_json(analysis)}
         files |= {f"{folder}/{name}": text for name, text in own.items()}

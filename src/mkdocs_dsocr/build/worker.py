@@ -33,7 +33,7 @@ from mkdocs_dsocr.build.trace_store import (
 )
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
-from mkdocs_dsocr.io import Cache, default_cache
+from mkdocs_dsocr.io import Cache, default_cache, without_collections
 from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.pages import nav
@@ -256,7 +256,8 @@ def _files(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
         classes = static.classes
     else:
         classes = frozenset(request["classes"])
-    files |= artifacts.other_reports(pipeline.with_classes(analyses, classes))
+    with without_collections():
+        files |= artifacts.other_reports(pipeline.with_classes(analyses, classes))
     with room_to_write(request["folder"]):
         for path, text in files.items():
             target = Path(request["folder"]) / path
@@ -281,17 +282,27 @@ def _pages(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
         _traces(settings, request),
         trust=settings.trust_remote_code,
     )
-    result = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
+    with without_collections():
+        say(**_made(pipeline.complete(analyses, static), settings, request, cache))
+
+
+def _made(
+    result: pipeline.Result,
+    settings: pipeline.Settings,
+    request: dict[str, Any],
+    cache: Cache | None,
+) -> dict[str, Any]:
+    """Return the answer that has the pages of a result."""
+    result = pipeline.attach_comparisons(result, settings)
     if request["only"] is not None:
         only, files = request["only"], request["files"]
         shown = artifacts.some_pages(result, request["style"], only, files, cache)
-        say(pages=shown or {}, others={}, nav=[], failures=result.failures)
-        return
+        return {"pages": shown or {}, "others": {}, "nav": [], "failures": result.failures}
     more = artifacts.other_reports(result.analyses)
     site, pages, others = artifacts.site_files(result, request["style"], tuple(more), cache)
     others |= {f"artifacts/{path}": text.encode() for path, text in more.items()}
     encoded = {name: base64.b64encode(data).decode() for name, data in others.items()}
-    say(pages=pages, others=encoded, nav=nav(site), failures=result.failures)
+    return {"pages": pages, "others": encoded, "nav": nav(site), "failures": result.failures}
 
 
 REQUESTS = {"files": _files, "pages": _pages}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
@@ -17,7 +16,8 @@ from mkdocs_dsocr.cost.memory import (
     stage_memory,
 )
 from mkdocs_dsocr.cost.rates import MsPer, ms_per
-from mkdocs_dsocr.cost.time import host_ms, stage_ms
+from mkdocs_dsocr.cost.time import host_ms
+from mkdocs_dsocr.cost.timed import StageTime, Timed, stage_time
 from mkdocs_dsocr.cost.totals import Node, Totals, count, merged
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.layers import metrics, tree
@@ -32,113 +32,27 @@ MOST_TIMED: Final = 64
 
 
 @dataclass(frozen=True)
-class StageTime:
-    """Times of a stage or a pass, in ms.
+class PassCost:
+    """One run of a pass, counted.
 
     Attributes
     ----------
-    device_ms
-        The sum of its kernels, each under the ceiling that binds it.
-    host_ms
-        Launches and waits × what they cost the host.
-    floor_ms
-        The minimum time.
-    ceiling
-        What binds most of the device time.
+    dispatches, host_syncs
+        Its launches and waits.
+    kernels, place
+        Its kernels are those of the node at this place, among the kernels of other runs.
     """
-
-    device_ms: float
-    host_ms: float
-    floor_ms: float
-    ceiling: str
-
-    @property
-    def is_host_bound(self) -> bool:
-        """Whether the device waits for the host."""
-        return self.host_ms > self.device_ms
-
-    @property
-    def time_ms(self) -> float:
-        """The estimate."""
-        return max(self.device_ms, self.host_ms)
-
-    @property
-    def binding(self) -> str:
-        return "host" if self.is_host_bound else self.ceiling
-
-
-def stage_time(totals: Totals, per: MsPer, replays: int = 0) -> StageTime:
-    """Return the times of what has been counted and timed.
-
-    Parameters
-    ----------
-    totals
-        Counts, and the device time of their kernels.
-    per
-        The GPU and its host.
-    replays
-        The number of CUDA graph launches that stand for all launches and waits; 0 for none.
-    """
-    found = stage_ms(
-        totals.counts, totals.device_time_ms, totals.causal_ms, per, bool(replays), replays
-    )
-    return StageTime(
-        device_ms=float(found["device_time_ms"]),
-        host_ms=float(found["host_time_ms"]),
-        floor_ms=float(found["floor_time_ms"]),
-        ceiling=totals.binding_ceiling,
-    )
-
-
-@dataclass(frozen=True)
-class PassCost:
-    """One run of a pass, counted."""
 
     dispatches: int
     host_syncs: int
     kernels: Kernels
+    place: int
 
     def on(self, per: MsPer, replays: int = 0) -> StageTime:
         """Return its times on a GPU, without a minimum time; `replays` as :func:`stage_time`."""
-        times, totals = self.kernels.timed(per), Totals()
-        totals.counts |= {
-            "dispatches": self.dispatches,
-            "host_syncs": self.host_syncs,
-        }
-        totals.device_by_ceiling = times.by_ceiling.sum(axis=0).tolist()
-        totals.causal_ms = float(times.causal.sum())
-        return stage_time(totals, per, replays)
-
-
-@dataclass(frozen=True)
-class Timed:
-    """A workload on a GPU.
-
-    Attributes
-    ----------
-    totals, stages
-        The sum of each stage's nodes, and the stage's times.
-    counted, own
-        Every node without times, and the totals of each without its children, with them.
-    """
-
-    totals: Mapping[str, Totals]
-    stages: Mapping[str, StageTime]
-    counted: Mapping[str, Node]
-    own: Mapping[str, Totals]
-
-    @cached_property
-    def nodes(self) -> Mapping[str, Node]:
-        """Every node of the layer tree, by ``module_id``, parents first."""
-        nodes = {
-            name: dataclasses.replace(node, own=self.own[name], total=node.total.untimed())
-            for name, node in self.counted.items()
-        }
-        for node in reversed(nodes.values()):
-            node.total.add_times(node.own)
-            if node.visit.parent_id is not None:
-                nodes[node.visit.parent_id].total.add_times(node.total)
-        return nodes
+        counts = {"dispatches": self.dispatches, "host_syncs": self.host_syncs}
+        counts["compulsory_io_bytes"] = 0
+        return stage_time(counts, *self.kernels.timed(per).sums([self.place]), per, replays)
 
 
 @dataclass(frozen=True)
@@ -187,41 +101,39 @@ class WorkloadCost:
         return {}
 
     def _on(self, hardware: Hardware) -> Timed:
-        per = ms_per(hardware)
-        own = {name: node.own.untimed() for name, node in self.nodes.items()}
-        self._set_times(own, per)
-        totals = {stage: counted.untimed() for stage, counted in self._stages.items()}
-        for name, node in self.nodes.items():
-            if node.stage in totals:
-                totals[node.stage].add_times(own[name])
-        stages = {stage: stage_time(totals[stage], per, self.replays(stage)) for stage in STAGES}
-        for name, node in self.nodes.items():
-            bound = node.stage in stages and stages[node.stage].is_host_bound
-            own[name].time_ms = own[name].host_time_ms if bound else own[name].device_time_ms
-        for stage in STAGES:
-            totals[stage].time_ms = stages[stage].time_ms
-        return Timed(totals, stages, self.nodes, own)
-
-    def _set_times(self, own: Mapping[str, Totals], per: MsPer) -> None:
-        """Set device and host time of every node without its children."""
-        times, families = self._kernels.timed(per), self._kernels.families
-        for index, (name, totals) in enumerate(own.items()):
-            stage = self.nodes[name].stage
-            launches, waits = totals.dispatches, totals.host_syncs
-            if replays := self.replays(stage):  # the pass as a whole is launched
-                launches, waits = replays if name == stage else 0, 0
-            totals.host_time_ms = host_ms(launches, waits, per)
-            totals.device_by_ceiling = times.by_ceiling[index].tolist()
-            totals.causal_ms = float(times.causal[index])
-            for family, ms in zip(families, times.by_family[index].tolist(), strict=True):
-                if family in totals.families:
-                    totals.families[family].device_time_ms = ms
+        per, kernels = ms_per(hardware), self._kernels
+        times = kernels.timed(per)
+        stages = {
+            stage: stage_time(counted.counts, *times.sums(places), per, self.replays(stage))
+            for stage, (counted, places) in self._stages.items()
+        }
+        counted = {stage: totals for stage, (totals, _) in self._stages.items()}
+        host = host_ms(*self._launched, per)
+        return Timed(stages, self.nodes, counted, kernels.families, times, host)
 
     @cached_property
-    def _stages(self) -> dict[str, Totals]:
-        """The counts of each stage."""
-        nodes = self.nodes.values()
-        return {s: merged(n.own for n in nodes if n.stage == s) for s in STAGES}
+    def _stages(self) -> dict[str, tuple[Totals, list[int]]]:
+        """The counts of each stage, and the places of its nodes."""
+        found: dict[str, list[int]] = {stage: [] for stage in STAGES}
+        nodes = list(self.nodes.values())
+        for place, node in enumerate(nodes):
+            if node.stage in found:
+                found[node.stage].append(place)
+        return {s: (merged(nodes[i].own for i in places), places) for s, places in found.items()}
+
+    @cached_property
+    def _launched(self) -> tuple[Array, Array]:
+        """The launches and the waits of each node; a pass that is replayed is launched as one."""
+        import numpy as np
+
+        found = []
+        for name, node in self.nodes.items():
+            launches, waits = node.own.dispatches, node.own.host_syncs
+            if replays := self.replays(node.stage):
+                launches, waits = replays if name == node.stage else 0, 0
+            found.append((float(launches), float(waits)))
+        launched, waited = np.array(found).T
+        return launched, waited
 
     def replays(self, stage: str) -> int:
         """Return the CUDA graph launches of a stage: one per decode step where it is replayed."""
@@ -237,16 +149,25 @@ class WorkloadCost:
         if steps:
             at = {"first": 1, "middle": (steps + 1) // 2, "last": steps}
             shapes |= {name: self.plan.step(number) for name, number in at.items()}
-        return {name: self.pass_cost(shape) for name, shape in shapes.items()}
+        return dict(zip(shapes, self._pass_costs(*shapes.values()), strict=True))
 
     def pass_cost(self, shape: PassShape) -> PassCost:
         """Return the cost of one run of a pass."""
-        visits = list(tree.walk(pass_layer(self.config, shape, self.plan.workload)))
-        return PassCost(
-            dispatches=_sum(v.launched() for v in visits),
-            host_syncs=_sum(v.summed(metrics.host_syncs) for v in visits),
-            kernels=Kernels((0, visit) for visit in visits),
-        )
+        [found] = self._pass_costs(shape)
+        return found
+
+    def _pass_costs(self, *shapes: PassShape) -> list[PassCost]:
+        runs = [list(tree.walk(pass_layer(self.config, s, self.plan.workload))) for s in shapes]
+        kernels = Kernels((place, visit) for place, visits in enumerate(runs) for visit in visits)
+        return [
+            PassCost(
+                dispatches=_sum(v.launched() for v in visits),
+                host_syncs=_sum(v.summed(metrics.host_syncs) for v in visits),
+                kernels=kernels,
+                place=place,
+            )
+            for place, visits in enumerate(runs)
+        ]
 
     @property
     def run_memories(self) -> list[StageMemory]:

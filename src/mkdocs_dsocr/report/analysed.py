@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Final
 
 from mkdocs_dsocr.cost.memory import Array, StageMemory, fitting
+from mkdocs_dsocr.cost.timed import StageTime, Timed
 from mkdocs_dsocr.cost.totals import Node, Totals
-from mkdocs_dsocr.cost.workload import StageTime, Timed, WorkloadCost, workload_cost
+from mkdocs_dsocr.cost.workload import WorkloadCost, workload_cost
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.config_file import unexpected
 from mkdocs_dsocr.inputs.measurement import Measurement
@@ -110,13 +111,14 @@ class Analysed:
         return (*self.plan.warnings, *unused)
 
     @cached_property
-    def _timed(self) -> Timed:
+    def timed(self) -> Timed:
+        """The workload on the GPU."""
         return self.cost.on(self.hardware)
 
     @property
     def nodes(self) -> Mapping[str, Node]:
         """Every node of the layer tree, by ``module_id``, parents first."""
-        return self._timed.nodes
+        return self.timed.nodes
 
     @cached_property
     def root(self) -> Node:
@@ -134,12 +136,12 @@ class Analysed:
     @property
     def stage_times(self) -> Mapping[str, StageTime]:
         """Estimate and minimum time of each stage."""
-        return self._timed.stages
+        return self.timed.stages
 
     @property
     def stage_totals(self) -> Mapping[str, Totals]:
         """The figures of each stage."""
-        return self._timed.totals
+        return self.timed.totals
 
     def binding(self, node: Node) -> str:
         """Return what binds most of a node's time: the host, or a ceiling of the device."""

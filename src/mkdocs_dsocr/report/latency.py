@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mkdocs_dsocr.cost.rates import ms_per
-from mkdocs_dsocr.cost.workload import StageTime, WorkloadCost
+from mkdocs_dsocr.cost.timed import StageTime
+from mkdocs_dsocr.cost.workload import WorkloadCost
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.report.schema import Latency
 

@@ -8,8 +8,9 @@ from functools import cached_property
 
 from mkdocs_dsocr.cost.memory import StageMemory
 from mkdocs_dsocr.cost.rates import MsPer, ms_per
-from mkdocs_dsocr.cost.totals import Node
-from mkdocs_dsocr.cost.workload import StageTime, Timed, WorkloadCost, stage_time, workload_cost
+from mkdocs_dsocr.cost.timed import StageTime, Timed, stage_time
+from mkdocs_dsocr.cost.totals import Node, Totals
+from mkdocs_dsocr.cost.workload import WorkloadCost, workload_cost
 from mkdocs_dsocr.inputs import Hardware
 from mkdocs_dsocr.inputs.hardware import Host, Rates
 from mkdocs_dsocr.inputs.measurement import MeasuredPass, Measurement
@@ -210,8 +211,8 @@ class Comparison:
                 i,
                 self.nodes[i],
                 ms,
-                estimate=stage_time(self.nodes[i].total, ms_per(self.hardware)),
-                expected=stage_time(expected[i].total, self._achieved),
+                estimate=_time_of(self.nodes[i].total, ms_per(self.hardware)),
+                expected=_time_of(expected[i].total, self._achieved),
             )
             for i, ms in measured.items()
             if i in self.nodes
@@ -296,3 +297,7 @@ class Comparison:
             dispatches=round(over(lambda row: row.measured.dispatches)),
             ceiling=self._launched_on.totals[stage].binding_ceiling,
         )
+
+
+def _time_of(totals: Totals, per: MsPer) -> StageTime:
+    return stage_time(totals.counts, totals.device_by_ceiling, totals.causal_ms, per)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mkdocs_dsocr.cost.totals import Node
 from mkdocs_dsocr.quantities import GIGABYTE, TFLOP
 from mkdocs_dsocr.report import schema
 from mkdocs_dsocr.report.analysed import Analysed
@@ -15,7 +16,8 @@ def build_summary(analysis: Analysed) -> schema.DeepSeekOCRAnalyticReportSummary
     """Return the report in short; the whole of it is not made for it."""
     measured = analysis.comparison
     predicted_ms = analysis.predicted_ms
-    top = sorted(analysis.nodes.items(), key=lambda item: (-item[1].own.time_ms, item[0]))[:TOP]
+    timed = analysis.timed
+    top = sorted(timed.counted, key=lambda name: (-timed.own_ms[name], name))[:TOP]
     return schema.DeepSeekOCRAnalyticReportSummary(
         report_id=analysis.report_id,
         model_variant=analysis.config.variant,
@@ -39,16 +41,22 @@ def build_summary(analysis: Analysed) -> schema.DeepSeekOCRAnalyticReportSummary
         footprint_bytes=analysis.footprint_bytes,
         largest_batch=analysis.largest_batch,
         top_modules=[
-            schema.AnalyticModuleSummary(
-                module_id=module_id,
-                name=node.visit.child.name,
-                stage=node.stage,  # type: ignore[arg-type]
-                share_of_model_time=node.total.time_ms / predicted_ms if predicted_ms else 0.0,
-                total_time_ms=node.total.time_ms,
-                total_flops_tflops=node.total.flops / TFLOP,
-                memory_activations_gb=node.total.activation_bytes / GIGABYTE,
-            )
-            for module_id, node in top
+            _module(module_id, timed.counted[module_id], timed.total_ms[module_id], predicted_ms)
+            for module_id in top
         ],
         notes=analysis.notes,
+    )
+
+
+def _module(
+    module_id: str, node: Node, time_ms: float, predicted_ms: float
+) -> schema.AnalyticModuleSummary:
+    return schema.AnalyticModuleSummary(
+        module_id=module_id,
+        name=node.visit.child.name,
+        stage=node.stage,  # type: ignore[arg-type]
+        share_of_model_time=time_ms / predicted_ms if predicted_ms else 0.0,
+        total_time_ms=time_ms,
+        total_flops_tflops=node.total.flops / TFLOP,
+        memory_activations_gb=node.total.activation_bytes / GIGABYTE,
     )

@@ -193,7 +193,7 @@ def verify(analyses: list[Analysis], trace: Trace) -> Verification:
     """
     counter, analyses = Counts(trace), [_as_traced(analysis) for analysis in analyses]
     rows = tuple(row for analysis in analyses for row in _rows(analysis, counter))
-    layers = {name for analysis in analyses for name in analysis.classes}
+    layers = {node.class_name for a in analyses for node in a.cost.nodes.values()}
     return Verification(
         device=trace.device,
         traced_by=_releases(trace),
@@ -231,7 +231,7 @@ def _rows(analysis: Analysis, counter: Counts) -> Iterator[Row]:
     }
     is_real = counter.device != "meta"
     routed = dataclasses.replace(analysis, routing=routing, only_ends=is_real)
-    for module_id, node in routed.nodes.items():
+    for module_id, node in routed.cost.nodes.items():
         if node.class_name == "Group":
             continue
         pattern, pass_id, total = node.visit.torch_path, node.visit.pass_id, node.total
@@ -277,7 +277,7 @@ def _caches(analysis: Analysis, counter: Counts) -> Iterator[CacheRow]:
             yield CacheRow(
                 analysis.workload.profile_id,
                 pass_id,
-                analysis.nodes[pass_id].total.kvcache_bytes,
+                analysis.cost.nodes[pass_id].total.kvcache_bytes,
                 max(counter.record(shape).kvcache_bytes for shape in shapes),
             )
 
