@@ -13,16 +13,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from markdown.extensions.toc import slugify
 
 from mkdocs_dsocr.build import kept_pages
 from mkdocs_dsocr.build.settings import Settings
 from mkdocs_dsocr.build.worker import Pages
 from mkdocs_dsocr.io import Cache
+from mkdocs_dsocr.plugin_files import said_of_converter
 from mkdocs_dsocr.site.pages import assets
 from tests.conftest import ROOT
 
 SAID = "pages of an earlier build"
-YML = "site_name: s\ntheme: material\nplugins:\n  - search\n  - dsocr: {workloads: [w.yaml]}\n"
+YML = """site_name: s
+theme: material
+plugins:
+  - search
+  - dsocr: {workloads: [w.yaml], hardware: [rtx-5090, l4]}
+"""
 WORKLOAD = (ROOT / "data/workloads/dsocr-standard-v1.yaml").read_text(encoding="utf-8")
 LONGER = WORKLOAD.replace("max_new_tokens: 512", "max_new_tokens: 600")
 
@@ -67,8 +74,10 @@ def test_pages_are_kept_as_long_as_nothing_changes(tmp_path: Path) -> None:
         assert SAID not in words
 
 
-def key(folder: Path, style: str = "directory", **changes: Any) -> str | None:
-    return kept_pages.key_of(Settings(base=folder, **changes), style)
+def key(
+    folder: Path, style: str = "directory", converter: str | None = "toc", **changes: Any
+) -> str | None:
+    return kept_pages.key_of(Settings(base=folder, **changes), style, converter)
 
 
 def test_the_key_follows_all_that_pages_depend_on(
@@ -83,6 +92,8 @@ def test_the_key_follows_all_that_pages_depend_on(
         key(tmp_path / "other"),
         key(tmp_path, workloads=("w.yaml",)),
         key(tmp_path, hardware=("h100-sxm",)),
+        key(tmp_path, hardware=("h100-sxm", "l4")),
+        key(tmp_path, hardware=("h100-sxm", "l4"), converter="other"),
         key(tmp_path, reviews="r.yaml"),
         key(tmp_path, require_review=True),
     ]
@@ -111,14 +122,31 @@ def test_the_key_follows_all_that_pages_depend_on(
         {"trace": "verify"},
         {"device": "cuda"},
         {"trust_remote_code": True},
-        {"workloads": ("dsocr-tiny", "dsocr-base")},
-        {"hardware": ("rtx-5090", "h100-sxm")},
+        {"workloads": ("dsocr-tiny", "dsocr-base"), "converter": None},
+        {"hardware": ("rtx-5090", "h100-sxm"), "converter": None},
     ],
 )
 def test_what_is_made_anew_in_every_build_has_no_key(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     assert key(tmp_path, **changes) is None
+
+
+@pytest.mark.parametrize(
+    ("extension", "options", "is_known"),
+    [
+        ("toc", {"permalink": True}, True),
+        ("pymdownx.highlight", {}, True),
+        ("toc", {"slugify": slugify}, True),
+        ("toc", {"slugify": hashlib.md5}, False),
+        ("theirs.extension", {}, False),
+    ],
+)
+def test_what_converts_markdown_is_known_where_its_packages_are(
+    extension: str, options: dict[str, Any], is_known: bool
+) -> None:
+    config = SimpleNamespace(markdown_extensions=[extension], mdx_configs={extension: options})
+    assert (said_of_converter(config) is not None) is is_known  # type: ignore[arg-type]
 
 
 def test_a_gpu_and_models_of_others_are_asked_every_time(
@@ -137,7 +165,7 @@ def test_an_entry_is_whole_or_absent(tmp_path: Path) -> None:
         Cache(tmp_path),
         Pages({"index.md": "# One\n"}, {"a.json": b"{}"}, ["index.md"], []),
     )
-    kept_pages.save(cache, "k", made)
+    kept_pages.save(cache, "k", made, {})
     found = kept_pages.load(cache, "k")
     assert found is not None
     assert (found.pages, found.nav) == (made.pages, made.nav)
@@ -154,7 +182,7 @@ def test_an_entry_is_whole_or_absent(tmp_path: Path) -> None:
 def test_few_entries_stay(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     for number in range(kept_pages.MOST + 2):
-        kept_pages.save(cache, str(number), Pages({"index.md": "# One\n"}, {}, [], []))
+        kept_pages.save(cache, str(number), Pages({"index.md": "# One\n"}, {}, [], []), {})
     assert len(cache.every()) == kept_pages.MOST
     assert cache.clear() == kept_pages.MOST
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import Environment
@@ -26,14 +28,22 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest, without_collections
-from mkdocs_dsocr.plugin_files import Made, arranged, compact, converter, list_twins, written
+from mkdocs_dsocr.plugin_files import (
+    Made,
+    arranged,
+    compact,
+    converter,
+    fill_nav,
+    list_twins,
+    said_of_converter,
+    written,
+)
 from mkdocs_dsocr.plugin_messages import has_to_say, log, report
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
     check_plugins,
     is_excluded,
-    is_not_in_nav,
     settings_of,
     style_of,
 )
@@ -42,7 +52,7 @@ from mkdocs_dsocr.plugin_watch import InputWatch, input_stamps
 from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, forget, put_back, taken_out
-from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, placed, prefixed
+from mkdocs_dsocr.site.navigation import placed, prefixed
 from mkdocs_dsocr.site.pages import assets, error_pages, nav
 
 STYLE, SCRIPTS = "assets/dsocr.css", ("assets/links.js", "assets/dsocr.js")
@@ -58,6 +68,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._watch: InputWatch | None = None
         self._readers: Readers | None = None
         self._blocks: dict[str, tuple[str, ...]] = {}
+        self._keep: Callable[[Mapping[str, Path]], None] | None = None
         self._is_serving = False
         self._is_partial = False
         self._made: Made | None = None
@@ -136,7 +147,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             made = self._write(files, config, Pages(pages, others, places, []), None)
             made = dataclasses.replace(made, texts={})  # no page is made after these
         self._made = made
-        self._fill_nav(config, path, made.nav)
+        fill_nav(config, path, made.nav)
         return made.added_to(files, config)
 
     def _state(self, files: Files, config: MkDocsConfig, path: str) -> tuple[Any, ...]:
@@ -158,7 +169,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         cache = default_cache() if uses_cache else None
         key = None
         if cache is not None and not self._is_serving:
-            key = kept_pages.key_of(settings, style)
+            key = kept_pages.key_of(settings, style, said_of_converter(config))
             kept = kept_pages.load(cache, key) if key is not None else None
             if kept is not None:
                 log.info("pages of an earlier build: no input, option or code has changed since")
@@ -180,8 +191,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             site, pages, others = artifacts.site_files(result, style, later, cache, convert)
             content = Pages(pages, others, nav(site), [])
             made = self._write(files, config, content, state, later)
-        if cache is not None and key is not None and not later and not has_to_say(result):
-            kept_pages.save(cache, key, content)
+        # Where all files are the site's, with those that are still to come.
+        is_whole = len(made.later) == len(later)
+        if cache is not None and key is not None and is_whole and not has_to_say(result):
+            self._keep = partial(kept_pages.save, cache, key, content)
         return made
 
     def _has_edited_code(self) -> bool:
@@ -231,6 +244,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                         shutil.move(folder / name, target)
         except InputError as error:
             raise PluginError(f"dsocr: {error.in_mkdocs}") from error
+        if self._keep is not None:
+            self._keep({f"artifacts/{name}": target for name, target in later})
+            self._keep = None
 
     def on_page_markdown(
         self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files
@@ -315,20 +331,6 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             made = written(files, config, path, content, later)
         self._blocks = {f"{path}/{name}": () for name in made.texts}
         return dataclasses.replace(made, state=state)
-
-    def _fill_nav(self, config: MkDocsConfig, path: str, pages: list[Any]) -> None:
-        """Put the pages where the navigation asks for them; say so where it does not."""
-        if config.nav is None:
-            return
-        entries = prefixed(pages, path) or None
-        config.nav, is_placed = placed(config.nav, path, entries)
-        is_known = is_placed or entries is None or is_named(config.nav, path)
-        if not is_known and not is_not_in_nav(config, f"{path}/index.md"):
-            log.warning(
-                "the nav in mkdocs.yml does not name these pages; add the line\n"
-                f"  - {NAV_TITLE}: {path}/\n"
-                f"or, where they are in no navigation on purpose, not_in_nav: {path}/"
-            )
 
     def _clean(self) -> None:
         if self._made is not None:

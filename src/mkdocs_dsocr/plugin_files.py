@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -22,12 +24,14 @@ from mkdocs_gen_files.editor import FilesEditor
 from mkdocs_dsocr.build.worker import Pages
 from mkdocs_dsocr.io import atomic_path, atomic_write
 from mkdocs_dsocr.plugin_messages import log
-from mkdocs_dsocr.plugin_options import is_excluded
+from mkdocs_dsocr.plugin_options import is_excluded, is_not_in_nav
 from mkdocs_dsocr.plugin_readers import plain_path
-from mkdocs_dsocr.site.navigation import NAV_TITLE, only
+from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, only, placed, prefixed
 from mkdocs_dsocr.site.pages import before_an_edit
 from mkdocs_dsocr.site.twins import LIST, listed
 
+KNOWN: Final = ("markdown", "material", "mkdocs_dsocr", "pymdownx")
+"""Packages whose Markdown extensions change with their version alone."""
 INDENT: Final = re.compile(r"(<(pre|textarea|script|style)\b.*?</\2>)|\n\s+", re.DOTALL)
 """Whitespace between lines, and what must keep its own."""
 
@@ -52,6 +56,22 @@ def converter(config: MkDocsConfig) -> Callable[[str], str]:
         )
 
     return convert
+
+
+def said_of_converter(config: MkDocsConfig) -> str | None:
+    """Return what a :func:`converter` depends on; None where code takes part that may change.
+
+    That is an extension, or a function in its options, of other packages than :data:`KNOWN`.
+    """
+    points = {p.name: p.value for p in metadata.entry_points(group="markdown.extensions")}
+    names = [points.get(name, name) for name in config.markdown_extensions]
+
+    def name_of(value: Any) -> str:
+        names.append(f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', '')}")
+        return names[-1]
+
+    content = json.dumps([names, config.mdx_configs], default=name_of, sort_keys=True)
+    return content if all(re.split("[.:]", name)[0] in KNOWN for name in names) else None
 
 
 def compact(page: str) -> str:
@@ -115,6 +135,21 @@ def _joined(nav: Navigation) -> None:
     nav.pages[:] = ordered
     for page, before, after in zip(ordered, [None, *ordered], [*ordered[1:], None], strict=False):
         page.previous_page, page.next_page = before, after
+
+
+def fill_nav(config: MkDocsConfig, path: str, pages: list[Any]) -> None:
+    """Put the pages where the navigation asks for them; say so where it does not."""
+    if config.nav is None:
+        return
+    entries = prefixed(pages, path) or None
+    config.nav, is_placed = placed(config.nav, path, entries)
+    is_known = is_placed or entries is None or is_named(config.nav, path)
+    if not is_known and not is_not_in_nav(config, f"{path}/index.md"):
+        log.warning(
+            "the nav in mkdocs.yml does not name these pages; add the line\n"
+            f"  - {NAV_TITLE}: {path}/\n"
+            f"or, where they are in no navigation on purpose, not_in_nav: {path}/"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -24,25 +24,32 @@ from mkdocs_dsocr.site.pages import assets
 DATA: Final = ("hardware", "models", "traces", "workloads")
 """Folders of the data that ship: pages compare every GPU."""
 PACKAGES: Final = (
-    *("jinja2", "markdown", "markupsafe", "mkdocs", "mkdocs-gen-files", "numpy", "pydantic"),
-    *("properdocs", "pymdown-extensions", "pyyaml", "ruamel.yaml"),
+    *("jinja2", "markdown", "markupsafe", "mkdocs", "mkdocs-gen-files", "mkdocs-material"),
+    *("numpy", "properdocs", "pydantic", "pygments", "pymdown-extensions", "pyyaml", "ruamel.yaml"),
     *("torch", "torchinfo", "transformers"),
 )
 """What takes part in making pages, where it is installed."""
 FOLDER: Final = "pages"
 """The folder of the entries in the cache: they push no trace out."""
-MOST: Final = 5
-"""Entries that stay: each has 10 MB."""
+MOST: Final = 8
+"""Entries that stay: each has 10 MB, or 30 for several workloads."""
 
 
-def key_of(settings: Settings, style: str) -> str | None:
+def key_of(settings: Settings, style: str, converter: str | None) -> str | None:
     """Return what the pages of a site depend on, as text.
+
+    Parameters
+    ----------
+    settings, style
+        What is analysed, and how pages are linked.
+    converter
+        What makes HTML of Markdown, in words; None where that is not known. Pages for other
+        workloads and GPUs depend on it.
 
     Returns
     -------
     None where pages are made anew in every build: with ``trace: verify``, with code of a checkpoint
-    or of models by other authors, where a GPU may be traced on, and for several workloads or GPUs,
-    whose other reports are made beside the pages.
+    or of models by other authors, and where a GPU may be traced on.
 
     Raises
     ------
@@ -52,13 +59,16 @@ def key_of(settings: Settings, style: str) -> str | None:
     is_traced_anew = settings.trace == "verify" or settings.device == "cuda" or has_gpu()
     is_one = len(settings.workloads) == len(settings.hardware) == 1
     own = all(p.value.startswith("mkdocs_dsocr.") for p in metadata.entry_points(group=GROUP))
-    if is_traced_anew or settings.trust_remote_code or not (is_one and own):
+    if is_traced_anew or settings.trust_remote_code or not own:
+        return None
+    if not is_one and converter is None:
         return None
     folders = (PACKAGE, *(data_dir() / name for name in DATA))
     code = (p for folder in folders for p in sorted(folder.rglob("*")) if _is_source(p))
     parts = {
         "settings": settings.to_json(),
         "style": style,
+        "converter": None if is_one else converter,
         "code": source_digest(code),
         "inputs": list(_inputs(settings)),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -77,9 +87,10 @@ def load(cache: Cache, key: str) -> Pages | None:
     return Pages(found.pages, {**found.others, **own}, found.nav, [])
 
 
-def save(cache: Cache, key: str, made: Pages) -> None:
-    """Keep pages under a key. The package's own assets are not kept."""
+def save(cache: Cache, key: str, made: Pages, files: Mapping[str, Path]) -> None:
+    """Keep pages under a key, and files by path. The package's own assets are not kept."""
     others = {n: d.decode() for n, d in made.others.items() if not n.startswith("assets/")}
+    others |= {name: path.read_text(encoding="utf-8") for name, path in files.items()}
     _store(cache).save(key, {"pages": made.pages, "others": others, "nav": made.nav})
 
 
