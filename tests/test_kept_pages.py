@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from markdown.extensions.toc import slugify
+from markdown.extensions.toc import TocExtension, slugify
 
 from mkdocs_dsocr.build import kept_pages
 from mkdocs_dsocr.build.settings import Settings
@@ -140,12 +140,14 @@ def test_what_is_made_anew_in_every_build_has_no_key(
         ("toc", {"slugify": slugify}, True),
         ("toc", {"slugify": hashlib.md5}, False),
         ("theirs.extension", {}, False),
+        (TocExtension(), {}, True),
+        (SimpleNamespace(), {}, False),
     ],
 )
 def test_what_converts_markdown_is_known_where_its_packages_are(
-    extension: str, options: dict[str, Any], is_known: bool
+    extension: Any, options: dict[str, Any], is_known: bool
 ) -> None:
-    config = SimpleNamespace(markdown_extensions=[extension], mdx_configs={extension: options})
+    config = SimpleNamespace(markdown_extensions=[extension], mdx_configs={"toc": options})
     assert (said_of_converter(config) is not None) is is_known  # type: ignore[arg-type]
 
 

@@ -30,8 +30,10 @@ from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, only, placed, pref
 from mkdocs_dsocr.site.pages import before_an_edit
 from mkdocs_dsocr.site.twins import LIST, listed
 
-KNOWN: Final = ("markdown", "material", "mkdocs_dsocr", "pymdownx")
-"""Packages whose Markdown extensions change with their version alone."""
+KNOWN: Final = (
+    *("markdown", "material", "mkdocs_autorefs", "mkdocs_dsocr", "mkdocstrings", "pymdownx"),
+)
+"""Packages whose Markdown extensions do to the pages what their version and options say."""
 INDENT: Final = re.compile(r"(<(pre|textarea|script|style)\b.*?</\2>)|\n\s+", re.DOTALL)
 """Whitespace between lines, and what must keep its own."""
 
@@ -63,8 +65,9 @@ def said_of_converter(config: MkDocsConfig) -> str | None:
 
     That is an extension, or a function in its options, of other packages than :data:`KNOWN`.
     """
+    extensions: list[object] = [*config.markdown_extensions]  # names, or objects of plugins
     points = {p.name: p.value for p in metadata.entry_points(group="markdown.extensions")}
-    names = [points.get(name, name) for name in config.markdown_extensions]
+    names = [points.get(x, x) if isinstance(x, str) else type(x).__module__ for x in extensions]
 
     def name_of(value: Any) -> str:
         names.append(f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', '')}")

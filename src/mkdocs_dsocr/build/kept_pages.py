@@ -25,6 +25,7 @@ DATA: Final = ("hardware", "models", "traces", "workloads")
 """Folders of the data that ship: pages compare every GPU."""
 PACKAGES: Final = (
     *("jinja2", "markdown", "markupsafe", "mkdocs", "mkdocs-gen-files", "mkdocs-material"),
+    *("mkdocs-autorefs", "mkdocstrings"),
     *("numpy", "properdocs", "pydantic", "pygments", "pymdown-extensions", "pyyaml", "ruamel.yaml"),
     *("torch", "torchinfo", "transformers"),
 )
