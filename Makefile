@@ -38,6 +38,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.analyze
 	$(BIN)/python -m benchmarks.build
+	$(BIN)/python -m benchmarks.live
 	$(BIN)/python -m benchmarks.planner
 	$(BIN)/python -m benchmarks.sweep
 

@@ -4,7 +4,7 @@
 
 *Plain* is Material over the Markdown that ``dsocr export`` writes, without the
 plugin; *cold* has nothing in its cache, *warm* has what a first build left. Both use the trace that
-ships; *cold, traced* makes its own.
+ships; *cold, traced* makes its own. *10 × 20* has ten workloads on twenty GPUs.
 Prints a table and writes ``benchmarks/results/build.json``.
 """
 
@@ -18,21 +18,32 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Seconds, report, seconds
+from mkdocs_dsocr import resources
+from mkdocs_dsocr.inputs import shipped
 
+WORKLOADS, GPUS = 10, 20
 THEME = "site_name: s\nuse_directory_urls: false\ntheme: {name: material, font: false}\n"
 
 
 def main(runs: int = 5) -> None:
+    names = [f"pages-{number}.yaml" for number in range(1, WORKLOADS + 1)]
+    gpus = shipped("hardware")[:GPUS]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for site, plugins in (
             ("plain", "[search]"),
             ("own", "[search, dsocr]"),
             ("traced", "[search, dsocr: {trace: verify}]"),
+            ("many", f"[search, dsocr: {{workloads: {names}, hardware: {gpus}}}]"),
         ):
             (folder / site / "docs").mkdir(parents=True)
             (folder / site / "mkdocs.yml").write_text(THEME + f"plugins: {plugins}\n")
             (folder / site / "docs/index.md").write_text("# Home\n")
+        workload = (resources.data_dir() / "workloads/dsocr-standard-v1.yaml").read_text()
+        for number, path in enumerate(names, start=1):
+            changed = workload.replace("num_pages: 1", f"num_pages: {number}")
+            text = changed.replace("dsocr-standard-v1", path.removesuffix(".yaml"))
+            (folder / "many" / path).write_text(text)
         export = [sys.executable, "-m", "mkdocs_dsocr.cli", "export", str(folder / "plain/docs/d")]
         export += ["--flavour", "zensical"]
         subprocess.run(export, check=True, capture_output=True)
@@ -49,6 +60,8 @@ def main(runs: int = 5) -> None:
             "cold": partial(built, "own", is_cold=True),
             "warm": partial(built, "own"),
             "cold, traced": partial(built, "traced", is_cold=True),
+            "10 × 20, cold": partial(built, "many", is_cold=True),
+            "10 × 20, warm": partial(built, "many"),
         }
         report("build", tasks, runs, "plain")
 

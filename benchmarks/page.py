@@ -24,9 +24,9 @@ COUNTS = {
 
 def page() -> Iterator[str]:
     """Yield the lines of the page."""
-    peers, build, sweep, planner = (
+    peers, build, live, sweep, planner = (
         json.loads((RESULTS / f"{name}.json").read_text())
-        for name in ("peers", "build", "sweep", "planner")
+        for name in ("peers", "build", "live", "sweep", "planner")
     )
     yield "# How it compares\n"
     yield (
@@ -67,8 +67,8 @@ def page() -> Iterator[str]:
     yield (
         f"`make bench`, Python {build['python']}, {build['machine']}, median of {build['runs']}, "
         f"bytecode {build['bytecode']}. *plain* is Material over the same pages' Markdown, without "
-        "this plugin; *cold* and *warm* use the trace that ships, *cold, traced* makes one. CPU "
-        "seconds are of all cores together.\n"
+        "this plugin; *cold* and *warm* use the trace that ships, *cold, traced* makes one. "
+        "*10 × 20* has ten workloads on twenty GPUs. CPU seconds are of all cores together.\n"
     )
     yield "| build | seconds | of plain | CPU seconds | of plain |"
     yield "|---|--:|--:|--:|--:|"
@@ -76,6 +76,18 @@ def page() -> Iterator[str]:
         cpu, kinds = build["median_cpu_seconds"][name], ("ratio_to_plain", "cpu_ratio_to_plain")
         wall_ratio, cpu_ratio = (build[kind][name] for kind in kinds)
         yield f"| {name} | {seconds:.2f} | {wall_ratio:.2f} | {cpu:.2f} | {cpu_ratio:.2f} |"
+    yield "\n## Editing while it is served\n"
+    yield (
+        f"`mkdocs serve` with one page open in Chromium, median of {live['runs']} edits, in "
+        "seconds: the plugin's own time in the build that makes the page in view, and in the "
+        "further one that makes all others; MkDocs's own time in the first; and from the edit until "
+        "the browser shows it.\n"
+    )
+    yield "| edit of | page in view | other pages | MkDocs | shown after |"
+    yield "|---|--:|--:|--:|--:|"
+    for name, took in live["median_seconds"].items():
+        figures = (took[kind] for kind in ("first", "rest", "MkDocs", "shown"))
+        yield f"| {name} | " + " | ".join(f"{seconds:.2f}" for seconds in figures) + " |"
 
 
 def _figures(row: dict[str, Any]) -> str:
