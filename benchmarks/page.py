@@ -80,8 +80,8 @@ def page() -> Iterator[str]:
     yield (
         f"`mkdocs serve` with one page open in Chromium, median of {live['runs']} edits, in "
         "seconds: the plugin's own time in the build that makes the page in view, and in the "
-        "further one that makes all others; MkDocs's own time in the first; and from the edit until "
-        "the browser shows it.\n"
+        "further one that makes all others; MkDocs's own time in the first; and from the edit "
+        "until the browser shows it.\n"
     )
     yield "| edit of | page in view | other pages | MkDocs | shown after |"
     yield "|---|--:|--:|--:|--:|"
