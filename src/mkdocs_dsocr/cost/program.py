@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
-from operator import add
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from mkdocs_dsocr.cost.ranges import FIXED, range_of
+from mkdocs_dsocr.cost.sums import Sum, combined, common_factor
 from mkdocs_dsocr.cost.time import series_of_maximum
 from mkdocs_dsocr.quantities import Apply, Expr, Number, Quantity, Symbol
 
@@ -54,15 +54,6 @@ _CONDITIONS: Final = {"less": "{0} < {1}", "equal": "{0} == {1}"}
 _WHOLE: Final = ("whole", "less", "equal")
 """Operators whose result is an integer, whatever they are given."""
 
-_RANGES: Final = {"series_of_maximum": (0.0, math.inf), "less": (0, 1), "equal": (0, 1)}
-"""Bounds of results that do not depend on the arguments."""
-_MONOTONE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "add": add,
-    "maximum": max,
-    "minimum": min,
-}
-"""Operators that grow with both arguments."""
-
 
 class _Step(NamedTuple):
     """One computation of a program: its operator and the names of its arguments."""
@@ -78,7 +69,7 @@ class Program:
     Parameters
     ----------
     outputs
-        Quantities by name.
+        Quantities by name. Their integers are sizes and counts: none is negative.
     floats
         Names of the symbols that stand for no integers.
     """
@@ -88,6 +79,7 @@ class Program:
         self._names: dict[tuple[str, ...], str] = {}
         self._known: dict[int, str] = {}
         self._kept: list[Expr] = []
+        self._sums: dict[str, Sum] = {}
         self.steps: list[_Step] = []
         self.inputs: set[str] = set()
         self.outputs = {name: self._name(quantity) for name, quantity in outputs.items()}
@@ -166,8 +158,6 @@ class Program:
         """Return the variable of a result, by cheaper operators where there are any."""
         if (same := self._unchanged(operator, arguments)) is not None:
             return same
-        if operator == "pow" and arguments[1] == "2":
-            return self._step("mul", (arguments[0], arguments[0]))
         if operator == "series_of_maximum" and arguments[:4] == arguments[4:8]:
             parts = [a for a in arguments[:4] if a != "0"]
             largest = functools.reduce(lambda a, b: self._step("maximum", (a, b)), parts)
@@ -176,14 +166,57 @@ class Program:
             return self._step("minimum", arguments[1:])
         return self._step(operator, arguments)
 
+    def _sum(self, name: str) -> Sum:
+        """Return the sum that an integer stands for."""
+        if name.lstrip("-").isdigit():
+            return {(): int(name)} if int(name) else {}
+        return self._sums.get(name, {(name,): 1})
+
+    def _integer(self, operator: str, a: Sum, b: Sum) -> str | None:
+        """Return the variable of a result that is a sum, or a product of sums."""
+        result = combined(operator, a, b)
+        if result is None and operator == "mul":
+            # Not multiplied out: that may be many more steps.
+            (first, a), (second, b) = common_factor(a), common_factor(b)
+            product = self._step("mul", (self._variable(a), self._variable(b)))
+            result = {(product,): first * second}
+        return None if result is None else self._variable(result)
+
+    def _variable(self, sum_: Sum) -> str:
+        """Return the variable of a sum; sums that begin with the same terms share their steps."""
+        result = "0"
+        for product, factor in sorted(sum_.items(), key=lambda term: term[1] < 0):
+            term = self._term(product, abs(factor))
+            if result == "0" and factor > 0:
+                result = term
+            else:
+                result = self._step("add" if factor > 0 else "sub", (result, term))
+        if any(sum_):
+            self._sums[result] = sum_
+        return result
+
+    def _term(self, product: tuple[str, ...], factor: int) -> str:
+        """Return the variable of a product times a number, or the literal of a number."""
+        if not product:
+            return str(factor)
+        result = functools.reduce(lambda a, b: self._step("mul", (a, b)), product)
+        return result if factor == 1 else self._step("mul", (result, str(factor)))
+
+    def _has_floats(self, arguments: tuple[str, ...]) -> bool:
+        return any(a in self._floats or _is_float(a) for a in arguments)
+
     def _unchanged(self, operator: str, arguments: tuple[str, ...]) -> str | None:
-        """Return the argument that a result always equals, where there is one."""
+        """Return the variable of a result that no step of its operator is needed for."""
         if operator == "mul" and "1" in arguments:
             return arguments[arguments[0] == "1"]
+        if operator == "pow" and arguments[1] == "2":
+            return self._simplest("mul", (arguments[0], arguments[0]))
         if operator == "select" and arguments[1] == arguments[2]:
             return arguments[1]
         if operator == "whole" and arguments[0] not in self._floats:
             return arguments[0]
+        if len(arguments) == 2 and not self._has_floats(arguments):
+            return self._integer(operator, *map(self._sum, arguments))
         return None
 
     def _step(self, operator: str, arguments: tuple[str, ...]) -> str:
@@ -192,8 +225,8 @@ class Program:
             name = f"v{len(self.steps)}"
             self.steps.append(_Step(name, operator, arguments))
             self._names[key] = name
-            is_float = any(a in self._floats or _is_float(a) for a in arguments)
-            if operator == "ratio" or (is_float and operator not in _WHOLE):
+            is_float = operator not in _WHOLE and self._has_floats(arguments)
+            if operator == "ratio" or is_float:
                 self._floats.add(name)
         return self._names[key]
 
@@ -210,7 +243,7 @@ class Program:
         """Return the steps whose results are integers, and those that these are made of."""
         needed, found = set[str](), []
         for step in reversed(self.steps):
-            is_integer = step.name not in self._floats and step.operator not in _RANGES
+            is_integer = step.name not in self._floats and step.operator not in FIXED
             if is_integer or step.name in needed:
                 needed |= {*step.arguments}
                 found.append(step)
@@ -267,7 +300,7 @@ class Program:
             ranges[name] = (int(low), int(high)) if name not in self._floats else (low, high)
         for step in self._bounded:
             arguments = [ranges[a] for a in step.arguments]
-            low, high = _RANGES.get(step.operator) or _range(step.operator, arguments)
+            low, high = range_of(step.operator, arguments)
             ranges[step.name] = low, high
             if step.name not in self._floats:
                 most = max(most, high, -low)
@@ -284,35 +317,6 @@ def _number(literal: str) -> int | float:
 
 def _is_float(literal: str) -> bool:
     return literal[:1].isdigit() and not literal.isdigit()
-
-
-def _range(operator: str, ranges: list[tuple[Any, Any]]) -> tuple[Any, Any]:
-    """Return bounds of a result from bounds of its arguments."""
-    (a, b), *rest = ranges
-    if operator == "whole":
-        return a, b
-    if operator == "select":
-        return min(low for low, _ in rest), max(high for _, high in rest)
-    ((c, d),) = rest
-    if operator in _MONOTONE:
-        of = _MONOTONE[operator]
-        return of(a, c), of(b, d)
-    if operator == "sub":
-        return a - d, b - c
-    corners = [_corner(operator, x, y) for x in (a, b) for y in (c, d)]
-    return min(corners), max(corners)
-
-
-def _corner(operator: str, a: Any, b: Any) -> Any:
-    if operator == "mul":
-        return a * b
-    if operator == "pow":
-        return a**b
-    if operator == "ceil_div":
-        return -(-a // b)
-    if operator == "ratio" or isinstance(a, float) or isinstance(b, float):
-        return a / b
-    return a // b
 
 
 def _arguments(quantity: Quantity) -> tuple[Quantity, ...]:
