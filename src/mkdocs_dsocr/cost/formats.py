@@ -28,12 +28,13 @@ FORMAT_NAMES: Final = tuple(FORMATS)
 def format_numbers(name: str) -> dict[str, int]:
     """Return what a format's bytes are computed from.
 
-    ``bytes`` of one value and ``rest_bits`` for a format without whole bytes, values in a
-    ``group`` that shares a scale, and ``scale_bytes`` of that.
+    ``bits`` of one value; the same as ``bytes``, or as ``rest_bits`` for a format without whole
+    bytes; values in a ``group`` that shares a scale, and ``scale_bytes`` of that.
     """
     found = FORMATS[name]
     is_whole = found.bits % 8 == 0
     return {
+        "bits": found.bits,
         "bytes": found.bits // 8 if is_whole else 0,
         "rest_bits": 0 if is_whole else found.bits,
         "group": found.group or 1,
@@ -64,18 +65,31 @@ def compute_dtypes(codes: Mapping[str, Any], is_wide: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _SymbolicFormat(Format):
-    """A format whose bytes a value, bits beside them, groups and scales are columns."""
+    """A format whose bits a value, groups and scales are columns."""
 
     def bytes(self, elements: Quantity, columns: Quantity | None = None) -> Quantity:
-        whole, rest = Symbol(f"{self.name}_bytes"), Symbol(f"{self.name}_rest_bits")
-        # Of values that are no whole bytes the last one is filled up, of others nothing is.
-        values: Quantity = whole * elements + ceil_div(rest * elements, 8)
+        values = self._values(elements)
         if columns is None:
             return values
         groups: Quantity = ceil_div(columns, Symbol(f"{self.name}_group"))
         scales = exact_div(elements, columns) * groups
         stored: Quantity = values + Symbol(f"{self.name}_scale_bytes") * scales
         return stored
+
+    def _values(self, elements: Quantity) -> Quantity:
+        """Return the bytes of values without their scales."""
+        values: Quantity = ceil_div(Symbol(f"{self.name}_bits") * elements, 8)
+        return values
+
+
+class _SymbolicWeights(_SymbolicFormat):
+    """The same of weights, of which some are an expected number."""
+
+    def _values(self, elements: Quantity) -> Quantity:
+        whole, rest = Symbol(f"{self.name}_bytes"), Symbol(f"{self.name}_rest_bits")
+        # Of values that are no whole bytes the last one is filled up, of others nothing is.
+        values: Quantity = whole * elements + ceil_div(rest * elements, 8)
+        return values
 
 
 class _SymbolicPrecision(Precision):
@@ -95,7 +109,8 @@ def symbolic_precision(config: ModelConfig, autocast: bool, eager: bool) -> Prec
     autocast, eager
         Whether it runs under autocast, and whether every operation is a kernel of its own.
     """
-    weight, activation, kv = (_SymbolicFormat(n, 16) for n in ("weight", "activation", "kv"))
+    weight = _SymbolicWeights("weight", 16)
+    activation, kv = (_SymbolicFormat(name, 16) for name in ("activation", "kv"))
     plain = plain_format(config)
     if plain:
         plain = dataclasses.replace(plain, name="bf16")  # the operand that it is
