@@ -161,7 +161,7 @@ def pass_program(config: ModelConfig, form: Form) -> Program:
     """Return counts, bytes in memory and times of one pass; of decode, of all its steps."""
     found = formulas(config, form)
     rates = (*RATES, *(f"{name}_peak_ms" for name in OPERANDS))
-    return Program({**found.work, **found.times}, floats=(*LOAD[:1], *rates))
+    return Program({**found.times, **found.work}, floats=(*LOAD[:1], *rates))
 
 
 def weights(config: ModelConfig) -> Quantity:

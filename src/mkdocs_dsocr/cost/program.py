@@ -51,6 +51,16 @@ _FLOATS: Final = _MIXED | {
 """The same where integers, too, are computed as floats."""
 _CONDITIONS: Final = {"less": "{0} < {1}", "equal": "{0} == {1}"}
 """The same of results that only choose."""
+_FUNCTIONS: Final[Mapping[str, Any]] = {
+    "ceil": np.ceil,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "where": np.where,
+    "rint": np.rint,
+    "int64": np.int64,
+    "series_of_maximum": series_of_maximum,
+}
+"""What is called in these."""
 _WHOLE: Final = ("whole", "less", "equal")
 """Operators whose result is an integer, whatever they are given."""
 
@@ -83,7 +93,7 @@ class Program:
         self.steps: list[_Step] = []
         self.inputs: set[str] = set()
         self.outputs = {name: self._name(quantity) for name, quantity in outputs.items()}
-        self._leave_out_unused()
+        self.steps = self._needed_steps()
         self._bounded = self._steps_to_integers()
         literals = {a for s in self.steps for a in s.arguments if a[:1] in "-0123456789"}
         self._literals = {a: (_number(a),) * 2 for a in literals}
@@ -230,14 +240,19 @@ class Program:
                 self._floats.add(name)
         return self._names[key]
 
-    def _leave_out_unused(self) -> None:
-        """Leave out steps whose results a cheaper operator does not need."""
-        needed, kept = set(self.outputs.values()), []
-        for step in reversed(self.steps):
-            if step.name in needed:
-                needed |= {*step.arguments}
-                kept.append(step)
-        self.steps = kept[::-1]
+    def _needed_steps(self) -> list[_Step]:
+        """Return the steps that outputs need, each as late as can be: few results live at once."""
+        steps = {step.name: step for step in self.steps}
+        found: dict[str, _Step] = {}
+        pending = [name for name in reversed(self.outputs.values()) if name in steps]
+        while pending:
+            step = steps[pending[-1]]
+            missing = [a for a in step.arguments if a in steps and a not in found]
+            if missing:
+                pending += reversed(missing)
+            else:
+                found[pending.pop()] = step
+        return [*found.values()]
 
     def _steps_to_integers(self) -> list[_Step]:
         """Return the steps whose results are integers, and those that these are made of."""
@@ -253,15 +268,20 @@ class Program:
     def _by_integers(self) -> Any:
         """The steps as a Python function; a program that becomes a script needs none."""
         return self._function(
-            lambda step: _MIXED if any(a in self._floats for a in step.arguments) else _INTEGERS
+            lambda step: _MIXED if any(a in self._floats for a in step.arguments) else _INTEGERS, {}
         )
 
     @functools.cached_property
     def _by_floats(self) -> Any:
-        """The same of columns that are all floats."""
-        return self._function(lambda _: _FLOATS)
+        """The same of columns that are all floats.
 
-    def _function(self, forms: Callable[[_Step], Mapping[str, str]]) -> Any:
+        Literals are arrays of one float: NumPy converts numbers in every call.
+        """
+        return self._function(lambda _: _FLOATS, {a: np.array(float(a)) for a in self._literals})
+
+    def _function(
+        self, forms: Callable[[_Step], Mapping[str, str]], literals: Mapping[str, Array]
+    ) -> Any:
         """Return the steps as a Python function, each as `forms` has its operator."""
         lines = [f"def compute({', '.join(sorted(self.inputs))}):"]
         last_use = {a: s.name for s in self.steps for a in s.arguments}
@@ -269,23 +289,20 @@ class Program:
         chosen_by = {s.arguments[0] for s in self.steps if s.operator == "select"}
         added_up = {a for s in self.steps for a in s.arguments[s.operator == "select" :]}
         conditions = chosen_by - added_up - kept
+        names = {literal: f"c{index}" for index, literal in enumerate(literals)}
         for step in self.steps:
             form = (_CONDITIONS if step.name in conditions else {}).get(step.operator)
             form = form or forms(step)[step.operator]
-            lines.append(f"    {step.name} = {form.format(*step.arguments)}")
+            if step.operator == "select" and step.arguments[2] == "0":
+                # Cheaper than ``where``; not the same of floats that are no numbers.
+                form = form if step.name in self._floats else "{0} * {1}"
+            form = form.format(*(names.get(a, a) for a in step.arguments))
+            lines.append(f"    {step.name} = {form}")
             # Memory that is given back at once is still in the core's cache when it is used next.
             done = {a for a in step.arguments if last_use[a] == step.name and a.startswith("v")}
             lines += [f"    del {name}" for name in sorted(done - kept)]
         lines.append(f"    return ({', '.join(self.outputs.values())},)")
-        scope: dict[str, Any] = {
-            "ceil": np.ceil,
-            "maximum": np.maximum,
-            "minimum": np.minimum,
-            "where": np.where,
-            "rint": np.rint,
-            "int64": np.int64,
-            "series_of_maximum": series_of_maximum,
-        }
+        scope = {**_FUNCTIONS, **{names[literal]: value for literal, value in literals.items()}}
         exec("\n".join(lines), scope)
         return scope["compute"]
 

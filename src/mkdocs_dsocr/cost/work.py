@@ -206,7 +206,8 @@ def parts_ms(work: Work, per: MsPer, most_activations: Quantity) -> tuple[Any, A
     if is_zero(most_activations):
         cold = work.moved
     else:
-        cold = work.moved - select(less(per.l2_bytes, most_activations), 0, work.activations)
+        is_cold = less(per.l2_bytes, most_activations)
+        cold = select(is_cold, work.moved, work.moved - work.activations)
     return tensor, cuda, cold * per.memory_ms, work.moved * per.l2_ms
 
 
