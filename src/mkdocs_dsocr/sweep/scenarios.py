@@ -14,14 +14,13 @@ from mkdocs_dsocr.cost.memory import needed_bytes, waiting_bytes
 from mkdocs_dsocr.cost.passes import (
     COUNTS,
     LOAD,
-    OPERANDS,
     Form,
     form_of,
     pass_program,
     weights_program,
 )
 from mkdocs_dsocr.cost.program import LARGEST, Program
-from mkdocs_dsocr.cost.rates import RATES
+from mkdocs_dsocr.cost.rates import RATES, MsPer
 from mkdocs_dsocr.cost.time import stage_ms
 from mkdocs_dsocr.inputs import ModelConfig, Workload
 from mkdocs_dsocr.layers.figures import LAUNCHED
@@ -44,6 +43,8 @@ Columns = dict[str, Array]
 ByStage = dict[str, Columns]
 Passes = Callable[[ModelConfig, Batch], Iterable[BatchPass]]
 """Lists what runs of a batch of pages."""
+FORMAT_DIMENSIONS: Final = ("weight_dtype", "activation_dtype", "kv_dtype")
+"""Dimensions that say how values are stored."""
 DEVICE: Final = ("device_time_ms", "causal_ms")
 """Outputs of a pass that times are made of."""
 HASH_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -68,17 +69,17 @@ class _Part:
     stage
         Where it belongs.
     rows
-        Which scenarios they are of.
+        Which scenarios they are of: indices, or a slice of all.
     calls
         How often the pass runs in each.
     program, columns
-        Its formulas, and the numbers that go in.
+        Its formulas, and the numbers of this pass that go in.
     is_largest
         Whether it is of a full batch.
     """
 
     stage: str
-    rows: Array
+    rows: Any
     calls: Array
     program: Program
     columns: Columns
@@ -121,11 +122,11 @@ def evaluated(
     rows, shape = len(dims["num_pages"]), np.broadcast_shapes(gpu.shape, dims["num_pages"].shape)
     counts: ByStage = {s: {name: np.zeros(rows, np.int64) for name in COUNTS} for s in STAGES}
     device: ByStage = {s: {name: np.zeros(shape) for name in DEVICE} for s in STAGES}
-    memory, replays = _Memory(config, dims, rows), np.zeros(rows, np.int64)
-    rated = _rated(dims)
+    per = rates.per(gpu)
+    given = _given(dims, rates, gpu, per)
+    memory, replays = _Memory(config, dims, given, rows), np.zeros(rows, np.int64)
     for part in _parts(config, workload, dims, passes or model_of(config).passes):
-        at = slice(None) if len(part.rows) == rows else part.rows
-        found = _run(part, rates, gpu, {name: code[at] for name, code in rated.items()})
+        at, found = part.rows, _run(part, given, dims, is_crossed=gpu.ndim == 2)
         for name in COUNTS:
             calls: Any = 1 if name in LAUNCHED else part.calls
             counts[part.stage][name][at] += _product(calls, found[name])
@@ -137,7 +138,7 @@ def evaluated(
             steps: Any = part.columns.get("steps", 1)
             replays[at] += part.calls * steps
     is_graph = dims["host_mode"] == codes("host_mode")["cuda_graph"]
-    graphs, per = {"decode": is_graph}, rates.per(gpu)
+    graphs = {"decode": is_graph}
     times: ByStage = {}
     for s in STAGES:
         device_ms, causal_ms = (device[s][name] for name in DEVICE)
@@ -165,19 +166,25 @@ def _check(config: ModelConfig, workload: Workload, dims: Columns) -> None:
         check_sides(config, sides, "sweep")
 
 
-def _run(part: _Part, rates: Rates, gpu: Array, rated: Columns) -> Columns:
+def _given(dims: Columns, rates: Rates, gpu: Array, per: MsPer) -> Columns:
+    """Return the numbers of formats and GPUs, which are the same in all passes."""
+    peaks = {f"{operand}_peak_ms": 1 / rates.peak[gpu, f] for operand, f in _rated(dims).items()}
+    return _formats(dims) | {name: getattr(per, name) for name in RATES} | peaks
+
+
+def _run(part: _Part, given: Columns, dims: Columns, is_crossed: bool) -> Columns:
     """Return what a part comes to; on the same GPUs, rows with the same numbers run once."""
-    columns = part.columns | {f"{name}_rated": code for name, code in rated.items()}
-    is_crossed = gpu.ndim == 2
-    first, places = _distinct(columns) if is_crossed else (slice(None), None)
-    columns = {name: column[first] for name, column in columns.items()}
-    own = gpu if is_crossed else gpu[part.rows]
-    per = rates.per(own)
-    columns |= {name: getattr(per, name) for name in RATES}
-    for name in OPERANDS:
-        if f"{name}_peak_ms" in part.program.inputs:
-            columns[f"{name}_peak_ms"] = 1 / rates.peak[own, columns[f"{name}_rated"]]
-    found = part.program.run(columns, len(columns["calls"]))
+    columns, rows, places = part.columns, part.rows, None
+    every = len(dims["num_pages"])
+    if is_crossed:
+        first, places = _distinct(columns | {name: dims[name][rows] for name in FORMAT_DIMENSIONS})
+        columns = {name: column[first] for name, column in columns.items()}
+        rows = np.arange(every)[rows][first]
+    by_row = {
+        name: given[name][..., rows] if given[name].shape[-1] == every else given[name]
+        for name in part.program.inputs & given.keys()
+    }
+    found = part.program.run(columns | by_row, len(columns["calls"]))
     return found if places is None else {k: v[..., places] for k, v in found.items()}
 
 
@@ -266,27 +273,27 @@ def _split(
         load = expected_load(config, tokens, workload)
         each = (np.broadcast_to(np.asarray(x), calls.shape) for x in load)
         columns |= dict(zip(LOAD, each, strict=True))
+    columns["calls"] = calls
     for form in np.flatnonzero(np.bincount(forms)):
         bits = [bool(int(form) >> i & 1) for i in range(len(flags))]
         key = (config, found.name, int(form))
         if key not in _FORMS:
             named = dict(zip(chosen, bits[len(modes) :], strict=True))
             _FORMS[key] = form_of(found, named, **dict(zip(modes, bits, strict=False)))
-        rows = running[forms == form]
-        numbers = {k: v[rows] for k, v in columns.items()} | _formats(dims, rows)
-        numbers["calls"] = calls[rows]
+        rows: Any = running[forms == form]
+        rows = slice(None) if len(rows) == len(calls) else rows
+        numbers = {name: column[rows] for name, column in columns.items()}
         program = pass_program(config, _FORMS[key])
-        yield _Part(found.stage, rows, calls[rows], program, numbers, is_largest)
+        yield _Part(found.stage, rows, numbers["calls"], program, numbers, is_largest)
 
 
-def _formats(dims: Columns, rows: Array) -> Columns:
-    """Return bits, groups and scales of the formats of some rows."""
+def _formats(dims: Columns) -> Columns:
+    """Return bits, groups and scales of the formats of all rows."""
+    numbers = [format_numbers(name) for name in FORMAT_NAMES]
     return {
-        f"{operand}_{what}": np.array([format_numbers(name)[what] for name in FORMAT_NAMES])[
-            dims[f"{operand}_dtype"][rows]
-        ]
+        f"{operand}_{what}": np.array([of[what] for of in numbers])[dims[f"{operand}_dtype"]]
         for operand in ("weight", "activation", "kv")
-        for what in format_numbers("bf16")
+        for what in numbers[0]
     }
 
 
@@ -299,9 +306,8 @@ def _product(calls: Any, amount: Array) -> Any:
 class _Memory:
     """What is in memory in the stage that needs most."""
 
-    def __init__(self, config: ModelConfig, dims: Columns, rows: int) -> None:
-        formats = _formats(dims, np.arange(rows))
-        self.weights = weights_program(config).run(formats, rows)["weight_bytes"]
+    def __init__(self, config: ModelConfig, dims: Columns, given: Columns, rows: int) -> None:
+        self.weights = weights_program(config).run(given, rows)["weight_bytes"]
         self._config = config
         self._batch = minimum(dims["batch_size"], _prompts(dims))
         self._image_tokens = _batch(config, dims, self._batch).image_tokens
