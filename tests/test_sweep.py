@@ -23,7 +23,7 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_hardware
 from mkdocs_dsocr.inputs.workload import VIEW
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import load_model_config, model_of
-from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, maximum
+from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, less, maximum, select
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.schema import StageMetrics
 from mkdocs_dsocr.sweep import api
@@ -199,13 +199,18 @@ def test_a_program_computes_what_python_computes(a: int, b: int, c: int) -> None
     formulas: dict[str, Callable[[Any, Any, Any], Any]] = {
         "sum": lambda x, y, z: x + y * z - 3 * x**2,
         "quotients": lambda x, y, z: ceil_div(x, y) + exact_div(6 * z, 3),
-        "largest": lambda x, y, z: maximum(maximum(x, y), z),
+        "largest": lambda x, y, z: maximum(maximum(x, y), z) + maximum(x, x + 2 * y),
+        "multiples": lambda x, y, z: 3 * x * y + (z - x) * 2 + x * (y * 5) + 2 * x,
+        "products of sums": lambda x, y, z: exact_div((2 * x + 4 * y) * (z + x), 2),
+        "whole quotient": lambda x, y, z: ceil_div(8 * x + 16 * z, 8),
+        "chosen": lambda x, y, z: select(less(x, y), z, 0) + select(z, x, 0),
     }
     program = Program({name: f(x, y, z) for name, f in formulas.items()})
-    columns = {"x": numpy.array([a, 1]), "y": b, "z": numpy.array([c, 2])}
-    found = program.run(columns, 2)
-    for name, f in formulas.items():
-        assert found[name].tolist() == [f(a, b, c), f(1, b, 2)]
+    for number in (b, numpy.array([b, b])):
+        columns = {"x": numpy.array([a, 1]), "y": number, "z": numpy.array([c, 2])}
+        found = program.run(columns, 2)
+        for name, f in formulas.items():
+            assert found[name].tolist() == [f(a, b, c), f(1, b, 2)]
 
 
 def test_what_needs_more_than_64_bits_is_refused() -> None:

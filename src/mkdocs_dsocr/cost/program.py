@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
+from mkdocs_dsocr.cost.arrays import Step, function, is_literal
 from mkdocs_dsocr.cost.ranges import FIXED, range_of
 from mkdocs_dsocr.cost.sums import Sum, combined, common_factor
-from mkdocs_dsocr.cost.time import series_of_maximum
 from mkdocs_dsocr.quantities import Apply, Expr, Number, Quantity, Symbol
 
 Array = np.ndarray
@@ -21,56 +21,8 @@ LARGEST: Final = 2**59
 """What an integer may come to, so that sixteen of them still add up in 64 bits."""
 LARGEST_FLOAT: Final = 2**53
 """Up to this one, float64 has every integer: sums, products and whole quotients are exact."""
-_INTEGERS: Final = {
-    "add": "{0} + {1}",
-    "sub": "{0} - {1}",
-    "mul": "{0} * {1}",
-    "pow": "{0} ** {1}",
-    "ceil_div": "-(-{0} // {1})",
-    "exact_div": "{0} // {1}",
-    "ratio": "{0} / {1}",
-    "maximum": "maximum({0}, {1})",
-    "minimum": "minimum({0}, {1})",
-    "less": "({0} < {1}) * 1",
-    "equal": "({0} == {1}) * 1",
-    "select": "where({0}, {1}, {2})",
-    "whole": "{0}",
-    "series_of_maximum": f"series_of_maximum({', '.join(f'{{{i}}}' for i in range(9))})",
-}
-_MIXED: Final = _INTEGERS | {
-    "ceil_div": "ceil({0} / {1})",
-    "exact_div": "{0} / {1}",
-    "whole": "rint({0}).astype(int64)",
-}
-"""The same where an argument is no integer."""
-_FLOATS: Final = _MIXED | {
-    "less": "({0} < {1}) * 1.0",
-    "equal": "({0} == {1}) * 1.0",
-    "whole": "rint({0})",
-}
-"""The same where integers, too, are computed as floats."""
-_CONDITIONS: Final = {"less": "{0} < {1}", "equal": "{0} == {1}"}
-"""The same of results that only choose."""
-_FUNCTIONS: Final[Mapping[str, Any]] = {
-    "ceil": np.ceil,
-    "maximum": np.maximum,
-    "minimum": np.minimum,
-    "where": np.where,
-    "rint": np.rint,
-    "int64": np.int64,
-    "series_of_maximum": series_of_maximum,
-}
-"""What is called in these."""
 _WHOLE: Final = ("whole", "less", "equal")
 """Operators whose result is an integer, whatever they are given."""
-
-
-class _Step(NamedTuple):
-    """One computation of a program: its operator and the names of its arguments."""
-
-    name: str
-    operator: str
-    arguments: tuple[str, ...]
 
 
 class Program:
@@ -90,12 +42,13 @@ class Program:
         self._known: dict[int, str] = {}
         self._kept: list[Expr] = []
         self._sums: dict[str, Sum] = {}
-        self.steps: list[_Step] = []
+        self.steps: list[Step] = []
         self.inputs: set[str] = set()
         self.outputs = {name: self._name(quantity) for name, quantity in outputs.items()}
         self.steps = self._needed_steps()
         self._bounded = self._steps_to_integers()
-        literals = {a for s in self.steps for a in s.arguments if a[:1] in "-0123456789"}
+        self._functions: dict[tuple[bool, bool], Any] = {}
+        literals = {a for s in self.steps for a in s.arguments if is_literal(a)}
         self._literals = {a: (_number(a),) * 2 for a in literals}
 
     def run(self, columns: Mapping[str, Any], rows: int) -> dict[str, Array]:
@@ -116,7 +69,8 @@ class Program:
         """
         chosen = {name: columns[name] for name in self.inputs}
         is_exact = self._largest(chosen) <= LARGEST_FLOAT
-        compute = self._by_floats if is_exact else self._by_integers
+        is_even = all(np.shape(column) == (rows,) for column in chosen.values())
+        compute = self._compiled(is_exact, is_even)
         results: dict[str, Array] = {}
         width = max((len(c) for c in chosen.values() if np.ndim(c) == 2), default=1)
         block = max(BLOCK // width, 1)
@@ -233,17 +187,17 @@ class Program:
         key = (operator, *arguments)
         if key not in self._names:
             name = f"v{len(self.steps)}"
-            self.steps.append(_Step(name, operator, arguments))
+            self.steps.append(Step(name, operator, arguments))
             self._names[key] = name
             is_float = operator not in _WHOLE and self._has_floats(arguments)
             if operator == "ratio" or is_float:
                 self._floats.add(name)
         return self._names[key]
 
-    def _needed_steps(self) -> list[_Step]:
+    def _needed_steps(self) -> list[Step]:
         """Return the steps that outputs need, each as late as can be: few results live at once."""
         steps = {step.name: step for step in self.steps}
-        found: dict[str, _Step] = {}
+        found: dict[str, Step] = {}
         pending = [name for name in reversed(self.outputs.values()) if name in steps]
         while pending:
             step = steps[pending[-1]]
@@ -254,7 +208,7 @@ class Program:
                 found[pending.pop()] = step
         return [*found.values()]
 
-    def _steps_to_integers(self) -> list[_Step]:
+    def _steps_to_integers(self) -> list[Step]:
         """Return the steps whose results are integers, and those that these are made of."""
         needed, found = set[str](), []
         for step in reversed(self.steps):
@@ -264,47 +218,13 @@ class Program:
                 found.append(step)
         return found[::-1]
 
-    @functools.cached_property
-    def _by_integers(self) -> Any:
-        """The steps as a Python function; a program that becomes a script needs none."""
-        return self._function(
-            lambda step: _MIXED if any(a in self._floats for a in step.arguments) else _INTEGERS, {}
-        )
-
-    @functools.cached_property
-    def _by_floats(self) -> Any:
-        """The same of columns that are all floats.
-
-        Literals are arrays of one float: NumPy converts numbers in every call.
-        """
-        return self._function(lambda _: _FLOATS, {a: np.array(float(a)) for a in self._literals})
-
-    def _function(
-        self, forms: Callable[[_Step], Mapping[str, str]], literals: Mapping[str, Array]
-    ) -> Any:
-        """Return the steps as a Python function, each as `forms` has its operator."""
-        lines = [f"def compute({', '.join(sorted(self.inputs))}):"]
-        last_use = {a: s.name for s in self.steps for a in s.arguments}
-        kept = {*self.outputs.values(), *self.inputs}
-        chosen_by = {s.arguments[0] for s in self.steps if s.operator == "select"}
-        added_up = {a for s in self.steps for a in s.arguments[s.operator == "select" :]}
-        conditions = chosen_by - added_up - kept
-        names = {literal: f"c{index}" for index, literal in enumerate(literals)}
-        for step in self.steps:
-            form = (_CONDITIONS if step.name in conditions else {}).get(step.operator)
-            form = form or forms(step)[step.operator]
-            if step.operator == "select" and step.arguments[2] == "0":
-                # Cheaper than ``where``; not the same of floats that are no numbers.
-                form = form if step.name in self._floats else "{0} * {1}"
-            form = form.format(*(names.get(a, a) for a in step.arguments))
-            lines.append(f"    {step.name} = {form}")
-            # Memory that is given back at once is still in the core's cache when it is used next.
-            done = {a for a in step.arguments if last_use[a] == step.name and a.startswith("v")}
-            lines += [f"    del {name}" for name in sorted(done - kept)]
-        lines.append(f"    return ({', '.join(self.outputs.values())},)")
-        scope = {**_FUNCTIONS, **{names[literal]: value for literal, value in literals.items()}}
-        exec("\n".join(lines), scope)
-        return scope["compute"]
+    def _compiled(self, is_exact: bool, is_even: bool) -> Any:
+        """Return the steps as a function; a program that becomes a script needs none."""
+        if (is_exact, is_even) not in self._functions:
+            self._functions[is_exact, is_even] = function(
+                self.inputs, self.steps, self.outputs.values(), self._floats, is_exact, is_even
+            )
+        return self._functions[is_exact, is_even]
 
     def _largest(self, columns: Mapping[str, Any]) -> int:
         """Return what no integer on the way exceeds; refuse columns for which one might not fit."""
