@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mkdocs_dsocr.models.tokens import ROWS, Layout
@@ -109,12 +110,12 @@ class Batch:
         """Pages of all prompts."""
         return self.prompts * self.pages_per_prompt
 
-    @property
+    @cached_property
     def global_view(self) -> Any:
         """The side of the view of a whole page, px."""
         return select(self.crop_mode, self.base_size, self.image_size)
 
-    @property
+    @cached_property
     def has_tiles(self) -> Any:
         """Whether there are local views."""
         return self.has_image * self.crop_mode * less(1, self.tiles_w * self.tiles_h)
@@ -124,14 +125,14 @@ class Batch:
         """Whether there is a global view."""
         return 1 - self.text_only
 
-    @property
+    @cached_property
     def image_tokens(self) -> Any:
         """Image tokens of a prompt."""
         local = self.layout.of_local(self.image_size, self.tiles_w, self.tiles_h)
         found = self.layout.of_global(self.global_view) + select(self.has_tiles, local, 0)
         return select(self.has_image, self.pages_per_prompt * found, 0)
 
-    @property
+    @cached_property
     def seq_len(self) -> Any:
         """Tokens of a prompt."""
         return self.image_tokens + self.text_tokens

@@ -191,11 +191,11 @@ class Rates:
             given = overrides.get(name)
             return given if given is not None else np.array([of(g) for g in gpus])[places]
 
-        scale: Array = np.ones(1)
+        self._places, self._peaks = places, _peaks(gpus)
+        self._scale: Array = np.ones(len(places))
         if "tensor_tflops" in overrides:
             own = [g.tensor_bf16.tflops if g.tensor_bf16 else np.nan for g in gpus]
-            scale = overrides["tensor_tflops"] / np.array(own)[places]
-        self.peak = scale[:, None] * self._peaks(gpus)[places]
+            self._scale = overrides["tensor_tflops"] / np.array(own)[places]
         reserved = np.array([g.reserved_bytes for g in gpus])[places]
         memory = column("memory_gb", lambda g: g.memory_bytes / 1e9)
         self.capacity = np.rint(1e9 * memory) - reserved
@@ -213,11 +213,24 @@ class Rates:
         """
         return MsPer(tensor_peak={}, **{name: column[gpu] for name, column in self._ms.items()})
 
-    def _peaks(self, gpus: Sequence[Hardware]) -> Array:
-        """Return peaks by GPU and format; NaN where its tensor cores do not know one."""
-        return np.array(
-            [
-                [1e9 * gpu.peak_tflops(f) if gpu.peak(f) is not None else np.nan for f in FORMATS]
-                for gpu in gpus
-            ]
-        )
+    def peak_ms(self, gpu: Any, formats: Array) -> Array:
+        """Return the time of a FLOP on tensor cores at the dense peak.
+
+        Parameters
+        ----------
+        gpu
+            An index, or an array of indices.
+        formats
+            Codes of formats.
+        """
+        return 1 / (self._scale[gpu] * self._peaks[self._places[gpu], formats])  # type: ignore[no-any-return]
+
+
+def _peaks(gpus: Sequence[Hardware]) -> Array:
+    """Return peaks by GPU and format; NaN where its tensor cores do not know one."""
+    return np.array(
+        [
+            [1e9 * gpu.peak_tflops(f) if gpu.peak(f) is not None else np.nan for f in FORMATS]
+            for gpu in gpus
+        ]
+    )

@@ -168,7 +168,7 @@ def _check(config: ModelConfig, workload: Workload, dims: Columns) -> None:
 
 def _given(dims: Columns, rates: Rates, gpu: Array, per: MsPer) -> Columns:
     """Return the numbers of formats and GPUs, which are the same in all passes."""
-    peaks = {f"{operand}_peak_ms": 1 / rates.peak[gpu, f] for operand, f in _rated(dims).items()}
+    peaks = {f"{operand}_peak_ms": rates.peak_ms(gpu, f) for operand, f in _rated(dims).items()}
     return _formats(dims) | {name: getattr(per, name) for name in RATES} | peaks
 
 
