@@ -145,7 +145,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             others = {f"assets/{name}": data for name, data in assets().items()}
             pages = error_pages(error.in_mkdocs, names)
             made = self._write(files, config, Pages(pages, others, places, []), None)
-            made = dataclasses.replace(made, texts={})  # no page is made after these
+            made = dataclasses.replace(made, texts={})
         self._made = made
         fill_nav(config, path, made.nav)
         return made.added_to(files, config)
@@ -201,27 +201,33 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         return self._is_serving and source_digest([PACKAGE]) != self._code
 
     def _in_view(self, config: MkDocsConfig, state: tuple[Any, ...]) -> Made | None:
-        """Make the pages that browsers show, and others in a further build; None without any."""
-        made = self._made
-        if self._readers is None or made is None or state in (made.state, made.awaited):
+        """Make the pages that browsers show, and leave the others to a further build.
+
+        None where no browser shows any page of the site, or where a trace has to be made first.
+        """
+        made, opened = self._made, self._readers.pages() if self._readers is not None else []
+        if made is None or not made.texts or not opened or state in (made.state, made.awaited):
             return None
         addresses = made.addresses(config)
-        shown = [addresses[page] for page in self._readers.pages() if page in addresses]
-        if not shown:
-            return None
+        shown = [addresses[page] for page in opened if page in addresses]
+        pages = self._some_pages(config, shown, made.artifacts) if shown else {}
+        return made.updated(pages, state) if pages is not None else None
+
+    def _some_pages(
+        self, config: MkDocsConfig, only: list[str], files: list[str]
+    ) -> dict[str, str] | None:
         settings, style = settings_of(self.config, config), style_of(config)
-        uses_cache, files = self.config.cache, made.artifacts
-        pages: dict[str, str] | None = None
-        with timed(log.info, f"making what browsers show: {', '.join(shown)}"):
+        uses_cache = self.config.cache
+        with timed(log.info, f"making what browsers show: {', '.join(only)}"):
             if self._has_edited_code():
                 fresh = pages_of(
-                    settings, style, uses_cache=uses_cache, log=log.info, only=shown, files=files
+                    settings, style, uses_cache=uses_cache, log=log.info, only=only, files=files
                 )
-                pages = fresh.pages
-            elif (result := self._results.at_once(settings, uses_cache=uses_cache)) is not None:
-                cache = default_cache() if uses_cache else None
-                pages = artifacts.some_pages(result, style, shown, files, cache)
-        return made.updated(pages, state) if pages else None
+                return fresh.pages
+            if (result := self._results.at_once(settings, uses_cache=uses_cache)) is None:
+                return None
+            cache = default_cache() if uses_cache else None
+            return artifacts.some_pages(result, style, only, files, cache)
 
     def _has_more(self) -> bool:
         """Tell whether a further build shows more: the other pages, or a trace that was made."""

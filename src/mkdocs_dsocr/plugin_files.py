@@ -174,7 +174,7 @@ class Made:
     pages
         The names of the pages.
     texts
-        The Markdown of those that are not the author's own.
+        The Markdown of those that are not the author's own; nothing where they show an error.
     later
         The artifacts that are to come: path under ``artifacts/``, and where it goes.
     awaited
