@@ -134,6 +134,7 @@ class Formulas:
     by_class: dict[str, Quantity]
 
 
+@lru_cache(maxsize=64)  # tables and the browser's script ask for the same ones
 def formulas(config: ModelConfig, form: Form) -> Formulas:
     """Return the formulas of a pass, in the form that its choices decide."""
     is_loop = bool(form.grown)
