@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 # Workers of pytest share the cores: threads of torch that wait for each other would spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,7 +32,8 @@ from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
-from tests.browsing import FLAGS, served
+from tests.browsing import launched, served
+from tests.sharing import made_once, run_folder
 
 # Formulas are checked, not how long a busy machine takes to.
 settings.register_profile("untimed", deadline=None)
@@ -179,42 +179,31 @@ def analyzer(config: ModelConfig) -> StaticAnalyzer:
     return _CountsOnce(config)
 
 
-@pytest.fixture(scope="session")
-def unlimited() -> StaticAnalyzer:
-    """Unlimited-OCR with one layer of each kind, quick to trace."""
-    config = load_model_config("unlimited-ocr")
-    parts = {
-        "language": {"num_hidden_layers": 2},
-        "sam": {"layers": 3, "global_attn_indexes": (2,)},
-        "clip": {"layers": 2},
-    }
+def _few_layers(model: str, **parts: dict[str, Any]) -> StaticAnalyzer:
+    """Return a model with few layers of each kind, quick to trace."""
+    config = load_model_config(model)
+    parts["sam"] = {"layers": 3, "global_attn_indexes": (2,)}
     few = {name: getattr(config, name).model_copy(update=part) for name, part in parts.items()}
     return _CountsOnce(config.model_copy(update=few))
+
+
+@pytest.fixture(scope="session")
+def unlimited() -> StaticAnalyzer:
+    """Unlimited-OCR with few layers of each kind."""
+    return _few_layers("unlimited-ocr", language={"num_hidden_layers": 2}, clip={"layers": 2})
 
 
 @pytest.fixture(scope="session")
 def got() -> StaticAnalyzer:
-    """GOT-OCR-2.0 with few layers of each kind, quick to trace."""
-    config = load_model_config("got-ocr-2")
-    parts = {
-        "language": {"num_hidden_layers": 2, "first_k_dense_replace": 2},
-        "sam": {"layers": 3, "global_attn_indexes": (2,)},
-    }
-    few = {name: getattr(config, name).model_copy(update=part) for name, part in parts.items()}
-    return _CountsOnce(config.model_copy(update=few))
+    """GOT-OCR-2.0 with few layers of each kind."""
+    language = {"num_hidden_layers": 2, "first_k_dense_replace": 2}
+    return _few_layers("got-ocr-2", language=language)
 
 
 @pytest.fixture(scope="session")
 def ocr2() -> StaticAnalyzer:
-    """DeepSeek-OCR-2 with few layers of each kind, quick to trace."""
-    config = load_model_config("deepseek-ocr-2")
-    parts = {
-        "language": {"num_hidden_layers": 2},
-        "sam": {"layers": 3, "global_attn_indexes": (2,)},
-        "encoder": {"layers": 2},
-    }
-    few = {name: getattr(config, name).model_copy(update=part) for name, part in parts.items()}
-    return _CountsOnce(config.model_copy(update=few))
+    """DeepSeek-OCR-2 with few layers of each kind."""
+    return _few_layers("deepseek-ocr-2", language={"num_hidden_layers": 2}, encoder={"layers": 2})
 
 
 @pytest.fixture(scope="session")
@@ -284,17 +273,14 @@ def measured_on_cpu(analyses: Analyses) -> str:
 MINIMAL = "site_name: s\ntheme: material\nplugins: [search, dsocr]\n"
 
 
-def chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("google-chrome")
-
-
 @pytest.fixture(scope="session")
-def offline_site(build_site: BuildSite) -> BuiltSite:
+def offline_site(build_site: BuildSite, tmp_path_factory: pytest.TempPathFactory) -> BuiltSite:
     """The site as README's mkdocs.yml sets it up: Material without fonts from elsewhere."""
     settings = MINIMAL.replace("theme: material", "theme: {name: material, font: false}")
     settings = settings.replace("dsocr]", "dsocr: {hardware: [rtx-5090, h100-sxm]}]")
     assert "h100-sxm" in settings
-    built = build_site(settings)
+    run = run_folder(tmp_path_factory.getbasetemp())
+    built = made_once(run, "offline_site", lambda: build_site(settings))
     assert built.returncode == 0, built.output
     return built
 
@@ -356,13 +342,7 @@ def chrome(started: Browser) -> Iterator[Browser]:
         context.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def started() -> Iterator[Browser]:
-    path = chromium()
-    if path is None and os.environ.get("CI") != "true":
-        pytest.skip("no Chromium on this machine")
-    assert path is not None, "CI needs a Chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with launched() as browser:
         yield browser
-        browser.close()
