@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build.shipped import shipped
+from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.plugin_files import compact
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, put_back, taken_out, words
 from tests.conftest import BuiltSite
@@ -19,7 +21,11 @@ def converted(text: str) -> str:
     return html
 
 
-def test_every_page_is_what_markdown_makes_of_it(result: pipeline.Result) -> None:
+def test_every_page_is_what_markdown_makes_of_it() -> None:
+    settings = pipeline.Settings()
+    analyses = pipeline.analyse(settings)
+    static = shipped(analyses, settings) or trace_model(analyses, "meta", lambda _: None)
+    result = pipeline.complete(analyses, static)
     _, pages, _ = artifacts.site_files(result, "directory")
     for name, page in pages.items():
         body = page.partition("\n---\n")[2] if page.startswith("---\n") else page
