@@ -17,6 +17,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+HEIGHT = 900
+"""Of each window."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -63,7 +65,8 @@ def served(folder: Path, port: int = 0) -> Iterator[str]:
 
 def barriers(page: Page) -> list[tuple[str, str]]:
     """Return what breaks WCAG 2.2 AA by axe-core; the theme's sidebar and footer are its own."""
-    options = {"runOnly": {"type": "tag", "values": list(WCAG)}}
+    # The details of rules that hold are left out.
+    options = {"runOnly": {"type": "tag", "values": list(WCAG)}, "resultTypes": ["violations"]}
     context = {"exclude": [[".md-sidebar"], [".md-footer"]]}
     response = Axe().run(page, context=context, options=options).response
     return [(v["id"], n["html"][:120]) for v in response["violations"] for n in v["nodes"]]
@@ -75,7 +78,7 @@ class Visitor:
     def __init__(self, browser: Browser, address: str, width: int = 1440, dark: bool = False):
         scheme = "dark" if dark else "light"
         context = browser.new_context(
-            viewport={"width": width, "height": 900},
+            viewport={"width": width, "height": HEIGHT},
             color_scheme=scheme,  # type: ignore[arg-type]
         )
         self.page: Page = context.new_page()
@@ -100,6 +103,17 @@ class Visitor:
 
 
 FAULTS = (Path(__file__).parent / "faults.js").read_text(encoding="utf-8")
+
+
+def resized(page: Page, width: int) -> Page:
+    """Give the window of a page another width, and end the transitions that this starts."""
+    page.set_viewport_size({"width": width, "height": HEIGHT})
+    page.wait_for_function("(width) => innerWidth === width", arg=width)
+    page.evaluate(
+        """document.getAnimations().filter((one) => one instanceof CSSTransition)
+          .forEach((one) => one.finish())"""
+    )
+    return page
 
 
 def faults(page: Page, width: int) -> list[str]:
