@@ -33,7 +33,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from tests.browsing import launched, served
-from tests.sharing import made_once, run_folder
+from tests.sharing import collect_less_garbage, made_once
 
 # Formulas are checked, not how long a busy machine takes to.
 settings.register_profile("untimed", deadline=None)
@@ -51,8 +51,6 @@ WORKLOADS = (
     "dsocr-base",
     "dsocr-large",
 )
-
-
 TINY_DECODER = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -141,6 +139,10 @@ def small_got(side: int = 256, **text: Any) -> dict[str, Any]:
 
 
 TINY_GOT = json.dumps(small_got(512))  # the side of dsocr-tiny
+
+
+def pytest_collection_finish() -> None:
+    collect_less_garbage()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -279,8 +281,7 @@ def offline_site(build_site: BuildSite, tmp_path_factory: pytest.TempPathFactory
     settings = MINIMAL.replace("theme: material", "theme: {name: material, font: false}")
     settings = settings.replace("dsocr]", "dsocr: {hardware: [rtx-5090, h100-sxm]}]")
     assert "h100-sxm" in settings
-    run = run_folder(tmp_path_factory.getbasetemp())
-    built = made_once(run, "offline_site", lambda: build_site(settings))
+    built = made_once(tmp_path_factory, "offline_site", lambda: build_site(settings))
     assert built.returncode == 0, built.output
     return built
 

@@ -1,35 +1,33 @@
-"""What all workers of a test run have in common."""
+"""What the workers of a test run share, and what spares them time."""
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from filelock import FileLock
 
 T = TypeVar("T")
 
 
-def run_folder(own: Path) -> Path:
-    """Return the folder of the run, given the folder of a worker or of a run without workers."""
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-
-def made_once(run: Path, name: str, make: Callable[[], T]) -> T:
+def made_once(folders: pytest.TempPathFactory, name: str, make: Callable[[], T]) -> T:
     """Return what `make` returns in the first worker that asks; the others wait for it.
 
     Parameters
     ----------
-    run
-        The folder of the run.
+    folders
+        Makes the temporary folders of a worker, which are in the folder of the run.
     name
         The name of what is made, the same in each worker.
     make
         Makes it. What it returns is pickled.
     """
+    own = folders.getbasetemp()
+    run = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     kept = run / f"{name}.pickle"
     with FileLock(f"{kept}.lock"):
         if kept.exists():
@@ -38,3 +36,10 @@ def made_once(run: Path, name: str, make: Callable[[], T]) -> T:
         made = make()
         kept.write_bytes(pickle.dumps(made))
         return made
+
+
+def collect_less_garbage() -> None:
+    """Make the collector leave out what was imported, torch above all, and run less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)

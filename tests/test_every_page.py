@@ -16,7 +16,7 @@ from pypdf import PdfReader
 
 from tests.browsing import Visitor, barriers, faults, resized, served
 from tests.conftest import MINIMAL, ROOT, BuildSite, BuiltSite
-from tests.sharing import made_once, run_folder
+from tests.sharing import made_once
 from tests.test_site import LARGEST_PAGE, LARGEST_TREE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -44,7 +44,7 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         assert done.returncode == 0, done.stdout + done.stderr
         return folder
 
-    return made_once(run_folder(tmp_path_factory.getbasetemp()), "own_site", build)
+    return made_once(tmp_path_factory, "own_site", build)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

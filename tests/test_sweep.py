@@ -25,7 +25,6 @@ from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, less, maximum, select
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.report.schema import StageMetrics
 from mkdocs_dsocr.sweep import api
 from mkdocs_dsocr.sweep.spec import load_spec
 from tests.drawn import consistent
@@ -106,10 +105,14 @@ def check(found: sweep.Sweep, index: int, analysis: Analysis) -> None:
 
 
 def stages(analysis: Analysis) -> dict[str, dict[str, int]]:
-    names = [name for name in COUNTS if name in StageMetrics.model_fields]
-    assert len(names) == len(COUNTS)
-    metrics = analysis.report.stages
-    return {stage: {n: getattr(m, n) for n in names} for stage, m in metrics.items()}
+    totals = {stage: total.figures() for stage, total in analysis.stage_totals.items()}
+    return {stage: {name: found[name] for name in COUNTS} for stage, found in totals.items()}
+
+
+def test_figures_of_stages_are_the_reports(analyse: Callable[..., Analysis]) -> None:
+    analysis = analyse("dsocr-tiny")
+    for stage, metrics in analysis.report.stages.items():
+        assert stages(analysis)[stage] == {name: getattr(metrics, name) for name in COUNTS}
 
 
 def test_a_grid_is_its_rows() -> None:
