@@ -237,11 +237,19 @@ class Layer:
         """Return tensors in the formats in which they are stored."""
         return [self.precision.stored(t) if self.precision else t for t in tensors]
 
-    def operations(self) -> list[Operation]:
+    @cached_property
+    def _operations(self) -> list[Operation]:
         return [step for step in self.schedule if isinstance(step, Operation)]
 
-    def children(self) -> list[Child]:
+    def operations(self) -> list[Operation]:
+        return self._operations
+
+    @cached_property
+    def _children(self) -> list[Child]:
         return [step for step in self.schedule if isinstance(step, Child)]
+
+    def children(self) -> list[Child]:
+        return self._children
 
     @cached_property
     def _kernels(self) -> list[Kernel]:

@@ -10,14 +10,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from operator import is_
+from typing import Any, Final, TypeAlias
 
 from mkdocs_dsocr.layers.autocast import Autocast
 from mkdocs_dsocr.layers.formats import FORMATS, Format
-from mkdocs_dsocr.layers.layer import Child, Step
+from mkdocs_dsocr.layers.layer import Child, Layer, Step
 from mkdocs_dsocr.layers.operations import DType, Keep, Operation, Tensor
 
 Tensors: TypeAlias = tuple[Tensor, ...]
+DECLARED: Final = (FORMATS["bf16"], FORMATS["fp16"])
+"""What a tensor of the checkpoint's own dtype has where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Precision:
             "buffer": self.plain,
             "kv_cache": self.kv_cache,
         }.get(tensor.role)
-        return tensor if chosen is None else dataclasses.replace(tensor, format=chosen)
+        is_declared = chosen is None or (tensor.format is None and chosen in DECLARED)
+        return tensor if is_declared else dataclasses.replace(tensor, format=chosen)
 
     def applied(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         """Return the steps of a forward in this precision, children included."""
@@ -75,37 +79,37 @@ class Precision:
             for tensor in tensors:
                 if id(tensor) not in stored:
                     stored[id(tensor)] = self.stored(tensor)
-            return tuple(stored[id(tensor)] for tensor in tensors)
+            found = tuple(stored[id(tensor)] for tensor in tensors)
+            return tensors if all(map(is_, found, tensors)) else found
 
         return tuple(self._applied(step, all_) for step in cast)
 
-    def _applied(
-        self, step: Step, all_: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
-    ) -> Step:
+    def _applied(self, step: Step, all_: Callable[[Tensors], Tensors]) -> Step:
         if isinstance(step, Keep):
             return Keep(all_(step.tensors))
-        reads, writes = all_(step.reads), all_(step.writes)
-        if not isinstance(step, Operation):
-            return dataclasses.replace(self._child(step), reads=reads, writes=writes)
-        in_place = step.in_place and (all_(step.in_place[0]), all_(step.in_place[1]))
-        return dataclasses.replace(
-            step,
-            reads=reads,
-            writes=writes,
-            in_place=in_place,
-            compute_dtype=self._compute_dtype(step),
-        )
+        found: dict[str, Any] = {"reads": all_(step.reads), "writes": all_(step.writes)}
+        if isinstance(step, Operation):
+            found["compute_dtype"] = self._compute_dtype(step)
+            if step.in_place:
+                both = tuple(map(all_, step.in_place))
+                found["in_place"] = step.in_place if all(map(is_, both, step.in_place)) else both
+        else:
+            found |= self._layers(step)
+        is_same = all(value is getattr(step, name) for name, value in found.items())
+        return step if is_same else dataclasses.replace(step, **found)
 
-    def _child(self, child: Child) -> Child:
-        precision = dataclasses.replace(self, inputs=child.inputs)
+    def _layers(self, child: Child) -> dict[str, Layer]:
+        """Return the layers of a child in its precision."""
+        precision = self
+        if child.inputs != self.inputs:
+            precision = dataclasses.replace(precision, inputs=child.inputs)
         if child.name in self.kept:
             precision = dataclasses.replace(precision, weight=self.plain or FORMATS["bf16"])
-        layers = {
+        return {
             name: dataclasses.replace(layer, precision=precision)
             for name in ("layer", "last", "largest")
             if (layer := getattr(child, name)) is not None
         }
-        return dataclasses.replace(child, **layers)
 
     @property
     def compute_dtypes(self) -> set[str]:
