@@ -1,4 +1,4 @@
-# make site: build the site into site/.  make test: the same, then every test.
+# make site: build the site into site/.  make test: the same, and at the same time every test.
 # make test-all: tests that need an environment of their own (nox).
 # make serve: the site with live reload.  make lint: ruff, mypy, import-linter.
 
@@ -15,7 +15,7 @@ CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton $(addprefix nvidia-,cu
   cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 \
   nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
-.PHONY: site serve test test-all lint bench hashes clean
+.PHONY: site serve test tests test-all lint bench hashes clean
 
 site: $(STAMP)
 	$(BIN)/mkdocs build --strict
@@ -23,7 +23,10 @@ site: $(STAMP)
 serve: $(STAMP)
 	$(BIN)/mkdocs serve
 
-test: site
+test: $(STAMP)
+	$(MAKE) --jobs=2 site tests
+
+tests: $(STAMP)
 	$(BIN)/pytest
 
 test-all: $(STAMP)

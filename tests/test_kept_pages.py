@@ -31,7 +31,7 @@ plugins:
   - dsocr: {workloads: [w.yaml], hardware: [rtx-5090, l4]}
 """
 WORKLOAD = (ROOT / "data/workloads/dsocr-standard-v1.yaml").read_text(encoding="utf-8")
-LONGER = WORKLOAD.replace("max_new_tokens: 512", "max_new_tokens: 600")
+MORE = WORKLOAD.replace("num_pages: 1", "num_pages: 2")
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_pages_are_kept_as_long_as_nothing_changes(tmp_path: Path) -> None:
     words, again = built(tmp_path)
     assert SAID in words
     assert again == first
-    (tmp_path / "w.yaml").write_text(LONGER)
+    (tmp_path / "w.yaml").write_text(MORE)
     words, other = built(tmp_path)
     assert SAID not in words
     assert other["dsocr/index.html"] != first["dsocr/index.html"]
@@ -118,7 +118,7 @@ def test_the_key_follows_all_that_pages_depend_on(
         key(tmp_path, reviews="r.yaml"),
         key(tmp_path, require_review=True),
     ]
-    workload.write_text(LONGER)
+    workload.write_text(MORE)
     keys.append(key(tmp_path, workloads=("w.yaml",)))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
     keys.append(key(tmp_path))

@@ -19,7 +19,7 @@ from mkdocs_dsocr.site.pages import CHANGED
 from tests.conftest import ROOT
 
 WORKLOAD = (ROOT / "data/workloads/dsocr-standard-v1.yaml").read_text(encoding="utf-8")
-YML = "site_name: s\nplugins:\n  - dsocr: {workloads: [w.yaml], trace: cached}\n"
+YML = "site_name: s\nplugins:\n  - dsocr: {workloads: [w.yaml], markdown_twins: false}\n"
 PAGES = ("index.html", "workload/index.html", "layers/Linear/index.html")
 
 
@@ -82,9 +82,8 @@ def test_pages_that_wait_for_a_reload_are_known() -> None:
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DsocrPlugin]:
+def plugin(tmp_path: Path) -> Iterator[DsocrPlugin]:
     """The plugin of a server that has built a site once."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/index.md").write_text("# Home\n")
     (tmp_path / "mkdocs.yml").write_text(YML)

@@ -10,6 +10,7 @@ import pytest
 from mkdocs.config import load_config
 from mkdocs.config.defaults import MkDocsConfig
 
+from mkdocs_dsocr import plugin_watch
 from mkdocs_dsocr.build.settings import Settings
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.plugin_options import check_path, is_excluded, is_not_in_nav
@@ -140,7 +141,8 @@ def test_an_input_that_stays_asks_for_nothing(tmp_path: Path) -> None:
     watch.stop()
 
 
-def test_more_to_show_is_asked_for_once(tmp_path: Path) -> None:
+def test_more_to_show_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_watch, "INTERVAL", 0.02)
     server, more = _Server(), [False]
     watch = InputWatch(server, lambda: more[0])  # type: ignore[arg-type]
     trigger = Path(server.paths[0])
@@ -148,9 +150,9 @@ def test_more_to_show_is_asked_for_once(tmp_path: Path) -> None:
         for built in (".", ".."):
             more[0] = True
             wait_for(lambda built=built: trigger.read_text() == built, 20)  # type: ignore[misc]
-            watch._ended.wait(1.5)
+            watch._ended.wait(0.3)
             assert trigger.read_text() == built
             more[0] = False
-            watch._ended.wait(1.5)
+            watch._ended.wait(0.3)
     finally:
         watch.stop()
