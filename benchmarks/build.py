@@ -20,29 +20,33 @@ from pathlib import Path
 from benchmarks.measure import Seconds, report, seconds
 from mkdocs_dsocr import resources
 from mkdocs_dsocr.inputs import shipped
+from mkdocs_dsocr.resources import DEFAULT_WORKLOAD
 
 WORKLOADS, GPUS = 10, 20
 THEME = "site_name: s\nuse_directory_urls: false\ntheme: {name: material, font: false}\n"
 
 
 def main(runs: int = 5) -> None:
-    names = [f"pages-{number}.yaml" for number in range(1, WORKLOADS + 1)]
-    gpus = shipped("hardware")[:GPUS]
+    others = [f"pages-{number}.yaml" for number in range(2, WORKLOADS + 1)]
+    many = f"workloads: {[DEFAULT_WORKLOAD, *others]}, hardware: {shipped('hardware')[:GPUS]}"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for site, plugins in (
             ("plain", "[search]"),
             ("own", "[search, dsocr]"),
             ("traced", "[search, dsocr: {trace: verify}]"),
-            ("many", f"[search, dsocr: {{workloads: {names}, hardware: {gpus}}}]"),
+            (
+                "many",
+                f"[search, dsocr: {{{many}}}]",
+            ),
         ):
             (folder / site / "docs").mkdir(parents=True)
             (folder / site / "mkdocs.yml").write_text(THEME + f"plugins: {plugins}\n")
             (folder / site / "docs/index.md").write_text("# Home\n")
-        workload = (resources.data_dir() / "workloads/dsocr-standard-v1.yaml").read_text()
-        for number, path in enumerate(names, start=1):
+        workload = (resources.data_dir() / f"workloads/{DEFAULT_WORKLOAD}.yaml").read_text()
+        for number, path in enumerate(others, start=2):
             changed = workload.replace("num_pages: 1", f"num_pages: {number}")
-            text = changed.replace("dsocr-standard-v1", path.removesuffix(".yaml"))
+            text = changed.replace(DEFAULT_WORKLOAD, path.removesuffix(".yaml"))
             (folder / "many" / path).write_text(text)
         export = [sys.executable, "-m", "mkdocs_dsocr.cli", "export", str(folder / "plain/docs/d")]
         export += ["--flavour", "zensical"]

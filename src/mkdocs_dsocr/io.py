@@ -25,7 +25,7 @@ else:
     import fcntl
 
 T = TypeVar("T")
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Version of the cache's entries."""
 ABANDONED: Final = 3600
 """Seconds after which a temporary file in the cache is removed: its build was killed."""
@@ -173,7 +173,7 @@ def source_digest(places: Iterable[Path]) -> str:
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of entries, each a JSON file that is named after its key.
+    """A folder of entries, each a file that is named after its key: two lines of JSON.
 
     An entry that is damaged, incomplete, of another key or of another shape counts as absent. So
     does one that another user owns or can write. Of more than `most` entries, the least recently
@@ -197,14 +197,10 @@ class Cache:
         if not _is_own(path):
             return None
         try:
-            entry = json.loads(read_regular(path, LARGEST_ENTRY))
-            if not (
-                entry["format"] == FORMAT
-                and entry["key"] == key
-                and entry["digest"] == _digest(entry["content"])
-            ):
+            head, _, text = read_regular(path, LARGEST_ENTRY).partition(b"\n")
+            if json.loads(head) != _head(key, text):
                 return None
-            content = checked(json.loads(entry["content"]))
+            content = checked(json.loads(text))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         with suppress(OSError):
@@ -213,12 +209,11 @@ class Cache:
 
     def save(self, key: str, content: Any) -> None:
         """Save `content` under `key`; where the folder cannot be written, do nothing."""
-        text = json.dumps(content)
-        entry = {"format": FORMAT, "key": key, "digest": _digest(text), "content": text}
+        text = json.dumps(content).encode()
         with suppress(OSError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(0o700)
-            atomic_write(self._path(key), json.dumps(entry))
+            atomic_write(self._path(key), json.dumps(_head(key, text)).encode() + b"\n" + text)
             abandoned = [p for p in self._temporary() if _age(p) > ABANDONED]
             _drop([*self.entries()[self.most :], *abandoned])
 
@@ -251,6 +246,11 @@ class Cache:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{_digest(key)[:32]}.json"
+
+
+def _head(key: str, content: bytes) -> dict[str, Any]:
+    """Return the first line of an entry, which says what the second one is."""
+    return {"format": FORMAT, "key": key, "digest": hashlib.sha256(content).hexdigest()}
 
 
 def _regular(folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from mkdocs_dsocr.models.door import STAGES, Choices, Load
 from mkdocs_dsocr.models.plan import Plan, Run
 from mkdocs_dsocr.models.registry import model_of
 from mkdocs_dsocr.models.storage import formats_of
-from mkdocs_dsocr.quantities import ceil_div, total
+from mkdocs_dsocr.quantities import Quantity, ceil_div, total
 from mkdocs_dsocr.trace import PassShape
 
 Routing = Mapping[PassShape, Load]
@@ -74,25 +74,29 @@ def pass_layer(
     like
         A shape of integers for which the choices are made, where `shape` has arrays.
     """
-    # Tables of one build ask for the same passes; arrays of sizes have no hash.
+    is_language = shape.part == "language"
+    if load is None:
+        load = expected_load(config, shape.batch * shape.q_len, workload if is_language else None)
+    # Tables, workloads and traces ask for the same passes; arrays of sizes have no hash.
     is_one_size = isinstance(shape.batch, int) and isinstance(shape.pages, int)
-    make = _shared_pass if is_one_size else _workload_pass
-    return make(config, shape, workload, load, like)
+    make = _shared_pass if is_one_size else _pass_of_shape
+    return make(config, shape, *load, like or shape, _precision(config, shape, workload))
 
 
-def _workload_pass(
+def _pass_of_shape(
     config: ModelConfig,
     shape: PassShape,
-    workload: Workload | None,
-    load: Load | None,
-    like: PassShape | None,
+    distinct: Quantity,
+    largest: Quantity,
+    like: PassShape,
+    precision: Precision | None,
 ) -> Group:
-    load = load or expected_load(config, shape.batch * shape.q_len, workload)
-    chosen = choices_of(config, like or shape)
-    return built_pass(config, shape, load, chosen, _precision(config, shape, workload))
+    chosen = choices_of(config, like)
+    return built_pass(config, shape, Load(distinct, largest), chosen, precision)
 
 
-_shared_pass = lru_cache(maxsize=64)(_workload_pass)
+# An expected load is a float, a traced one a fraction: passes that have them are not the same.
+_shared_pass = lru_cache(maxsize=256, typed=True)(_pass_of_shape)
 
 
 def built_pass(
