@@ -226,8 +226,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 return fresh.pages
             if (result := self._results.at_once(settings, uses_cache=uses_cache)) is None:
                 return None
-            cache = default_cache() if uses_cache else None
-            return artifacts.some_pages(result, style, only, files, cache)
+            return artifacts.some_pages(result, style, only, files)
 
     def _has_more(self) -> bool:
         """Tell whether a further build shows more: the other pages, or a trace that was made."""

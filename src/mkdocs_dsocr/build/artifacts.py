@@ -225,24 +225,32 @@ def site_files(
 
 
 def some_pages(
-    result: Result, style: LinkStyle, only: Iterable[str], files: Iterable[str], cache: Cache | None
+    result: Result, style: LinkStyle, only: Iterable[str], files: Iterable[str]
 ) -> dict[str, str] | None:
-    """Return some pages of :func:`site_files` without a switch; None if one is no more.
+    """Return some pages of :func:`site_files` without a switch.
+
+    None if one is no more, or shows figures that 64 bits do not hold.
 
     Parameters
     ----------
-    result, style, cache
+    result, style
         As for :func:`site_files`.
     only
         Paths of pages.
     files
         Paths under ``artifacts/`` of files that the site has.
     """
+    from mkdocs_dsocr.site.content import all_gpus
     from mkdocs_dsocr.site.pages import build_pages, paths
+    from mkdocs_dsocr.site.studies import Studies, tables
 
-    site = _site(result, studies(result.analyses, cache), files)
+    main = result.main.predicted
+    site = _site(result, Studies(main, tables(main, all_gpus(result.analyses))), files)
     wanted = set(only)
-    return build_pages(site, style, wanted) if wanted <= paths(site) else None
+    try:
+        return build_pages(site, style, wanted) if wanted <= paths(site) else None
+    except OverflowError:
+        return None
 
 
 def _site(

@@ -296,7 +296,7 @@ def _made(
     result = pipeline.attach_comparisons(result, settings)
     if request["only"] is not None:
         only, files = request["only"], request["files"]
-        shown = artifacts.some_pages(result, request["style"], only, files, cache)
+        shown = artifacts.some_pages(result, request["style"], only, files)
         return {"pages": shown or {}, "others": {}, "nav": [], "failures": result.failures}
     more = artifacts.other_reports(result.analyses)
     site, pages, others = artifacts.site_files(result, request["style"], tuple(more), cache)

@@ -6,8 +6,9 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -78,21 +79,39 @@ class Studies:
         What :func:`tables` returned for it.
     """
 
-    def __init__(self, main: Analysis, found: dict[str, Table]) -> None:
-        self._main = main
-        self.grids, self.contexts, self.batches = (found[k] for k in ("grid", "context", "batch"))
-        self.sensitivity, self._levers, self._gpus = (found[k] for k in ("input", "lever", "gpu"))
+    def __init__(self, main: Analysis, found: Mapping[str, Table]) -> None:
+        self._main, self._found = main, found
+
+    @property
+    def grids(self) -> Table:
+        """A row for each grid of local views."""
+        return self._found["grid"]
+
+    @property
+    def contexts(self) -> Table:
+        """A row for each length of the context of one decode step."""
+        return self._found["context"]
+
+    @property
+    def batches(self) -> Table:
+        """A row for each batch."""
+        return self._found["batch"]
+
+    @property
+    def sensitivity(self) -> Table:
+        """A row for each input that is changed."""
+        return self._found["input"]
 
     @property
     def levers(self) -> list[tuple[str, float]]:
         """Changes of the workload, and the factor by which each multiplies the pages per second."""
-        columns = (self._levers[name].tolist() for name in ("lever", "times"))
+        columns = (self._found["lever"][name].tolist() for name in ("lever", "times"))
         return list(zip(*columns, strict=True))
 
     def compared(self, gpus: Sequence[Hardware]) -> list[Row]:
         """Return every GPU with the main workload on it, the most pages per second first."""
         rows = []
-        columns = (self._gpus[name].tolist() for name in ("fits", "pages_per_s"))
+        columns = (self._found["gpu"][name].tolist() for name in ("fits", "pages_per_s"))
         for gpu, batch, rate in zip(gpus, *columns, strict=True):
             is_known = not math.isnan(rate)
             other = dataclasses.replace(self._main, hardware=gpu, measurement=None)
@@ -109,26 +128,54 @@ class Studies:
         }
 
 
-def tables(main: Analysis, gpus: Sequence[Hardware]) -> dict[str, Table]:
+class Made(Mapping[str, Table]):
+    """Tables by name, each made when it is first asked for.
+
+    Parameters
+    ----------
+    makers
+        What makes each.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], Table]]) -> None:
+        self._makers, self._made = makers, dict[str, Table]()
+
+    def __getitem__(self, name: str) -> Table:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def tables(main: Analysis, gpus: Sequence[Hardware]) -> Mapping[str, Table]:
     """Return the tables of an analysis, and one with a row for each GPU, by name.
 
-    Raises
-    ------
-    OverflowError
-        If the workload alone needs more than 64 bits.
+    Each is made when it is asked for, which raises an OverflowError if the workload alone needs
+    more than 64 bits.
     """
     given = (main.config, main.plan)
+    of_main: dict[str, Callable[..., Table]] = {
+        "grid": studies.by_grid,
+        "context": studies.by_context,
+        "batch": studies.by_batch,
+        "input": studies.sensitivity,
+        "lever": studies.levers,
+    }
+    makers = {name: partial(make, *given, main.hardware) for name, make in of_main.items()}
+    return Made({**makers, "gpu": partial(_by_gpu, main, gpus)})
+
+
+def _by_gpu(main: Analysis, gpus: Sequence[Hardware]) -> Table:
+    """Return the largest batch that fits each GPU, and the pages per second with it."""
     needed = main.footprints(max(h.room_bytes for h in gpus))
     fits = [fitting(needed, gpu.room_bytes) or 0 for gpu in gpus]
-    rate = studies.by_gpu(*given, gpus, [max(n, 1) for n in fits])["pages_per_s"]
-    return {
-        "grid": studies.by_grid(*given, main.hardware),
-        "context": studies.by_context(*given, main.hardware),
-        "batch": studies.by_batch(*given, main.hardware),
-        "input": studies.sensitivity(*given, main.hardware),
-        "lever": studies.levers(*given, main.hardware),
-        "gpu": {"fits": np.array(fits), "pages_per_s": rate},
-    }
+    found = studies.by_gpu(main.config, main.plan, gpus, [max(n, 1) for n in fits])
+    return {"fits": np.array(fits), "pages_per_s": found["pages_per_s"]}
 
 
 def as_lists(found: Mapping[str, Table]) -> dict[str, dict[str, list[Any]]]:
