@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
+from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build.shipped import shipped
+from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.plugin import DsocrPlugin
 from mkdocs_dsocr.plugin_readers import MOST, Readers
 from mkdocs_dsocr.site.pages import CHANGED
@@ -139,3 +143,20 @@ def test_an_edit_makes_first_what_browsers_show_and_all_where_they_show_none(
     (tmp_path / "w.yaml").write_text(WORKLOAD.replace("num_pages: 1", "num_pages: 2"))
     assert pages() == before
     assert not plugin._has_more()
+
+
+def test_some_pages_are_those_of_the_site() -> None:
+    settings = pipeline.Settings()
+    analyses = pipeline.analyse(settings)
+    static = shipped(analyses, settings) or trace_model(analyses, "meta", lambda _: None)
+    result = pipeline.complete(analyses, static)
+    _, pages, others = artifacts.site_files(result, "html")
+    files = [name.removeprefix("artifacts/") for name in others if name.startswith("artifacts/")]
+    only = ["index.md", "sweeps.md", "artifacts.md", "layers/Linear.md"]
+    assert artifacts.some_pages(result, "html", only, files) == {name: pages[name] for name in only}
+    assert artifacts.some_pages(result, "html", ["none.md"], files) is None
+    # Figures that need more than 64 bits.
+    workload = result.main.workload.model_copy(update={"max_new_tokens": 9_000_000})
+    large = dataclasses.replace(result.main, workload=workload)
+    result = dataclasses.replace(result, analyses=((large,),))
+    assert artifacts.some_pages(result, "html", ["index.md"], files) is None
