@@ -172,6 +172,18 @@ def test_what_converts_markdown_is_known_where_its_packages_are(
     assert (said_of_converter(config) is not None) is is_known  # type: ignore[arg-type]
 
 
+def test_options_of_extensions_that_plugins_add_make_a_difference() -> None:
+    said = {
+        said_of_converter(
+            SimpleNamespace(  # type: ignore[arg-type]
+                markdown_extensions=[TocExtension(permalink=is_on)], mdx_configs={}
+            )
+        )
+        for is_on in (True, False)
+    }
+    assert len(said) == 2
+
+
 def test_a_gpu_and_models_of_others_are_asked_every_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

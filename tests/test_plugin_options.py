@@ -154,5 +154,10 @@ def test_more_to_show_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None
             assert trigger.read_text() == built
             more[0] = False
             watch._ended.wait(0.3)
+        # A build that shows less than there is: it is asked for again.
+        more[0] = True
+        wait_for(lambda: trigger.read_text() == "...", 20)
+        watch.follow(Settings(), input_stamps(Settings()))
+        wait_for(lambda: trigger.read_text() == "....", 20)
     finally:
         watch.stop()

@@ -207,6 +207,8 @@ def test_a_program_computes_what_python_computes(a: int, b: int, c: int) -> None
         "products of sums": lambda x, y, z: exact_div((2 * x + 4 * y) * (z + x), 2),
         "whole quotient": lambda x, y, z: ceil_div(8 * x + 16 * z, 8),
         "chosen": lambda x, y, z: select(less(x, y), z, 0) + select(z, x, 0),
+        "at least 0": lambda x, y, z: maximum(z * (x - y), 0) + maximum(x * 0 - 5, 0),
+        "negative or 0": lambda x, y, z: maximum(select(less(x, y), x - y, 0), 0),
     }
     program = Program({name: f(x, y, z) for name, f in formulas.items()})
     for number in (b, numpy.array([b, b])):
@@ -214,6 +216,19 @@ def test_a_program_computes_what_python_computes(a: int, b: int, c: int) -> None
         found = program.run(columns, 2)
         for name, f in formulas.items():
             assert found[name].tolist() == [f(a, b, c), f(1, b, 2)]
+
+
+def test_integers_that_floats_do_not_have_stay_whole() -> None:
+    x, y = Symbol("x"), Symbol("y")
+    program = Program({"back": x + y - y, "compared": select(less(2**53, 2**53 + 1), x, 0)})
+    found = program.run({"x": numpy.array([2**53 + 1]), "y": 1}, 1)
+    assert found == {"back": [2**53 + 1], "compared": [2**53 + 1]}
+
+
+@pytest.mark.parametrize("name", ["v0", "c12"])
+def test_a_symbol_with_the_name_of_a_result_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: results have such names"):
+        Program({"sum": Symbol(name) + 1})
 
 
 def test_what_needs_more_than_64_bits_is_refused() -> None:

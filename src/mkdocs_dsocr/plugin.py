@@ -175,6 +175,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 log.info("pages of an earlier build: no input, option or code has changed since")
                 return self._write(files, config, kept, state)
         if self._has_edited_code():
+            self._results.stop()  # what the code made before its edit
             with timed(log.info, "making the pages with edited code, in a process of its own"):
                 fresh = pages_of(settings, style, uses_cache=uses_cache, log=log.info)
             for failure in fresh.failures:
@@ -203,7 +204,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def _in_view(self, config: MkDocsConfig, state: tuple[Any, ...]) -> Made | None:
         """Make the pages that browsers show, and leave the others to a further build.
 
-        None where no browser shows any page of the site, or where a trace has to be made first.
+        None where no browser shows any page of the site, where a trace has to be made first, or
+        where a page that is shown is no more.
         """
         made, opened = self._made, self._readers.pages() if self._readers is not None else []
         if made is None or not made.texts or not opened or state in (made.state, made.awaited):
@@ -220,10 +222,11 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         uses_cache = self.config.cache
         with timed(log.info, f"making what browsers show: {', '.join(only)}"):
             if self._has_edited_code():
+                self._results.stop()
                 fresh = pages_of(
                     settings, style, uses_cache=uses_cache, log=log.info, only=only, files=files
                 )
-                return fresh.pages
+                return fresh.pages or None
             if (result := self._results.at_once(settings, uses_cache=uses_cache)) is None:
                 return None
             return artifacts.some_pages(result, style, only, files)
@@ -306,7 +309,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         if self.config.enabled and self.config.markdown_twins:
             instances = (p for p in config.plugins.values() if isinstance(p, DsocrPlugin))
             list_twins(config, [p.config.path.strip("/") for p in instances])
-        self._is_partial = self._made is not None and self._made.awaited is not None
+        is_partial = self._made is not None and self._made.awaited is not None
+        self._is_partial = self.config.enabled and is_partial
         if not self._is_serving:
             self.on_shutdown()
 

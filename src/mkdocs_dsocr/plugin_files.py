@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from markdown import Markdown
+from markdown import Extension, Markdown
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure import StructureItem
 from mkdocs.structure.files import File, Files, file_sort_key
@@ -73,7 +73,8 @@ def said_of_converter(config: MkDocsConfig) -> str | None:
         names.append(f"{getattr(value, '__module__', '')}:{getattr(value, '__qualname__', '')}")
         return names[-1]
 
-    content = json.dumps([names, config.mdx_configs], default=name_of, sort_keys=True)
+    options = [x.getConfigs() for x in extensions if isinstance(x, Extension)]
+    content = json.dumps([names, config.mdx_configs, options], default=name_of, sort_keys=True)
     return content if all(re.split("[.:]", name)[0] in KNOWN for name in names) else None
 
 

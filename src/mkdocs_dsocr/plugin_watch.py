@@ -43,6 +43,7 @@ class InputWatch:
         self._lock = threading.Lock()
         self._settings: Settings | None = None
         self._seen: Stamps = ()
+        self._looks = 0  # that found more to show
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         server.watch(str(self._trigger))
@@ -51,7 +52,7 @@ class InputWatch:
     def follow(self, settings: Settings, seen: Stamps) -> None:
         """Watch the inputs of these settings; `seen` says what the build that runs found."""
         with self._lock:
-            self._settings, self._seen = settings, seen
+            self._settings, self._seen, self._looks = settings, seen, 0
 
     def stop(self) -> None:
         """Stop, and remove the file."""
@@ -61,7 +62,6 @@ class InputWatch:
 
     def _look(self) -> None:
         before: Stamps | None = None
-        looks = 0  # that found more to show
         while not self._ended.wait(INTERVAL):
             with self._lock:
                 found = input_stamps(self._settings) if self._settings else self._seen
@@ -69,8 +69,9 @@ class InputWatch:
                 is_new, before = found == before and found != self._seen, found
                 if is_new:
                     self._seen = found
-            looks = looks + 1 if self._has_more() else 0
-            if is_new or looks == PATIENCE:
+                self._looks = self._looks + 1 if self._has_more() else 0
+                is_due = self._looks == PATIENCE
+            if is_new or is_due:
                 with self._trigger.open("a") as file:
                     file.write(".")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any, Final
@@ -21,6 +22,8 @@ LARGEST: Final = 2**59
 """What an integer may come to, so that sixteen of them still add up in 64 bits."""
 LARGEST_FLOAT: Final = 2**53
 """Up to this one, float64 has every integer: sums, products and whole quotients are exact."""
+_OF_RESULTS: Final = re.compile(r"[cv]\d+")
+"""Names of results and of literals in :mod:`mkdocs_dsocr.cost.arrays`."""
 _WHOLE: Final = ("whole", "less", "equal")
 """Operators whose result is an integer, whatever they are given."""
 
@@ -31,7 +34,7 @@ class Program:
     Parameters
     ----------
     outputs
-        Quantities by name. Their integers are sizes and counts: none is negative.
+        Quantities by name, of symbols of which none is negative.
     floats
         Names of the symbols that stand for no integers.
     """
@@ -42,6 +45,7 @@ class Program:
         self._known: dict[int, str] = {}
         self._kept: list[Expr] = []
         self._sums: dict[str, Sum] = {}
+        self._signed: set[str] = set()
         self.steps: list[Step] = []
         self.inputs: set[str] = set()
         self.outputs = {name: self._name(quantity) for name, quantity in outputs.items()}
@@ -112,6 +116,8 @@ class Program:
         if isinstance(quantity, Number):
             quantity = quantity.value
         if isinstance(quantity, Symbol):
+            if _OF_RESULTS.fullmatch(quantity.name):
+                raise ValueError(f"{quantity.name}: results have such names")
             self.inputs.add(quantity.name)
             return quantity.name
         if isinstance(quantity, Apply):
@@ -124,7 +130,7 @@ class Program:
             return same
         if operator == "series_of_maximum" and arguments[:4] == arguments[4:8]:
             parts = [a for a in arguments[:4] if a != "0"]
-            largest = functools.reduce(lambda a, b: self._step("maximum", (a, b)), parts)
+            largest = functools.reduce(lambda a, b: self._step("maximum", (a, b)), parts or ["0"])
             return self._step("mul", (arguments[8], largest))
         if operator == "select" and self._names.get(("less", *arguments[1:])) == arguments[0]:
             return self._step("minimum", arguments[1:])
@@ -138,7 +144,8 @@ class Program:
 
     def _integer(self, operator: str, a: Sum, b: Sum) -> str | None:
         """Return the variable of a result that is a sum, or a product of sums."""
-        result = combined(operator, a, b)
+        is_signed = any(name in self._signed for sum_ in (a, b) for term in sum_ for name in term)
+        result = None if operator == "maximum" and is_signed else combined(operator, a, b)
         if result is None and operator == "mul":
             # Not multiplied out: that may be many more steps.
             (first, a), (second, b) = common_factor(a), common_factor(b)
@@ -192,7 +199,15 @@ class Program:
             is_float = operator not in _WHOLE and self._has_floats(arguments)
             if operator == "ratio" or is_float:
                 self._floats.add(name)
+            if self._may_be_negative(operator, arguments):
+                self._signed.add(name)
         return self._names[key]
+
+    def _may_be_negative(self, operator: str, arguments: tuple[str, ...]) -> bool:
+        signed = [a in self._signed or a.startswith("-") for a in arguments]
+        if operator == "sub" or operator in FIXED:
+            return operator == "sub"
+        return all(signed) if operator == "maximum" else any(signed)
 
     def _needed_steps(self) -> list[Step]:
         """Return the steps that outputs need, each as late as can be: few results live at once."""
@@ -229,12 +244,15 @@ class Program:
     def _largest(self, columns: Mapping[str, Any]) -> int:
         """Return what no integer on the way exceeds; refuse columns for which one might not fit."""
         ranges: dict[str, tuple[Any, Any]] = dict(self._literals)
-        most: Any = 0
+        most: Any = max((abs(low) for low, _ in ranges.values() if isinstance(low, int)), default=0)
         used = {a for step in self._bounded for a in step.arguments}
-        for name in self.inputs & used:
+        for name in self.inputs & used | self.inputs - self._floats:
             column = columns[name]
             low, high = (column.min(), column.max()) if isinstance(column, Array) else (column,) * 2
-            ranges[name] = (int(low), int(high)) if name not in self._floats else (low, high)
+            ranges[name] = (low, high)
+            if name not in self._floats:
+                ranges[name] = (int(low), int(high))
+                most = max(most, int(high), -int(low))
         for step in self._bounded:
             arguments = [ranges[a] for a in step.arguments]
             low, high = range_of(step.operator, arguments)
@@ -253,7 +271,7 @@ def _number(literal: str) -> int | float:
 
 
 def _is_float(literal: str) -> bool:
-    return literal[:1].isdigit() and not literal.isdigit()
+    return is_literal(literal) and not literal.lstrip("-").isdigit()
 
 
 def _arguments(quantity: Quantity) -> tuple[Quantity, ...]:
