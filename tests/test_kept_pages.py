@@ -161,6 +161,10 @@ def test_what_is_made_anew_in_every_build_has_no_key(
         ("toc", {"slugify": slugify}, True),
         ("toc", {"slugify": hashlib.md5}, False),
         ("theirs.extension", {}, False),
+        ("pymdownx.snippets", {}, False),
+        ("pymdownx.emoji", {"options": {"custom_icons": ["icons"]}}, False),
+        ("pymdownx.keys", {"key_map": {1: "One", "a": "A"}}, True),
+        ("pymdownx.keys", {"key_map": {(1, 2): "One"}}, False),
         (TocExtension(), {}, True),
         (SimpleNamespace(), {}, False),
     ],
@@ -168,7 +172,7 @@ def test_what_is_made_anew_in_every_build_has_no_key(
 def test_what_converts_markdown_is_known_where_its_packages_are(
     extension: Any, options: dict[str, Any], is_known: bool
 ) -> None:
-    config = SimpleNamespace(markdown_extensions=[extension], mdx_configs={"toc": options})
+    config = SimpleNamespace(markdown_extensions=[extension], mdx_configs={"any": options})
     assert (said_of_converter(config) is not None) is is_known  # type: ignore[arg-type]
 
 

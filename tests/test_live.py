@@ -123,12 +123,12 @@ def test_an_edit_makes_first_what_browsers_show_and_all_where_they_show_none(
     plugin._readers = SimpleNamespace(pages=lambda: ["/dsocr/workload/", "/"])  # type: ignore[assignment]
     (tmp_path / "w.yaml").write_text(WORKLOAD.replace("num_pages: 1", "num_pages: 30"))
     first = pages()
-    assert plugin._has_more()
+    assert plugin._more() is not None
     assert "Pages 30" in first[1]
     assert "Pages 30" not in before[1]
     assert [words(CHANGED) in page for page in first] == [True, False, True]
     rest = pages()
-    assert not plugin._has_more()
+    assert plugin._more() is None
     assert not any(words(CHANGED) in page for page in rest)
     assert rest[1] == first[1]
     assert all(page != earlier for page, earlier in zip(rest, before, strict=True))
@@ -142,7 +142,16 @@ def test_an_edit_makes_first_what_browsers_show_and_all_where_they_show_none(
     assert all("num_pages: found 0" in page for page in pages())
     (tmp_path / "w.yaml").write_text(WORKLOAD.replace("num_pages: 1", "num_pages: 2"))
     assert pages() == before
-    assert not plugin._has_more()
+    assert plugin._more() is None
+    # Options of the site decide which pages there are: all are made at once.
+    yml = YML.replace("{workloads", "{path: other, workloads") + "exclude_docs: other/layers/\n"
+    (tmp_path / "mkdocs.yml").write_text(yml)
+    build(load_config(str(tmp_path / "mkdocs.yml")))
+    assert plugin._more() is None
+    shown = [p.name for p in (tmp_path / "site").iterdir() if p.is_dir()]
+    assert "other" in shown
+    assert "dsocr" not in shown
+    assert not (tmp_path / "site/other/layers").exists()
 
 
 def test_some_pages_are_those_of_the_site() -> None:

@@ -30,6 +30,8 @@ from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest, without_collections
 from mkdocs_dsocr.plugin_files import (
     Made,
+    State,
+    add_assets,
     arranged,
     compact,
     converter,
@@ -43,7 +45,6 @@ from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
     check_plugins,
-    is_excluded,
     settings_of,
     style_of,
 )
@@ -54,8 +55,6 @@ from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, forget, put_back, taken_out
 from mkdocs_dsocr.site.navigation import placed, prefixed
 from mkdocs_dsocr.site.pages import assets, error_pages, nav
-
-STYLE, SCRIPTS = "assets/dsocr.css", ("assets/links.js", "assets/dsocr.js")
 
 
 class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
@@ -70,7 +69,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._blocks: dict[str, tuple[str, ...]] = {}
         self._keep: Callable[[Mapping[str, Path]], None] | None = None
         self._is_serving = False
-        self._is_partial = False
+        self._builds = 0
+        self._partial: int | None = None
         self._made: Made | None = None
         self._code = ""
         self._seen: tuple[tuple[str, int, int], ...] = ()
@@ -87,7 +87,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Watch the inputs, also those that are still to come."""
         if self.config.enabled:
             self._readers = Readers(server)
-            self._watch = InputWatch(server, self._has_more)
+            self._watch = InputWatch(server, self._more)
             self._watch.follow(settings_of(self.config, config), self._seen)
         return server
 
@@ -112,27 +112,22 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             raise PluginError(f"dsocr: {error}") from error
         if self._is_serving:
             config.watch.append(str(PACKAGE))
-        if not any(str(css).endswith(STYLE) for css in config.extra_css):
-            # Several instances of the plugin share the first one's.
-            if not is_excluded(config, f"{path}/{STYLE}"):
-                config.extra_css.insert(0, f"{path}/{STYLE}")
-            for script in SCRIPTS:
-                if not is_excluded(config, f"{path}/{script}"):
-                    config.extra_javascript.append(f"{path}/{script}")
+        add_assets(config, path)
         return config
 
     @event_priority(50)
     def on_files(self, files: Files, *, config: MkDocsConfig) -> Files:
         """Analyse, trace, verify, and add pages and artifacts to the site."""
-        path, self._is_partial = self.config.path, False
+        path, self._partial = self.config.path, None
         if not self.config.enabled:
+            self.on_build_error()
             if config.nav is not None:
                 config.nav, _ = placed(config.nav, path, None)
             return files
         try:
             state = self._state(files, config, path)
             made = self._made
-            if made is None or made.state != state or self._results.has_new_trace:
+            if made is None or made.state != state or self._results.new_trace:
                 made = self._make(files, config, state)
         except InputError as error:
             if not self._is_serving:
@@ -150,7 +145,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         fill_nav(config, path, made.nav)
         return made.added_to(files, config)
 
-    def _state(self, files: Files, config: MkDocsConfig, path: str) -> tuple[Any, ...]:
+    def _state(self, files: Files, config: MkDocsConfig, path: str) -> State:
         """Return what the pages depend on: as long as it stays, they do."""
         settings = settings_of(self.config, config)
         self._seen = input_stamps(settings)
@@ -158,10 +153,11 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             self._watch.follow(settings, self._seen)
         code = [PACKAGE] if self._is_serving else []
         authors = frozenset(f.src_uri for f in files if f.src_uri.startswith(f"{path}/"))
-        return (settings, config.use_directory_urls, authors, self._seen, stamps(code))
+        options = (path, self.config.markdown_twins, config.use_directory_urls, config.exclude_docs)
+        return State((settings, *options, authors), self._seen, stamps(code))
 
     @without_collections()
-    def _make(self, files: Files, config: MkDocsConfig, state: tuple[Any, ...]) -> Made:
+    def _make(self, files: Files, config: MkDocsConfig, state: State) -> Made:
         if (made := self._in_view(config, state)) is not None:
             return made
         settings, style = settings_of(self.config, config), style_of(config)
@@ -201,14 +197,17 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def _has_edited_code(self) -> bool:
         return self._is_serving and source_digest([PACKAGE]) != self._code
 
-    def _in_view(self, config: MkDocsConfig, state: tuple[Any, ...]) -> Made | None:
+    def _in_view(self, config: MkDocsConfig, state: State) -> Made | None:
         """Make the pages that browsers show, and leave the others to a further build.
 
-        None where no browser shows any page of the site, where a trace has to be made first, or
-        where a page that is shown is no more.
+        None where no browser shows any page of the site, where options have changed, where a trace
+        has to be made first, or where a page in view is no more.
         """
         made, opened = self._made, self._readers.pages() if self._readers is not None else []
-        if made is None or not made.texts or not opened or state in (made.state, made.awaited):
+        if made is None or not made.texts or not opened:
+            return None
+        before = made.awaited or made.state
+        if before is None or before.site != state.site or before == state:
             return None
         addresses = made.addresses(config)
         shown = [addresses[page] for page in opened if page in addresses]
@@ -231,9 +230,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 return None
             return artifacts.some_pages(result, style, only, files)
 
-    def _has_more(self) -> bool:
-        """Tell whether a further build shows more: the other pages, or a trace that was made."""
-        return self._is_partial or self._results.has_new_trace
+    def _more(self) -> tuple[int | None, str | None] | None:
+        """Return what a further build shows: the other pages, or a trace that was made."""
+        found = self._partial, self._results.new_trace
+        return found if any(found) else None
 
     def on_nav(self, nav: Navigation, *, config: MkDocsConfig, files: Files) -> Navigation:
         """Order and group the pages where MkDocs makes the navigation from files."""
@@ -309,8 +309,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         if self.config.enabled and self.config.markdown_twins:
             instances = (p for p in config.plugins.values() if isinstance(p, DsocrPlugin))
             list_twins(config, [p.config.path.strip("/") for p in instances])
+        self._builds += 1
         is_partial = self._made is not None and self._made.awaited is not None
-        self._is_partial = self.config.enabled and is_partial
+        self._partial = self._builds if is_partial else None
         if not self._is_serving:
             self.on_shutdown()
 
@@ -324,7 +325,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         files: Files,
         config: MkDocsConfig,
         content: Pages,
-        state: tuple[Any, ...] | None,
+        state: State | None,
         later: Sequence[str] = (),
     ) -> Made:
         """Write everything, and twins of the pages."""

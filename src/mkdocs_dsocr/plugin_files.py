@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from markdown import Extension, Markdown
@@ -26,14 +26,19 @@ from mkdocs_dsocr.io import atomic_path, atomic_write
 from mkdocs_dsocr.plugin_messages import log
 from mkdocs_dsocr.plugin_options import is_excluded, is_not_in_nav
 from mkdocs_dsocr.plugin_readers import plain_path
+from mkdocs_dsocr.plugin_watch import Stamps
 from mkdocs_dsocr.site.navigation import NAV_TITLE, is_named, only, placed, prefixed
 from mkdocs_dsocr.site.pages import before_an_edit
 from mkdocs_dsocr.site.twins import LIST, listed
 
+STYLE: Final = "assets/dsocr.css"
+SCRIPTS: Final = ("assets/links.js", "assets/dsocr.js")
 KNOWN: Final = (
     *("markdown", "material", "mkdocs_autorefs", "mkdocs_dsocr", "mkdocstrings", "pymdownx"),
 )
 """Packages whose Markdown extensions do to the pages what their version and options say."""
+READERS: Final = ("pymdownx.b64", "pymdownx.snippets")
+"""Extensions of these that read further files."""
 INDENT: Final = re.compile(r"(<(pre|textarea|script|style)\b.*?</\2>)|\n\s+", re.DOTALL)
 """Whitespace between lines, and what must keep its own."""
 
@@ -61,9 +66,10 @@ def converter(config: MkDocsConfig) -> Callable[[str], str]:
 
 
 def said_of_converter(config: MkDocsConfig) -> str | None:
-    """Return what a :func:`converter` depends on; None where code takes part that may change.
+    """Return what a :func:`converter` depends on; None where something else takes part.
 
-    That is an extension, or a function in its options, of other packages than :data:`KNOWN`.
+    That is an extension, or a function in its options, of other packages than :data:`KNOWN`, or a
+    file that an extension reads.
     """
     extensions: list[object] = [*config.markdown_extensions]  # names, or objects of plugins
     points = {p.name: p.value for p in metadata.entry_points(group="markdown.extensions")}
@@ -74,8 +80,24 @@ def said_of_converter(config: MkDocsConfig) -> str | None:
         return names[-1]
 
     options = [x.getConfigs() for x in extensions if isinstance(x, Extension)]
-    content = json.dumps([names, config.mdx_configs, options], default=name_of, sort_keys=True)
-    return content if all(re.split("[.:]", name)[0] in KNOWN for name in names) else None
+    try:
+        content = json.dumps([names, config.mdx_configs, options], default=name_of)
+    except (TypeError, ValueError, RecursionError):  # options that JSON has no form for
+        return None
+    reads_files = "custom_icons" in content or any(name.startswith(READERS) for name in names)
+    is_known = all(re.split("[.:]", name)[0] in KNOWN for name in names)
+    return content if is_known and not reads_files else None
+
+
+def add_assets(config: MkDocsConfig, path: str) -> None:
+    """Add the style sheet and the scripts; several instances of the plugin share those of one."""
+    if any(str(css).endswith(STYLE) for css in config.extra_css):
+        return
+    if not is_excluded(config, f"{path}/{STYLE}"):
+        config.extra_css.insert(0, f"{path}/{STYLE}")
+    for script in SCRIPTS:
+        if not is_excluded(config, f"{path}/{script}"):
+            config.extra_javascript.append(f"{path}/{script}")
 
 
 def compact(page: str) -> str:
@@ -156,6 +178,14 @@ def fill_nav(config: MkDocsConfig, path: str, pages: list[Any]) -> None:
         )
 
 
+class State(NamedTuple):
+    """What pages depend on: options of the site, input files, and the package's code."""
+
+    site: tuple[object, ...]
+    inputs: Stamps
+    code: Stamps
+
+
 @dataclasses.dataclass(frozen=True)
 class Made:
     """Files that were written for a site, and where they go.
@@ -182,7 +212,7 @@ class Made:
         What the pages will depend on after the next build: only those that browsers show do now.
     """
 
-    state: tuple[Any, ...] | None
+    state: State | None
     path: str
     folder: TemporaryDirectory[str]
     places: tuple[tuple[str, str], ...]
@@ -190,7 +220,7 @@ class Made:
     pages: tuple[str, ...]
     texts: dict[str, str]
     later: tuple[tuple[str, Path], ...]
-    awaited: tuple[Any, ...] | None = None
+    awaited: State | None = None
 
     def added_to(self, files: Files, config: MkDocsConfig) -> Files:
         """Return the files of the site with these among them."""
@@ -218,7 +248,7 @@ class Made:
         folder = f"{self.path}/artifacts/"
         return [uri.removeprefix(folder) for _, uri in self.places if uri.startswith(folder)]
 
-    def updated(self, pages: dict[str, str], state: tuple[Any, ...]) -> Made:
+    def updated(self, pages: dict[str, str], state: State) -> Made:
         """Write some pages anew, and in the others that they are to come."""
         for name, text in self.texts.items():
             content = pages[name] if name in pages else before_an_edit(text)

@@ -12,7 +12,11 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from mkdocs.livereload import LiveReloadServer
 
 MOST: Final = 3
-"""Pages that are rendered first. A page that a browser has left may be among them for a minute."""
+"""Pages that are rendered first.
+
+A page that a browser has left may be among them for a minute, also one that a theme has replaced
+without loading another.
+"""
 
 
 class Readers:

@@ -31,19 +31,19 @@ class InputWatch:
     ----------
     server
         The server.
-    has_more
-        Tells whether a build would show more though no input changed.
+    more
+        Returns what a build would show though no input changed, None if nothing: a build is asked
+        for once for each value.
     """
 
-    def __init__(self, server: LiveReloadServer, has_more: Callable[[], bool]) -> None:
-        self._has_more = has_more
+    def __init__(self, server: LiveReloadServer, more: Callable[[], object]) -> None:
+        self._more = more
         self._temporary = TemporaryDirectory(prefix="dsocr_watch_", ignore_cleanup_errors=True)
         self._trigger = Path(self._temporary.name) / "inputs"
         self._trigger.touch()
         self._lock = threading.Lock()
         self._settings: Settings | None = None
         self._seen: Stamps = ()
-        self._looks = 0  # that found more to show
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         server.watch(str(self._trigger))
@@ -52,7 +52,7 @@ class InputWatch:
     def follow(self, settings: Settings, seen: Stamps) -> None:
         """Watch the inputs of these settings; `seen` says what the build that runs found."""
         with self._lock:
-            self._settings, self._seen, self._looks = settings, seen, 0
+            self._settings, self._seen = settings, seen
 
     def stop(self) -> None:
         """Stop, and remove the file."""
@@ -62,6 +62,7 @@ class InputWatch:
 
     def _look(self) -> None:
         before: Stamps | None = None
+        awaited, looks = None, 0
         while not self._ended.wait(INTERVAL):
             with self._lock:
                 found = input_stamps(self._settings) if self._settings else self._seen
@@ -69,9 +70,9 @@ class InputWatch:
                 is_new, before = found == before and found != self._seen, found
                 if is_new:
                     self._seen = found
-                self._looks = self._looks + 1 if self._has_more() else 0
-                is_due = self._looks == PATIENCE
-            if is_new or is_due:
+            more = self._more()
+            awaited, looks = more, looks + 1 if more == awaited else 0
+            if is_new or (more is not None and looks == PATIENCE):
                 with self._trigger.open("a") as file:
                     file.write(".")
 

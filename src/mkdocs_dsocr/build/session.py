@@ -127,10 +127,10 @@ class BuildSession:
             self._let_go()
 
     @property
-    def has_new_trace(self) -> bool:
-        """Whether a trace that was made beside is there, and no result has it yet."""
+    def new_trace(self) -> str | None:
+        """The key of a trace that was made beside and that no result has yet, None without one."""
         tracing = self._tracing
-        return tracing is not None and not tracing[1].is_running
+        return tracing[0] if tracing is not None and not tracing[1].is_running else None
 
     def stop(self) -> None:
         """End what still runs and remove its files."""
