@@ -49,7 +49,7 @@ from mkdocs_dsocr.plugin_options import (
     style_of,
 )
 from mkdocs_dsocr.plugin_readers import Readers
-from mkdocs_dsocr.plugin_watch import InputWatch, input_stamps
+from mkdocs_dsocr.plugin_watch import InputWatch, Stamps, input_stamps
 from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, forget, put_back, taken_out
@@ -72,14 +72,15 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._builds = 0
         self._partial: int | None = None
         self._made: Made | None = None
-        self._code = ""
-        self._seen: tuple[tuple[str, int, int], ...] = ()
+        self._code: tuple[Stamps, str] = ((), "")
+        self._seen: Stamps = ()
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Keep this object, and with it the trace and the pages, over the rebuilds of a server."""
         unwind_on_signals()
         self._is_serving = command == "serve"
-        self._code = source_digest([PACKAGE]) if self._is_serving else ""
+        if self._is_serving:
+            self._code = stamps([PACKAGE]), source_digest([PACKAGE])
 
     def on_serve(
         self, server: LiveReloadServer, /, *, config: MkDocsConfig, builder: Any
@@ -135,8 +136,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             log.error("%s", error.in_mkdocs)
             # The error is shown in place of each page, so that the page comes back there.
             before = self._made
-            names = before.pages if before is not None else ["index.md"]
-            places = before.nav if before is not None else ["index.md"]
+            names, places = (before.pages, before.nav) if before else (("index.md",), ["index.md"])
             others = {f"assets/{name}": data for name, data in assets().items()}
             pages = error_pages(error.in_mkdocs, names)
             made = self._write(files, config, Pages(pages, others, places, []), None)
@@ -170,7 +170,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             if kept is not None:
                 log.info("pages of an earlier build: no input, option or code has changed since")
                 return self._write(files, config, kept, state)
-        if self._has_edited_code():
+        if self._is_edited(state.code):
             self._results.stop()  # what the code made before its edit
             with timed(log.info, "making the pages with edited code, in a process of its own"):
                 fresh = pages_of(settings, style, uses_cache=uses_cache, log=log.info)
@@ -194,8 +194,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             self._keep = partial(kept_pages.save, cache, key, content)
         return made
 
-    def _has_edited_code(self) -> bool:
-        return self._is_serving and source_digest([PACKAGE]) != self._code
+    def _is_edited(self, code: Stamps) -> bool:
+        """Tell whether the package's code is another than this process has imported."""
+        return code != self._code[0] and source_digest([PACKAGE]) != self._code[1]
 
     def _in_view(self, config: MkDocsConfig, state: State) -> Made | None:
         """Make the pages that browsers show, and leave the others to a further build.
@@ -211,16 +212,16 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             return None
         addresses = made.addresses(config)
         shown = [addresses[page] for page in opened if page in addresses]
-        pages = self._some_pages(config, shown, made.artifacts) if shown else {}
+        pages = self._some_pages(config, shown, made.artifacts, state.code) if shown else {}
         return made.updated(pages, state) if pages is not None else None
 
     def _some_pages(
-        self, config: MkDocsConfig, only: list[str], files: list[str]
+        self, config: MkDocsConfig, only: list[str], files: list[str], code: Stamps
     ) -> dict[str, str] | None:
         settings, style = settings_of(self.config, config), style_of(config)
         uses_cache = self.config.cache
         with timed(log.info, f"making what browsers show: {', '.join(only)}"):
-            if self._has_edited_code():
+            if self._is_edited(code):
                 self._results.stop()
                 fresh = pages_of(
                     settings, style, uses_cache=uses_cache, log=log.info, only=only, files=files
@@ -302,8 +303,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     """Spare a search plugin the raw HTML too."""
 
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
-        """Drop the theme's indentation: it is a tenth of a page."""
-        return compact(output) if page.file.src_uri in self._blocks else output
+        """Drop the theme's indentation, a tenth of a page; a server does without."""
+        is_own = page.file.src_uri in self._blocks
+        return compact(output) if is_own and not self._is_serving else output
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         if self.config.enabled and self.config.markdown_twins:
