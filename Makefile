@@ -1,4 +1,4 @@
-# make site: build the site into site/.  make test: the same, and at the same time every test.
+# make site: build the site into site/.  make test: build the site and run every test.
 # make test-all: tests that need an environment of their own (nox).
 # make serve: the site with live reload.  make lint: ruff, mypy, import-linter.
 

@@ -6,10 +6,15 @@ import gc
 import os
 import pickle
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 import pytest
 from filelock import FileLock
+
+from mkdocs_dsocr.build import pipeline
+from mkdocs_dsocr.build.shipped import shipped
+from mkdocs_dsocr.build.trace_store import trace_model
 
 T = TypeVar("T")
 
@@ -36,6 +41,15 @@ def made_once(folders: pytest.TempPathFactory, name: str, make: Callable[[], T])
         made = make()
         kept.write_bytes(pickle.dumps(made))
         return made
+
+
+@lru_cache(maxsize=1)
+def shipped_result() -> pipeline.Result:
+    """Return the result of the default settings, with the trace that ships where it is current."""
+    settings = pipeline.Settings()
+    analyses = pipeline.analyse(settings)
+    static = shipped(analyses, settings) or trace_model(analyses, "meta", lambda _: None)
+    return pipeline.complete(analyses, static)
 
 
 def collect_less_garbage() -> None:

@@ -8,12 +8,11 @@ import markdown
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mkdocs_dsocr.build import artifacts, pipeline
-from mkdocs_dsocr.build.shipped import shipped
-from mkdocs_dsocr.build.trace_store import trace_model
+from mkdocs_dsocr.build import artifacts
 from mkdocs_dsocr.plugin_files import compact
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, put_back, taken_out, words
 from tests.conftest import BuiltSite
+from tests.sharing import shipped_result
 
 
 def converted(text: str) -> str:
@@ -22,10 +21,7 @@ def converted(text: str) -> str:
 
 
 def test_every_page_is_what_markdown_makes_of_it() -> None:
-    settings = pipeline.Settings()
-    analyses = pipeline.analyse(settings)
-    static = shipped(analyses, settings) or trace_model(analyses, "meta", lambda _: None)
-    result = pipeline.complete(analyses, static)
+    result = shipped_result()
     _, pages, _ = artifacts.site_files(result, "directory")
     for name, page in pages.items():
         body = page.partition("\n---\n")[2] if page.startswith("---\n") else page

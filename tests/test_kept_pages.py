@@ -19,7 +19,7 @@ from mkdocs_dsocr.build import kept_pages
 from mkdocs_dsocr.build.settings import Settings
 from mkdocs_dsocr.build.worker import Pages
 from mkdocs_dsocr.io import Cache
-from mkdocs_dsocr.plugin_files import said_of_converter
+from mkdocs_dsocr.plugin_files import converter_key
 from mkdocs_dsocr.site.pages import assets
 from tests.conftest import ROOT
 
@@ -173,12 +173,12 @@ def test_what_converts_markdown_is_known_where_its_packages_are(
     extension: Any, options: dict[str, Any], is_known: bool
 ) -> None:
     config = SimpleNamespace(markdown_extensions=[extension], mdx_configs={"any": options})
-    assert (said_of_converter(config) is not None) is is_known  # type: ignore[arg-type]
+    assert (converter_key(config) is not None) is is_known  # type: ignore[arg-type]
 
 
 def test_options_of_extensions_that_plugins_add_make_a_difference() -> None:
     said = {
-        said_of_converter(
+        converter_key(
             SimpleNamespace(  # type: ignore[arg-type]
                 markdown_extensions=[TocExtension(permalink=is_on)], mdx_configs={}
             )

@@ -14,13 +14,12 @@ import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
-from mkdocs_dsocr.build import artifacts, pipeline
-from mkdocs_dsocr.build.shipped import shipped
-from mkdocs_dsocr.build.trace_store import trace_model
+from mkdocs_dsocr.build import artifacts
 from mkdocs_dsocr.plugin import DsocrPlugin
 from mkdocs_dsocr.plugin_readers import MOST, Readers
 from mkdocs_dsocr.site.pages import CHANGED
 from tests.conftest import ROOT
+from tests.sharing import shipped_result
 
 WORKLOAD = (ROOT / "data/workloads/dsocr-standard-v1.yaml").read_text(encoding="utf-8")
 YML = "site_name: s\nplugins:\n  - dsocr: {workloads: [w.yaml], markdown_twins: false}\n"
@@ -155,10 +154,7 @@ def test_an_edit_makes_first_what_browsers_show_and_all_where_they_show_none(
 
 
 def test_some_pages_are_those_of_the_site() -> None:
-    settings = pipeline.Settings()
-    analyses = pipeline.analyse(settings)
-    static = shipped(analyses, settings) or trace_model(analyses, "meta", lambda _: None)
-    result = pipeline.complete(analyses, static)
+    result = shipped_result()
     _, pages, others = artifacts.site_files(result, "html")
     files = [name.removeprefix("artifacts/") for name in others if name.startswith("artifacts/")]
     only = ["index.md", "sweeps.md", "artifacts.md", "layers/Linear.md"]

@@ -227,7 +227,7 @@ def test_integers_that_floats_do_not_have_stay_whole() -> None:
 
 @pytest.mark.parametrize("name", ["v0", "c12"])
 def test_a_symbol_with_the_name_of_a_result_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: results have such names"):
+    with pytest.raises(ValueError, match=f"{name}: a name of results; rename the symbol"):
         Program({"sum": Symbol(name) + 1})
 
 

@@ -35,9 +35,9 @@ from mkdocs_dsocr.plugin_files import (
     arranged,
     compact,
     converter,
+    converter_key,
     fill_nav,
     list_twins,
-    said_of_converter,
     written,
 )
 from mkdocs_dsocr.plugin_messages import has_to_say, log, report
@@ -165,7 +165,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         cache = default_cache() if uses_cache else None
         key = None
         if cache is not None and not self._is_serving:
-            key = kept_pages.key_of(settings, style, said_of_converter(config))
+            key = kept_pages.key_of(settings, style, converter_key(config))
             kept = kept_pages.load(cache, key) if key is not None else None
             if kept is not None:
                 log.info("pages of an earlier build: no input, option or code has changed since")
@@ -199,10 +199,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         return code != self._code[0] and source_digest([PACKAGE]) != self._code[1]
 
     def _in_view(self, config: MkDocsConfig, state: State) -> Made | None:
-        """Make the pages that browsers show, and leave the others to a further build.
+        """Update the pages that are open in browsers; a further build updates the others.
 
-        None where no browser shows any page of the site, where options have changed, where a trace
-        has to be made first, or where a page in view is no more.
+        Return None if all have to be made now: no page is open, an option has changed, there is no
+        trace yet, or an open page no longer exists.
         """
         made, opened = self._made, self._readers.pages() if self._readers is not None else []
         if made is None or not made.texts or not opened:
@@ -220,19 +220,19 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     ) -> dict[str, str] | None:
         settings, style = settings_of(self.config, config), style_of(config)
         uses_cache = self.config.cache
-        with timed(log.info, f"making what browsers show: {', '.join(only)}"):
+        with timed(log.info, f"updating the open pages: {', '.join(only)}"):
             if self._is_edited(code):
                 self._results.stop()
                 fresh = pages_of(
                     settings, style, uses_cache=uses_cache, log=log.info, only=only, files=files
                 )
                 return fresh.pages or None
-            if (result := self._results.at_once(settings, uses_cache=uses_cache)) is None:
+            if (result := self._results.result_now(settings, uses_cache=uses_cache)) is None:
                 return None
             return artifacts.some_pages(result, style, only, files)
 
     def _more(self) -> tuple[int | None, str | None] | None:
-        """Return what a further build shows: the other pages, or a trace that was made."""
+        """Return a value for what a further build would show: the other pages, or a new trace."""
         found = self._partial, self._results.new_trace
         return found if any(found) else None
 

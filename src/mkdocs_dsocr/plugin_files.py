@@ -22,6 +22,7 @@ from mkdocs.structure.pages import Page
 from mkdocs_gen_files.editor import FilesEditor
 
 from mkdocs_dsocr.build.worker import Pages
+from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.io import atomic_path, atomic_write
 from mkdocs_dsocr.plugin_messages import log
 from mkdocs_dsocr.plugin_options import is_excluded, is_not_in_nav
@@ -37,8 +38,8 @@ KNOWN: Final = (
     *("markdown", "material", "mkdocs_autorefs", "mkdocs_dsocr", "mkdocstrings", "pymdownx"),
 )
 """Packages whose Markdown extensions do to the pages what their version and options say."""
-READERS: Final = ("pymdownx.b64", "pymdownx.snippets")
-"""Extensions of these that read further files."""
+FILE_READING: Final = ("pymdownx.b64", "pymdownx.snippets")
+"""Extensions of these packages that read further files."""
 INDENT: Final = re.compile(r"(<(pre|textarea|script|style)\b.*?</\2>)|\n\s+", re.DOTALL)
 """Whitespace between lines, and what must keep its own."""
 
@@ -65,7 +66,7 @@ def converter(config: MkDocsConfig) -> Callable[[str], str]:
     return convert
 
 
-def said_of_converter(config: MkDocsConfig) -> str | None:
+def converter_key(config: MkDocsConfig) -> str | None:
     """Return what a :func:`converter` depends on; None where something else takes part.
 
     That is an extension, or a function in its options, of other packages than :data:`KNOWN`, or a
@@ -84,7 +85,7 @@ def said_of_converter(config: MkDocsConfig) -> str | None:
         content = json.dumps([names, config.mdx_configs, options], default=name_of)
     except (TypeError, ValueError, RecursionError):  # options that JSON has no form for
         return None
-    reads_files = "custom_icons" in content or any(name.startswith(READERS) for name in names)
+    reads_files = "custom_icons" in content or any(name.startswith(FILE_READING) for name in names)
     is_known = all(re.split("[.:]", name)[0] in KNOWN for name in names)
     return content if is_known and not reads_files else None
 
@@ -209,7 +210,7 @@ class Made:
     later
         The artifacts that are to come: path under ``artifacts/``, and where it goes.
     awaited
-        What the pages will depend on after the next build: only those that browsers show do now.
+        What all pages will depend on after the next build, if so far only some are up to date.
     """
 
     state: State | None
@@ -249,10 +250,11 @@ class Made:
         return [uri.removeprefix(folder) for _, uri in self.places if uri.startswith(folder)]
 
     def updated(self, pages: dict[str, str], state: State) -> Made:
-        """Write some pages anew, and in the others that they are to come."""
-        for name, text in self.texts.items():
-            content = pages[name] if name in pages else before_an_edit(text)
-            Path(self.folder.name, self.path, name).write_text(content, encoding="utf-8")
+        """Write new pages, and mark all others as older than the inputs."""
+        with room_to_write(self.folder.name):
+            for name, text in self.texts.items():
+                content = pages[name] if name in pages else before_an_edit(text)
+                Path(self.folder.name, self.path, name).write_bytes(content.encode())
         return dataclasses.replace(
             self, state=None, texts=self.texts | pages, later=(), awaited=state
         )

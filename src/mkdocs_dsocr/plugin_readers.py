@@ -1,4 +1,4 @@
-"""Which pages browsers show while a server runs: an edit renders those first."""
+"""The pages that are open in browsers while a server runs: an edit updates those first."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from mkdocs.livereload import LiveReloadServer
 
 MOST: Final = 3
-"""Pages that are rendered first.
+"""Pages that are updated first.
 
-A page that a browser has left may be among them for a minute, also one that a theme has replaced
-without loading another.
+A closed page counts as open for up to a minute, and so does one that ``navigation.instant``
+replaced.
 """
 
 
 class Readers:
-    """Knows which pages wait for a reload.
+    """Records which pages are open.
 
-    A page that MkDocs serves asks ``/livereload/`` for changes, and names itself as the referrer;
-    the answer comes when there are some.
+    The script in each served page requests ``/livereload/…`` with the page as the referrer. MkDocs
+    answers when the site has changed, or after a minute.
 
     Parameters
     ----------
     server
-        The server that is asked.
+        The server of the site.
     """
 
     def __init__(self, server: LiveReloadServer) -> None:
@@ -38,7 +38,7 @@ class Readers:
         server.set_app(self._answer)
 
     def pages(self) -> list[str]:
-        """Return the paths of the pages that asked last, the newest first, without index.html."""
+        """Return the paths of the latest open pages, the newest first, without ``index.html``."""
         with self._lock:
             return list(dict.fromkeys(reversed(self._waiting)))[:MOST]
 
@@ -60,5 +60,5 @@ class Readers:
 
 
 def plain_path(url: str) -> str:
-    """Return the path of an address, such as ``/dsocr/``, in the form that all its names share."""
+    """Return the path of a URL, such as ``/dsocr/``, without ``index.html``."""
     return unquote(urlsplit(url).path).removesuffix("index.html")

@@ -17,7 +17,7 @@ from mkdocs_dsocr.inputs.files import stamps
 INTERVAL: Final = 0.5
 """Seconds between two looks at the inputs."""
 PATIENCE: Final = 4
-"""Looks after which there is a build that shows more: browsers load first what there is."""
+"""Looks before a build that shows more: browsers load the present pages first."""
 Stamps = tuple[tuple[str, int, int], ...]
 
 
@@ -32,8 +32,8 @@ class InputWatch:
     server
         The server.
     more
-        Returns what a build would show though no input changed, None if nothing: a build is asked
-        for once for each value.
+        Returns a value for what a build would show although no input changed, or None. Each value
+        requests one build.
     """
 
     def __init__(self, server: LiveReloadServer, more: Callable[[], object]) -> None:

@@ -60,7 +60,7 @@ class BuildSession:
         InputError
             If any input is bad.
         """
-        analyses, key, static = self._looked_up(settings, uses_cache)
+        analyses, key, static = self._analysed(settings, uses_cache)
         later = artifacts.other_names(analyses)
         stale = self._stale(analyses) if static is None and may_be_stale else None
         if stale is not None:
@@ -90,15 +90,17 @@ class BuildSession:
         self._last = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
         return self._last, later
 
-    def at_once(self, settings: pipeline.Settings, *, uses_cache: bool) -> pipeline.Result | None:
-        """Return the result that :meth:`result` has, None where that would wait for a trace.
+    def result_now(
+        self, settings: pipeline.Settings, *, uses_cache: bool
+    ) -> pipeline.Result | None:
+        """Return what :meth:`result` returns, or None if that waits for a trace.
 
         Raises
         ------
         InputError
             If any input is bad.
         """
-        analyses, key, static = self._looked_up(settings, uses_cache)
+        analyses, key, static = self._analysed(settings, uses_cache)
         if static is not None:
             self._static = (key, static)
             return pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
@@ -128,7 +130,7 @@ class BuildSession:
 
     @property
     def new_trace(self) -> str | None:
-        """The key of a trace that was made beside and that no result has yet, None without one."""
+        """The key of a finished background trace that no result uses yet, or None."""
         tracing = self._tracing
         return tracing[0] if tracing is not None and not tracing[1].is_running else None
 
@@ -145,7 +147,7 @@ class BuildSession:
         if files is not None:
             files.stop()
 
-    def _looked_up(
+    def _analysed(
         self, settings: pipeline.Settings, uses_cache: bool
     ) -> tuple[Analyses, str, StaticAnalysis | None]:
         """Return the analyses, the key of their trace, and the trace where there is one."""

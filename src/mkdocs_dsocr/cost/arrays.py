@@ -1,4 +1,4 @@
-"""Steps of a program as a Python function of NumPy arrays."""
+"""Instructions of a program as a Python function of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _IN_PLACE: Final = {"add": "+=", "sub": "-=", "mul": "*="}
 """How a result is written in the memory of its first argument."""
 
 
-class Step(NamedTuple):
+class Instruction(NamedTuple):
     """One computation of a program: its operator and the names of its arguments."""
 
     name: str
@@ -63,17 +63,17 @@ class Step(NamedTuple):
 
 def function(
     inputs: Iterable[str],
-    steps: Sequence[Step],
+    instructions: Sequence[Instruction],
     outputs: Iterable[str],
     floats: Set[str],
     is_exact: bool,
     is_even: bool,
 ) -> Any:
-    """Return steps as a function of columns that returns the outputs.
+    """Return instructions as a function of columns that returns the outputs.
 
     Parameters
     ----------
-    inputs, steps, outputs
+    inputs, instructions, outputs
         The names of the columns, what is computed, and the names of what is returned.
     floats
         The names of what is no integer.
@@ -84,24 +84,33 @@ def function(
         memory of an argument that is not needed again.
     """
     kept = {*outputs, *inputs}
-    last_use = {a: s.name for s in steps for a in s.arguments}
-    conditions = _conditions(steps) - kept
+    last_use = {a: s.name for s in instructions for a in s.arguments}
+    conditions = _conditions(instructions) - kept
     # Arrays of one float: NumPy converts numbers in every call.
-    literals = {a for s in steps for a in s.arguments if is_literal(a)} if is_exact else set()
+    literals = (
+        {a for s in instructions for a in s.arguments if is_literal(a)} if is_exact else set()
+    )
     names = {literal: f"c{index}" for index, literal in enumerate(literals)}
     by_row = {*inputs} if is_exact and is_even else set()
     lines = [f"def compute({', '.join(sorted(inputs))}):"]
-    for step in steps:
-        done = {a for a in step.arguments if last_use[a] == step.name and a.startswith("v")} - kept
-        arguments = [names.get(a, a) for a in step.arguments]
-        if reused := _reused(step, done & by_row - conditions):
+    for instruction in instructions:
+        done = {
+            a
+            for a in instruction.arguments
+            if last_use[a] == instruction.name and a.startswith("v")
+        } - kept
+        arguments = [names.get(a, a) for a in instruction.arguments]
+        if reused := _reused(instruction, done & by_row - conditions):
             [other] = [a for a in arguments if a != reused] or [reused]
-            lines += [f"{reused} {_IN_PLACE[step.operator]} {other}", f"{step.name} = {reused}"]
+            lines += [
+                f"{reused} {_IN_PLACE[instruction.operator]} {other}",
+                f"{instruction.name} = {reused}",
+            ]
         else:
-            form = _form(step, floats, conditions, is_exact)
-            lines.append(f"{step.name} = {form.format(*arguments)}")
-        if not by_row.isdisjoint(step.arguments):
-            by_row.add(step.name)
+            form = _form(instruction, floats, conditions, is_exact)
+            lines.append(f"{instruction.name} = {form.format(*arguments)}")
+        if not by_row.isdisjoint(instruction.arguments):
+            by_row.add(instruction.name)
         # Memory that is given back at once is still in the core's cache when it is used next.
         lines += [f"del {name}" for name in sorted(done)]
     lines.append(f"return ({', '.join(outputs)},)")
@@ -115,30 +124,30 @@ def is_literal(name: str) -> bool:
     return name[:1] in "-0123456789"
 
 
-def _conditions(steps: Iterable[Step]) -> set[str]:
+def _conditions(instructions: Iterable[Instruction]) -> set[str]:
     """Return the names of comparisons that only choose."""
-    compared = {s.name for s in steps if s.operator in _CONDITIONS}
-    return compared - {a for s in steps for a in s.arguments[s.operator == "select" :]}
+    compared = {s.name for s in instructions if s.operator in _CONDITIONS}
+    return compared - {a for s in instructions for a in s.arguments[s.operator == "select" :]}
 
 
-def _reused(step: Step, free: Set[str]) -> str | None:
+def _reused(instruction: Instruction, free: Set[str]) -> str | None:
     """Return the argument in whose memory a result can be written."""
-    if step.operator not in _IN_PLACE:
+    if instruction.operator not in _IN_PLACE:
         return None
-    first, second = step.arguments
+    first, second = instruction.arguments
     if first in free:
         return first
-    return second if second in free and step.operator != "sub" else None
+    return second if second in free and instruction.operator != "sub" else None
 
 
-def _form(step: Step, floats: Set[str], conditions: Set[str], is_exact: bool) -> str:
-    """Return how a step is written."""
-    if step.name in conditions:
-        return _CONDITIONS[step.operator]
-    is_choice = step.operator == "select" and step.arguments[0] in conditions
-    if is_choice and step.arguments[2] == "0" and step.name not in floats:
+def _form(instruction: Instruction, floats: Set[str], conditions: Set[str], is_exact: bool) -> str:
+    """Return how a instruction is written."""
+    if instruction.name in conditions:
+        return _CONDITIONS[instruction.operator]
+    is_choice = instruction.operator == "select" and instruction.arguments[0] in conditions
+    if is_choice and instruction.arguments[2] == "0" and instruction.name not in floats:
         return "{0} * {1}"  # cheaper than ``where``; of floats that are no numbers not the same
     if is_exact:
-        return _FLOATS[step.operator]
-    forms = _INTEGERS if floats.isdisjoint(step.arguments) else _MIXED
-    return forms[step.operator]
+        return _FLOATS[instruction.operator]
+    forms = _INTEGERS if floats.isdisjoint(instruction.arguments) else _MIXED
+    return forms[instruction.operator]

@@ -38,7 +38,8 @@ def function(name: str, program: Program) -> str:
     """
     lines = [f"function {name}({{{', '.join(sorted(program.inputs))}}}) {{"]
     lines += [
-        f"const {s.name}={OPERATORS[s.operator].format(*s.arguments)};" for s in program.steps
+        f"const {s.name}={OPERATORS[s.operator].format(*s.arguments)};"
+        for s in program.instructions
     ]
     outputs = ",".join(f'"{key}":{value}' for key, value in program.outputs.items())
     return "\n".join([*lines, f"return {{{outputs}}};", "}", ""])

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mkdocs_dsocr.cost.arrays import Step, function, is_literal
+from mkdocs_dsocr.cost.arrays import Instruction, function, is_literal
 from mkdocs_dsocr.cost.ranges import FIXED, range_of
 from mkdocs_dsocr.cost.sums import Sum, combined, common_factor
 from mkdocs_dsocr.quantities import Apply, Expr, Number, Quantity, Symbol
@@ -46,13 +46,13 @@ class Program:
         self._kept: list[Expr] = []
         self._sums: dict[str, Sum] = {}
         self._signed: set[str] = set()
-        self.steps: list[Step] = []
+        self.instructions: list[Instruction] = []
         self.inputs: set[str] = set()
         self.outputs = {name: self._name(quantity) for name, quantity in outputs.items()}
-        self.steps = self._needed_steps()
-        self._bounded = self._steps_to_integers()
+        self.instructions = self._needed()
+        self._bounded = self._to_integers()
         self._functions: dict[tuple[bool, bool], Any] = {}
-        literals = {a for s in self.steps for a in s.arguments if is_literal(a)}
+        literals = {a for s in self.instructions for a in s.arguments if is_literal(a)}
         self._literals = {a: (_number(a),) * 2 for a in literals}
 
     def run(self, columns: Mapping[str, Any], rows: int) -> dict[str, Array]:
@@ -117,7 +117,7 @@ class Program:
             quantity = quantity.value
         if isinstance(quantity, Symbol):
             if _OF_RESULTS.fullmatch(quantity.name):
-                raise ValueError(f"{quantity.name}: results have such names")
+                raise ValueError(f"{quantity.name}: a name of results; rename the symbol")
             self.inputs.add(quantity.name)
             return quantity.name
         if isinstance(quantity, Apply):
@@ -126,15 +126,17 @@ class Program:
 
     def _simplest(self, operator: str, arguments: tuple[str, ...]) -> str:
         """Return the variable of a result, by cheaper operators where there are any."""
-        if (same := self._unchanged(operator, arguments)) is not None:
+        if (same := self._rewritten(operator, arguments)) is not None:
             return same
         if operator == "series_of_maximum" and arguments[:4] == arguments[4:8]:
             parts = [a for a in arguments[:4] if a != "0"]
-            largest = functools.reduce(lambda a, b: self._step("maximum", (a, b)), parts or ["0"])
-            return self._step("mul", (arguments[8], largest))
+            largest = functools.reduce(
+                lambda a, b: self._instruction("maximum", (a, b)), parts or ["0"]
+            )
+            return self._instruction("mul", (arguments[8], largest))
         if operator == "select" and self._names.get(("less", *arguments[1:])) == arguments[0]:
-            return self._step("minimum", arguments[1:])
-        return self._step(operator, arguments)
+            return self._instruction("minimum", arguments[1:])
+        return self._instruction(operator, arguments)
 
     def _sum(self, name: str) -> Sum:
         """Return the sum that an integer stands for."""
@@ -147,21 +149,21 @@ class Program:
         is_signed = any(name in self._signed for sum_ in (a, b) for term in sum_ for name in term)
         result = None if operator == "maximum" and is_signed else combined(operator, a, b)
         if result is None and operator == "mul":
-            # Not multiplied out: that may be many more steps.
+            # Not multiplied out: that may be many more instructions.
             (first, a), (second, b) = common_factor(a), common_factor(b)
-            product = self._step("mul", (self._variable(a), self._variable(b)))
+            product = self._instruction("mul", (self._variable(a), self._variable(b)))
             result = {(product,): first * second}
         return None if result is None else self._variable(result)
 
     def _variable(self, sum_: Sum) -> str:
-        """Return the variable of a sum; sums that begin with the same terms share their steps."""
+        """Return the variable of a sum; sums with the same first terms share instructions."""
         result = "0"
         for product, factor in sorted(sum_.items(), key=lambda term: term[1] < 0):
             term = self._term(product, abs(factor))
             if result == "0" and factor > 0:
                 result = term
             else:
-                result = self._step("add" if factor > 0 else "sub", (result, term))
+                result = self._instruction("add" if factor > 0 else "sub", (result, term))
         if any(sum_):
             self._sums[result] = sum_
         return result
@@ -170,14 +172,14 @@ class Program:
         """Return the variable of a product times a number, or the literal of a number."""
         if not product:
             return str(factor)
-        result = functools.reduce(lambda a, b: self._step("mul", (a, b)), product)
-        return result if factor == 1 else self._step("mul", (result, str(factor)))
+        result = functools.reduce(lambda a, b: self._instruction("mul", (a, b)), product)
+        return result if factor == 1 else self._instruction("mul", (result, str(factor)))
 
     def _has_floats(self, arguments: tuple[str, ...]) -> bool:
         return any(a in self._floats or _is_float(a) for a in arguments)
 
-    def _unchanged(self, operator: str, arguments: tuple[str, ...]) -> str | None:
-        """Return the variable of a result that no step of its operator is needed for."""
+    def _rewritten(self, operator: str, arguments: tuple[str, ...]) -> str | None:
+        """Return the variable of a result that other operators compute; None if they do not."""
         if operator == "mul" and "1" in arguments:
             return arguments[arguments[0] == "1"]
         if operator == "pow" and arguments[1] == "2":
@@ -190,11 +192,11 @@ class Program:
             return self._integer(operator, *map(self._sum, arguments))
         return None
 
-    def _step(self, operator: str, arguments: tuple[str, ...]) -> str:
+    def _instruction(self, operator: str, arguments: tuple[str, ...]) -> str:
         key = (operator, *arguments)
         if key not in self._names:
-            name = f"v{len(self.steps)}"
-            self.steps.append(Step(name, operator, arguments))
+            name = f"v{len(self.instructions)}"
+            self.instructions.append(Instruction(name, operator, arguments))
             self._names[key] = name
             is_float = operator not in _WHOLE and self._has_floats(arguments)
             if operator == "ratio" or is_float:
@@ -209,35 +211,40 @@ class Program:
             return operator == "sub"
         return all(signed) if operator == "maximum" else any(signed)
 
-    def _needed_steps(self) -> list[Step]:
-        """Return the steps that outputs need, each as late as can be: few results live at once."""
-        steps = {step.name: step for step in self.steps}
-        found: dict[str, Step] = {}
-        pending = [name for name in reversed(self.outputs.values()) if name in steps]
+    def _needed(self) -> list[Instruction]:
+        """Return the instructions that outputs need, each late: few results are live at once."""
+        instructions = {instruction.name: instruction for instruction in self.instructions}
+        found: dict[str, Instruction] = {}
+        pending = [name for name in reversed(self.outputs.values()) if name in instructions]
         while pending:
-            step = steps[pending[-1]]
-            missing = [a for a in step.arguments if a in steps and a not in found]
+            instruction = instructions[pending[-1]]
+            missing = [a for a in instruction.arguments if a in instructions and a not in found]
             if missing:
                 pending += reversed(missing)
             else:
-                found[pending.pop()] = step
+                found[pending.pop()] = instruction
         return [*found.values()]
 
-    def _steps_to_integers(self) -> list[Step]:
-        """Return the steps whose results are integers, and those that these are made of."""
+    def _to_integers(self) -> list[Instruction]:
+        """Return the instructions whose results are integers, and those that these are made of."""
         needed, found = set[str](), []
-        for step in reversed(self.steps):
-            is_integer = step.name not in self._floats and step.operator not in FIXED
-            if is_integer or step.name in needed:
-                needed |= {*step.arguments}
-                found.append(step)
+        for instruction in reversed(self.instructions):
+            is_integer = instruction.name not in self._floats and instruction.operator not in FIXED
+            if is_integer or instruction.name in needed:
+                needed |= {*instruction.arguments}
+                found.append(instruction)
         return found[::-1]
 
     def _compiled(self, is_exact: bool, is_even: bool) -> Any:
-        """Return the steps as a function; a program that becomes a script needs none."""
+        """Return the instructions as a function; a program that becomes a script needs none."""
         if (is_exact, is_even) not in self._functions:
             self._functions[is_exact, is_even] = function(
-                self.inputs, self.steps, self.outputs.values(), self._floats, is_exact, is_even
+                self.inputs,
+                self.instructions,
+                self.outputs.values(),
+                self._floats,
+                is_exact,
+                is_even,
             )
         return self._functions[is_exact, is_even]
 
@@ -245,7 +252,7 @@ class Program:
         """Return what no integer on the way exceeds; refuse columns for which one might not fit."""
         ranges: dict[str, tuple[Any, Any]] = dict(self._literals)
         most: Any = max((abs(low) for low, _ in ranges.values() if isinstance(low, int)), default=0)
-        used = {a for step in self._bounded for a in step.arguments}
+        used = {a for instruction in self._bounded for a in instruction.arguments}
         for name in self.inputs & used | self.inputs - self._floats:
             column = columns[name]
             low, high = (column.min(), column.max()) if isinstance(column, Array) else (column,) * 2
@@ -253,11 +260,11 @@ class Program:
             if name not in self._floats:
                 ranges[name] = (int(low), int(high))
                 most = max(most, int(high), -int(low))
-        for step in self._bounded:
-            arguments = [ranges[a] for a in step.arguments]
-            low, high = range_of(step.operator, arguments)
-            ranges[step.name] = low, high
-            if step.name not in self._floats:
+        for instruction in self._bounded:
+            arguments = [ranges[a] for a in instruction.arguments]
+            low, high = range_of(instruction.operator, arguments)
+            ranges[instruction.name] = low, high
+            if instruction.name not in self._floats:
                 most = max(most, high, -low)
         if most > LARGEST:
             raise OverflowError(

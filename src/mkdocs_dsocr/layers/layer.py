@@ -238,17 +238,17 @@ class Layer:
         return [self.precision.stored(t) if self.precision else t for t in tensors]
 
     @cached_property
-    def _operations(self) -> list[Operation]:
-        return [step for step in self.schedule if isinstance(step, Operation)]
+    def _operations(self) -> tuple[Operation, ...]:
+        return tuple(step for step in self.schedule if isinstance(step, Operation))
 
-    def operations(self) -> list[Operation]:
+    def operations(self) -> tuple[Operation, ...]:
         return self._operations
 
     @cached_property
-    def _children(self) -> list[Child]:
-        return [step for step in self.schedule if isinstance(step, Child)]
+    def _children(self) -> tuple[Child, ...]:
+        return tuple(step for step in self.schedule if isinstance(step, Child))
 
-    def children(self) -> list[Child]:
+    def children(self) -> tuple[Child, ...]:
         return self._children
 
     @cached_property

@@ -20,7 +20,7 @@ from mkdocs_dsocr.layers.operations import DType, Keep, Operation, Tensor
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 DECLARED: Final = (FORMATS["bf16"], FORMATS["fp16"])
-"""What a tensor of the checkpoint's own dtype has where nothing else is said."""
+"""Formats of 16 bits, which a tensor of the checkpoint's own dtype has by default."""
 
 
 @dataclass(frozen=True)
@@ -75,23 +75,23 @@ class Precision:
         cast = tuple(Autocast(self.inputs).steps(steps)) if self.autocast else steps
         stored: dict[int, Tensor] = {}  # what several steps mention is one object, evaluated once
 
-        def all_(tensors: Tensors) -> Tensors:
+        def store(tensors: Tensors) -> Tensors:
             for tensor in tensors:
                 if id(tensor) not in stored:
                     stored[id(tensor)] = self.stored(tensor)
             found = tuple(stored[id(tensor)] for tensor in tensors)
             return tensors if all(map(is_, found, tensors)) else found
 
-        return tuple(self._applied(step, all_) for step in cast)
+        return tuple(self._applied(step, store) for step in cast)
 
-    def _applied(self, step: Step, all_: Callable[[Tensors], Tensors]) -> Step:
+    def _applied(self, step: Step, store: Callable[[Tensors], Tensors]) -> Step:
         if isinstance(step, Keep):
-            return Keep(all_(step.tensors))
-        found: dict[str, Any] = {"reads": all_(step.reads), "writes": all_(step.writes)}
+            return Keep(store(step.tensors))
+        found: dict[str, Any] = {"reads": store(step.reads), "writes": store(step.writes)}
         if isinstance(step, Operation):
             found["compute_dtype"] = self._compute_dtype(step)
             if step.in_place:
-                both = tuple(map(all_, step.in_place))
+                both = tuple(map(store, step.in_place))
                 found["in_place"] = step.in_place if all(map(is_, both, step.in_place)) else both
         else:
             found |= self._layers(step)

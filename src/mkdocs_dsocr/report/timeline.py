@@ -75,8 +75,8 @@ class _OneKernel(Layer):
 
     kernel: Kernel
 
-    def operations(self) -> list[Operation]:
-        return list(self.kernel.operations)
+    def operations(self) -> tuple[Operation, ...]:
+        return self.kernel.operations
 
     def kernels(self) -> list[Kernel]:
         return [self.kernel]

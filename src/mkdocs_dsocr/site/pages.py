@@ -38,8 +38,8 @@ ASSETS: Final = (
 
 
 CHANGED: Final = (
-    '<p class="dsocr-lead"><span class="dsocr-bad">The inputs changed after this page was made.'
-    "</span> It is made anew in a moment.</p>\n"
+    '<p class="dsocr-lead"><span class="dsocr-bad">The inputs have changed since this page was '
+    "built.</span> An update follows in a few seconds.</p>\n"
 )
 _HEADING: Final = re.compile(r"^# .*\n", re.MULTILINE)
 
@@ -144,7 +144,7 @@ def _layer(name: str, style: LinkStyle, shared: Mapping[str, Any]) -> str:
 
 
 def before_an_edit(page: str) -> str:
-    """Return a page that says that the inputs have changed since it was made."""
+    """Return a page with a notice that the inputs have changed since it was built."""
     return _HEADING.sub(lambda heading: f"{heading[0]}\n{CHANGED}\n", page, count=1)
 
 

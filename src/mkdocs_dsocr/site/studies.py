@@ -128,7 +128,7 @@ class Studies:
         }
 
 
-class Made(Mapping[str, Table]):
+class LazyTables(Mapping[str, Table]):
     """Tables by name, each made when it is first asked for.
 
     Parameters
@@ -167,7 +167,7 @@ def tables(main: Analysis, gpus: Sequence[Hardware]) -> Mapping[str, Table]:
         "lever": studies.levers,
     }
     makers = {name: partial(make, *given, main.hardware) for name, make in of_main.items()}
-    return Made({**makers, "gpu": partial(_by_gpu, main, gpus)})
+    return LazyTables({**makers, "gpu": partial(_by_gpu, main, gpus)})
 
 
 def _by_gpu(main: Analysis, gpus: Sequence[Hardware]) -> Table:
