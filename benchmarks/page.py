@@ -76,14 +76,14 @@ def page() -> Iterator[str]:
         cpu, kinds = build["median_cpu_seconds"][name], ("ratio_to_plain", "cpu_ratio_to_plain")
         wall_ratio, cpu_ratio = (build[kind][name] for kind in kinds)
         yield f"| {name} | {seconds:.2f} | {wall_ratio:.2f} | {cpu:.2f} | {cpu_ratio:.2f} |"
-    yield "\n## Editing while it is served\n"
+    yield "\n## Live edits\n"
     yield (
         f"`mkdocs serve` with one page open in Chromium, median of {live['runs']} edits, in "
-        "seconds: the plugin's own time in the build that makes the page in view, and in the "
-        "further one that makes all others; MkDocs's own time in the first; and from the edit "
-        "until the browser shows it.\n"
+        "seconds. *Open page* and *other pages* are the plugin's own time in the builds that update "
+        "them. *MkDocs* is the rest of the first build. *Shown* is the time from the edit until the "
+        "browser shows the new text.\n"
     )
-    yield "| edit of | page in view | other pages | MkDocs | shown after |"
+    yield "| edit of | open page | other pages | MkDocs | shown |"
     yield "|---|--:|--:|--:|--:|"
     for name, took in live["median_seconds"].items():
         figures = (took[kind] for kind in ("first", "rest", "MkDocs", "shown"))
