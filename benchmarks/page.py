@@ -79,9 +79,9 @@ def page() -> Iterator[str]:
     yield "\n## Live edits\n"
     yield (
         f"`mkdocs serve` with one page open in Chromium, median of {live['runs']} edits, in "
-        "seconds. *Open page* and *other pages* are the plugin's own time in the builds that update "
-        "them. *MkDocs* is the rest of the first build. *Shown* is the time from the edit until the "
-        "browser shows the new text.\n"
+        "seconds. *Open page* and *other pages* are the plugin's own time in the builds that "
+        "update them. *MkDocs* is the rest of the first build. *Shown* is the time from the edit "
+        "until the browser shows the new text.\n"
     )
     yield "| edit of | open page | other pages | MkDocs | shown |"
     yield "|---|--:|--:|--:|--:|"
