@@ -19,6 +19,8 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 HEIGHT = 900
 """Of each window."""
+BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
+"""Programs, the first that is installed is driven: without a desktop's parts, half the work."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,7 +40,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def launched() -> Iterator[Browser]:
     """Start a Chromium, or skip the test where there is none; CI needs one."""
-    path = shutil.which("chromium") or shutil.which("google-chrome")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None and os.environ.get("CI") != "true":
         pytest.skip("no Chromium on this machine")
     assert path is not None, "CI needs a Chromium"
