@@ -9,6 +9,8 @@ STAMP := $(VENV)/.installed
 # Notices of Material and ProperDocs about MkDocs 2: mkdocs is pinned below 2.
 export NO_MKDOCS_2_WARNING := 1
 export DISABLE_MKDOCS_2_WARNING := true
+# Tests start a hundred processes: the bytecode of the first is for all.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What torch brings for CUDA; which build of torch is installed is the machine's choice.
 CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton $(addprefix nvidia-,cublas cuda-cupti \
