@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
-import pytest
 import yaml
 
 from mkdocs_dsocr import __version__
@@ -60,15 +58,6 @@ def test_a_citation_and_a_tag_have_the_packages_version() -> None:
     assert set(citation) >= {"cff-version", "message", "title", "authors"}
     release = (ROOT / ".github/workflows/release.yml").read_text("utf-8")
     assert "mkdocs_dsocr-${GITHUB_REF_NAME#v}.tar.gz" in release
-
-
-@pytest.mark.parametrize("command", [["lint-imports"], ["ruff", "check", "."], ["mypy"]])
-def test_the_house_is_in_order(command: list[str]) -> None:
-    tool = shutil.which(command[0], path=str(Path(sys.executable).parent)) or command[0]
-    done = subprocess.run(
-        [tool, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_module_needs_scrolling() -> None:
