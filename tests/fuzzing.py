@@ -111,5 +111,8 @@ def written(content: Any, suffix: str) -> bytes:
     """Return a structure as a file."""
     if suffix == ".json":
         return json.dumps(content).encode()
+    if suffix == ".jsonl":
+        lines = content if isinstance(content, list) else [content]
+        return b"\n".join(json.dumps(line).encode() for line in lines)
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     return bytes(yaml.dump(content, Dumper=dumper, encoding="utf-8", allow_unicode=True))

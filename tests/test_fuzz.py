@@ -307,13 +307,14 @@ def test_damaged_cache_entries(tmp_path: Path) -> None:
     saved = {"artifacts": {"trace.json": "{}"}, "reason": "r"}
     kept.save("key", saved)
     (path,) = kept.entries()
-    valid = json.loads(path.read_text(encoding="utf-8"))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    valid = [json.loads(line) for line in lines]
 
     def run(data: bytes) -> None:
         path.write_bytes(data)
         assert kept.load("key", dict) in (None, saved)
 
-    fuzz(damaged_files(valid, ".json"), run)
+    fuzz(damaged_files(valid, ".jsonl"), run)
 
 
 def test_cache_entries_of_another_shape(folder: Path, tmp_path: Path) -> None:
