@@ -82,6 +82,7 @@ class Visitor:
         context = browser.new_context(
             viewport={"width": width, "height": HEIGHT},
             color_scheme=scheme,  # type: ignore[arg-type]
+            reduced_motion="reduce",  # a look at a page does not depend on when it is taken
         )
         self.page: Page = context.new_page()
         self.address = address
@@ -108,13 +109,9 @@ FAULTS = (Path(__file__).parent / "faults.js").read_text(encoding="utf-8")
 
 
 def resized(page: Page, width: int) -> Page:
-    """Give the window of a page another width, and end the transitions that this starts."""
+    """Give the window of a page another width."""
     page.set_viewport_size({"width": width, "height": HEIGHT})
     page.wait_for_function("(width) => innerWidth === width", arg=width)
-    page.evaluate(
-        """document.getAnimations().filter((one) => one instanceof CSSTransition)
-          .forEach((one) => one.finish())"""
-    )
     return page
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from playwright.sync_api import Browser
 
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
@@ -31,8 +30,7 @@ from mkdocs_dsocr.report.models import LENGTHS, compare_models
 from mkdocs_dsocr.report.paper import active_parameters
 from mkdocs_dsocr.report.saved import as_config
 from mkdocs_dsocr.sweep.whatif import evaluated
-from tests.browsing import Visitor, barriers, served
-from tests.conftest import TINY_UNLIMITED, BuildSite, BuiltSite, measured_on_cpu
+from tests.conftest import TINY_UNLIMITED, BuildSite, measured_on_cpu
 
 BOTH = ("deepseek-ocr-v1-base", "unlimited-ocr")
 
@@ -172,36 +170,11 @@ nav:
 """
 
 
-@pytest.fixture(scope="module")
-def two(build_site: BuildSite) -> BuiltSite:
+@pytest.mark.slow
+def test_two_models_in_one_site(build_site: BuildSite) -> None:
+    """Two instances of the plugin; a page that compares; neither shows what the other is about."""
     built = build_site(TWO)
     assert built.returncode == 0, built.output
-    return built
-
-
-@pytest.mark.slow
-@pytest.mark.browser
-@pytest.mark.parametrize("width", [360, 1440])
-def test_pages_of_both_models_fit_and_have_no_barrier(
-    chrome: Browser, two: BuiltSite, width: int
-) -> None:
-    with served(two.site) as address:
-        visitor = Visitor(chrome, address, width=width)
-        pages = sorted((two.site / "other").rglob("index.html"))
-        paths = [f"{page.parent.relative_to(two.site)}/" for page in pages]
-        assert len(paths) > 40
-        for path in ("dsocr/models/", *paths):
-            page = visitor.open(path, "networkidle")
-            spill = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            assert page.evaluate(spill) <= 0, path
-            assert width < 1440 or barriers(page) == [], path
-        assert visitor.errors == []
-
-
-@pytest.mark.slow
-def test_two_models_in_one_site(two: BuiltSite) -> None:
-    """Two instances of the plugin; a page that compares; neither shows what the other is about."""
-    built = two
     page = built.read("dsocr/models/index.html")
     assert "the prompt and 128 new tokens" in page
     saved = json.loads(built.read("dsocr/artifacts/dsocr-standard-v1/models.json"))
