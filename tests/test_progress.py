@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mkdocs_dsocr.build import pipeline, trace_store
-from mkdocs_dsocr.build.trace_store import timed
+from mkdocs_dsocr.build.trace_store import log_time
 from mkdocs_dsocr.build.worker import FileWorker
 from mkdocs_dsocr.inputs import InputError
 
@@ -17,12 +17,12 @@ from mkdocs_dsocr.inputs import InputError
 def test_a_long_step_is_announced_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace_store, "NOTICE", 0.05)
     said: list[str] = []
-    with timed(said.append, "counting"):
+    with log_time(said.append, "counting"):
         time.sleep(0.3)
         assert said == ["counting …"]
     assert [said[0], said[1][:10]] == ["counting …", "counting: "]
     monkeypatch.setattr(trace_store, "NOTICE", 60.0)
-    with timed(said.append, "reading"):
+    with log_time(said.append, "reading"):
         pass
     assert len(said) == 3
 
@@ -30,7 +30,7 @@ def test_a_long_step_is_announced_and_a_short_one_is_not(monkeypatch: pytest.Mon
 def test_a_step_that_fails_says_nothing_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace_store, "NOTICE", 0.1)
     said: list[str] = []
-    with pytest.raises(ValueError, match="bad"), timed(said.append, "counting"):
+    with pytest.raises(ValueError, match="bad"), log_time(said.append, "counting"):
         raise ValueError("bad")
     time.sleep(0.3)
     assert said == []

@@ -22,7 +22,7 @@ from mkdocs.utils.templates import TemplateContext
 
 from mkdocs_dsocr.build import artifacts, kept_pages
 from mkdocs_dsocr.build.session import BuildSession
-from mkdocs_dsocr.build.trace_store import timed
+from mkdocs_dsocr.build.trace_store import log_time
 from mkdocs_dsocr.build.worker import Pages, pages_of
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
@@ -172,7 +172,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 return self._write(files, config, kept, state)
         if self._is_edited(state.code):
             self._results.stop()  # what the code made before its edit
-            with timed(log.info, "making the pages with edited code, in a process of its own"):
+            with log_time(log.info, "making the pages with edited code, in a process of its own"):
                 fresh = pages_of(settings, style, uses_cache=uses_cache, log=log.info)
             for failure in fresh.failures:
                 log.warning(failure)
@@ -182,7 +182,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         )
         if not result.is_stale:
             report(result, config.strict)
-        with timed(log.info, "writing pages and artifacts"):
+        with log_time(log.info, "writing pages and artifacts"):
             # A server shows edits at once: it makes no pages for other workloads and GPUs.
             convert = None if self._is_serving else converter(config)
             site, pages, others = artifacts.site_files(result, style, later, cache, convert)
@@ -220,7 +220,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     ) -> dict[str, str] | None:
         settings, style = settings_of(self.config, config), style_of(config)
         uses_cache = self.config.cache
-        with timed(log.info, f"updating the open pages: {', '.join(only)}"):
+        with log_time(log.info, f"updating the open pages: {', '.join(only)}"):
             if self._is_edited(code):
                 self._results.stop()
                 fresh = pages_of(

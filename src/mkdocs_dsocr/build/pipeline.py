@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mkdocs_dsocr.build import settings as options
-from mkdocs_dsocr.build.trace_store import Analyses, Log, StaticAnalysis, timed
+from mkdocs_dsocr.build.trace_store import Analyses, Log, StaticAnalysis, log_time
 from mkdocs_dsocr.inputs import (
     InputError,
     Workload,
@@ -162,7 +162,7 @@ def measure(analyses: Analyses, options: MeasureOptions, log: Log) -> Iterator[t
     mains = [row[0] for row in analyses]
     for analysis in mains:
         check_measurable(analysis.plan.workload, analysis.source)
-    with timed(log, "importing torch"):
+    with log_time(log, "importing torch"):
         from mkdocs_dsocr import tracing
 
     if options.device == "cuda":

@@ -16,7 +16,7 @@ from mkdocs_dsocr.build.trace_store import (
     StaticAnalysis,
     cache_key,
     cached,
-    timed,
+    log_time,
 )
 from mkdocs_dsocr.build.worker import FileWorker
 from mkdocs_dsocr.cost.workload import workload_cost
@@ -152,7 +152,7 @@ class BuildSession:
     ) -> tuple[Analyses, str, StaticAnalysis | None]:
         """Return the analyses, the key of their trace, and the trace where there is one."""
         workload_cost.cache_clear()  # a server asks for its earlier inputs no more
-        with timed(self._log, "analysing"):
+        with log_time(self._log, "analysing"):
             analyses = pipeline.analyse(settings)
         key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
         keeps_traces = uses_cache and settings.trace != "verify"

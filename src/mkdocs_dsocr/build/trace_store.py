@@ -103,7 +103,7 @@ class Entry(Strict):
 
 
 @contextmanager
-def timed(log: Log, what: str) -> Iterator[None]:
+def log_time(log: Log, what: str) -> Iterator[None]:
     """Say what is done and how long it took; a long step is announced before it is done."""
     start = time.perf_counter()
     notice = threading.Timer(NOTICE, log, (f"{what} …",))
@@ -231,16 +231,16 @@ def trace_model(
     InputError
         If the device is unknown or not there, or the checkpoint's code does not run.
     """
-    with timed(log, "importing torch"):
+    with log_time(log, "importing torch"):
         from mkdocs_dsocr import tracing
 
     main = analyses[0][0]
     where = tracing.resolve_device(device, main.root.total.weight_bytes)
     vendor = trace_vendor(analyses, log) if trust else None
     log(f"static analysis on {where.reason}")
-    with timed(log, "building the model"):
+    with log_time(log, "building the model"):
         analyzer = tracing.StaticAnalyzer(main.config, where.name, detailed=trust)
-    with timed(log, "counting every pass"):
+    with log_time(log, "counting every pass"):
         shapes = distinct_shapes(analyses)
         if trust:
             # Operators are compared on what the checkpoint's code is run on.
@@ -250,7 +250,7 @@ def trace_model(
     if vendor is not None:
         traces[VENDOR] = vendor.to_json()
     early(StaticAnalysis(trace, traces, where.reason, vendor))
-    with timed(log, "running torchinfo"):
+    with log_time(log, "running torchinfo"):
         artifacts = tracing.torchinfo_artifacts(analyzer.session, main.plan, class_families(main))
     return StaticAnalysis(trace, artifacts | traces, where.reason, vendor)
 
@@ -275,10 +275,10 @@ def trace_vendor(analyses: Analyses, log: Log) -> Trace:
             views[shapes["prefill"]] = Views(shapes["vision.global"], shapes.get("vision.local"))
     from mkdocs_dsocr.tracing import StaticAnalyzer
 
-    with timed(log, "building the checkpoint's own modules"):
+    with log_time(log, "building the checkpoint's own modules"):
         session = VendorSession(config, views)
     analyzer = StaticAnalyzer(config, replays=False, detailed=True, session=session)
-    with timed(log, "counting every pass of the checkpoint's own modules"):
+    with log_time(log, "counting every pass of the checkpoint's own modules"):
         return analyzer.trace(distinct_shapes(runs))
 
 

@@ -63,7 +63,7 @@ def export(
     """
     from mkdocs_dsocr.build import artifacts, pipeline
     from mkdocs_dsocr.build.exported import write_export
-    from mkdocs_dsocr.build.trace_store import timed, trace_model
+    from mkdocs_dsocr.build.trace_store import log_time, trace_model
     from mkdocs_dsocr.site.export import STYLES, flavoured
     from mkdocs_dsocr.site.pages import nav
 
@@ -75,7 +75,7 @@ def export(
     tell(analyses[0][0])
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
-    with timed(say, "making the pages"):
+    with log_time(say, "making the pages"):
         site, pages, others = artifacts.site_files(result, STYLES[flavour])
         files = flavoured(pages, others, flavour, nav(site))
     for name in files:

@@ -26,7 +26,7 @@ def middle_step(cost: WorkloadCost, hardware: Hardware, batch: int) -> dict[str,
     """
     nodes, kernels = _counted(cost.config, cost.plan, batch)
     classes: dict[str, list[Totals]] = {}
-    for node, by_ceiling in zip(nodes, kernels.timed(ms_per(hardware)).by_ceiling, strict=True):
+    for node, by_ceiling in zip(nodes, kernels.times(ms_per(hardware)).by_ceiling, strict=True):
         own = dataclasses.replace(node.own, device_by_ceiling=by_ceiling.tolist())
         if node.class_name != "Group":
             classes.setdefault(node.class_name, []).append(own)

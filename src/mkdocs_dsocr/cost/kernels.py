@@ -67,13 +67,13 @@ class Kernels:
             for dtype, flops in first.items()
         ]
 
-    def timed(self, per: MsPer) -> KernelTimes:
+    def times(self, per: MsPer) -> KernelTimes:
         """Return how long each node's own kernels take on a GPU; the last one is kept."""
         if self._last is None or self._last[0] is not per:
-            self._last = (per, self._timed(per))
+            self._last = (per, self._times_on(per))
         return self._last[1]
 
-    def _timed(self, per: MsPer) -> KernelTimes:
+    def _times_on(self, per: MsPer) -> KernelTimes:
         import numpy as np
 
         result = KernelTimes(
@@ -82,7 +82,7 @@ class Kernels:
             np.zeros(self._nodes),
         )
         for group in self._groups:
-            spent = group.timed(per)
+            spent = group.times(per)
             np.add.at(result.by_ceiling, group.node, spent)
             np.add.at(result.by_family, (group.node, group.family), spent.sum(axis=1))
         for index, dtype, flops in self._causal:
@@ -115,12 +115,12 @@ class _Group:
 
         self.node = np.array([row.node for row in rows], int)
         self.family = np.array([families.index(row.kernel.category) for row in rows], int)
-        self._times = np.array([row.visit.modules * row.visit.calls for row in rows])
+        self._calls = np.array([row.visit.modules * row.visit.calls for row in rows])
         self._steps = np.array([row.visit.steps for row in rows])
         self._first = _columns([row.first for row in rows])
         self._last = _columns([row.last for row in rows])
 
-    def timed(self, per: MsPer) -> Array:
+    def times(self, per: MsPer) -> Array:
         """Return ``[kernels, ceilings]``: milliseconds over all calls."""
         import numpy as np
 
@@ -136,7 +136,7 @@ class _Group:
         longest[first.argmax(axis=0), np.arange(len(self._steps))] += exposed
         starts = self._steps * (start_ms(self._first, per) + start_ms(self._last, per)) / 2
         tensor, cuda, memory, l2 = longest
-        return (self._times * np.array([tensor, cuda, memory + l2, starts])).T
+        return (self._calls * np.array([tensor, cuda, memory + l2, starts])).T
 
 
 def _columns(works: Sequence[Work]) -> Work:

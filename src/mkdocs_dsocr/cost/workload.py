@@ -52,7 +52,7 @@ class PassCost:
         """Return its times on a GPU, without a minimum time; `replays` as :func:`stage_time`."""
         counts = {"dispatches": self.dispatches, "host_syncs": self.host_syncs}
         counts["compulsory_io_bytes"] = 0
-        return stage_time(counts, *self.kernels.timed(per).sums([self.place]), per, replays)
+        return stage_time(counts, *self.kernels.times(per).sums([self.place]), per, replays)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class WorkloadCost:
 
     def _on(self, hardware: Hardware) -> Timed:
         per, kernels = ms_per(hardware), self._kernels
-        times = kernels.timed(per)
+        times = kernels.times(per)
         stages = {
             stage: stage_time(counted.counts, *times.sums(places), per, self.replays(stage))
             for stage, (counted, places) in self._stages.items()

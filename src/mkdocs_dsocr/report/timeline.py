@@ -90,7 +90,7 @@ def _kernel_ms(visits: Iterable[NodeVisit], per: MsPer) -> dict[int, float]:
             alone = _OneKernel(kernel=kernel, precision=visit.layer.precision)
             once = dataclasses.replace(visit, layer=alone, last=alone, modules=1, calls=1)
             pairs.append((kernel, once))
-    times = Kernels((i, visit) for i, (_, visit) in enumerate(pairs)).timed(per)
+    times = Kernels((i, visit) for i, (_, visit) in enumerate(pairs)).times(per)
     sums = times.by_ceiling.sum(axis=1).tolist()
     return {id(kernel): ms for (kernel, _), ms in zip(pairs, sums, strict=True)}
 
