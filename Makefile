@@ -42,9 +42,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.analyze
+	$(BIN)/python -m benchmarks.browser
 	$(BIN)/python -m benchmarks.build
 	$(BIN)/python -m benchmarks.live
-	$(BIN)/python -m benchmarks.planner
 	$(BIN)/python -m benchmarks.sweep
 
 # constraints-hashes.txt from constraints.txt; needs uv.

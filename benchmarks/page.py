@@ -24,9 +24,9 @@ COUNTS = {
 
 def page() -> Iterator[str]:
     """Yield the lines of the page."""
-    peers, build, live, sweep, planner = (
+    peers, build, live, sweep, browser = (
         json.loads((RESULTS / f"{name}.json").read_text())
-        for name in ("peers", "build", "live", "sweep", "planner")
+        for name in ("peers", "build", "live", "sweep", "browser")
     )
     yield "# How it compares\n"
     yield (
@@ -56,12 +56,15 @@ def page() -> Iterator[str]:
         rate = f"{row['value']:,.0f}" if "value" in row else row["failure"]
         yield f"| {name} {row['version']} | {rate} |"
     yield f"\nOther rows of `make bench`: {_rates(sweep)}.\n"
-    took = planner["median_ms"]
+    took = browser["median_ms"]
+    yield "## Pages\n"
     yield (
-        f"The page *What if* in Chromium {planner['chromium']}, {planner['machine']}, median of "
-        f"{planner['runs']}: first figures after {took['first figures']:.0f} ms, an update after a "
-        f"changed input {took['update']:.0f} ms, an update of *How many GPUs* "
-        f"{took['how many GPUs']:.0f} ms.\n"
+        f"In Chromium {browser['chromium']}, {browser['machine']}, median of {browser['runs']}: "
+        f"*What if* has its first figures after {took['first figures']:.0f} ms, an update after a "
+        f"changed input takes {took['update']:.0f} ms, an update of *How many GPUs* "
+        f"{took['how many GPUs']:.0f} ms. The overview is loaded and answers after "
+        f"{took['overview']:.0f} ms, and after {took['overview, slow CPU']:.0f} ms on a CPU that "
+        "is made four times slower.\n"
     )
     yield "## Building the site\n"
     yield (

@@ -194,7 +194,7 @@ def test_choices_stay_in_the_address_and_come_back(
 
 
 def test_an_update_evaluates_the_formulas_a_few_times(chrome: Browser, address: str) -> None:
-    """The largest batch is found in few steps; ``benchmarks/planner.py`` has the time."""
+    """The largest batch is found in few steps; ``benchmarks/browser.py`` has the time."""
     page = planner(Visitor(chrome, address))
     counts = page.evaluate(
         """sizes => {
