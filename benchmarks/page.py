@@ -14,7 +14,7 @@ COUNTS = {
     "mkdocs-dsocr": "the layers' formulas; imports no torch, runs no model",
     "FlopCounterMode, meta": "PyTorch's counter on shapes alone, which verifies the formulas",
     "FlopCounterMode, CPU": "the same on a CPU, whose fused attention it does not know",
-    "torchinfo": "mult-adds from weights, whatever the size of the input",
+    "torchinfo": "mult-adds of layers: a linear layer's without its tokens, no attention products",
     "fvcore": "a traced graph; fused attention is not among its operators",
     "calflops": "patched functions; fused attention is not among them",
     "deepspeed": "patched functions; elementwise work included",
@@ -30,48 +30,57 @@ def page() -> Iterator[str]:
     )
     yield "# How it compares\n"
     yield (
-        f"Measured on {peers['date']}, Python {peers['python']}, {peers['machine']}. Each table "
-        "is made from a file that one command writes; seconds are of whole processes."
-        " Other tools ran once each.\n"
+        "Each section is made from a file that the named command writes. Other machines have other "
+        "seconds; ratios are of one run.\n"
     )
     yield "## The vision tower\n"
     yield (
-        "SAM ViT-B on one view of 1024 px, `nox -s peers`. The truth is "
-        f"{peers['matmul_flops']:,} FLOPs (2 per multiply-add): by formula, and as PyTorch counts "
-        "on `meta`.\n"
+        f"`nox -s peers`, {peers['date']}, Python {peers['python']}, {peers['machine']}: SAM ViT-B "
+        "on one view of 1024 px, each tool once, in a process of its own; seconds are of the whole "
+        "process. Ours evaluates formulas, and *meta* counts shapes; all others run the float32 "
+        f"model with random weights on the CPU. The matmul FLOPs are {peers['matmul_flops']:,} (2 "
+        "per multiply-add): by formula, and as PyTorch counts on `meta`.\n"
     )
-    yield "| tool | FLOPs | error | seconds | peak MB | what it counts |"
+    yield "| tool | FLOPs | difference | seconds | peak MiB | what it counts |"
     yield "|---|--:|--:|--:|--:|---|"
     for name, row in peers["tower"].items():
         yield f"| {name} {row['version']} | {_figures(row)} | {COUNTS[name]} |"
     yield "\n## What-if\n"
     yield (
-        "Whole scenarios per second. Ours: vision, projector, prefill and all decode steps of this "
-        "model with memory and times, in a grid (`make bench` has more). GenZ: one prefill and one "
-        "decode step of Llama 2 7B, as it does not know this model.\n"
+        "Whole scenarios per second, `nox -s peers`. Ours: vision, projector, prefill and all "
+        "decode steps of this model with memory and times, in one call for a grid of 400 batch "
+        "sizes × 400 lengths. GenZ: one prefill and one decode step of Llama 2 7B, as it does not "
+        "know this model; one call for each scenario.\n"
     )
     yield "| tool | scenarios per second |"
     yield "|---|--:|"
     for name, row in peers["sweeps"].items():
         rate = f"{row['value']:,.0f}" if "value" in row else row["failure"]
         yield f"| {name} {row['version']} | {rate} |"
-    yield f"\nOther rows of `make bench`: {_rates(sweep)}.\n"
+    yield (
+        "\n`python -m benchmarks.sweep` has larger grids, of all shipped GPUs and two formats, and "
+        f"rows that have nothing in common: {_rates(sweep)}.\n"
+    )
     took = browser["median_ms"]
     yield "## Pages\n"
     yield (
-        f"In Chromium {browser['chromium']}, {browser['machine']}, median of {browser['runs']}: "
-        f"*What if* has its first figures after {took['first figures']:.0f} ms, an update after a "
-        f"changed input takes {took['update']:.0f} ms, an update of *How many GPUs* "
-        f"{took['how many GPUs']:.0f} ms. The overview is loaded and answers after "
+        f"`python -m benchmarks.browser`, Chromium {browser['chromium']}, {browser['machine']}, "
+        f"median of {browser['runs']}: a default site, opened as files. *What if* has its first "
+        f"figures after {took['first figures']:.0f} ms. A changed input takes {took['update']:.0f} "
+        f"ms, one of *How many GPUs* {took['how many GPUs']:.0f} ms, both until the new figures "
+        "are in the page; drawing them comes on top. The overview is loaded and answers after "
         f"{took['overview']:.0f} ms, and after {took['overview, slow CPU']:.0f} ms on a CPU that "
         "is made four times slower.\n"
     )
     yield "## Building the site\n"
     yield (
-        f"`make bench`, Python {build['python']}, {build['machine']}, median of {build['runs']}, "
-        f"bytecode {build['bytecode']}. *plain* is Material over the same pages' Markdown, without "
-        "this plugin; *cold* and *warm* use the trace that ships, *cold, traced* makes one. "
-        "*10 × 20* has ten workloads on twenty GPUs. CPU seconds are of all cores together.\n"
+        f"`python -m benchmarks.build`, Python {build['python']}, {build['machine']}, median of "
+        f"{build['runs']}, bytecode {build['bytecode']}. *plain* is Material over the same pages' "
+        "Markdown, without this plugin; *cold* and *warm* use the trace that ships, *cold, traced* "
+        "makes one. "
+        "*10 × 20* has ten workloads on twenty GPUs; its pages show all of them, but *plain* has "
+        "those of one workload. *plain* also puts the text of tables into the search index, which "
+        "the plugin leaves out. CPU seconds are of all cores together.\n"
     )
     yield "| build | seconds | of plain | CPU seconds | of plain |"
     yield "|---|--:|--:|--:|--:|"
@@ -81,7 +90,8 @@ def page() -> Iterator[str]:
         yield f"| {name} | {seconds:.2f} | {wall_ratio:.2f} | {cpu:.2f} | {cpu_ratio:.2f} |"
     yield "\n## Live edits\n"
     yield (
-        f"`mkdocs serve` with one page open in Chromium, median of {live['runs']} edits, in "
+        "`python -m benchmarks.live`: `mkdocs serve` with one page open in Chromium, "
+        f"median of {live['runs']} edits, in "
         "seconds. *Open page* and *other pages* are the plugin's own time in the builds that "
         "update them. *MkDocs* is the rest of the first build. *Shown* is the time from the edit "
         "until the browser shows the new text.\n"
@@ -97,7 +107,7 @@ def _figures(row: dict[str, Any]) -> str:
     if "failure" in row:
         return f"fails: {row['failure']} | | | "
     error = "0" if row["error"] == 0 else f"{row['error']:+.2%}"
-    return f"{row['value']:,} | {error} | {row['seconds']:.1f} | {row['peak_mb']:,}"
+    return f"{row['value']:,} | {error} | {row['seconds']:.1f} | {row['peak_mib']:,}"
 
 
 def _rates(sweep: dict[str, Any]) -> str:

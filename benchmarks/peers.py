@@ -179,4 +179,4 @@ if __name__ == "__main__":
     else:
         value = {"tower": TOOLS, "sweep": SWEEPS}[sys.argv[1]][sys.argv[2]]()  # type: ignore[index]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(json.dumps({"value": value, "peak_mb": round(peak / 1024)}))
+        print(json.dumps({"value": value, "peak_mib": round(peak / 1024)}))

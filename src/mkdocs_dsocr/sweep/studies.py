@@ -49,8 +49,9 @@ SIZES: Final = ("text_tokens", "max_new_tokens", "batch_size")
 """The inputs of a sensitivity beside :data:`RATES`."""
 MOVED: Final = ("ttft_ms", "tpot_ms", "pages_per_s")
 """The figures that a sensitivity shows."""
+GRAPHS: Final = "CUDA graphs for decode steps"
 LEVERS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "CUDA graphs for decode steps": {"host_mode": "cuda_graph"},
+    GRAPHS: {"host_mode": "cuda_graph"},
     "fused kernels": {"traffic": "fused"},
     "int8 weights": {"weight_dtype": "int8"},
     "logits of the last position only": {"logits_positions": "last"},

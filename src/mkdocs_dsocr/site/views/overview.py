@@ -16,6 +16,7 @@ from mkdocs_dsocr.site.families import KINDS, family_bars
 from mkdocs_dsocr.site.icicle import MEASURES, icicle
 from mkdocs_dsocr.site.links import Links
 from mkdocs_dsocr.site.roofline import shares
+from mkdocs_dsocr.sweep.studies import GRAPHS
 
 TOP_MODULES: Final = 12
 LEAST_LEVER: Final = 1.005
@@ -34,6 +35,8 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
         "why": why(main, longest),
         "leading_classes": shares(main, (longest,))[:3],
         "levers": [lever for lever in levers if lever[1] > least],
+        "graphs_need_fixed_experts": main.config.language.has_experts
+        and any(name == GRAPHS for name, times in levers if times > LEAST_LEVER),
         "ties": [name for name, times in levers if LEAST_LEVER < times <= least],
         "launch_share": _launch_share(site),
         "lanes": list(_lanes(main, longest)),
