@@ -125,9 +125,10 @@ def _times(site: Site) -> str:
     if not found:
         return "not measured"
     gpus = ", ".join(dict.fromkeys(a.hardware.hardware_id for a in measured))
-    wall = f"wall time {_spread([c.ratio for c in found])} × measured"
+    wall = f"wall time {_spread([c.ratio for c in found])}"
     kernels = [c.device_ratio for c in found if c.device_ratio is not None]
-    return f"kernels {_spread(kernels)} ×, {wall} on {gpus}" if kernels else f"{wall} on {gpus}"
+    ratios = f"kernels {_spread(kernels)}, {wall}" if kernels else wall
+    return f"estimate ÷ measured on {gpus}: {ratios}"
 
 
 def _spread(ratios: list[float]) -> str:
