@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,8 @@ import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks.measure import chromium, environment
 
 RESULTS = Path(__file__).parent / "results"
 SITE = "site_name: s\nuse_directory_urls: false\ntheme: {name: material, font: false}\n"
@@ -48,8 +49,7 @@ def main(runs: int = 15) -> None:
     taken: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         site = _site(Path(name))
-        system = shutil.which("chromium") or shutil.which("google-chrome")
-        chrome = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
+        chrome = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         for run in range(runs):
             overview = {
                 "overview": _overview(chrome, site, slower=1),
@@ -79,7 +79,7 @@ def _site(folder: Path) -> Path:
     (folder / "docs/index.md").write_text("# Home\n")
     (folder / "mkdocs.yml").write_text(SITE + "plugins: [search, dsocr]\n")
     build = [sys.executable, "-m", "mkdocs", "build", "--quiet"]
-    subprocess.run(build, cwd=folder, check=True, capture_output=True)
+    subprocess.run(build, cwd=folder, check=True, capture_output=True, env=environment())
     return folder / "site/dsocr"
 
 

@@ -30,6 +30,7 @@ from typing import NamedTuple
 from playwright.sync_api import Page, sync_playwright
 
 import mkdocs_dsocr
+from benchmarks.measure import chromium, environment
 from mkdocs_dsocr import resources
 
 RESULTS = Path(__file__).parent / "results"
@@ -130,7 +131,7 @@ def serving(folder: Path) -> Iterator[None]:
     """Serve the site meanwhile."""
     command = [sys.executable, "-m", "mkdocs", "serve", "--quiet", "-a", ADDRESS]
     own = {"PYTHONPATH": str(folder / "code"), "XDG_CACHE_HOME": str(folder / "cache")}
-    server = subprocess.Popen(command, cwd=folder, env={**os.environ, **own})
+    server = subprocess.Popen(command, cwd=folder, env=environment(own))
     try:
         yield
     finally:
@@ -183,8 +184,7 @@ def medians(runs: int) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
         site(folder)
-        system = shutil.which("chromium") or shutil.which("google-chrome")
-        chrome = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
+        chrome = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = chrome.new_page()
         with serving(folder):
             wait(lambda: len(builds(folder)) == 1)

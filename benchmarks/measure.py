@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import time
@@ -30,11 +31,22 @@ def seconds(
     command: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Seconds:
     """Return how long a command took, the processes that it started and waited for included."""
-    environment = {**os.environ, **(env or {})}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start, before = time.perf_counter(), _cpu()
-    subprocess.run(command, check=True, capture_output=True, cwd=cwd, env=environment)
+    subprocess.run(command, check=True, capture_output=True, cwd=cwd, env=environment(env))
     return Seconds(time.perf_counter() - start, _cpu() - before)
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a process that is timed: it keeps the bytecode that it compiles."""
+    found = {**os.environ, **(more or {})}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    return found
+
+
+def chromium() -> str | None:
+    """Return the system's Chromium, None where Playwright is to use its own."""
+    names = ("chromium", "google-chrome", "chromium-headless-shell")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 def _cpu() -> float:

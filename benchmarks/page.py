@@ -76,9 +76,11 @@ def page() -> Iterator[str]:
     yield (
         f"`python -m benchmarks.build`, Python {build['python']}, {build['machine']}, median of "
         f"{build['runs']}, bytecode {build['bytecode']}. *plain* is Material over the same pages' "
-        "Markdown, without this plugin; *cold* and *warm* use the trace that ships, *cold, traced* "
-        "makes one. "
-        "*10 × 20* has ten workloads on twenty GPUs; its pages show all of them, but *plain* has "
+        "Markdown, without this plugin; *cold* uses the trace that ships for the default workload, "
+        "*cold, traced* makes one, as a workload of other shapes does. *warm* is a build in which "
+        "nothing has changed: pages of the one before are kept. "
+        "*10 × 20* has ten workloads that differ in the number of pages, on twenty GPUs; its pages "
+        "show all of them, but *plain* has "
         "those of one workload. *plain* also puts the text of tables into the search index, which "
         "the plugin leaves out. CPU seconds are of all cores together.\n"
     )

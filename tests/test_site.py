@@ -143,3 +143,9 @@ def test_the_heaviest_page_loads_little_of_ours(material_site: BuiltSite) -> Non
     files = [*(folder / "assets").iterdir(), folder / "artifacts/static/formulas.js"]
     assert len(files) >= 5
     assert sum(len(gzip.compress(file.read_bytes())) for file in files) <= 200_000
+
+
+def test_the_search_index_is_light(material_site: BuiltSite) -> None:
+    index = (material_site.site / "search/search_index.json").read_bytes()
+    assert b"DeepseekV2MoE" in index
+    assert len(gzip.compress(index)) <= 200_000
