@@ -80,9 +80,8 @@ def page() -> Iterator[str]:
         "*cold, traced* makes one, as a workload of other shapes does. *warm* is a build in which "
         "nothing has changed: pages of the one before are kept. "
         "*10 × 20* has ten workloads that differ in the number of pages, on twenty GPUs; its pages "
-        "show all of them, but *plain* has "
-        "those of one workload. *plain* also puts the text of tables into the search index, which "
-        "the plugin leaves out. CPU seconds are of all cores together.\n"
+        "show all of them, but *plain* has those of one workload. *plain* also puts the text of "
+        "tables into the search index, which the plugin leaves out. CPU seconds are of all cores together.\n"
     )
     yield "| build | seconds | of plain | CPU seconds | of plain |"
     yield "|---|--:|--:|--:|--:|"
@@ -93,10 +92,9 @@ def page() -> Iterator[str]:
     yield "\n## Live edits\n"
     yield (
         "`python -m benchmarks.live`: `mkdocs serve` with one page open in Chromium, "
-        f"median of {live['runs']} edits, in "
-        "seconds. *Open page* and *other pages* are the plugin's own time in the builds that "
-        "update them. *MkDocs* is the rest of the first build. *Shown* is the time from the edit "
-        "until the browser shows the new text.\n"
+        f"median of {live['runs']} edits, in seconds. *Open page* and *other pages* are the "
+        "plugin's own time in the builds that update them. *MkDocs* is the rest of the first "
+        "build. *Shown* is the time from the edit until the browser shows the new text.\n"
     )
     yield "| edit of | open page | other pages | MkDocs | shown |"
     yield "|---|--:|--:|--:|--:|"

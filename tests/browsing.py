@@ -20,7 +20,7 @@ WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 HEIGHT = 900
 """Of each window."""
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
-"""Programs, the first that is installed is driven: without a desktop's parts, half the work."""
+"""The first one that is installed is used. The headless shell needs half the CPU time."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -141,7 +141,7 @@ def _reused(instruction: Instruction, free: Set[str]) -> str | None:
 
 
 def _form(instruction: Instruction, floats: Set[str], conditions: Set[str], is_exact: bool) -> str:
-    """Return how a instruction is written."""
+    """Return how an instruction is written."""
     if instruction.name in conditions:
         return _CONDITIONS[instruction.operator]
     is_choice = instruction.operator == "select" and instruction.arguments[0] in conditions
