@@ -81,7 +81,8 @@ def page() -> Iterator[str]:
         "nothing has changed: pages of the one before are kept. "
         "*10 × 20* has ten workloads that differ in the number of pages, on twenty GPUs; its pages "
         "show all of them, but *plain* has those of one workload. *plain* also puts the text of "
-        "tables into the search index, which the plugin leaves out. CPU seconds are of all cores together.\n"
+        "tables into the search index, which the plugin leaves out. CPU seconds are "
+        "of all cores together.\n"
     )
     yield "| build | seconds | of plain | CPU seconds | of plain |"
     yield "|---|--:|--:|--:|--:|"
