@@ -21,6 +21,7 @@ from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import TracedPeak
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.modules import Modules
 
 
 class _Module(nn.Module):
@@ -38,7 +39,7 @@ class _Module(nn.Module):
 def _peak(function: Callable[[Tensor], Tensor]) -> TracedPeak:
     module = _Module(function)
     x = torch.zeros(100)
-    counter = OperatorCounter(module)
+    counter = OperatorCounter(Modules(module))
     with torch.inference_mode(), counter.watching():
         module(x)
     # Nothing is allocated outside of the module.
@@ -86,7 +87,7 @@ def test_what_is_in_memory(function: Callable[[Tensor], Tensor], expected: Trace
 def test_parameters_are_no_activations() -> None:
     module = _Module(lambda x: x)
     module.function = lambda x: x * module.weight
-    counter = OperatorCounter(module)
+    counter = OperatorCounter(Modules(module))
     with torch.inference_mode(), counter.watching():
         module(torch.zeros(100))
     assert counter.memory.peaks[""].bytes == 800

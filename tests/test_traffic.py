@@ -22,6 +22,7 @@ from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.modules import Modules
 from mkdocs_dsocr.tracing.operators import OPERATORS, Operator, find_operator, registry
 
 
@@ -113,7 +114,7 @@ def test_layers_that_route_apart_count_as_their_mean(analyse: Callable[..., Anal
 
 
 def _bytes(run: Callable[[], object]) -> tuple[int, int]:
-    counter = OperatorCounter(torch.nn.Module())
+    counter = OperatorCounter(Modules(torch.nn.Module()))
     with torch.inference_mode(), counter.watching():
         run()
     return counter.eager_bytes[EVERYTHING], counter.dispatches[EVERYTHING]

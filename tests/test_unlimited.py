@@ -30,6 +30,7 @@ from mkdocs_dsocr.layers.unlimited import (
     UnlimitedOcrVisionModel,
 )
 from mkdocs_dsocr.tracing.counter import OperatorCounter
+from mkdocs_dsocr.tracing.modules import Modules
 from mkdocs_dsocr.tracing.operators import FURTHER_PRODUCTS
 from mkdocs_dsocr.tracing.session import default_dtype
 
@@ -62,7 +63,7 @@ def values(*shape: int) -> torch.Tensor:
 def counted(module: nn.Module, *args: Any, **kwargs: Any) -> dict[str, int]:
     """Return what PyTorch does when a module is called."""
     flops = FlopCounterMode(display=False, custom_mapping=FURTHER_PRODUCTS)
-    operators = OperatorCounter(module)
+    operators = OperatorCounter(Modules(module))
     with torch.inference_mode(), flops, operators.watching():
         module(*args, **kwargs)
     assert operators.unknown == set()

@@ -23,6 +23,7 @@ from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
 from mkdocs_dsocr.tracing.forwards import calls_for_forwards, stand_ins
 from mkdocs_dsocr.tracing.meta_values import BLANK, MetaValues, balanced
+from mkdocs_dsocr.tracing.modules import Modules
 from mkdocs_dsocr.tracing.torchvision import importable
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite
 
@@ -260,7 +261,7 @@ def test_views_are_known_and_no_kernels(name: str) -> None:
             return VIEWS[name](x)
 
     module = Module()
-    counter, x = OperatorCounter(module), torch.zeros(4, 4, device="meta")
+    counter, x = OperatorCounter(Modules(module)), torch.zeros(4, 4, device="meta")
     with torch.no_grad(), counter.watching():
         module(x)
     assert counter.unknown == set()

@@ -16,6 +16,7 @@ from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.trace import ModuleRecord, PassRecord, PassShape, Trace, TracedPeak
 from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.modules import Modules
 from mkdocs_dsocr.tracing.operators import FURTHER_PRODUCTS
 from mkdocs_dsocr.tracing.session import Session, build_session
 
@@ -51,6 +52,8 @@ class StaticAnalyzer:
         self.session = session or build_session(config, device)
         self.replays = replays and self.session.replays and device == "meta"
         self.detailed = detailed
+        self._modules = Modules(self.session.model)
+        self._products = FlopCounterMode(display=False, custom_mapping=FURTHER_PRODUCTS)
 
     def trace(
         self, shapes: Iterable[PassShape], progress: Callable[[str], None] = lambda _: None
@@ -81,7 +84,7 @@ class StaticAnalyzer:
     def modules(self) -> Iterable[ModuleRecord]:
         """Yield a record of every module. What two modules share is a parameter of the first."""
         known: set[int] = set()
-        for path, module in self.session.model.named_modules():
+        for module, path in self._modules.paths.items():
             own = {
                 name: parameter
                 for name, parameter in module.named_parameters(recurse=False)
@@ -97,15 +100,14 @@ class StaticAnalyzer:
 
     def count(self, shape: PassShape) -> PassRecord:
         """Count one run of a pass with PyTorch's own counter."""
-        counter = FlopCounterMode(display=False, custom_mapping=FURTHER_PRODUCTS)
         # On the CPU the counter knows no fused attention; the math kernel is made of products.
         kernels = [SDPBackend.MATH] if self.session.device == "cpu" else list(_ALL_KERNELS)
-        operators = OperatorCounter(self.session.model, replays=self.replays)
+        operators = OperatorCounter(self._modules, replays=self.replays)
         run = self.session.prepare(shape, operators.memory)
         precision = autocast(self.session.device, enabled=shape.autocast)
-        with precision, sdpa_kernel(kernels), counter, operators.watching():
+        with precision, sdpa_kernel(kernels), self._products, operators.watching():
             kvcache_bytes = run()
-        found = {name: sum(c.values()) for name, c in counter.get_flop_counts().items()}
+        found = {name: sum(c.values()) for name, c in self._products.get_flop_counts().items()}
         products = {self._path(name): amount for name, amount in found.items()}
         if operators.replayer:
             operators.replayer.spread(products)
@@ -124,7 +126,7 @@ class StaticAnalyzer:
 
     def _by_class(self, operators: OperatorCounter) -> dict[str, dict[str, tuple[int, int]]]:
         """Return dispatches and bytes of each class's own code, by class and operator."""
-        classes = {path: type(m).__name__ for path, m in self.session.model.named_modules()}
+        classes = {path: type(m).__name__ for m, path in self._modules.paths.items()}
         # Passes that call methods of the model run its code.
         classes[EVERYTHING] = type(self.session.model.model).__name__
         result: dict[str, dict[str, tuple[int, int]]] = {}

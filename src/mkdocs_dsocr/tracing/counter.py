@@ -16,6 +16,7 @@ from torch.nn.modules.module import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mkdocs_dsocr.tracing.memory import ActivationMemory
+from mkdocs_dsocr.tracing.modules import Modules
 from mkdocs_dsocr.tracing.operators import Operator, find_operator
 from mkdocs_dsocr.tracing.replay import Replayer
 from mkdocs_dsocr.tracing.tensors import find_tensors
@@ -31,8 +32,8 @@ class OperatorCounter(TorchDispatchMode):
 
     Parameters
     ----------
-    model
-        The model whose modules are told apart.
+    modules
+        The modules that are told apart.
     replays
         Whether equal calls are run and counted once; on ``meta`` only.
 
@@ -48,7 +49,7 @@ class OperatorCounter(TorchDispatchMode):
         Dispatches and bytes of each operator, by path of the module whose own code it is.
     """
 
-    def __init__(self, model: nn.Module, *, replays: bool = False) -> None:
+    def __init__(self, modules: Modules, *, replays: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.elementwise_flops: Counter[str] = Counter()
         self.eager_bytes: Counter[str] = Counter()
@@ -56,10 +57,10 @@ class OperatorCounter(TorchDispatchMode):
         self._waits: Counter[str] = Counter()
         self.unknown: set[str] = set()
         self.own: dict[str, tuple[Counter[str], Counter[str]]] = {}
-        self.memory = ActivationMemory(model, EVERYTHING)
-        self._paths = {module: path for path, module in model.named_modules()}
+        self.memory = ActivationMemory(modules, EVERYTHING)
+        self._paths = modules.paths
         self._running = [EVERYTHING]
-        self.replayer = Replayer(model, self.memory, self._running) if replays else None
+        self.replayer = Replayer(modules, self.memory, self._running) if replays else None
 
     @contextmanager
     def watching(self) -> Iterator[None]:

@@ -32,6 +32,7 @@ from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.autocast import autocast
 from mkdocs_dsocr.tracing.capacity import capacity
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter
+from mkdocs_dsocr.tracing.modules import Modules
 from mkdocs_dsocr.tracing.session import Session, build_session
 from mkdocs_dsocr.tracing.stopwatch import (
     achieved,
@@ -140,7 +141,7 @@ def _run_id(name: str, now: datetime) -> str:
 def _measure_pass(session: Session, task: Task, graph: bool, repeats: int) -> MeasuredPass:
     run = _prepared(session, task.shape)
     run()
-    counts = OperatorCounter(session.model)
+    counts = OperatorCounter(Modules(session.model))
     with counts.watching():
         run()
     modules = tuple(_measure_modules(session, task, run, repeats))

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mkdocs_dsocr.trace import TracedPeak
+from mkdocs_dsocr.tracing.modules import Modules
 from mkdocs_dsocr.tracing.tensors import storage, touched_bytes
 
 T = TypeVar("T")
@@ -62,10 +63,10 @@ class ActivationMemory:
         How often what runs now would run: each time on inputs of its own.
     """
 
-    def __init__(self, model: nn.Module, outermost: str) -> None:
+    def __init__(self, modules: Modules, outermost: str) -> None:
         self.peaks: dict[str, TracedPeak] = {}
         self.times = 1
-        self._others = {storage(t) for t in (*model.parameters(), *model.buffers())}
+        self._others = set(modules.storages)
         self._calls = [_Call(outermost)]
         self._cached: float = 0
 

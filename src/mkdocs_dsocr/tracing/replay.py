@@ -11,15 +11,15 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mkdocs_dsocr.trace import TracedPeak
 from mkdocs_dsocr.tracing.forwards import Forward, replaced_forwards
 from mkdocs_dsocr.tracing.kv_cache import KVCache
 from mkdocs_dsocr.tracing.memory import ActivationMemory
+from mkdocs_dsocr.tracing.modules import Modules
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Replayer:
 
     Parameters
     ----------
-    model
-        The model that runs.
+    modules
+        The modules of the model that runs.
     memory
         The activations in memory meanwhile.
     running
@@ -60,31 +60,21 @@ class Replayer:
         What was not run, in order.
     """
 
-    def __init__(self, model: nn.Module, memory: ActivationMemory, running: list[str]) -> None:
+    def __init__(self, modules: Modules, memory: ActivationMemory, running: list[str]) -> None:
         self.replays: list[Replay] = []
-        self._memory, self._running = memory, running
+        self._modules, self._memory, self._running = modules, memory, running
         self._known: dict[tuple[Any, ...], _Known] = {}
-        self._below: dict[str, list[str]] = {}
-        self._paths = [path for path, _ in model.named_modules()]
-        self._items = {
-            f"{path}.{name}": item
-            for path, module in model.named_modules()
-            if isinstance(module, nn.ModuleList)
-            for name, item in module.named_children()
-        }
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Replay what is called meanwhile."""
-        items = self._items.items()
-        with replaced_forwards({item: self._wrapped(path, item) for path, item in items}):
+        items = self._modules.items.items()
+        with replaced_forwards({m: self._wrapped(m.forward, *place) for m, place in items}):
             yield
 
-    def _wrapped(self, path: str, module: nn.Module) -> Forward:
-        sizes, forward = _sizes(module), module.forward
-
+    def _wrapped(self, forward: Forward, path: str, kind: int) -> Forward:
         def call(*args: Any) -> Tensor:
-            key = (sizes, *(_signature(path, a) for a in args))
+            key = (kind, *(_signature(path, a) for a in args))
             known = self._known.get(key)
             if known is not None:
                 return self._replay(path, known, args)
@@ -109,7 +99,7 @@ class Replayer:
     def spread(self, counts: MutableMapping[str, int], *, callers: bool = True) -> None:
         """Add to counts by path what was not run, and to its callers' where they include it."""
         for replay in self.replays:
-            for suffix in self._suffixes(replay.source):
+            for suffix in self._modules.suffixes(replay.source):
                 source, target = replay.source + suffix, replay.target + suffix
                 if source in counts:
                     counts[target] = counts.get(target, 0) + counts[source]
@@ -120,18 +110,11 @@ class Replayer:
     def spread_peaks(self, peaks: MutableMapping[str, TracedPeak]) -> None:
         """Add the peaks of what was not run."""
         for replay in self.replays:
-            for suffix in self._suffixes(replay.source):
+            for suffix in self._modules.suffixes(replay.source):
                 peak = peaks.get(replay.source + suffix)
                 if peak is not None:
                     target = replay.target + suffix
                     peaks.setdefault(target, rerooted(peak, replay.source, replay.target))
-
-    def _suffixes(self, path: str) -> list[str]:
-        if path not in self._below:
-            self._below[path] = [
-                p.removeprefix(path) for p in self._paths if p == path or p.startswith(f"{path}.")
-            ]
-        return self._below[path]
 
 
 def rerooted(peak: TracedPeak, source: str, target: str) -> TracedPeak:
@@ -142,31 +125,6 @@ def rerooted(peak: TracedPeak, source: str, target: str) -> TracedPeak:
 def _place(path: str) -> int:
     """Return the place of an item in its list, which is its layer in a cache."""
     return int(path.rpartition(".")[2])
-
-
-_SIZES: WeakKeyDictionary[nn.Module, tuple[Any, ...]] = WeakKeyDictionary()
-
-
-def _sizes(module: nn.Module) -> tuple[Any, ...]:
-    """Return what decides a module's work, looked up once for each."""
-    if module not in _SIZES:
-        _SIZES[module] = _found_sizes(module)
-    return _SIZES[module]
-
-
-def _found_sizes(module: nn.Module) -> tuple[Any, ...]:
-    """Return its classes, parameters and numbers, but not which of its equals it is."""
-    numbers = (
-        (
-            name,
-            type(m),
-            sorted((k, v) for k, v in vars(m).items() if isinstance(v, int | float | str | tuple)),
-        )
-        for name, m in module.named_modules()
-    )
-    without_place = ((n, t, tuple((k, v) for k, v in a if k != "layer")) for n, t, a in numbers)
-    shapes = tuple((name, tuple(p.shape)) for name, p in module.named_parameters())
-    return (*without_place, *shapes)
 
 
 def _signature(path: str, value: Any) -> Any:
