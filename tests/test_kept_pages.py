@@ -17,7 +17,7 @@ from markdown.extensions.toc import TocExtension, slugify
 
 from mkdocs_dsocr.build import kept_pages
 from mkdocs_dsocr.build.settings import Settings
-from mkdocs_dsocr.build.worker import Pages
+from mkdocs_dsocr.build.workers import Pages
 from mkdocs_dsocr.io import Cache
 from mkdocs_dsocr.plugin_files import converter_key
 from mkdocs_dsocr.site.pages import assets

@@ -10,7 +10,7 @@ import pytest
 
 from mkdocs_dsocr.build import pipeline, trace_store
 from mkdocs_dsocr.build.trace_store import log_time
-from mkdocs_dsocr.build.worker import FileWorker
+from mkdocs_dsocr.build.workers import TraceWorker
 from mkdocs_dsocr.inputs import InputError
 
 
@@ -47,7 +47,7 @@ def test_a_worker_that_is_killed_while_it_writes_is_an_error(
         return real([command[0], "-c", code], **options)
 
     monkeypatch.setattr(subprocess, "Popen", half_a_line)
-    worker = FileWorker(pipeline.Settings(), None, uses_cache=False, log=lambda _: None)
+    worker = TraceWorker(pipeline.Settings(), uses_cache=False, log=lambda _: None)
     with pytest.raises(InputError, match="code and inputs that run"):
         worker.static()
     worker.stop()

@@ -17,7 +17,7 @@ def test_a_trace_that_fails_leaves_nothing_to_wait_for(monkeypatch: pytest.Monke
     try:
         with pytest.raises(InputError, match="cuda"):
             results.result(pipeline.Settings(device="cuda"), uses_cache=False, may_be_stale=True)
-        with results.taken() as folder:
-            assert folder is None
+        with results.taken() as files:
+            assert files == {}
     finally:
         results.stop()

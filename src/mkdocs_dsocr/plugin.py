@@ -23,7 +23,7 @@ from mkdocs.utils.templates import TemplateContext
 from mkdocs_dsocr.build import artifacts, kept_pages
 from mkdocs_dsocr.build.session import BuildSession
 from mkdocs_dsocr.build.trace_store import log_time
-from mkdocs_dsocr.build.worker import Pages, pages_of
+from mkdocs_dsocr.build.workers import Pages, pages_of
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
@@ -68,7 +68,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         self._readers: Readers | None = None
         self._blocks: dict[str, tuple[str, ...]] = {}
         self._keep: Callable[[Mapping[str, Path]], None] | None = None
-        self._is_serving = False
+        self._is_serving = self._ends_after_a_build = False
         self._builds = 0
         self._partial: int | None = None
         self._made: Made | None = None
@@ -78,7 +78,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Keep this object, and with it the trace and the pages, over the rebuilds of a server."""
         unwind_on_signals()
-        self._is_serving = command == "serve"
+        self._is_serving, self._ends_after_a_build = command == "serve", command != "serve"
         if self._is_serving:
             self._code = stamps([PACKAGE]), source_digest([PACKAGE])
 
@@ -129,7 +129,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             state = self._state(files, config, path)
             made = self._made
             if made is None or made.state != state or self._results.new_trace:
-                made = self._make(files, config, state)
+                with without_collections(keeps_all=self._ends_after_a_build):
+                    made = self._make(files, config, state)
         except InputError as error:
             if not self._is_serving:
                 raise PluginError(f"dsocr: {error.in_mkdocs}") from error
@@ -156,7 +157,6 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         options = (path, self.config.markdown_twins, config.use_directory_urls, config.exclude_docs)
         return State((settings, *options, authors), self._seen, stamps(code))
 
-    @without_collections()
     def _make(self, files: Files, config: MkDocsConfig, state: State) -> Made:
         if (made := self._in_view(config, state)) is not None:
             return made
@@ -246,11 +246,10 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         """Put files in their places that were made while pages were converted."""
         later = self._made.later if self._made is not None else ()
         try:
-            with self._results.taken() as folder, room_to_write(config.site_dir):
-                if folder is not None:
-                    for name, target in later:
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        shutil.move(folder / name, target)
+            with self._results.taken() as made, room_to_write(config.site_dir):
+                for name, target in later:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.move(made[name], target)
         except InputError as error:
             raise PluginError(f"dsocr: {error.in_mkdocs}") from error
         if self._keep is not None:

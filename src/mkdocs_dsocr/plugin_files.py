@@ -21,7 +21,7 @@ from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
 from mkdocs_gen_files.editor import FilesEditor
 
-from mkdocs_dsocr.build.worker import Pages
+from mkdocs_dsocr.build.workers import Pages
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.io import atomic_path, atomic_write
 from mkdocs_dsocr.plugin_messages import log

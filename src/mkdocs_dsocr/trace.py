@@ -6,8 +6,6 @@ parameters and classes of the model. Formulas are verified against it.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -149,7 +147,9 @@ class Trace:
         return next((p for p in self.passes if p.shape == shape), None)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(Trace).dump_json(self, indent=1).decode()
 
     @staticmethod
     def from_json(text: str) -> Trace:

@@ -156,6 +156,14 @@ def other_names(analyses: Analyses) -> list[str]:
     ]
 
 
+def prepare_others(analyses: Analyses) -> None:
+    """Fill the caches that pages use of each workload and GPU, while a trace is still running."""
+    for row in analyses:
+        row[0].footprints(max(a.hardware.room_bytes for a in row))
+        for analysis in row:
+            analysis.latency  # noqa: B018 - what its times are made of is kept
+
+
 def _places(analyses: Analyses) -> list[tuple[str, Analysis, bool]]:
     """Return each analysis with its folder, and whether it is the first of its workload."""
     return [

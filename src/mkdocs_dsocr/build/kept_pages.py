@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from mkdocs_dsocr.build.settings import Settings
 from mkdocs_dsocr.build.shipped import has_gpu
-from mkdocs_dsocr.build.worker import Pages
+from mkdocs_dsocr.build.workers import Pages
 from mkdocs_dsocr.inputs.files import MAX_BYTES, stamps
 from mkdocs_dsocr.io import Cache, read_regular, source_digest
 from mkdocs_dsocr.models.door import GROUP

@@ -18,7 +18,7 @@ from mkdocs_dsocr.build.trace_store import (
     cached,
     log_time,
 )
-from mkdocs_dsocr.build.worker import FileWorker
+from mkdocs_dsocr.build.workers import ReportWorker, TraceWorker, with_torchinfo
 from mkdocs_dsocr.cost.workload import workload_cost
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.io import default_cache
@@ -38,8 +38,9 @@ class BuildSession:
         self._log = log
         self._last: pipeline.Result | None = None
         self._static: tuple[str, StaticAnalysis] | None = None
-        self._files: FileWorker | None = None
-        self._tracing: tuple[str, FileWorker] | None = None
+        self._reporter: ReportWorker | None = None
+        self._tracer: TraceWorker | None = None
+        self._tracing: tuple[str, TraceWorker] | None = None
 
     def result(
         self, settings: pipeline.Settings, *, uses_cache: bool, may_be_stale: bool
@@ -61,34 +62,50 @@ class BuildSession:
             If any input is bad.
         """
         analyses, key, static = self._analysed(settings, uses_cache)
-        later = artifacts.other_names(analyses)
+        others = artifacts.other_names(analyses)
         stale = self._stale(analyses) if static is None and may_be_stale else None
+        self._let_go()
         if stale is not None:
             self._trace(key, settings, uses_cache)
-            classes: frozenset[str] | None = stale.static.classes
+            self._report(others, settings, stale.static.classes, uses_cache)
+            return pipeline.attach_comparisons(stale, settings), others
+        later = others
+        if static is not None:
+            self._report(others, settings, static.classes, uses_cache)
         else:
-            classes = static.classes if static is not None else None
-        if classes is None:
-            later += [f"static/{name}" for name in TORCHINFO]
-        self._let_go()
-        if later:
-            self._files = self._worker(settings, classes, uses_cache)
-        if stale is not None:
-            return pipeline.attach_comparisons(stale, settings), later
-        if static is None:
-            assert self._files is not None
-            prepare(analyses[0][0])
-            cache = default_cache() if uses_cache else None
-            artifacts.formulas(analyses, cache)
-            artifacts.studies(analyses, cache)
-            try:
-                static = self._files.static()
-            except InputError:
-                self._let_go()  # it has ended, and there is nothing to wait for
-                raise
+            later = [*others, *(f"static/{name}" for name in TORCHINFO)]
+            static = self._traced(analyses, others, settings, uses_cache)
         self._static = (key, static)
         self._last = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
         return self._last, later
+
+    def _traced(
+        self, analyses: Analyses, others: list[str], settings: pipeline.Settings, uses_cache: bool
+    ) -> StaticAnalysis:
+        """Wait for the trace, and do meanwhile what does not need it."""
+        self._tracer = tracer = TraceWorker(settings, uses_cache=uses_cache, log=self._log)
+        cache = default_cache() if uses_cache else None
+        try:
+            prepare(analyses[0][0])
+            artifacts.formulas(analyses, cache)
+            artifacts.studies(analyses, cache)
+            self._report(others, settings, tracer.classes(), uses_cache)
+            artifacts.prepare_others(analyses)
+            return tracer.static()
+        except InputError:
+            self._let_go()  # it has ended, and there is nothing to wait for
+            raise
+
+    def _report(
+        self,
+        others: list[str],
+        settings: pipeline.Settings,
+        classes: frozenset[str],
+        uses_cache: bool,
+    ) -> None:
+        """Have the reports of other workloads and GPUs made, where there are any."""
+        if others:
+            self._reporter = ReportWorker(settings, classes, uses_cache=uses_cache, log=self._log)
 
     def result_now(
         self, settings: pipeline.Settings, *, uses_cache: bool
@@ -110,21 +127,22 @@ class BuildSession:
         return pipeline.attach_comparisons(stale, settings)
 
     @contextmanager
-    def taken(self) -> Iterator[Path | None]:
-        """Wait for the artifacts that were promised and yield their folder, which goes at the end.
+    def taken(self) -> Iterator[dict[str, Path]]:
+        """Wait for the artifacts that were promised and yield them by path; they go at the end.
 
         Raises
         ------
         InputError
             If they could not be made.
         """
-        files = self._files
+        files: dict[str, Path] = {}
         try:
-            if files is not None:
-                files.wait()
-                if self._static is not None and (files.folder / "static").is_dir():
-                    self._static = (self._static[0], files.with_files(self._static[1]))
-            yield files.folder if files is not None else None
+            for worker in (self._reporter, self._tracer):
+                files |= worker.files() if worker is not None else {}
+            if self._tracer is not None and self._static is not None:
+                key, static = self._static
+                self._static = key, with_torchinfo(static, files)
+            yield files
         finally:
             self._let_go()
 
@@ -143,9 +161,11 @@ class BuildSession:
 
     def _let_go(self) -> None:
         """End what makes artifacts, and remove those that nobody took."""
-        files, self._files = self._files, None
-        if files is not None:
-            files.stop()
+        workers = self._reporter, self._tracer
+        self._reporter = self._tracer = None
+        for worker in workers:
+            if worker is not None:
+                worker.stop()
 
     def _analysed(
         self, settings: pipeline.Settings, uses_cache: bool
@@ -168,8 +188,7 @@ class BuildSession:
             try:
                 if made == key:
                     static = process.static()
-                    process.wait()
-                    self._static = (made, process.with_files(static))
+                    self._static = (made, with_torchinfo(static, process.files()))
             finally:
                 process.stop()
         if self._static is not None and self._static[0] == key:
@@ -198,9 +217,4 @@ class BuildSession:
             if self._tracing[0] == key:
                 return
             self._tracing[1].stop()
-        self._tracing = (key, self._worker(settings, None, uses_cache))
-
-    def _worker(
-        self, settings: pipeline.Settings, classes: frozenset[str] | None, uses_cache: bool
-    ) -> FileWorker:
-        return FileWorker(settings, classes, uses_cache=uses_cache, log=self._log)
+        self._tracing = (key, TraceWorker(settings, uses_cache=uses_cache, log=self._log))

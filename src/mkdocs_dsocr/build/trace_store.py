@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -29,7 +29,7 @@ from mkdocs_dsocr.models import model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.build import class_families, generated_at
 from mkdocs_dsocr.resources import PACKAGE
-from mkdocs_dsocr.trace import PassShape, Trace
+from mkdocs_dsocr.trace import ModuleRecord, PassShape, Trace
 from mkdocs_dsocr.verify.vendor import as_vendor_runs
 
 Log = Callable[[str], None]
@@ -92,7 +92,12 @@ class StaticAnalysis:
     @property
     def classes(self) -> frozenset[str]:
         """The module classes that the model is made of."""
-        return frozenset(m.class_name for m in self.trace.modules if m.path)
+        return classes_of(self.trace.modules)
+
+
+def classes_of(modules: Iterable[ModuleRecord]) -> frozenset[str]:
+    """Return the classes of modules, without the model's own."""
+    return frozenset(m.class_name for m in modules if m.path)
 
 
 class Entry(Strict):
@@ -123,6 +128,7 @@ def static_analysis(
     cache: Cache | None,
     *,
     trust: bool = False,
+    built: Callable[[frozenset[str]], None] = lambda _: None,
     early: Callable[[StaticAnalysis], None] = lambda _: None,
 ) -> StaticAnalysis:
     """Return the static analysis, from the cache where that has it: then torch is not imported.
@@ -137,6 +143,8 @@ def static_analysis(
         Where results are kept; None does without.
     trust
         Whether the checkpoint's own code is run too.
+    built
+        Given the module classes as soon as the model is built.
     early
         Given the traces as soon as they are there, before torchinfo has run.
 
@@ -149,9 +157,10 @@ def static_analysis(
     static = cached(key, cache, analyses)
     if static is not None:
         log("static analysis from the cache")
+        built(static.classes)
         early(static)
         return static
-    static = trace_model(analyses, device, log, trust=trust, early=early)
+    static = trace_model(analyses, device, log, trust=trust, built=built, early=early)
     if cache is not None:
         cache.save(key, {"artifacts": static.artifacts, "reason": static.device_reason})
     return static
@@ -220,6 +229,7 @@ def trace_model(
     log: Log,
     *,
     trust: bool = False,
+    built: Callable[[frozenset[str]], None] = lambda _: None,
     early: Callable[[StaticAnalysis], None] = lambda _: None,
 ) -> StaticAnalysis:
     """Build the model and count every pass of every workload.
@@ -240,6 +250,7 @@ def trace_model(
     log(f"static analysis on {where.reason}")
     with log_time(log, "building the model"):
         analyzer = tracing.StaticAnalyzer(main.config, where.name, detailed=trust)
+    built(classes_of(analyzer.modules()))
     with log_time(log, "counting every pass"):
         shapes = distinct_shapes(analyses)
         if trust:

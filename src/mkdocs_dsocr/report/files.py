@@ -8,7 +8,6 @@ from functools import lru_cache
 from io import StringIO
 from typing import Final
 
-import yaml
 from pydantic import BaseModel
 
 from mkdocs_dsocr.report import explorer
@@ -17,6 +16,7 @@ from mkdocs_dsocr.report.fields import Integers
 from mkdocs_dsocr.report.json_schema import json_schema
 from mkdocs_dsocr.report.schema import AnalyticModelReport
 from mkdocs_dsocr.report.timeline import decode_step
+from mkdocs_dsocr.report.yaml_text import yaml_text
 
 SUMMARY: Final = "summary.json"
 TIMES: Final = ("total_time_ms", "device_time_ms", "host_time_ms")
@@ -34,7 +34,7 @@ def report_files(analysis: Analysis) -> dict[str, str]:
     report = analysis.report
     return {
         "report.json": _json(report),
-        "report.yaml": _yaml(report.model_dump(mode="json", by_alias=True)),
+        "report.yaml": yaml_text(report.model_dump(mode="json", by_alias=True)),
         SUMMARY: summary_json(analysis),
         "modules.csv": modules_csv(report),
         "report.schema.json": _schema_text(),
@@ -93,16 +93,3 @@ def modules_csv(report: AnalyticModelReport) -> str:
 def _json(model: BaseModel) -> str:
     # Pydantic's own writer; the models hold no NaN.
     return model.model_dump_json(indent=1, by_alias=True) + "\n"
-
-
-# libyaml is ten times faster; what PyYAML lacks (duplicate keys, YAML 1.2) concerns reading.
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """Writes every value where it stands, without anchors."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
-def _yaml(value: object) -> str:
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    return text

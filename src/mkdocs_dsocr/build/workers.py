@@ -1,0 +1,255 @@
+"""Subprocesses beside a build: the trace, files that no page waits for, pages of edited code."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mkdocs_dsocr.build import pipeline
+from mkdocs_dsocr.build.trace_store import (
+    TORCHINFO,
+    Log,
+    StaticAnalysis,
+    from_artifacts,
+)
+from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.resources import PACKAGE
+
+
+class Worker:
+    """A subprocess that answers a request.
+
+    Parameters
+    ----------
+    request
+        The name of a function in :data:`mkdocs_dsocr.build.worker.REQUESTS`, and its parameters.
+    settings
+        What is analysed.
+    uses_cache
+        Whether traces are kept.
+    log
+        Told what is done.
+    """
+
+    def __init__(
+        self, request: dict[str, Any], settings: pipeline.Settings, *, uses_cache: bool, log: Log
+    ) -> None:
+        self._log, self._passes_on = log, request["request"] != "pages"
+        command, pipe = [sys.executable, "-m", "mkdocs_dsocr.build.worker"], subprocess.PIPE
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
+        )
+        weakref.finalize(self, _end, self._process)  # however this process ends
+        content = request | {"settings": settings.to_json(), "cache": uses_cache}
+        assert self._process.stdin
+        # The pipe stays open: the worker ends when this process does.
+        self._process.stdin.write(f"{json.dumps(content)}\n")
+        self._process.stdin.flush()
+        self._answers: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        self._words: list[str] = []
+        self._readers = [
+            threading.Thread(target=f, daemon=True) for f in (self._listen, self._read)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether answers may still come."""
+        return self._readers[1].is_alive()
+
+    def answer(self, key: str) -> dict[str, Any]:
+        """Wait for the answer that has this key.
+
+        Raises
+        ------
+        InputError
+            If the worker found a bad input, or its code did not run.
+        """
+        while (answer := self._answers.get()) is not None:
+            if "error" in answer:
+                raise InputError(*answer["error"])
+            if "log" in answer:
+                self._log(answer["log"])
+            if key in answer:
+                return answer
+        words = "\n".join(self._words[-3:]) or f"status {self._process.returncode}, and no message"
+        raise InputError(PACKAGE, "", words, "code and inputs that run")
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        _end(self._process)
+        for reader in self._readers:
+            reader.join()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        with self._process.stdout as stdout:
+            for line in stdout:
+                if line.endswith("\n"):  # else it was killed while it wrote
+                    self._answers.put(json.loads(line))
+        self._process.wait()
+        assert self._process.stdin
+        with suppress(OSError):
+            self._process.stdin.close()
+        self._readers[0].join()
+        self._answers.put(None)
+
+    def _listen(self) -> None:
+        """Keep what other code prints, and pass it on unless its error is shown on the pages."""
+        assert self._process.stderr
+        with self._process.stderr as stderr:
+            for line in stderr:
+                self._words.append(line.rstrip("\n"))
+                if self._passes_on:
+                    sys.stderr.write(line)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+
+
+class FileWorker(Worker):
+    """A worker that writes files.
+
+    Parameters
+    ----------
+    request, settings, uses_cache, log
+        As for :class:`Worker`.
+
+    Attributes
+    ----------
+    folder
+        Where the files go, by their paths under ``artifacts/``, until :meth:`stop`.
+    """
+
+    def __init__(
+        self, request: dict[str, Any], settings: pipeline.Settings, *, uses_cache: bool, log: Log
+    ) -> None:
+        self._temporary = TemporaryDirectory(prefix="dsocr_worker_", ignore_cleanup_errors=True)
+        self.folder = Path(self._temporary.name)
+        request = request | {"folder": str(self.folder)}
+        super().__init__(request, settings, uses_cache=uses_cache, log=log)
+
+    def files(self) -> dict[str, Path]:
+        """Wait for the files and return them by path."""
+        self.answer("done")
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): path for path in files}
+
+    def stop(self) -> None:
+        """End it and remove its files."""
+        super().stop()
+        self._temporary.cleanup()
+
+
+class ReportWorker(FileWorker):
+    """A worker that writes the reports of all but the main workload and GPU.
+
+    Parameters
+    ----------
+    settings, uses_cache, log
+        As for :class:`Worker`.
+    classes
+        Module classes of the trace.
+    """
+
+    def __init__(
+        self, settings: pipeline.Settings, classes: frozenset[str], *, uses_cache: bool, log: Log
+    ) -> None:
+        request = {"request": "reports", "classes": sorted(classes)}
+        super().__init__(request, settings, uses_cache=uses_cache, log=log)
+
+
+class TraceWorker(FileWorker):
+    """A worker that traces, and writes torchinfo's files.
+
+    Parameters
+    ----------
+    settings, uses_cache, log
+        As for :class:`Worker`.
+    """
+
+    def __init__(self, settings: pipeline.Settings, *, uses_cache: bool, log: Log) -> None:
+        super().__init__({"request": "trace"}, settings, uses_cache=uses_cache, log=log)
+
+    def classes(self) -> frozenset[str]:
+        """Wait for the model, which is there before it is traced, and return its classes."""
+        return frozenset(self.answer("classes")["classes"])
+
+    def static(self) -> StaticAnalysis:
+        """Wait for the trace and return it without torchinfo's files."""
+        found = self.answer("artifacts")
+        return from_artifacts(found["artifacts"], found["reason"])
+
+
+def with_torchinfo(static: StaticAnalysis, files: Mapping[str, Path]) -> StaticAnalysis:
+    """Return a trace with torchinfo's files, which its worker made."""
+    texts = {n: files[f"static/{n}"].read_text(encoding="utf-8") for n in TORCHINFO}
+    return dataclasses.replace(static, artifacts=texts | static.artifacts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pages:
+    """What a site is made of.
+
+    Attributes
+    ----------
+    pages, others
+        Markdown, and the content of other files, by path.
+    nav
+        Navigation entries.
+    failures
+        Where formulas, trace and checkpoint disagree.
+    """
+
+    pages: dict[str, str]
+    others: dict[str, bytes]
+    nav: list[Any]
+    failures: list[str]
+
+
+def pages_of(
+    settings: pipeline.Settings,
+    style: str,
+    *,
+    uses_cache: bool,
+    log: Log,
+    only: Sequence[str] | None = None,
+    files: Sequence[str] = (),
+) -> Pages:
+    """Return the pages as the code on disk makes them: it changed after it was imported.
+
+    Parameters
+    ----------
+    settings, uses_cache, log
+        As for :class:`Worker`.
+    style
+        How pages are linked.
+    only
+        The paths of the pages that are wanted, without other files; all where not given.
+    files
+        Paths under ``artifacts/`` of the files that the site then has already.
+
+    Raises
+    ------
+    InputError
+        If an input is bad, or the code does not run.
+    """
+    request = {"request": "pages", "style": style, "only": only, "files": files}
+    worker = Worker(request, settings, uses_cache=uses_cache, log=log)
+    content = worker.answer("pages")
+    others = {name: base64.b64decode(data) for name, data in content["others"].items()}
+    return Pages(content["pages"], others, content["nav"], content["failures"])
