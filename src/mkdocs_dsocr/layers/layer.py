@@ -286,12 +286,25 @@ class Layer:
         return {d.symbol: getattr(self, name) for name, d in self.dimensions().items()}
 
     def symbolic(self: AnyLayer) -> AnyLayer:
-        """Return the same layer with a symbol for each dimension."""
+        """Return the same layer with a symbol for each dimension.
+
+        It is the same object for layers that differ in dimensions alone, so that what is read of
+        it is kept.
+        """
         symbols = {n: Symbol(d.symbol) for n, d in self.dimensions().items()}
-        return dataclasses.replace(self, **symbols)  # type: ignore[arg-type]
+        names = (f.name for f in dataclasses.fields(self))
+        fields = tuple((name, symbols.get(name, getattr(self, name))) for name in names)
+        kind: Any = type(self)
+        made: AnyLayer = _made(kind, fields)
+        return made
 
 
 AnyLayer = TypeVar("AnyLayer", bound=Layer)
+
+
+@functools.lru_cache(maxsize=1024)
+def _made(kind: Any, fields: tuple[tuple[str, Any], ...]) -> Any:
+    return kind(**dict(fields))
 
 
 def once(reader: Callable[[Layer], T]) -> Callable[[Layer], T]:

@@ -315,16 +315,8 @@ def _totals(symbolic: Layer, concrete: Layer) -> Iterator[TotalRow]:
 def _total(
     name: str, symbolic: Layer, concrete: Layer, metric: metrics.MetricOf, value: int, unit: str
 ) -> TotalRow:
-    """Return a total with its formula in the layer's own symbols, children put in.
-
-    There is none where the layer has no symbols or the sum is too long to read.
-    """
-    parts: list[Quantity] = []
-    for visit in tree.walk(symbolic):
-        own = metric(visit.layer)
-        if not is_zero(own):
-            parts += terms(own) if visit.modules == 1 else [visit.modules * own]
-    short = collected(total(parts))
+    """Return a total, with its formula where there is one that is not too long to read."""
+    short, parts = _summed(symbolic, metric)
     if not symbols(short) or len(terms(short)) > MOST_TERMS:
         return TotalRow(name, value, unit)
     return TotalRow(
@@ -335,6 +327,17 @@ def _total(
         numbers=notation.html(short, concrete.values()),
         parts=notation.html(total(parts)) if len(terms(short)) < len(parts) <= MOST_PARTS else None,
     )
+
+
+@lru_cache(maxsize=1024)
+def _summed(symbolic: Layer, metric: metrics.MetricOf) -> tuple[Quantity, list[Quantity]]:
+    """Return a metric of all layers of a symbolic one, collected and in its parts."""
+    parts: list[Quantity] = []
+    for visit in tree.walk(symbolic):
+        own = metric(visit.layer)
+        if not is_zero(own):
+            parts += terms(own) if visit.modules == 1 else [visit.modules * own]
+    return collected(total(parts)), parts
 
 
 def _sum(calls: list[tree.NodeVisit], metric: metrics.MetricOf) -> int:

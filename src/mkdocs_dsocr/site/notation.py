@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup, escape
@@ -150,6 +151,7 @@ def latex(quantity: Quantity, values: Mapping[str, Any] | None = None) -> str:
     return _write(quantity, LATEX, values, 0)
 
 
+@lru_cache(maxsize=4096, typed=True)
 def mathml(quantity: Quantity) -> Markup:
     """Return a formula as a MathML element with its text and, unless a symbol, its LaTeX."""
     body, alt = _mathml(quantity, 0), escape(text(quantity))
@@ -164,12 +166,15 @@ def mathml(quantity: Quantity) -> Markup:
 
 def terms(quantities: Iterable[Quantity]) -> Markup:
     """Return a sum with one MathML element per term; a long term is HTML, which browsers wrap."""
-    return Markup(" + ").join(
-        Markup(f'<math alttext="{escape(alt)}">{_mathml(term, SUM)}</math>')
-        if len(alt := text(term)) <= LONGEST
-        else Markup(_write(term, HTML, None, SUM))
-        for term in quantities
-    )
+    return Markup(" + ").join(map(_term, quantities))
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _term(quantity: Quantity) -> Markup:
+    alt = text(quantity)
+    if len(alt) > LONGEST:
+        return Markup(_write(quantity, HTML, None, SUM))
+    return Markup(f'<math alttext="{escape(alt)}">{_mathml(quantity, SUM)}</math>')
 
 
 def _mathml(quantity: Quantity, outer: int) -> str:
