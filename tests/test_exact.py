@@ -24,7 +24,8 @@ from mkdocs_dsocr.quantities import Quantity
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassRecord, PassShape
 from mkdocs_dsocr.tracing import StaticAnalyzer
-from mkdocs_dsocr.verify.formulas import METRICS, verify
+from mkdocs_dsocr.verify.formulas import verify
+from mkdocs_dsocr.verify.verdict import METRICS
 from tests.conftest import TINY_CONFIG, TINY_UNLIMITED, WORKLOADS
 
 DATA = Path(__file__).parent / "data"

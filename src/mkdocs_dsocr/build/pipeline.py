@@ -34,8 +34,8 @@ from mkdocs_dsocr.report.measurement_plan import check_covers, tasks
 from mkdocs_dsocr.report.models import ModelsCompared, compare_models
 from mkdocs_dsocr.text import printable
 from mkdocs_dsocr.verify.checkpoint import CheckpointVerdict, compare
-from mkdocs_dsocr.verify.formulas import Verification, verify
 from mkdocs_dsocr.verify.vendor import VendorVerdict, compare_vendor
+from mkdocs_dsocr.verify.verdict import Verification
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.review import Reviewed
@@ -199,7 +199,7 @@ def complete(analyses: Analyses, static: StaticAnalysis) -> Result:
     covered = with_classes(analyses, static.classes)
     mains = [row[0] for row in covered]
     try:
-        verification = verify(mains, static.trace)
+        verification = static.verifier.verify(mains)
         traced = static.vendor
         vendor = compare_vendor(mains, static.trace, traced) if traced else None
     except LookupError as error:

@@ -19,7 +19,6 @@ from mkdocs_dsocr.build.trace_store import (
     log_time,
 )
 from mkdocs_dsocr.build.workers import ReportWorker, TraceWorker, with_torchinfo
-from mkdocs_dsocr.cost.workload import workload_cost
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.io import default_cache
 from mkdocs_dsocr.site.pages import prepare
@@ -36,6 +35,7 @@ class BuildSession:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._analyses: Analyses = ()
         self._last: pipeline.Result | None = None
         self._static: tuple[str, StaticAnalysis] | None = None
         self._reporter: ReportWorker | None = None
@@ -171,9 +171,9 @@ class BuildSession:
         self, settings: pipeline.Settings, uses_cache: bool
     ) -> tuple[Analyses, str, StaticAnalysis | None]:
         """Return the analyses, the key of their trace, and the trace where there is one."""
-        workload_cost.cache_clear()  # a server asks for its earlier inputs no more
         with log_time(self._log, "analysing"):
-            analyses = pipeline.analyse(settings)
+            # The last ones stay until here: what is as it was is not counted again.
+            self._analyses = analyses = pipeline.analyse(settings)
         key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
         keeps_traces = uses_cache and settings.trace != "verify"
         return analyses, key, self._known(key, settings, analyses, keeps_traces)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -30,6 +31,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.build import class_families, generated_at
 from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.trace import ModuleRecord, PassShape, Trace
+from mkdocs_dsocr.verify.formulas import Verifier
 from mkdocs_dsocr.verify.vendor import as_vendor_runs
 
 Log = Callable[[str], None]
@@ -93,6 +95,11 @@ class StaticAnalysis:
     def classes(self) -> frozenset[str]:
         """The module classes that the model is made of."""
         return classes_of(self.trace.modules)
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        """What compares formulas with the trace."""
+        return Verifier(self.trace)
 
 
 def classes_of(modules: Iterable[ModuleRecord]) -> frozenset[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final
+from weakref import WeakValueDictionary
 
 from mkdocs_dsocr.cost.kernels import Kernels
 from mkdocs_dsocr.cost.memory import (
@@ -213,7 +214,13 @@ def _sum(quantities: Iterable[Quantity]) -> int:
     return sum(quantities)  # type: ignore[arg-type]
 
 
-@lru_cache(maxsize=64)
+_COSTS: WeakValueDictionary[tuple[ModelConfig, Workload, str], WorkloadCost]
+_COSTS = WeakValueDictionary()
+
+
 def workload_cost(config: ModelConfig, workload: Workload, source: str) -> WorkloadCost:
-    """Return what a workload costs: the same object as long as its inputs are the same."""
-    return WorkloadCost(config, workload, source)
+    """Return what a workload costs: one object for the same inputs, as long as it is used."""
+    key = config, workload, source
+    if (found := _COSTS.get(key)) is None:
+        found = _COSTS[key] = WorkloadCost(config, workload, source)
+    return found

@@ -15,8 +15,8 @@ from mkdocs_dsocr.site.layer_page import LayerPage, layer_pages
 from mkdocs_dsocr.site.review import Reviewed
 from mkdocs_dsocr.site.studies import Studies
 from mkdocs_dsocr.verify.checkpoint import CheckpointVerdict
-from mkdocs_dsocr.verify.formulas import Verification
 from mkdocs_dsocr.verify.vendor import VendorVerdict
+from mkdocs_dsocr.verify.verdict import Verification
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mkdocs_dsocr.inputs.workload import CHOICES, LIMITS
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.changes import amount, moved
 from mkdocs_dsocr.text import printable
-from mkdocs_dsocr.verify.formulas import METRICS
+from mkdocs_dsocr.verify.verdict import METRICS
 
 
 @lru_cache(maxsize=1)

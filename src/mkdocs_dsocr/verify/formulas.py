@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from mkdocs_dsocr.cost.totals import Node
+from mkdocs_dsocr.inputs import ModelConfig, Workload
 from mkdocs_dsocr.inputs.model_config import Storage
 from mkdocs_dsocr.layers import memory
 from mkdocs_dsocr.models import model_of
@@ -18,164 +16,16 @@ from mkdocs_dsocr.patterns import expand
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import Trace, TracedPeak
 from mkdocs_dsocr.verify.counts import Counts
-
-METRICS: Final = {
-    "matmul_flops": "matmul FLOPs",
-    "elementwise_flops": "elementwise FLOPs (CUDA cores)",
-    "eager_bytes": "bytes of the operators",
-    "dispatches": "dispatched operators",
-    "peak_bytes": "bytes of activations at the peak",
-}
-"""What is compared node by node, and its name in a sentence."""
-SUMMED: Final = ("matmul_flops", "elementwise_flops", "eager_bytes", "dispatches")
-"""Those that add up over modules, calls and steps."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A figure by formula and as counted."""
-
-    formula: int
-    counted: int
-
-    @property
-    def difference(self) -> int:
-        return self.formula - self.counted
-
-    def __add__(self, other: Pair) -> Pair:
-        return Pair(self.formula + other.formula, self.counted + other.counted)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the activations stand at their peak: by formula, and as counted."""
-
-    formula: str
-    counted: str
-    agrees: bool
-
-
-@dataclass(frozen=True)
-class Row:
-    """One node, children included, over all its calls in the workload.
-
-    Attributes
-    ----------
-    compared
-        A pair for each of :data:`METRICS`; the peak is that of the largest call.
-    peak_at
-        The operation at which the peak stands.
-    """
-
-    workload: str
-    module_id: str
-    class_name: str
-    compared: dict[str, Pair]
-    peak_at: Place
-
-    @property
-    def agrees(self) -> bool:
-        return self.peak_at.agrees and not any(p.difference for p in self.compared.values())
-
-
-@dataclass(frozen=True)
-class ClassVerdict:
-    """All nodes of one class (those that differ, in all and by figure), and its parameters."""
-
-    class_name: str
-    nodes: int
-    wrong_nodes: int
-    wrong: dict[str, int]
-    compared: dict[str, Pair]
-    tensors: int
-    wrong_tensors: int
-    wrong_places: int
-    parameters_formula: int
-    parameters_counted: int
-
-    @property
-    def agrees(self) -> bool:
-        return not self.wrong_nodes and not self.wrong_tensors
-
-    def agree_in(self, metrics: Iterable[str]) -> bool:
-        return not any(self.wrong[metric] for metric in metrics)
-
-
-@dataclass(frozen=True)
-class CacheRow:
-    """The KV cache after a pass, in bytes."""
-
-    workload: str
-    pass_id: str
-    formula: int
-    counted: int
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The verdict of one build.
-
-    Attributes
-    ----------
-    device, traced_by
-        Where and with which releases the trace was made.
-    rows, caches
-        Every node and every cache compared.
-    classes
-        The same by module class.
-    other
-        Traced classes that have no analytic layer.
-    unknown_operators
-        Dispatched operators that the table of costs lacks.
-    """
-
-    device: str
-    traced_by: str
-    rows: tuple[Row, ...]
-    caches: tuple[CacheRow, ...]
-    classes: tuple[ClassVerdict, ...]
-    other: tuple[str, ...]
-    unknown_operators: tuple[str, ...]
-
-    @property
-    def failures(self) -> list[str]:
-        """A sentence for each disagreement; empty where everything agrees."""
-        result = [
-            f"{row.class_name}: {row.module_id} comes to {pair.formula:,} {METRICS[metric]} by "
-            f"formula and {pair.counted:,} as counted, a difference of {pair.difference:+,}"
-            for row in {r.class_name: r for r in self.rows if not r.agrees}.values()
-            for metric, pair in row.compared.items()
-            if pair.difference
-        ]
-        result += [
-            f"{row.class_name}: {row.module_id} has its peak of activations at "
-            f"{row.peak_at.formula} by formula and at {row.peak_at.counted} as counted"
-            for row in {r.class_name: r for r in self.rows if not r.peak_at.agrees}.values()
-        ]
-        result += [
-            f"the operator {name} was dispatched and has no cost" for name in self.unknown_operators
-        ]
-        result += [
-            f"{c.class_name}: {c.wrong_tensors} parameter tensors differ from the trace"
-            for c in self.classes
-            if c.wrong_tensors
-        ]
-        return result + [
-            f"KV cache of {c.pass_id}: {c.formula:,} bytes by formula, {c.counted:,} as counted"
-            for c in self.caches
-            if c.formula != c.counted
-        ]
-
-    @cached_property
-    def by_class(self) -> dict[str, ClassVerdict]:
-        return {c.class_name: c for c in self.classes}
-
-    def to_json(self) -> str:
-        """Return the verdict as JSON, rows included."""
-        data: dict[str, Any] = dataclasses.asdict(self)
-        data["agrees"] = not self.failures
-        data["failures"] = self.failures
-        return json.dumps(data, indent=1) + "\n"
+from mkdocs_dsocr.verify.verdict import (
+    METRICS,
+    SUMMED,
+    CacheRow,
+    ClassVerdict,
+    Pair,
+    Place,
+    Row,
+    Verification,
+)
 
 
 def _releases(trace: Trace) -> str:
@@ -191,18 +41,50 @@ def verify(analyses: list[Analysis], trace: Trace) -> Verification:
     LookupError
         If the trace lacks a pass that an analysis runs.
     """
-    counter, analyses = Counts(trace), [_as_traced(analysis) for analysis in analyses]
-    rows = tuple(row for analysis in analyses for row in _rows(analysis, counter))
-    layers = {node.class_name for a in analyses for node in a.cost.nodes.values()}
-    return Verification(
-        device=trace.device,
-        traced_by=_releases(trace),
-        rows=rows,
-        caches=tuple(row for analysis in analyses for row in _caches(analysis, counter)),
-        classes=tuple(_verdicts(analyses[0], rows, trace)),
-        other=tuple(sorted({m.class_name for m in trace.modules} - layers)),
-        unknown_operators=tuple(sorted({o for p in trace.passes for o in p.unknown_operators})),
-    )
+    return Verifier(trace).verify(analyses)
+
+
+class _Compared(NamedTuple):
+    """What was compared of one workload, and its layers by name."""
+
+    rows: tuple[Row, ...]
+    caches: tuple[CacheRow, ...]
+    layers: frozenset[str]
+
+
+class Verifier:
+    """Compares workloads with one trace; one that comes again is not compared again."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace, self._counts = trace, Counts(trace)
+        self._known: dict[tuple[ModelConfig, Workload], _Compared] = {}
+
+    def verify(self, analyses: list[Analysis]) -> Verification:
+        """Return the verdict on analyses of one model; see :func:`verify`."""
+        every = [_as_traced(analysis) for analysis in analyses]
+        # Only what the last call compared is kept.
+        self._known = {(a.config, a.workload): self._compared(a) for a in every}
+        found, trace = self._known.values(), self._trace
+        rows = tuple(row for workload in found for row in workload.rows)
+        layers = {name for workload in found for name in workload.layers}
+        return Verification(
+            device=trace.device,
+            traced_by=_releases(trace),
+            rows=rows,
+            caches=tuple(row for workload in found for row in workload.caches),
+            classes=tuple(_verdicts(every[0], rows, trace)),
+            other=tuple(sorted({m.class_name for m in trace.modules} - layers)),
+            unknown_operators=tuple(sorted({o for p in trace.passes for o in p.unknown_operators})),
+        )
+
+    def _compared(self, analysis: Analysis) -> _Compared:
+        known = self._known.get((analysis.config, analysis.workload))
+        if known is not None:
+            return known
+        rows = tuple(_rows(analysis, self._counts))
+        caches = tuple(_caches(analysis, self._counts))
+        names = frozenset(node.class_name for node in analysis.cost.nodes.values())
+        return _Compared(rows, caches, names)
 
 
 def _as_traced(analysis: Analysis) -> Analysis:

@@ -12,7 +12,8 @@ from typing import Any
 
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.trace import PassShape, Trace
-from mkdocs_dsocr.verify.formulas import Verification, verify
+from mkdocs_dsocr.verify.formulas import verify
+from mkdocs_dsocr.verify.verdict import Verification
 
 EXACT = "matmul_flops"
 """The metric that must agree. The others may differ; the differences are listed by operator."""
