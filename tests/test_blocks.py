@@ -8,7 +8,7 @@ import markdown
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mkdocs_dsocr.build import artifacts
+from mkdocs_dsocr.build import sites
 from mkdocs_dsocr.plugin_files import compact
 from mkdocs_dsocr.site.blocks import as_text, as_words, description, put_back, taken_out, words
 from tests.conftest import BuiltSite
@@ -22,7 +22,7 @@ def converted(text: str) -> str:
 
 def test_every_page_is_what_markdown_makes_of_it() -> None:
     result = shipped_result()
-    _, pages, _ = artifacts.site_files(result, "directory")
+    _, pages, _ = sites.site_files(result, "directory")
     for name, page in pages.items():
         body = page.partition("\n---\n")[2] if page.startswith("---\n") else page
         text, blocks = taken_out(body)

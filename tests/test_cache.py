@@ -111,14 +111,14 @@ def test_a_hit_is_the_same_analysis_without_torch(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from typing import Any
-from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build import pipeline, sites
 from mkdocs_dsocr.build.trace_store import cache_key, static_analysis
 from mkdocs_dsocr.io import Cache
 settings = pipeline.Settings(model={f"{tmp_path}/"!r}, workloads=("dsocr-tiny",), device="meta")
 analyses = pipeline.analyse(settings)
 static = static_analysis(analyses, "meta", print, Cache(Path({str(cache.folder)!r})))
 result = pipeline.complete(analyses, static)
-artifacts.site_files(result, "directory")
+sites.site_files(result, "directory")
 assert "torch" not in sys.modules
 print(result.verification.failures, len(static.trace.to_json()))
 """

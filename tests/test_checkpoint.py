@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build import pipeline, sites
 from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, ModelConfig
@@ -303,7 +303,7 @@ def test_the_page_and_the_file_show_the_verdict(folder: Path, tiny: StaticAnalyz
 
     def built() -> tuple[str, dict[str, Any]]:
         complete = pipeline.complete(pipeline.analyse(settings), static)
-        _, pages, others = artifacts.site_files(complete, "directory")
+        _, pages, others = sites.site_files(complete, "directory")
         return pages["checkpoint.md"], json.loads(others["artifacts/static/checkpoint.json"])
 
     page, verdict = built()

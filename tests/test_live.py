@@ -14,7 +14,7 @@ import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
-from mkdocs_dsocr.build import artifacts
+from mkdocs_dsocr.build import sites
 from mkdocs_dsocr.plugin import DsocrPlugin
 from mkdocs_dsocr.plugin_readers import MOST, Readers
 from mkdocs_dsocr.site.pages import CHANGED
@@ -155,13 +155,13 @@ def test_an_edit_makes_first_what_browsers_show_and_all_where_they_show_none(
 
 def test_some_pages_are_those_of_the_site() -> None:
     result = shipped_result()
-    _, pages, others = artifacts.site_files(result, "html")
+    _, pages, others = sites.site_files(result, "html")
     files = [name.removeprefix("artifacts/") for name in others if name.startswith("artifacts/")]
     only = ["index.md", "sweeps.md", "artifacts.md", "layers/Linear.md"]
-    assert artifacts.some_pages(result, "html", only, files) == {name: pages[name] for name in only}
-    assert artifacts.some_pages(result, "html", ["none.md"], files) is None
+    assert sites.some_pages(result, "html", only, files) == {name: pages[name] for name in only}
+    assert sites.some_pages(result, "html", ["none.md"], files) is None
     # Figures that need more than 64 bits.
     workload = result.main.workload.model_copy(update={"max_new_tokens": 9_000_000})
     large = dataclasses.replace(result.main, workload=workload)
     result = dataclasses.replace(result, analyses=((large,),))
-    assert artifacts.some_pages(result, "html", ["index.md"], files) is None
+    assert sites.some_pages(result, "html", ["index.md"], files) is None

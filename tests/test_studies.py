@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build import pipeline, prepared
 from mkdocs_dsocr.inputs import (
     Hardware,
     ModelConfig,
@@ -128,7 +128,7 @@ def test_no_workload_is_too_large_for_a_site(
     fields = {**main.workload.model_dump(), **changes, "seq_len": None, "text_tokens": 5}
     workload = Workload.model_validate(fields)
     analyses = ((Analysis(main.config, workload, main.hardware),),)
-    tables = artifacts.studies(analyses, None)
+    tables = prepared.studies(analyses, None)
     assert (tables is not None) == has_tables
     if tables is not None:
         assert len(tables.batches["batch_size"]) >= 1
@@ -140,9 +140,9 @@ def test_no_workload_is_too_large_for_a_site(
 
 def test_tables_come_back_from_the_cache_as_they_were(tmp_path: Path) -> None:
     analyses = pipeline.analyse(pipeline.Settings())
-    made = artifacts.studies(analyses, Cache(tmp_path))
-    artifacts._studies.cache_clear()
-    kept = artifacts.studies(analyses, Cache(tmp_path))
+    made = prepared.studies(analyses, Cache(tmp_path))
+    prepared._studies.cache_clear()
+    kept = prepared.studies(analyses, Cache(tmp_path))
     assert made is not None
     assert kept is not None
     assert made is not kept

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from mkdocs_dsocr.build import pipeline
-from mkdocs_dsocr.build.artifacts import MOST_PAIRS, has_switch
+from mkdocs_dsocr.build.switching import MOST_PAIRS, has_switch
 from tests.browsing import served
 from tests.conftest import BuildSite, BuiltSite
 

@@ -20,7 +20,7 @@ from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 from mkdocs.utils.templates import TemplateContext
 
-from mkdocs_dsocr.build import artifacts, kept_pages
+from mkdocs_dsocr.build import kept_pages, prepared, sites
 from mkdocs_dsocr.build.session import BuildSession
 from mkdocs_dsocr.build.trace_store import log_time
 from mkdocs_dsocr.build.workers import Pages, pages_of
@@ -185,7 +185,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         with log_time(log.info, "writing pages and artifacts"):
             # A server shows edits at once: it makes no pages for other workloads and GPUs.
             convert = None if self._is_serving else converter(config)
-            site, pages, others = artifacts.site_files(result, style, later, cache, convert)
+            switch = convert and self._results.switch(settings, style, convert, uses_cache)
+            site, pages, others = sites.site_files(result, style, later, cache, switch)
             content = Pages(pages, others, nav(site), [])
             made = self._write(files, config, content, state, later)
         # Where all files are the site's, with those that are still to come.
@@ -229,7 +230,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 return fresh.pages or None
             if (result := self._results.result_now(settings, uses_cache=uses_cache)) is None:
                 return None
-            return artifacts.some_pages(result, style, only, files)
+            return sites.some_pages(result, style, only, files)
 
     def _more(self) -> tuple[int | None, str | None] | None:
         """Return a value for what a further build would show: the other pages, or a new trace."""
@@ -336,7 +337,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         mine = {n: text for n, text in content.pages.items() if f"{path}/{n}" not in taken}
         if self.config.markdown_twins and mine:
             cache = default_cache() if self.config.cache else None
-            twins = artifacts.twins(mine, style_of(config), cache)
+            twins = prepared.twins(mine, style_of(config), cache)
             content = dataclasses.replace(content, others=content.others | twins)
         with room_to_write(tempfile.gettempdir()):
             made = written(files, config, path, content, later)

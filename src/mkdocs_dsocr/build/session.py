@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build import artifacts, pipeline, prepared
 from mkdocs_dsocr.build.shipped import shipped
+from mkdocs_dsocr.build.switching import Begin, Switch
 from mkdocs_dsocr.build.trace_store import (
     TORCHINFO,
     Analyses,
@@ -21,6 +23,7 @@ from mkdocs_dsocr.build.trace_store import (
 from mkdocs_dsocr.build.workers import ReportWorker, TraceWorker, with_torchinfo
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.io import default_cache
+from mkdocs_dsocr.site.links import LinkStyle
 from mkdocs_dsocr.site.pages import prepare
 
 
@@ -87,8 +90,8 @@ class BuildSession:
         cache = default_cache() if uses_cache else None
         try:
             prepare(analyses[0][0])
-            artifacts.formulas(analyses, cache)
-            artifacts.studies(analyses, cache)
+            prepared.formulas(analyses, cache)
+            prepared.studies(analyses, cache)
             self._report(others, settings, tracer.classes(), uses_cache)
             artifacts.prepare_others(analyses)
             return tracer.static()
@@ -106,6 +109,23 @@ class BuildSession:
         """Have the reports of other workloads and GPUs made, where there are any."""
         if others:
             self._reporter = ReportWorker(settings, classes, uses_cache=uses_cache, log=self._log)
+
+    def switch(
+        self,
+        settings: pipeline.Settings,
+        style: LinkStyle,
+        convert: Callable[[str], str],
+        uses_cache: bool,
+    ) -> Begin:
+        """Return what begins with the pages of other workloads and GPUs, as :class:`Switch`."""
+        return partial(
+            Switch,
+            settings=settings,
+            style=style,
+            convert=convert,
+            uses_cache=uses_cache,
+            log=self._log,
+        )
 
     def result_now(
         self, settings: pipeline.Settings, *, uses_cache: bool

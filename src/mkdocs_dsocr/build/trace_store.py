@@ -50,6 +50,7 @@ LARGEST: Final = 100_000_000
 """Bytes of a trace."""
 TRACE: Final = "trace.json"
 VENDOR: Final = "vendor-trace.json"
+TRACES: Final = (TRACE, VENDOR)
 TORCHINFO: Final = (
     "target-operators.json",
     "torchinfo-layers.json",

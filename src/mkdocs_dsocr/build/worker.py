@@ -6,6 +6,7 @@ python -m mkdocs_dsocr.build.worker < request.json; it answers one JSON object p
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import logging
 import os
@@ -16,9 +17,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mkdocs_dsocr.build import artifacts, pipeline
+from mkdocs_dsocr.build import artifacts, pipeline, sites
 from mkdocs_dsocr.build.shipped import shipped
-from mkdocs_dsocr.build.trace_store import TORCHINFO, static_analysis
+from mkdocs_dsocr.build.switching import pages_of
+from mkdocs_dsocr.build.trace_store import TORCHINFO, from_artifacts, static_analysis
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.io import Cache, default_cache, without_collections
@@ -83,6 +85,20 @@ def _pages(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
         say(**_made(pipeline.complete(analyses, static), settings, request, cache))
 
 
+def _pairs(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> None:
+    """Answer with the pages of each pair that the request names."""
+    cache = default_cache() if request["cache"] else None
+    static = dataclasses.replace(
+        from_artifacts(request["traces"], request["reason"]), is_shipped=request["is_shipped"]
+    )
+    with without_collections():
+        result = pipeline.complete(pipeline.analyse(settings), static)
+        result = pipeline.attach_comparisons(result, settings)
+        site = sites.site_of(result, None, request["files"], has_switch=True)
+        for workload, gpu in request["pairs"]:
+            say(pages=pages_of(site, (workload, gpu), request["style"], cache))
+
+
 def _made(
     result: pipeline.Result,
     settings: pipeline.Settings,
@@ -93,16 +109,16 @@ def _made(
     result = pipeline.attach_comparisons(result, settings)
     if request["only"] is not None:
         only, files = request["only"], request["files"]
-        shown = artifacts.some_pages(result, request["style"], only, files)
+        shown = sites.some_pages(result, request["style"], only, files)
         return {"pages": shown or {}, "others": {}, "nav": [], "failures": result.failures}
     more = artifacts.other_reports(result.analyses)
-    site, pages, others = artifacts.site_files(result, request["style"], tuple(more), cache)
+    site, pages, others = sites.site_files(result, request["style"], tuple(more), cache)
     others |= {f"artifacts/{path}": text.encode() for path, text in more.items()}
     encoded = {name: base64.b64encode(data).decode() for name, data in others.items()}
     return {"pages": pages, "others": encoded, "nav": nav(site), "failures": result.failures}
 
 
-REQUESTS = {"trace": _trace, "reports": _reports, "pages": _pages}
+REQUESTS = {"trace": _trace, "reports": _reports, "pages": _pages, "pairs": _pairs}
 """What a worker does, by the name of the request."""
 
 

@@ -19,12 +19,16 @@ from typing import Any
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.trace_store import (
     TORCHINFO,
+    TRACES,
     Log,
     StaticAnalysis,
     from_artifacts,
 )
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.resources import PACKAGE
+
+Pair = tuple[int, int]
+"""The places of a workload and of a GPU."""
 
 
 class Worker:
@@ -193,6 +197,45 @@ class TraceWorker(FileWorker):
         """Wait for the trace and return it without torchinfo's files."""
         found = self.answer("artifacts")
         return from_artifacts(found["artifacts"], found["reason"])
+
+
+class PairWorker(Worker):
+    """A worker that makes the pages of other pairs of a workload and a GPU.
+
+    Parameters
+    ----------
+    settings, uses_cache, log
+        As for :class:`Worker`.
+    static
+        The trace.
+    pairs
+        Which pairs, in the order of :meth:`pages`.
+    files
+        Paths under ``artifacts/`` of the files that the site has.
+    style
+        How pages are linked.
+    """
+
+    def __init__(
+        self,
+        settings: pipeline.Settings,
+        static: StaticAnalysis,
+        pairs: Sequence[Pair],
+        files: Sequence[str],
+        style: str,
+        *,
+        uses_cache: bool,
+        log: Log,
+    ) -> None:
+        traces = {name: static.artifacts[name] for name in TRACES if name in static.artifacts}
+        trace = {"traces": traces, "reason": static.device_reason, "is_shipped": static.is_shipped}
+        request = {"request": "pairs", "pairs": pairs, "files": files, "style": style, **trace}
+        super().__init__(request, settings, uses_cache=uses_cache, log=log)
+
+    def pages(self) -> dict[str, str]:
+        """Wait for the pages of the next pair and return their Markdown by path."""
+        pages: dict[str, str] = self.answer("pages")["pages"]
+        return pages
 
 
 def with_torchinfo(static: StaticAnalysis, files: Mapping[str, Path]) -> StaticAnalysis:

@@ -61,7 +61,7 @@ def export(
     Files of an earlier export that are not needed any more are removed. A file that someone else
     wrote, or edited, is never overwritten without --force, and never removed.
     """
-    from mkdocs_dsocr.build import artifacts, pipeline
+    from mkdocs_dsocr.build import pipeline, sites
     from mkdocs_dsocr.build.exported import write_export
     from mkdocs_dsocr.build.trace_store import log_time, trace_model
     from mkdocs_dsocr.site.export import STYLES, flavoured
@@ -76,7 +76,7 @@ def export(
     traced = trace_model(analyses, device, say, trust=trust_remote_code)
     result = pipeline.complete(analyses, traced)
     with log_time(say, "making the pages"):
-        site, pages, others = artifacts.site_files(result, STYLES[flavour])
+        site, pages, others = sites.site_files(result, STYLES[flavour])
         files = flavoured(pages, others, flavour, nav(site))
     for name in files:
         check_output(directory / name, settings.files())

@@ -7,43 +7,36 @@ folder, and a reader who changes nothing loads none.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mkdocs_dsocr.site.blocks import put_back, taken_out
-from mkdocs_dsocr.site.content import Site
-from mkdocs_dsocr.site.links import LinkStyle, script_path
-from mkdocs_dsocr.site.pages import pages_of_one
+from mkdocs_dsocr.site.links import script_path
 
 
 def scripts(
     pages: Mapping[str, str],
-    others: Iterable[Site],
-    style: LinkStyle,
+    others: Mapping[str, str],
+    pair: tuple[str, str],
     convert: Callable[[str], str],
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the content of a script for each page and each other pair.
+    """Yield the path and the content of a script for each page of another pair.
 
     Parameters
     ----------
     pages
         The pages of the site itself, by path.
     others
-        The same site, showing one of its other pairs each.
-    style
-        How the generator serves pages.
+        Pages of the same site that show another pair.
+    pair
+        The ids of its workload and GPU.
     convert
         Turns Markdown without raw blocks into HTML, as the generator does.
     """
-    for site in others:
-        pair = (site.main.workload.profile_id, site.main.hardware.hardware_id)
-        for path, page in pages_of_one(site, style).items():
-            if path in pages:
-                _, blocks = taken_out(pages[path])
-                content = json.dumps(_content(page, blocks, convert), ensure_ascii=False)
-                script = (
-                    f"(globalThis.dsocrPages ??= {{}})[document.currentScript.src] = {content};"
-                )
-                yield script_path(path, *pair), script.encode()
+    for path in others.keys() & pages.keys():
+        _, blocks = taken_out(pages[path])
+        content = json.dumps(_content(others[path], blocks, convert), ensure_ascii=False)
+        script = f"(globalThis.dsocrPages ??= {{}})[document.currentScript.src] = {content};"
+        yield script_path(path, *pair), script.encode()
 
 
 def _content(page: str, known: Sequence[str], convert: Callable[[str], str]) -> str:

@@ -1,0 +1,113 @@
+"""What is made once for the same inputs and kept: formulas as a script, tables, Markdown twins."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel
+
+from mkdocs_dsocr.build.trace_store import Analyses
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
+from mkdocs_dsocr.io import Cache, kept, source_digest
+from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.resources import PACKAGE
+
+if TYPE_CHECKING:
+    from mkdocs_dsocr.site.links import LinkStyle
+    from mkdocs_dsocr.site.studies import Studies
+
+FORMULAS_CODE: Final = (
+    "layers",
+    "models",
+    "sweep",
+    "cost",
+    "cost/formulas.js",
+    "quantities.py",
+    "report",
+    "inputs",
+)
+"""What the formulas' script is made by."""
+
+
+def formulas(analyses: Analyses, cache: Cache | None) -> str:
+    """Return the formulas of a model as a script, from the cache where that has them."""
+    workloads = tuple(row[0].workload for row in analyses if row[0].workload.expert_load)
+    return _formulas(analyses[0][0].config, workloads, cache)
+
+
+@lru_cache(maxsize=4)
+def _formulas(config: ModelConfig, workloads: tuple[Workload, ...], cache: Cache | None) -> str:
+    from mkdocs_dsocr.cost import browser
+
+    loads = [workload.expert_load for workload in workloads]
+    key = json.dumps(["formulas", _code(), config.model_dump(mode="json"), loads])
+    return kept(cache, key, _text, lambda: browser.text(config, workloads))
+
+
+def _text(content: Any) -> str:
+    """Return text of the cache that can be written to a file.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not isinstance(content, str) or not content.encode():
+        raise ValueError("no text")
+    return content
+
+
+def studies(
+    analyses: Analyses, cache: Cache | None, shown: tuple[int, int] = (0, 0)
+) -> Studies | None:
+    """Return the tables of an analysis, from the cache where that has them.
+
+    None where the workload needs more than their 64 bits.
+    """
+    from mkdocs_dsocr.site.content import all_gpus
+
+    workload, gpu = shown
+    return _studies(analyses[workload][gpu].predicted, tuple(all_gpus(analyses)), cache)
+
+
+@lru_cache(maxsize=2)
+def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies | None:
+    from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables, tables
+
+    inputs: tuple[BaseModel, ...] = (main.config, main.workload, main.hardware, *gpus)
+    key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
+
+    try:
+        # In a folder of their own: many small entries push no trace out.
+        found = kept(
+            cache and Cache(cache.folder / "tables"),
+            key,
+            lambda content: content if as_tables(content, len(gpus)) else None,
+            lambda: as_lists(tables(main, gpus)),
+        )
+    except OverflowError:
+        return None
+    return Studies(main, as_tables(found, len(gpus)))
+
+
+def twins(pages: Mapping[str, str], style: LinkStyle, cache: Cache | None) -> dict[str, bytes]:
+    """Return the Markdown twins of pages, from the cache where that has them."""
+    from mkdocs_dsocr.site.twins import checked_twins, twins
+
+    # In a folder of their own: many small entries push no trace out.
+    store = cache and Cache(cache.folder / "twins")
+    content = hashlib.sha256(json.dumps([style, dict(pages)]).encode()).hexdigest()
+    key = json.dumps(["twins", source_digest([PACKAGE / "site"]), content])
+    files = kept(
+        store, key, lambda found: checked_twins(found, pages, style), lambda: twins(pages, style)
+    )
+    return {name: text.encode() for name, text in files.items()}
+
+
+def _code() -> str:
+    """Return a digest of the formulas' code."""
+    return source_digest(PACKAGE / part for part in FORMULAS_CODE)
