@@ -68,9 +68,9 @@ def report(name: str, tasks: Mapping[str, Callable[[], Seconds]], runs: int, who
     }
     wall, cpu = medians["wall"], medians["cpu"]
     ratios = {kind: _ratios(found, whole) for kind, found in medians.items()}
-    print(f"{'':28} {'median s':>9} {'CPU s':>9} {'CPU of ' + whole:>16}")
+    print(f"{'':36} {'median s':>9} {'CPU s':>9} {'CPU of ' + whole:>16}")
     for label in tasks:
-        print(f"{label:28} {wall[label]:9.3f} {cpu[label]:9.3f} {ratios['cpu'][label]:16.2f}")
+        print(f"{label:36} {wall[label]:9.3f} {cpu[label]:9.3f} {ratios['cpu'][label]:16.2f}")
     RESULTS.mkdir(exist_ok=True)
     to = f"ratio_to_{whole.replace(' ', '_')}"
     content = {

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mkdocs_dsocr.build import pipeline, shipped
+from mkdocs_dsocr.build import artifacts, pipeline, shipped
 from mkdocs_dsocr.build.pipeline import Settings
-from mkdocs_dsocr.build.trace_store import TORCHINFO, Analyses
+from mkdocs_dsocr.build.trace_store import OPERATORS, TORCHINFO, Analyses
+from mkdocs_dsocr.resources import DEFAULT_WORKLOAD, data_dir
 
 RENEW = "run `python -m mkdocs_dsocr.build.shipped` and commit what it writes"
 
@@ -30,6 +33,19 @@ def test_it_is_what_pytorch_counts_here(analyses: Analyses, result: pipeline.Res
         assert found.artifacts[name] == text, (name, RENEW)
     assert found.is_shipped
     assert not result.static.is_shipped
+
+
+def test_it_is_used_whatever_the_workload_is_called(
+    analyses: Analyses, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = (data_dir() / f"workloads/{DEFAULT_WORKLOAD}.yaml").read_text(encoding="utf-8")
+    (tmp_path / "w.yaml").write_text(text.replace(DEFAULT_WORKLOAD, "mine"), encoding="utf-8")
+    settings = Settings(workloads=("w.yaml",), base=tmp_path)
+    renamed = pipeline.analyse(settings)
+    found = shipped.shipped(renamed, settings)
+    assert found is not None
+    files = artifacts.artifacts(pipeline.complete(renamed, found))
+    assert json.loads(files[f"static/{OPERATORS}"])["snapshot_id"] == "mine"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mkdocs_dsocr.build.pipeline import Result
-from mkdocs_dsocr.build.trace_store import Analyses
+from mkdocs_dsocr.build.trace_store import Analyses, named
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json, viewer_files
 
@@ -65,7 +65,7 @@ def _places(analyses: Analyses) -> list[tuple[str, Analysis, bool]]:
 
 def artifacts(result: Result) -> dict[str, str]:
     """Return every file for machines that is ready, by its path under ``artifacts/``."""
-    static = result.static.artifacts | verdicts(result)
+    static = named(result.static.artifacts, result.analyses) | verdicts(result)
     files = {f"static/{name}": text for name, text in static.items()}
     places = _places(result.analyses)
     for folder, analysis, _ in places:

@@ -6,6 +6,7 @@ too, and compare.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -46,19 +47,20 @@ def shipped(analyses: Analyses, settings: Settings) -> StaticAnalysis | None:
     on_meta = settings.device == "meta" or (settings.device == "auto" and not has_gpu())
     if settings.trace != "ship" or settings.trust_remote_code or not on_meta:
         return None
-    content = _content(file_of(analyses))
-    if content is None or content["key"] != digest(analyses):
-        return None
-    entry = Entry.model_validate({"artifacts": content["artifacts"], "reason": REASON})
-    found = from_artifacts(entry.artifacts, entry.reason)
-    return StaticAnalysis(found.trace, found.artifacts, found.device_reason, is_shipped=True)
+    key = digest(analyses)
+    for path in sorted(_folder().glob(f"{analyses[0][0].config.variant}--*.json.gz")):
+        content = _content(path)
+        if content["key"] == key:
+            entry = Entry.model_validate({"artifacts": content["artifacts"], "reason": REASON})
+            found = from_artifacts(entry.artifacts, entry.reason)
+            return dataclasses.replace(found, is_shipped=True)
+    return None
 
 
 def file_of(analyses: Analyses) -> Path:
-    """Return the file of the trace of a model and a workload, whether it is there or not."""
+    """Return where the trace of a model and a workload is written."""
     main = analyses[0][0]
-    name = f"{main.config.variant}--{main.workload.profile_id}.json.gz"
-    return data_dir() / "traces" / name
+    return _folder() / f"{main.config.variant}--{main.workload.profile_id}.json.gz"
 
 
 def digest(analyses: Analyses) -> str:
@@ -68,10 +70,12 @@ def digest(analyses: Analyses) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+def _folder() -> Path:
+    return data_dir() / "traces"
+
+
 @cache
 def _content(path: Path) -> Any:
-    if not path.is_file():
-        return None
     return json.loads(gzip.decompress(read_regular(path, LARGEST)))
 
 

@@ -51,8 +51,9 @@ LARGEST: Final = 100_000_000
 TRACE: Final = "trace.json"
 VENDOR: Final = "vendor-trace.json"
 TRACES: Final = (TRACE, VENDOR)
+OPERATORS: Final = "target-operators.json"
 TORCHINFO: Final = (
-    "target-operators.json",
+    OPERATORS,
     "torchinfo-layers.json",
     "torchinfo-stages.json",
     "torchinfo-summary.txt",
@@ -193,6 +194,15 @@ def from_artifacts(artifacts: dict[str, str], reason: str) -> StaticAnalysis:
     return StaticAnalysis(Trace.from_json(artifacts[TRACE]), artifacts, reason, vendor)
 
 
+def named(artifacts: dict[str, str], analyses: Analyses) -> dict[str, str]:
+    """Return the files of a trace, which stays as it is, with the workload's name of today."""
+    if OPERATORS not in artifacts:
+        return artifacts
+    operators = json.loads(artifacts[OPERATORS])
+    operators["snapshot_id"] = analyses[0][0].workload.profile_id
+    return artifacts | {OPERATORS: json.dumps(operators, indent=1) + "\n"}
+
+
 def cache_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
     """Return everything that a static analysis depends on, without importing torch."""
     packages = packages_of(analyses, *(["transformers"] if trust else []))
@@ -330,10 +340,10 @@ def load_static(folder: Path) -> StaticAnalysis:
 
 
 def trace_key(analyses: Analyses, device: str, *, trust: bool = False) -> str:
-    """Return what a trace depends on, as one string: the key of a cached trace."""
+    """Return what a trace depends on, as one string: neither names nor GPUs."""
     main = analyses[0][0]
     shapes = [dataclasses.astuple(shape) for shape in distinct_shapes(analyses)]
-    fields = {"profile_id", "base_size", "image_size", "crop_mode", "max_new_tokens"}
+    fields = {"base_size", "image_size", "crop_mode", "max_new_tokens"}
     workload = main.workload.model_dump(mode="json", include=fields)
     config = main.config.model_dump(mode="json", exclude={"path"})  # wherever it is installed
     return json.dumps([config, workload, shapes, device, trust])

@@ -20,7 +20,7 @@ from typing import Any
 from mkdocs_dsocr.build import artifacts, pipeline, sites
 from mkdocs_dsocr.build.shipped import shipped
 from mkdocs_dsocr.build.switching import pages_of
-from mkdocs_dsocr.build.trace_store import TORCHINFO, from_artifacts, static_analysis
+from mkdocs_dsocr.build.trace_store import TORCHINFO, from_artifacts, named, static_analysis
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.io import Cache, default_cache, without_collections
@@ -33,8 +33,9 @@ Say = Callable[..., None]
 def _trace(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> None:
     """Trace, and write torchinfo's files to the folder of the request."""
     with without_collections():
+        analyses = pipeline.analyse(settings)
         static = static_analysis(
-            pipeline.analyse(settings),
+            analyses,
             settings.device,
             lambda message: say(log=message),
             _traces(settings, request),
@@ -42,7 +43,8 @@ def _trace(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
             built=lambda classes: say(classes=sorted(classes)),
             early=lambda s: say(artifacts=s.artifacts, reason=s.device_reason),
         )
-    _write(request, {f"static/{name}": static.artifacts[name] for name in TORCHINFO})
+    files = named(static.artifacts, analyses)
+    _write(request, {f"static/{name}": files[name] for name in TORCHINFO})
     say(done=True)
 
 
