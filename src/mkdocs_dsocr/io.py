@@ -222,6 +222,10 @@ class Cache:
             abandoned = [p for p in self._temporary() if _age(p) > ABANDONED]
             _drop([*self.entries()[self.most :], *abandoned])
 
+    def has(self, key: str) -> bool:
+        """Tell whether there is an entry, good or bad, under `key`."""
+        return self._path(key).is_file()
+
     def entries(self) -> list[Path]:
         """Return the files of all entries, the most recently used first."""
         found = []

@@ -166,8 +166,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         key = None
         if cache is not None and not self._is_serving:
             key = kept_pages.key_of(settings, style, converter_key(config))
-            kept = kept_pages.load(cache, key) if key is not None else None
-            if kept is not None:
+            if key is not None and (kept := kept_pages.load(cache, key)) is not None:
                 log.info("pages of an earlier build: no input, option or code has changed since")
                 return self._write(files, config, kept, state)
         if self._is_edited(state.code):
@@ -186,7 +185,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             # A server shows edits at once: it makes no pages for other workloads and GPUs.
             convert = None if self._is_serving else converter(config)
             switch = convert and self._results.switch(settings, style, convert, uses_cache)
-            site, pages, others = sites.site_files(result, style, later, cache, switch)
+            wait = self._results.wait
+            site, pages, others = sites.site_files(result, style, later, cache, switch, wait)
             content = Pages(pages, others, nav(site), [])
             made = self._write(files, config, content, state, later)
         # Where all files are the site's, with those that are still to come.

@@ -33,18 +33,33 @@ FORMULAS_CODE: Final = (
 """What the formulas' script is made by."""
 
 
+def are_kept(analyses: Analyses, cache: Cache) -> bool:
+    """Tell whether the cache has the formulas and the tables of the main analysis."""
+    main, gpus = _tabled(analyses, (0, 0))
+    has_formulas = cache.has(_formulas_key(analyses[0][0].config, _loaded(analyses)))
+    return has_formulas and _tables(cache).has(_tables_key(main, gpus))
+
+
 def formulas(analyses: Analyses, cache: Cache | None) -> str:
     """Return the formulas of a model as a script, from the cache where that has them."""
-    workloads = tuple(row[0].workload for row in analyses if row[0].workload.expert_load)
-    return _formulas(analyses[0][0].config, workloads, cache)
+    return _formulas(analyses[0][0].config, _loaded(analyses), cache)
+
+
+def _loaded(analyses: Analyses) -> tuple[Workload, ...]:
+    """Return the workloads that state the load of experts: formulas have its shares."""
+    return tuple(row[0].workload for row in analyses if row[0].workload.expert_load)
+
+
+def _formulas_key(config: ModelConfig, workloads: tuple[Workload, ...]) -> str:
+    loads = [workload.expert_load for workload in workloads]
+    return json.dumps(["formulas", _code(), config.model_dump(mode="json"), loads])
 
 
 @lru_cache(maxsize=4)
 def _formulas(config: ModelConfig, workloads: tuple[Workload, ...], cache: Cache | None) -> str:
     from mkdocs_dsocr.cost import browser
 
-    loads = [workload.expert_load for workload in workloads]
-    key = json.dumps(["formulas", _code(), config.model_dump(mode="json"), loads])
+    key = _formulas_key(config, workloads)
     return kept(cache, key, _text, lambda: browser.text(config, workloads))
 
 
@@ -68,24 +83,35 @@ def studies(
 
     None where the workload needs more than their 64 bits.
     """
+    return _studies(*_tabled(analyses, shown), cache)
+
+
+def _tabled(analyses: Analyses, shown: tuple[int, int]) -> tuple[Analysis, tuple[Hardware, ...]]:
+    """Return the analysis and the GPUs that tables are of."""
     from mkdocs_dsocr.site.content import all_gpus
 
     workload, gpu = shown
-    return _studies(analyses[workload][gpu].predicted, tuple(all_gpus(analyses)), cache)
+    return analyses[workload][gpu].predicted, tuple(all_gpus(analyses))
+
+
+def _tables_key(main: Analysis, gpus: tuple[Hardware, ...]) -> str:
+    inputs: tuple[BaseModel, ...] = (main.config, main.workload, main.hardware, *gpus)
+    return json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
+
+
+def _tables(cache: Cache) -> Cache:
+    """Return the cache of tables, in a folder of its own: many small ones push no trace out."""
+    return Cache(cache.folder / "tables")
 
 
 @lru_cache(maxsize=2)
 def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies | None:
     from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables, tables
 
-    inputs: tuple[BaseModel, ...] = (main.config, main.workload, main.hardware, *gpus)
-    key = json.dumps(["studies", _code(), *(x.model_dump(mode="json") for x in inputs)])
-
     try:
-        # In a folder of their own: many small entries push no trace out.
         found = kept(
-            cache and Cache(cache.folder / "tables"),
-            key,
+            cache and _tables(cache),
+            _tables_key(main, gpus),
             lambda content: content if as_tables(content, len(gpus)) else None,
             lambda: as_lists(tables(main, gpus)),
         )

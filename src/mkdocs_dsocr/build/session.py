@@ -70,20 +70,23 @@ class BuildSession:
         self._let_go()
         if stale is not None:
             self._trace(key, settings, uses_cache)
-            self._report(others, settings, stale.static.classes, uses_cache)
+            self._report(analyses, settings, stale.static.classes, uses_cache)
             return pipeline.attach_comparisons(stale, settings), others
         later = others
         if static is not None:
-            self._report(others, settings, static.classes, uses_cache)
+            prepares = uses_cache and not prepared.are_kept(analyses, default_cache())
+            self._report(analyses, settings, static.classes, uses_cache, prepares)
+            if prepares:
+                prepare(analyses[0][0])
         else:
             later = [*others, *(f"static/{name}" for name in TORCHINFO)]
-            static = self._traced(analyses, others, settings, uses_cache)
+            static = self._traced(analyses, settings, uses_cache)
         self._static = (key, static)
         self._last = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
         return self._last, later
 
     def _traced(
-        self, analyses: Analyses, others: list[str], settings: pipeline.Settings, uses_cache: bool
+        self, analyses: Analyses, settings: pipeline.Settings, uses_cache: bool
     ) -> StaticAnalysis:
         """Wait for the trace, and do meanwhile what does not need it."""
         self._tracer = tracer = TraceWorker(settings, uses_cache=uses_cache, log=self._log)
@@ -92,7 +95,7 @@ class BuildSession:
             prepare(analyses[0][0])
             prepared.formulas(analyses, cache)
             prepared.studies(analyses, cache)
-            self._report(others, settings, tracer.classes(), uses_cache)
+            self._report(analyses, settings, tracer.classes(), uses_cache)
             artifacts.prepare_others(analyses)
             return tracer.static()
         except InputError:
@@ -101,14 +104,22 @@ class BuildSession:
 
     def _report(
         self,
-        others: list[str],
+        analyses: Analyses,
         settings: pipeline.Settings,
         classes: frozenset[str],
         uses_cache: bool,
+        prepares: bool = False,
     ) -> None:
-        """Have the reports of other workloads and GPUs made, where there are any."""
-        if others:
-            self._reporter = ReportWorker(settings, classes, uses_cache=uses_cache, log=self._log)
+        """Have tables, formulas and the reports of other workloads and GPUs made, if needed."""
+        if prepares or artifacts.other_names(analyses):
+            self._reporter = ReportWorker(
+                settings, classes, prepares=prepares, uses_cache=uses_cache, log=self._log
+            )
+
+    def wait(self, name: str) -> None:
+        """Wait until ``tables`` or ``formulas`` are in the cache, if another process makes them."""
+        if self._reporter is not None:
+            self._reporter.wait(name)
 
     def switch(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mkdocs_dsocr.build import artifacts, prepared
@@ -25,6 +25,7 @@ def site_files(
     later: Sequence[str] = (),
     cache: Cache | None = None,
     switch: Begin | None = None,
+    wait: Callable[[str], None] = lambda _: None,
 ) -> tuple[Site, dict[str, str], dict[str, bytes]]:
     """Return the site, its pages and its other files, by path within the plugin's folder.
 
@@ -36,6 +37,8 @@ def site_files(
         Paths under ``artifacts/`` of files that something else makes.
     cache
         Where the formulas' script is kept.
+    wait
+        Called before ``tables`` and ``formulas`` are looked up: another process may make them.
     switch
         Begins with the pages of other workloads and GPUs; without it, none switches between them.
     """
@@ -44,21 +47,22 @@ def site_files(
     from mkdocs_dsocr.site.pages import assets, build_pages
 
     ready = artifacts.artifacts(result)
-    ready[FORMULAS] = prepared.formulas(result.analyses, cache)
     ready[GPUS] = gpus_text(all_gpus(result.analyses))
-    folder = f"{result.main.workload.profile_id}/sweeps"
+    wait("tables")
     tables = prepared.studies(result.analyses, cache)
+    folder = f"{result.main.workload.profile_id}/sweeps"
     files = tables.files() if tables is not None else {}
     ready |= {f"{folder}/{n}": text for n, text in files.items()}
-    others = {f"artifacts/{p}": text.encode() for p, text in ready.items()}
     switches = switch is not None and has_switch(result.analyses)
-    site = site_of(result, tables, {*ready, *later}, switches)
+    site = site_of(result, tables, {*ready, FORMULAS, *later}, switches)
     begun = switch(site, result.static) if switch is not None and switches else None
     pages = build_pages(site, style)
+    scripts = dict(begun.scripts(pages)) if begun is not None else {}
+    wait("formulas")
+    ready[FORMULAS] = prepared.formulas(result.analyses, cache)
+    others = {f"artifacts/{path}": text.encode() for path, text in ready.items()}
     others |= {f"assets/{name}": data for name, data in assets().items()}
-    if begun is not None:
-        others |= dict(begun.scripts(pages))
-    return site, pages, others
+    return site, pages, others | scripts
 
 
 def some_pages(

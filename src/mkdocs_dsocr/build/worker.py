@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mkdocs_dsocr.build import artifacts, pipeline, sites
+from mkdocs_dsocr.build import artifacts, pipeline, prepared, sites
 from mkdocs_dsocr.build.shipped import shipped
 from mkdocs_dsocr.build.switching import pages_of
 from mkdocs_dsocr.build.trace_store import TORCHINFO, from_artifacts, named, static_analysis
@@ -49,11 +49,16 @@ def _trace(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
 
 
 def _reports(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> None:
-    """Write the reports of other workloads and GPUs to the folder of the request."""
-    if hasattr(os, "nice"):
-        os.nice(10)  # traces and pages, which others wait for, come first
+    """Prepare what pages wait for, then write the reports of other workloads and GPUs."""
     with without_collections():
         analyses = pipeline.analyse(settings)
+        if request["prepares"]:
+            prepared.studies(analyses, default_cache())
+            say(tables=True)
+            prepared.formulas(analyses, default_cache())
+            say(formulas=True)
+        if hasattr(os, "nice"):
+            os.nice(10)  # nobody waits for reports before the pages are made
         classes = frozenset(request["classes"])
         _write(request, artifacts.other_reports(pipeline.with_classes(analyses, classes)))
     say(done=True)

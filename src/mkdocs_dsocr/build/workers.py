@@ -168,13 +168,27 @@ class ReportWorker(FileWorker):
         As for :class:`Worker`.
     classes
         Module classes of the trace.
+    prepares
+        Whether it first puts tables and formulas into the cache.
     """
 
     def __init__(
-        self, settings: pipeline.Settings, classes: frozenset[str], *, uses_cache: bool, log: Log
+        self,
+        settings: pipeline.Settings,
+        classes: frozenset[str],
+        *,
+        prepares: bool,
+        uses_cache: bool,
+        log: Log,
     ) -> None:
-        request = {"request": "reports", "classes": sorted(classes)}
+        self._awaited = ["tables", "formulas"] if prepares else []
+        request = {"request": "reports", "classes": sorted(classes), "prepares": prepares}
         super().__init__(request, settings, uses_cache=uses_cache, log=log)
+
+    def wait(self, name: str) -> None:
+        """Wait until ``tables`` or, after them, ``formulas`` are in the cache, if it makes them."""
+        while name in self._awaited:
+            self.answer(self._awaited.pop(0))
 
 
 class TraceWorker(FileWorker):
