@@ -7,7 +7,8 @@ take in the further build with all other pages, *MkDocs* what the first build ta
 once its configuration is loaded.
 *shown* is the time from the edit until the browser has the new text: with the waits of MkDocs and
 of the plugin for a file that is still being written. Prints medians in seconds, and their ratios
-to *MkDocs*. Writes ``benchmarks/results/live.json``. Needs the system's Chromium or Playwright's.
+to *MkDocs*. The rows *10 × 20* are of a site of ten workloads, each with shapes of its own, on
+twenty GPUs. Writes ``benchmarks/results/live.json``. Needs the system's Chromium or Playwright's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -31,17 +32,18 @@ from playwright.sync_api import Page, sync_playwright
 
 import mkdocs_dsocr
 from benchmarks.measure import chromium, environment
+from benchmarks.sites import of_ten_shapes, twenty_gpus
 from mkdocs_dsocr import resources
 
 RESULTS = Path(__file__).parent / "results"
 ADDRESS = "127.0.0.1:8799"
 YML = """site_name: s
 use_directory_urls: false
-theme: {name: material, font: false}
+theme: {{name: material, font: false}}
 hooks: [timing.py]
 plugins:
   - search
-  - dsocr: {workloads: [w.yaml], hardware: [gpu.yaml], measurements: [m.json]}
+  - dsocr: {{workloads: {workloads}, hardware: {gpus}, measurements: [m.json]}}
 """
 HOOKS = '''"""Writes what a build took, and what the plugin's hooks took of it."""
 
@@ -78,7 +80,8 @@ def on_post_build(config):
     with open("builds.jsonl", "a") as file:
         file.write(json.dumps(took) + "\\n")
 '''
-MEASURED = "measurements/h100-sxm/run-1/dsocr-standard-v1.json"
+GPU = "h100-sxm"
+MEASURED = f"measurements/{GPU}/run-1/dsocr-standard-v1.json"
 
 
 class Edit(NamedTuple):
@@ -112,17 +115,20 @@ EDITS = {
 }
 
 
-def site(folder: Path) -> None:
-    """Write a small site, and a copy of the package that may be edited."""
+def site(folder: Path, is_large: bool) -> None:
+    """Write a site, and a copy of the package that may be edited."""
     package, data = folder / "code/mkdocs_dsocr", resources.data_dir()
     shutil.copytree(Path(mkdocs_dsocr.__file__).parent, package)
     shutil.copytree(data, package / "data", dirs_exist_ok=True)
     (folder / "docs").mkdir()
     (folder / "docs/index.md").write_text("# Home\n")
-    (folder / "mkdocs.yml").write_text(YML)
+    workloads = of_ten_shapes(folder)[1:] if is_large else []
+    gpus = [gpu for gpu in twenty_gpus() if gpu != GPU] if is_large else []
+    yml = YML.format(workloads=["w.yaml", *workloads], gpus=["gpu.yaml", *gpus])
+    (folder / "mkdocs.yml").write_text(yml)
     (folder / "timing.py").write_text(HOOKS)
     shutil.copy(data / "workloads/dsocr-standard-v1.yaml", folder / "w.yaml")
-    shutil.copy(data / "hardware/h100-sxm.yaml", folder / "gpu.yaml")
+    shutil.copy(data / f"hardware/{GPU}.yaml", folder / "gpu.yaml")
     shutil.copy(data / MEASURED, folder / "m.json")
 
 
@@ -178,18 +184,18 @@ def measured(page: Page, folder: Path, edit: Edit, number: int) -> dict[str, flo
     return {"first": first["plugin"], "rest": rest["plugin"], "MkDocs": own, "shown": shown}
 
 
-def medians(runs: int) -> dict[str, dict[str, float]]:
+def medians(runs: int, edits: Mapping[str, Edit], is_large: bool) -> dict[str, dict[str, float]]:
     """Return the median of each figure of each edit, an edit before it left out."""
-    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in EDITS}
+    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in edits}
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)
-        site(folder)
+        site(folder, is_large)
         chrome = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = chrome.new_page()
         with serving(folder):
             wait(lambda: len(builds(folder)) == 1)
-            edits = [(kind, edit) for kind, edit in EDITS.items() for _ in range(runs + 1)]
-            for number, (kind, edit) in enumerate(edits, start=2):
+            every = [(kind, edit) for kind, edit in edits.items() for _ in range(runs + 1)]
+            for number, (kind, edit) in enumerate(every, start=2):
                 found[kind].append(measured(page, folder, edit, number))
         chrome.close()
     return {
@@ -199,12 +205,15 @@ def medians(runs: int) -> dict[str, dict[str, float]]:
 
 
 def main(runs: int = 5) -> None:
-    found = medians(runs)
+    large = {name: EDITS[name] for name in ("workload", "GPU", "measurement")}
+    found = medians(runs, EDITS, is_large=False)
+    more = medians(runs, large, is_large=True)
+    found |= {f"{name}, 10 × 20": took for name, took in more.items()}
     kinds = ("first", "rest", "MkDocs", "shown")
-    print(f"{'edit':12}" + "".join(f"{kind:>9}" for kind in kinds) + f"{'first/MkDocs':>14}")
+    print(f"{'edit':22}" + "".join(f"{kind:>9}" for kind in kinds) + f"{'first/MkDocs':>14}")
     ratios = {name: round(took["first"] / took["MkDocs"], 3) for name, took in found.items()}
     for name, took in found.items():
-        print(f"{name:12}" + "".join(f"{took[k]:9.3f}" for k in kinds) + f"{ratios[name]:14.2f}")
+        print(f"{name:22}" + "".join(f"{took[k]:9.3f}" for k in kinds) + f"{ratios[name]:14.2f}")
     report = {
         "runs": runs,
         "python": platform.python_version(),

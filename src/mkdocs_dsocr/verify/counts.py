@@ -52,11 +52,12 @@ class Counts:
 
     def peak(self, runs: Iterable[Run], pattern: str) -> TracedPeak:
         """Return the largest peak of any call of `pattern` in several runs."""
+        paths = expand(pattern)
         found = [
             peak
-            for run in runs
-            for path in expand(pattern)
-            for peak in self._called(self.record(run.last).peaks, path)
+            for peaks in (self.record(run.last).peaks for run in runs)
+            for path in paths
+            for peak in self._called(peaks, path)
         ]
         return max(found, key=lambda p: p.bytes, default=TracedPeak(0, "", 0))
 

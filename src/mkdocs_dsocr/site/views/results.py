@@ -96,9 +96,9 @@ def strip(site: Site) -> Strip:
 
 
 def _model(site: Site) -> str:
-    model = site.main.report.model
-    revision = f"revision {model.hf_revision[:8]}" if model.hf_revision else "revision unknown"
-    return f"{model.model_id}, {revision}"
+    config = site.main.config
+    revision = f"revision {config.revision[:8]}" if config.revision else "revision unknown"
+    return f"{config.model_id}, {revision}"
 
 
 def _trace(site: Site) -> str:
