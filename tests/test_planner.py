@@ -414,6 +414,8 @@ def test_a_batch_that_does_not_fit_has_no_rate(chrome: Browser, address: str) ->
     page.fill("[name=batch_size]", "4000")
     message = page.locator("[data-planner=message]")
     assert message.inner_text().startswith("Does not fit")
+    assert "that CUDA reserves" in message.inner_text()
+    assert message.inner_text().endswith("Times are those of the same GPU with enough memory.")
     assert "dsocr-bad" in (message.get_attribute("class") or "")
     for name in ("pages_per_day", "pages_per_s", "tokens_per_s"):
         assert page.locator(f"[data-planner={name}]").inner_text() == "–"

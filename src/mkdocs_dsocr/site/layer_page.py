@@ -239,9 +239,9 @@ class LayerPage:
         return part_bars(title, self.parts, layer_link)
 
     @property
-    def headline(self) -> TotalRow | None:
-        """The total with a formula that says most of the class: that of its first form."""
-        return next((f.headline for f in self.forms if f.headline is not None), None)
+    def headline_form(self) -> Form | None:
+        """The form whose headline says most of the class: the first that has one."""
+        return next((form for form in self.forms if form.headline is not None), None)
 
     @property
     def is_container(self) -> bool:

@@ -225,7 +225,8 @@ globalThis.dsocrPlanner = (form) => {
     }
     const told = [];
     if (!isKnown) told.push("No times: the tensor cores of this GPU do not support a chosen format.");
-    if (!fits) told.push(`Does not fit: the batch needs ${scaled(found.footprint_bytes, "B")}, the GPU has ${scaled(rates.capacity, "B")}.`);
+    const usable = `${scaled(rates.capacity, "B")}${rates.reserved ? `, without the ${scaled(rates.reserved, "B")} that CUDA reserves` : ""}`;
+    if (!fits) told.push(`Does not fit: the batch needs ${scaled(found.footprint_bytes, "B")}, the GPU has ${usable}.${isKnown ? " Times are those of the same GPU with enough memory." : ""}`);
     place("message").textContent = told.join(" ");
     place("message").hidden = !told.length;
     for (const timed of form.querySelectorAll("[data-planner-timed]")) timed.hidden = !isKnown;
@@ -239,7 +240,7 @@ globalThis.dsocrPlanner = (form) => {
       ["activations", found[`${peak}_activation_bytes`]],
       ["free", Math.max(0, rates.capacity - found.footprint_bytes)],
     ].map(([label, size], index) => [`${label} ${scaled(size, "B")}`, size, index < 4 ? `dsocr-c${index}` : "dsocr-idle"]), room);
-    place("memory_note").textContent = `The peak is in ${peak}: ${scaled(found.footprint_bytes, "B")} of ${scaled(rates.capacity, "B")}.`;
+    place("memory_note").textContent = `The peak is in ${peak}: ${scaled(found.footprint_bytes, "B")} of ${usable}.`;
     place("memory_note").classList.toggle("dsocr-bad", !fits);
     place("stages").replaceChildren(...STAGES.map((stage) => {
       const of = (name) => found[`${stage}_${name}`];
