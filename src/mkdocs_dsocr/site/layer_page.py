@@ -23,7 +23,7 @@ from mkdocs_dsocr.site.families import named_bars
 from mkdocs_dsocr.site.forms import Form, form_key, forms
 from mkdocs_dsocr.site.parts import Part, part_bars, times_of
 from mkdocs_dsocr.site.roofline import points, roofline
-from mkdocs_dsocr.site.rows import StageRow, Table, TotalRow
+from mkdocs_dsocr.site.rows import StageRow, Table
 from mkdocs_dsocr.site.source import Source, source_of
 
 LONG = 40
