@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -214,13 +214,18 @@ def _sum(quantities: Iterable[Quantity]) -> int:
     return sum(quantities)  # type: ignore[arg-type]
 
 
-_COSTS: WeakValueDictionary[tuple[ModelConfig, Workload, str], WorkloadCost]
-_COSTS = WeakValueDictionary()
+_USED: WeakValueDictionary[tuple[ModelConfig, Workload, str], WorkloadCost]
+_USED = WeakValueDictionary()
 
 
+@lru_cache(maxsize=16)
 def workload_cost(config: ModelConfig, workload: Workload, source: str) -> WorkloadCost:
-    """Return what a workload costs: one object for the same inputs, as long as it is used."""
+    """Return what a workload costs: one object for the same inputs, as long as it is used.
+
+    The last ones are kept in any case.
+    """
     key = config, workload, source
-    if (found := _COSTS.get(key)) is None:
-        found = _COSTS[key] = WorkloadCost(config, workload, source)
+    found = _USED.get(key)
+    if found is None:
+        found = _USED[key] = WorkloadCost(*key)
     return found
