@@ -218,6 +218,19 @@ def test_an_entry_is_whole_or_absent(tmp_path: Path) -> None:
     assert kept_pages.load(cache, "k") is None
 
 
+def test_pages_of_inputs_that_were_edited_meanwhile_are_not_kept(tmp_path: Path) -> None:
+    cache, made = Cache(tmp_path / "cache"), Pages({"index.md": "# One\n"}, {}, ["index.md"], [])
+    (tmp_path / "w.yaml").write_text(WORKLOAD)
+    before = key(tmp_path, workloads=("w.yaml",))
+    assert before is not None
+    (tmp_path / "w.yaml").write_text(MORE)
+    kept_pages.save_if_current(cache, before, made, {})
+    assert kept_pages.load(cache, before) is None
+    (tmp_path / "w.yaml").write_text(WORKLOAD)
+    kept_pages.save_if_current(cache, before, made, {})
+    assert kept_pages.load(cache, before) is not None
+
+
 def test_few_entries_stay(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     for number in range(kept_pages.MOST + 2):

@@ -153,6 +153,19 @@ def test_an_edit_makes_first_what_browsers_show_and_all_where_they_show_none(
     assert not (tmp_path / "site/other/layers").exists()
 
 
+def test_an_edit_of_another_page_leaves_all_files(
+    tmp_path: Path, plugin: DsocrPlugin, pages: Callable[[], list[str]]
+) -> None:
+    yml = YML.replace("{workloads", "{hardware: [rtx-5090, h100-sxm], workloads")
+    (tmp_path / "mkdocs.yml").write_text(yml)
+    pages()
+    before = sorted(path for path in (tmp_path / "site").rglob("*") if path.is_file())
+    assert any(path.parent.name == "h100-sxm" for path in before)
+    (tmp_path / "docs/index.md").write_text("# Home again\n")
+    pages()
+    assert sorted(path for path in (tmp_path / "site").rglob("*") if path.is_file()) == before
+
+
 def test_some_pages_are_those_of_the_site() -> None:
     result = shipped_result()
     _, pages, others = sites.site_files(result, "html")

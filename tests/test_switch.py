@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from mkdocs_dsocr.build import pipeline
-from mkdocs_dsocr.build.switching import MOST_PAIRS, has_switch
+from mkdocs_dsocr.build.switching import MOST_PAIRS, can_switch
 from tests.browsing import served
 from tests.conftest import BuildSite, BuiltSite
 
@@ -141,6 +141,6 @@ def test_without_scripts_the_built_pair_is_shown(chrome: Browser, both: list[Bui
 def test_more_pairs_than_a_site_has_pages_for_have_no_switch() -> None:
     settings = pipeline.Settings(hardware=("rtx-5090", "h100-sxm"))
     ((one, other),) = pipeline.analyse(settings)
-    assert has_switch(((one, other),))
-    assert not has_switch(((one,),))
-    assert not has_switch(((one,) * (MOST_PAIRS + 1),))
+    assert can_switch(((one, other),))
+    assert not can_switch(((one,),))
+    assert not can_switch(((one,) * (MOST_PAIRS + 1),))

@@ -23,7 +23,7 @@ from mkdocs.utils.templates import TemplateContext
 from mkdocs_dsocr.build import kept_pages, prepared, sites
 from mkdocs_dsocr.build.session import BuildSession
 from mkdocs_dsocr.build.trace_store import log_time
-from mkdocs_dsocr.build.workers import Pages, pages_of
+from mkdocs_dsocr.build.workers import Pages, pages_of_edited_code
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
@@ -136,8 +136,8 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
                 raise PluginError(f"dsocr: {error.in_mkdocs}") from error
             log.error("%s", error.in_mkdocs)
             # The error is shown in place of each page, so that the page comes back there.
-            before = self._made
-            names, places = (before.pages, before.nav) if before else (("index.md",), ["index.md"])
+            names, places = (m.pages, m.nav) if (m := self._made) else (("index.md",), ["index.md"])
+            self._results.let_go()
             others = {f"assets/{name}": data for name, data in assets().items()}
             pages = error_pages(error.in_mkdocs, names)
             made = self._write(files, config, Pages(pages, others, places, []), None)
@@ -172,7 +172,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         if self._is_edited(state.code):
             self._results.stop()  # what the code made before its edit
             with log_time(log.info, "making the pages with edited code, in a process of its own"):
-                fresh = pages_of(settings, style, uses_cache=uses_cache, log=log.info)
+                fresh = pages_of_edited_code(settings, style, uses_cache=uses_cache, log=log.info)
             for failure in fresh.failures:
                 log.warning(failure)
             return self._write(files, config, fresh, state)
@@ -185,14 +185,14 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             # A server shows edits at once: it makes no pages for other workloads and GPUs.
             convert = None if self._is_serving else converter(config)
             switch = convert and self._results.switch(settings, style, convert, uses_cache)
-            wait = self._results.wait
-            site, pages, others = sites.site_files(result, style, later, cache, switch, wait)
+            ahead = self._results.ahead
+            site, pages, others = sites.site_files(result, style, later, cache, switch, ahead)
             content = Pages(pages, others, nav(site), [])
             made = self._write(files, config, content, state, later)
         # Where all files are the site's, with those that are still to come.
         is_whole = len(made.later) == len(later)
         if cache is not None and key is not None and is_whole and not has_to_say(result):
-            self._keep = partial(kept_pages.save, cache, key, content)
+            self._keep = partial(kept_pages.save_if_current, cache, key, content)
         return made
 
     def _is_edited(self, code: Stamps) -> bool:
@@ -224,7 +224,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         with log_time(log.info, f"updating the open pages: {', '.join(only)}"):
             if self._is_edited(code):
                 self._results.stop()
-                fresh = pages_of(
+                fresh = pages_of_edited_code(
                     settings, style, uses_cache=uses_cache, log=log.info, only=only, files=files
                 )
                 return fresh.pages or None
@@ -248,7 +248,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
         later = self._made.later if self._made is not None else ()
         try:
             with self._results.taken() as made, room_to_write(config.site_dir):
-                for name, target in later:
+                for name, target in later if made else ():  # they stay where no input changes
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.move(made[name], target)
         except InputError as error:

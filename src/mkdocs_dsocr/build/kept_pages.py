@@ -95,6 +95,14 @@ def save(cache: Cache, key: str, made: Pages, files: Mapping[str, Path]) -> None
     _store(cache).save(key, {"pages": made.pages, "others": others, "nav": made.nav})
 
 
+def save_if_current(cache: Cache, key: str, made: Pages, files: Mapping[str, Path]) -> None:
+    """Keep pages as :func:`save` does, unless an input was edited while they were made."""
+    parts = json.loads(key)[1]
+    inputs = _inputs(Settings.from_json(parts["settings"]))
+    if [list(stated) for stated in inputs] == parts["inputs"]:
+        save(cache, key, made, files)
+
+
 def _store(cache: Cache) -> Cache:
     return Cache(cache.folder / FOLDER, MOST)
 

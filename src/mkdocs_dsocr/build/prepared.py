@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
-from mkdocs_dsocr.build.trace_store import Analyses
+from mkdocs_dsocr.build.trace_store import Analyses, Shown
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.io import Cache, kept, source_digest
 from mkdocs_dsocr.report import Analysis
@@ -33,8 +33,10 @@ FORMULAS_CODE: Final = (
 """What the formulas' script is made by."""
 
 
-def are_kept(analyses: Analyses, cache: Cache) -> bool:
-    """Tell whether the cache has the formulas and the tables of the main analysis."""
+def are_kept(analyses: Analyses, cache: Cache | None) -> bool:
+    """Tell whether a cache has entries, good or bad, for the formulas and the main tables."""
+    if cache is None:
+        return False
     main, gpus = _tabled(analyses, (0, 0))
     has_formulas = cache.has(_formulas_key(analyses[0][0].config, _loaded(analyses)))
     return has_formulas and _tables(cache).has(_tables_key(main, gpus))
@@ -77,16 +79,23 @@ def _text(content: Any) -> str:
 
 
 def studies(
-    analyses: Analyses, cache: Cache | None, shown: tuple[int, int] = (0, 0)
+    analyses: Analyses, cache: Cache | None, shown: Shown = (0, 0), made: Any = None
 ) -> Studies | None:
     """Return the tables of an analysis, from the cache where that has them.
 
-    None where the workload needs more than their 64 bits.
+    None where the workload needs more than their 64 bits. `made` are :func:`table_lists` that
+    another process made.
     """
-    return _studies(*_tabled(analyses, shown), cache)
+    main, gpus = _tabled(analyses, shown)
+    return _studies(main, gpus, cache) if made is None else _studies_of(main, gpus, made)
 
 
-def _tabled(analyses: Analyses, shown: tuple[int, int]) -> tuple[Analysis, tuple[Hardware, ...]]:
+def table_lists(analyses: Analyses, cache: Cache | None) -> Any:
+    """Return the main tables as JSON holds them, or None: see :func:`studies`."""
+    return _lists(*_tabled(analyses, (0, 0)), cache)
+
+
+def _tabled(analyses: Analyses, shown: Shown) -> tuple[Analysis, tuple[Hardware, ...]]:
     """Return the analysis and the GPUs that tables are of."""
     from mkdocs_dsocr.site.content import all_gpus
 
@@ -106,10 +115,21 @@ def _tables(cache: Cache) -> Cache:
 
 @lru_cache(maxsize=2)
 def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Studies | None:
-    from mkdocs_dsocr.site.studies import Studies, as_lists, as_tables, tables
+    found = _lists(main, gpus, cache)
+    return None if found is None else _studies_of(main, gpus, found)
+
+
+def _studies_of(main: Analysis, gpus: tuple[Hardware, ...], lists: Any) -> Studies:
+    from mkdocs_dsocr.site.studies import Studies, as_tables
+
+    return Studies(main, as_tables(lists, len(gpus)))
+
+
+def _lists(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) -> Any:
+    from mkdocs_dsocr.site.studies import as_lists, as_tables, tables
 
     try:
-        found = kept(
+        return kept(
             cache and _tables(cache),
             _tables_key(main, gpus),
             lambda content: content if as_tables(content, len(gpus)) else None,
@@ -117,7 +137,6 @@ def _studies(main: Analysis, gpus: tuple[Hardware, ...], cache: Cache | None) ->
         )
     except OverflowError:
         return None
-    return Studies(main, as_tables(found, len(gpus)))
 
 
 def twins(pages: Mapping[str, str], style: LinkStyle, cache: Cache | None) -> dict[str, bytes]:

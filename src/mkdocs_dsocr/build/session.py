@@ -67,14 +67,16 @@ class BuildSession:
         analyses, key, static = self._analysed(settings, uses_cache)
         others = artifacts.other_names(analyses)
         stale = self._stale(analyses) if static is None and may_be_stale else None
-        self._let_go()
+        self.let_go()
         if stale is not None:
             self._trace(key, settings, uses_cache)
             self._report(analyses, settings, stale.static.classes, uses_cache)
             return pipeline.attach_comparisons(stale, settings), others
         later = others
         if static is not None:
-            prepares = uses_cache and not prepared.are_kept(analyses, default_cache())
+            # A server that has made its pages once makes tables faster than it starts a process.
+            cache = default_cache() if uses_cache else None
+            prepares = self._last is None and not prepared.are_kept(analyses, cache)
             self._report(analyses, settings, static.classes, uses_cache, prepares)
             if prepares:
                 prepare(analyses[0][0])
@@ -99,7 +101,7 @@ class BuildSession:
             artifacts.prepare_others(analyses)
             return tracer.static()
         except InputError:
-            self._let_go()  # it has ended, and there is nothing to wait for
+            self.let_go()  # it has ended, and there is nothing to wait for
             raise
 
     def _report(
@@ -116,10 +118,10 @@ class BuildSession:
                 settings, classes, prepares=prepares, uses_cache=uses_cache, log=self._log
             )
 
-    def wait(self, name: str) -> None:
-        """Wait until ``tables`` or ``formulas`` are in the cache, if another process makes them."""
-        if self._reporter is not None:
-            self._reporter.wait(name)
+    @property
+    def ahead(self) -> ReportWorker | None:
+        """What makes tables and formulas of the last result, if another process does."""
+        return self._reporter
 
     def switch(
         self,
@@ -175,7 +177,7 @@ class BuildSession:
                 self._static = key, with_torchinfo(static, files)
             yield files
         finally:
-            self._let_go()
+            self.let_go()
 
     @property
     def new_trace(self) -> str | None:
@@ -185,12 +187,12 @@ class BuildSession:
 
     def stop(self) -> None:
         """End what still runs and remove its files."""
-        self._let_go()
+        self.let_go()
         if self._tracing is not None:
             self._tracing[1].stop()
             self._tracing = None
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
         """End what makes artifacts, and remove those that nobody took."""
         workers = self._reporter, self._tracer
         self._reporter = self._tracer = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from mkdocs_dsocr.build import artifacts, prepared
 from mkdocs_dsocr.build.pipeline import Result
-from mkdocs_dsocr.build.switching import Begin, has_switch
+from mkdocs_dsocr.build.switching import Begin, can_switch
+from mkdocs_dsocr.build.workers import ReportWorker
 from mkdocs_dsocr.io import Cache
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def site_files(
     later: Sequence[str] = (),
     cache: Cache | None = None,
     switch: Begin | None = None,
-    wait: Callable[[str], None] = lambda _: None,
+    ahead: ReportWorker | None = None,
 ) -> tuple[Site, dict[str, str], dict[str, bytes]]:
     """Return the site, its pages and its other files, by path within the plugin's folder.
 
@@ -36,9 +38,9 @@ def site_files(
     later
         Paths under ``artifacts/`` of files that something else makes.
     cache
-        Where the formulas' script is kept.
-    wait
-        Called before ``tables`` and ``formulas`` are looked up: another process may make them.
+        Where tables and the formulas' script are kept.
+    ahead
+        Makes tables and formulas beside this process.
     switch
         Begins with the pages of other workloads and GPUs; without it, none switches between them.
     """
@@ -48,18 +50,20 @@ def site_files(
 
     ready = artifacts.artifacts(result)
     ready[GPUS] = gpus_text(all_gpus(result.analyses))
-    wait("tables")
-    tables = prepared.studies(result.analyses, cache)
+    made = ahead.tables() if ahead is not None else None
+    tables = prepared.studies(result.analyses, cache, made=made)
     folder = f"{result.main.workload.profile_id}/sweeps"
     files = tables.files() if tables is not None else {}
     ready |= {f"{folder}/{n}": text for n, text in files.items()}
-    switches = switch is not None and has_switch(result.analyses)
+    switches = switch is not None and can_switch(result.analyses)
     site = site_of(result, tables, {*ready, FORMULAS, *later}, switches)
-    begun = switch(site, result.static) if switch is not None and switches else None
-    pages = build_pages(site, style)
-    scripts = dict(begun.scripts(pages)) if begun is not None else {}
-    wait("formulas")
-    ready[FORMULAS] = prepared.formulas(result.analyses, cache)
+    scripts: dict[str, bytes] = {}
+    with switch(site, result.static) if switch is not None and switches else nullcontext() as begun:
+        pages = build_pages(site, style)
+        if begun is not None:
+            scripts = dict(begun.scripts(pages))
+    formulas = ahead.formulas() if ahead is not None else None
+    ready[FORMULAS] = formulas or prepared.formulas(result.analyses, cache)
     others = {f"artifacts/{path}": text.encode() for path, text in ready.items()}
     others |= {f"assets/{name}": data for name, data in assets().items()}
     return site, pages, others | scripts

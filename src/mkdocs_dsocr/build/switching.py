@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from mkdocs_dsocr.build import prepared
 from mkdocs_dsocr.build.settings import Settings
-from mkdocs_dsocr.build.trace_store import Analyses, Log, StaticAnalysis
-from mkdocs_dsocr.build.workers import Pair, PairWorker
+from mkdocs_dsocr.build.trace_store import Analyses, Log, Shown, StaticAnalysis
+from mkdocs_dsocr.build.workers import PairWorker
 from mkdocs_dsocr.io import Cache, default_cache
 
 if TYPE_CHECKING:
@@ -22,17 +22,19 @@ LEAST_SHARED: Final = 3
 """Other pairs from which on a second process makes half of them: it takes a second to start."""
 
 
-def has_switch(analyses: Analyses) -> bool:
+def can_switch(analyses: Analyses) -> bool:
     """Tell whether pages switch between workloads and GPUs: there are several, but not too many."""
     return 1 < sum(map(len, analyses)) <= MOST_PAIRS
 
 
-def pages_of(site: Site, pair: Pair, style: LinkStyle, cache: Cache | None) -> dict[str, str]:
+def pages_of_pair(
+    site: Site, shown: Shown, style: LinkStyle, cache: Cache | None
+) -> dict[str, str]:
     """Return the pages of a site that show one workload on one GPU, as they show another pair."""
     from mkdocs_dsocr.site.pages import pages_of_one
 
-    tables = prepared.studies(site.analyses, cache, pair)
-    return pages_of_one(dataclasses.replace(site, shown=pair, studies=tables), style)
+    tables = prepared.studies(site.analyses, cache, shown)
+    return pages_of_one(dataclasses.replace(site, shown=shown, studies=tables), style)
 
 
 class Switch:
@@ -76,6 +78,13 @@ class Switch:
             given = settings, static, self._theirs, site.artifacts, style
             self._worker = PairWorker(*given, uses_cache=uses_cache, log=log)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+
     def scripts(self, pages: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
         """Yield the path and the content of a script for each of the site's pages and each pair.
 
@@ -86,20 +95,17 @@ class Switch:
         """
         from mkdocs_dsocr.site.switch import scripts
 
-        for pair, others in self._pages():
-            analysis = self._site.analyses[pair[0]][pair[1]]
-            ids = analysis.workload.profile_id, analysis.hardware.hardware_id
-            yield from scripts(pages, others, ids, self._convert)
+        for (workload, gpu), others in self._pages():
+            analysis = self._site.analyses[workload][gpu]
+            pair = analysis.workload.profile_id, analysis.hardware.hardware_id
+            yield from scripts(pages, others, pair, self._convert)
 
-    def _pages(self) -> Iterator[tuple[Pair, dict[str, str]]]:
-        for pair in self._mine:
-            yield pair, pages_of(self._site, pair, self._style, self._cache)
+    def _pages(self) -> Iterator[tuple[Shown, dict[str, str]]]:
+        for shown in self._mine:
+            yield shown, pages_of_pair(self._site, shown, self._style, self._cache)
         if self._worker is not None:
-            try:
-                for pair in self._theirs:
-                    yield pair, self._worker.pages()
-            finally:
-                self._worker.stop()
+            for shown in self._theirs:
+                yield shown, self._worker.pages()
 
 
 Begin = Callable[["Site", StaticAnalysis], Switch]

@@ -38,6 +38,8 @@ Log = Callable[[str], None]
 NOTICE: Final = 2.0
 """Seconds after which a step that still runs is announced."""
 Analyses = tuple[tuple[Analysis, ...], ...]
+Shown = tuple[int, int]
+"""Which analysis is shown: the places of its workload and of its GPU."""
 CODE: Final = (
     "tracing",
     "trace.py",
@@ -50,7 +52,6 @@ LARGEST: Final = 100_000_000
 """Bytes of a trace."""
 TRACE: Final = "trace.json"
 VENDOR: Final = "vendor-trace.json"
-TRACES: Final = (TRACE, VENDOR)
 OPERATORS: Final = "target-operators.json"
 TORCHINFO: Final = (
     OPERATORS,

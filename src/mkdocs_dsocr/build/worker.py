@@ -1,4 +1,4 @@
-"""The subprocess that answers one request: a trace, reports, or pages of edited code.
+"""The subprocess that answers one request: a trace, reports, or pages.
 
 python -m mkdocs_dsocr.build.worker < request.json; it answers one JSON object per line.
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 from mkdocs_dsocr.build import artifacts, pipeline, prepared, sites
 from mkdocs_dsocr.build.shipped import shipped
-from mkdocs_dsocr.build.switching import pages_of
+from mkdocs_dsocr.build.switching import pages_of_pair
 from mkdocs_dsocr.build.trace_store import TORCHINFO, from_artifacts, named, static_analysis
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
@@ -50,13 +50,12 @@ def _trace(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
 
 def _reports(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> None:
     """Prepare what pages wait for, then write the reports of other workloads and GPUs."""
+    cache = default_cache() if request["cache"] else None
     with without_collections():
         analyses = pipeline.analyse(settings)
         if request["prepares"]:
-            prepared.studies(analyses, default_cache())
-            say(tables=True)
-            prepared.formulas(analyses, default_cache())
-            say(formulas=True)
+            say(tables=prepared.table_lists(analyses, cache))
+            say(formulas=prepared.formulas(analyses, cache))
         if hasattr(os, "nice"):
             os.nice(10)  # nobody waits for reports before the pages are made
         classes = frozenset(request["classes"])
@@ -103,7 +102,7 @@ def _pairs(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
         result = pipeline.attach_comparisons(result, settings)
         site = sites.site_of(result, None, request["files"], has_switch=True)
         for workload, gpu in request["pairs"]:
-            say(pages=pages_of(site, (workload, gpu), request["style"], cache))
+            say(pages=pages_of_pair(site, (workload, gpu), request["style"], cache))
 
 
 def _made(

@@ -1,4 +1,4 @@
-"""Subprocesses beside a build: the trace, files that no page waits for, pages of edited code."""
+"""Subprocesses beside a build: traces, reports, what pages wait for, and pages themselves."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from typing import Any
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.trace_store import (
     TORCHINFO,
-    TRACES,
+    TRACE,
+    VENDOR,
     Log,
+    Shown,
     StaticAnalysis,
     from_artifacts,
 )
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.resources import PACKAGE
-
-Pair = tuple[int, int]
-"""The places of a workload and of a GPU."""
 
 
 class Worker:
@@ -52,21 +51,20 @@ class Worker:
         self._log, self._passes_on = log, request["request"] != "pages"
         command, pipe = [sys.executable, "-m", "mkdocs_dsocr.build.worker"], subprocess.PIPE
         self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8"
+            command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace"
         )
         weakref.finalize(self, _end, self._process)  # however this process ends
         content = request | {"settings": settings.to_json(), "cache": uses_cache}
-        assert self._process.stdin
-        # The pipe stays open: the worker ends when this process does.
-        self._process.stdin.write(f"{json.dumps(content)}\n")
-        self._process.stdin.flush()
         self._answers: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         self._words: list[str] = []
+        self._failure: InputError | None = None
         self._readers = [
             threading.Thread(target=f, daemon=True) for f in (self._listen, self._read)
         ]
-        for reader in self._readers:
-            reader.start()
+        # A large request takes until the worker has started.
+        asking = threading.Thread(target=self._ask, args=[json.dumps(content)], daemon=True)
+        for thread in (*self._readers, asking):
+            thread.start()
 
     @property
     def is_running(self) -> bool:
@@ -79,23 +77,34 @@ class Worker:
         Raises
         ------
         InputError
-            If the worker found a bad input, or its code did not run.
+            If the worker found a bad input, or its code did not run; the same each time.
         """
-        while (answer := self._answers.get()) is not None:
-            if "error" in answer:
-                raise InputError(*answer["error"])
-            if "log" in answer:
+        while self._failure is None:
+            answer = self._answers.get()
+            if answer is None:
+                status = f"status {self._process.returncode}, and no message"
+                words = "\n".join(self._words[-3:]) or status
+                self._failure = InputError(PACKAGE, "", words, "code and inputs that run")
+            elif "error" in answer:
+                self._failure = InputError(*answer["error"])
+            elif "log" in answer:
                 self._log(answer["log"])
-            if key in answer:
+            elif key in answer:
                 return answer
-        words = "\n".join(self._words[-3:]) or f"status {self._process.returncode}, and no message"
-        raise InputError(PACKAGE, "", words, "code and inputs that run")
+        raise self._failure
 
     def stop(self) -> None:
         """End it, whatever it does."""
         _end(self._process)
         for reader in self._readers:
             reader.join()
+
+    def _ask(self, request: str) -> None:
+        """Send the request. The pipe stays open: the worker ends when this process does."""
+        assert self._process.stdin
+        with suppress(OSError, ValueError):  # it has ended already, which `answer` says
+            self._process.stdin.write(f"{request}\n")
+            self._process.stdin.flush()
 
     def _read(self) -> None:
         assert self._process.stdout
@@ -169,7 +178,7 @@ class ReportWorker(FileWorker):
     classes
         Module classes of the trace.
     prepares
-        Whether it first puts tables and formulas into the cache.
+        Whether it first makes tables and formulas.
     """
 
     def __init__(
@@ -181,14 +190,17 @@ class ReportWorker(FileWorker):
         uses_cache: bool,
         log: Log,
     ) -> None:
-        self._awaited = ["tables", "formulas"] if prepares else []
+        self._prepares = prepares
         request = {"request": "reports", "classes": sorted(classes), "prepares": prepares}
         super().__init__(request, settings, uses_cache=uses_cache, log=log)
 
-    def wait(self, name: str) -> None:
-        """Wait until ``tables`` or, after them, ``formulas`` are in the cache, if it makes them."""
-        while name in self._awaited:
-            self.answer(self._awaited.pop(0))
+    def tables(self) -> Any:
+        """Wait for the tables as JSON holds them; None if it makes none."""
+        return self.answer("tables")["tables"] if self._prepares else None
+
+    def formulas(self) -> str | None:
+        """Wait for the formulas as a script, after the tables; None if it makes none."""
+        return str(self.answer("formulas")["formulas"]) if self._prepares else None
 
 
 class TraceWorker(FileWorker):
@@ -234,14 +246,16 @@ class PairWorker(Worker):
         self,
         settings: pipeline.Settings,
         static: StaticAnalysis,
-        pairs: Sequence[Pair],
+        pairs: Sequence[Shown],
         files: Sequence[str],
         style: str,
         *,
         uses_cache: bool,
         log: Log,
     ) -> None:
-        traces = {name: static.artifacts[name] for name in TRACES if name in static.artifacts}
+        traces = {
+            name: static.artifacts[name] for name in (TRACE, VENDOR) if name in static.artifacts
+        }
         trace = {"traces": traces, "reason": static.device_reason, "is_shipped": static.is_shipped}
         request = {"request": "pairs", "pairs": pairs, "files": files, "style": style, **trace}
         super().__init__(request, settings, uses_cache=uses_cache, log=log)
@@ -278,7 +292,7 @@ class Pages:
     failures: list[str]
 
 
-def pages_of(
+def pages_of_edited_code(
     settings: pipeline.Settings,
     style: str,
     *,

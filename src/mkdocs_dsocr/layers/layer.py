@@ -22,6 +22,7 @@ from typing import (
     Protocol,
     TypeAlias,
     TypeVar,
+    cast,
     dataclass_transform,
 )
 
@@ -291,11 +292,13 @@ class Layer:
         It is the same object for layers that differ in dimensions alone, so that what is read of
         it is kept.
         """
-        symbols = {n: Symbol(d.symbol) for n, d in self.dimensions().items()}
-        names = (f.name for f in dataclasses.fields(self))
-        fields = tuple((name, symbols.get(name, getattr(self, name))) for name in names)
-        kind: Any = type(self)
-        made: AnyLayer = _made(kind, fields)
+        dimensions, kind = self.dimensions(), cast("Any", type(self))
+        others = [f.name for f in dataclasses.fields(self) if f.init and f.name not in dimensions]
+        given = tuple((name, type(getattr(self, name)), getattr(self, name)) for name in others)
+        try:
+            made: AnyLayer = _symbolic(kind, given)
+        except TypeError:  # a field that has no hash
+            made = _symbolic.__wrapped__(kind, given)
         return made
 
 
@@ -303,8 +306,10 @@ AnyLayer = TypeVar("AnyLayer", bound=Layer)
 
 
 @functools.lru_cache(maxsize=1024)
-def _made(kind: Any, fields: tuple[tuple[str, Any], ...]) -> Any:
-    return kind(**dict(fields))
+def _symbolic(kind: Any, given: tuple[tuple[str, type, Any], ...]) -> Any:
+    """Return a layer with a symbol for each dimension; other fields, with their types, as given."""
+    symbols = {name: Symbol(d.symbol) for name, d in kind.dimensions().items()}
+    return kind(**symbols, **{name: value for name, _, value in given})
 
 
 def once(reader: Callable[[Layer], T]) -> Callable[[Layer], T]:

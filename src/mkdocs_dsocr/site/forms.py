@@ -330,14 +330,14 @@ def _total(
 
 
 @lru_cache(maxsize=1024)
-def _summed(symbolic: Layer, metric: metrics.MetricOf) -> tuple[Quantity, list[Quantity]]:
+def _summed(symbolic: Layer, metric: metrics.MetricOf) -> tuple[Quantity, tuple[Quantity, ...]]:
     """Return a metric of all layers of a symbolic one, collected and in its parts."""
     parts: list[Quantity] = []
     for visit in tree.walk(symbolic):
         own = metric(visit.layer)
         if not is_zero(own):
             parts += terms(own) if visit.modules == 1 else [visit.modules * own]
-    return collected(total(parts)), parts
+    return collected(total(parts)), tuple(parts)
 
 
 def _sum(calls: list[tree.NodeVisit], metric: metrics.MetricOf) -> int:
