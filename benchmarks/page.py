@@ -81,8 +81,8 @@ def page() -> Iterator[str]:
         "shapes, *cold, traced* makes one. *warm* is a build in which nothing has changed: it uses "
         "the pages of the one before. Before *edited*, a value of the workload changed. *10 × 1* "
         "and *10 × 20* are ten workloads on one GPU, between which pages switch, and on twenty, "
-        "which pages show side by side. The workloads differ in the number of pages, or each has "
-        "*shapes of its own*, which are traced. CPU seconds are of all cores together.\n"
+        "which pages show side by side. The workloads differ in the number of pages, or have "
+        "*shapes of their own*, which are traced. CPU seconds are of all cores together.\n"
     )
     yield "| build | seconds | of plain | CPU seconds | of plain |"
     yield "|---|--:|--:|--:|--:|"
