@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -51,4 +52,13 @@ def test_a_worker_that_is_killed_while_it_writes_is_an_error(
     for _ in range(2):  # whoever asks again is told the same, and does not wait
         with pytest.raises(InputError, match="code and inputs that run"):
             worker.static()
+    worker.stop()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX says which signal ended a process")
+def test_a_worker_that_is_killed_is_named() -> None:
+    worker = TraceWorker(pipeline.Settings(), uses_cache=False, log=lambda _: None)
+    worker._process.kill()
+    with pytest.raises(InputError, match="was killed by signal 9; allowed: enough memory"):
+        worker.static()
     worker.stop()

@@ -9,6 +9,7 @@ import pytest
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.session import BuildSession
 from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.trace import Trace
 
 
 def test_a_trace_that_fails_leaves_nothing_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,5 +20,18 @@ def test_a_trace_that_fails_leaves_nothing_to_wait_for(monkeypatch: pytest.Monke
             results.result(pipeline.Settings(device="cuda"), uses_cache=False, may_be_stale=True)
         with results.taken() as files:
             assert files == {}
+    finally:
+        results.stop()
+
+
+def test_an_input_that_is_edited_while_it_is_traced_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = BuildSession(lambda _: None)
+    monkeypatch.setattr(Trace, "has", lambda self, shapes: False)
+    settings = pipeline.Settings(trace="verify")
+    try:
+        with pytest.raises(InputError, match="other content than when the build began"):
+            results.result(settings, uses_cache=False, may_be_stale=False)
     finally:
         results.stop()

@@ -6,6 +6,7 @@ parameters and classes of the model. Formulas are verified against it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -145,6 +146,10 @@ class Trace:
     def find(self, shape: PassShape) -> PassRecord | None:
         """Return the record of a pass of exactly this shape."""
         return next((p for p in self.passes if p.shape == shape), None)
+
+    def has(self, shapes: Iterable[PassShape]) -> bool:
+        """Tell whether there is a record of a pass of each of these shapes."""
+        return {*shapes} <= {record.shape for record in self.passes}
 
     def to_json(self) -> str:
         from pydantic import TypeAdapter

@@ -18,6 +18,7 @@ from mkdocs_dsocr.build.trace_store import (
     StaticAnalysis,
     cache_key,
     cached,
+    distinct_shapes,
     log_time,
 )
 from mkdocs_dsocr.build.workers import ReportWorker, TraceWorker, with_torchinfo
@@ -99,7 +100,11 @@ class BuildSession:
             prepared.studies(analyses, cache)
             self._report(analyses, settings, tracer.classes(), uses_cache)
             artifacts.prepare_others(analyses)
-            return tracer.static()
+            static = tracer.static()
+            if not static.trace.has(distinct_shapes(analyses)):
+                found = "other content than when the build began"
+                raise InputError("inputs", "", found, "files that stay as they are: build again")
+            return static
         except InputError:
             self.let_go()  # it has ended, and there is nothing to wait for
             raise

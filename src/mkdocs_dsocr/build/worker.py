@@ -129,7 +129,7 @@ REQUESTS = {"trace": _trace, "reports": _reports, "pages": _pages, "pairs": _pai
 
 
 def _end_with_the_build(request: dict[str, Any]) -> None:
-    """Wait until the build that asked has ended, whatever ended it, and leave nothing of it."""
+    """End as soon as the build that asked has ended, whatever ended it, and leave nothing of it."""
     while os.read(0, 1):
         pass
     if "folder" in request:

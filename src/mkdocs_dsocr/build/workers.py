@@ -82,9 +82,7 @@ class Worker:
         while self._failure is None:
             answer = self._answers.get()
             if answer is None:
-                status = f"status {self._process.returncode}, and no message"
-                words = "\n".join(self._words[-3:]) or status
-                self._failure = InputError(PACKAGE, "", words, "code and inputs that run")
+                self._failure = self._ended()
             elif "error" in answer:
                 self._failure = InputError(*answer["error"])
             elif "log" in answer:
@@ -92,6 +90,15 @@ class Worker:
             elif key in answer:
                 return answer
         raise self._failure
+
+    def _ended(self) -> InputError:
+        """Return why it ended without the answer."""
+        status = self._process.returncode
+        if status < 0:
+            found = f"a process of this build that was killed by signal {-status}"
+            return InputError("build", "", found, "enough memory, and processes that nobody ends")
+        words = "\n".join(self._words[-3:]) or f"status {status}, and no message"
+        return InputError(PACKAGE, "", words, "code and inputs that run")
 
     def stop(self) -> None:
         """End it, whatever it does."""
