@@ -187,7 +187,13 @@ def test_every_combination_of_choices_that_sizes_allow_has_a_form() -> None:
 
 
 @pytest.mark.parametrize("host_mode", ["eager", "cuda_graph"])
-@pytest.mark.parametrize("name", shipped("workloads")[::2])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *shipped("workloads")[::2],
+        *(pytest.param(name, marks=pytest.mark.slow) for name in shipped("workloads")[1::2]),
+    ],
+)
 @pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "unlimited-ocr"])
 def test_own_times_of_all_nodes_add_up_to_the_predicted_total(
     model: str, name: str, host_mode: str

@@ -26,7 +26,7 @@ from tests.conftest import TINY_CONFIG, BuildSite
 from tests.drawn import consistent
 
 pytestmark = pytest.mark.browser
-SCENARIOS = 120
+SCENARIOS = 200
 ANALYSED = 8
 SIZES = [64 * n for n in range(1, 24)]
 CHOICES: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a site shows, kept over the rebuilds of a server; what costs torch is made beside it."""
+"""What a site shows, kept over the rebuilds of a server; traces and reports are made beside it."""
 
 from __future__ import annotations
 

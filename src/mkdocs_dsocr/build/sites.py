@@ -55,10 +55,11 @@ def site_files(
     folder = f"{result.main.workload.profile_id}/sweeps"
     files = tables.files() if tables is not None else {}
     ready |= {f"{folder}/{n}": text for n, text in files.items()}
-    switches = switch is not None and can_switch(result.analyses)
-    site = site_of(result, tables, {*ready, FORMULAS, *later}, switches)
+    if not can_switch(result.analyses):
+        switch = None
+    site = site_of(result, tables, {*ready, FORMULAS, *later}, switch is not None)
     scripts: dict[str, bytes] = {}
-    with switch(site, result.static) if switch is not None and switches else nullcontext() as begun:
+    with switch(site, result.static) if switch is not None else nullcontext() as begun:
         pages = build_pages(site, style)
         if begun is not None:
             scripts = dict(begun.scripts(pages))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mkdocs_dsocr.site.links import LinkStyle
 
 MOST_PAIRS: Final = 12
-"""Pairs of a workload and a GPU between which pages switch: each takes half a second to build."""
+"""Pairs of a workload and a GPU between which pages switch: each takes over half a second."""
 LEAST_SHARED: Final = 3
 """Other pairs from which on a second process makes half of them: it takes a second to start."""
 

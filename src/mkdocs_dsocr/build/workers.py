@@ -96,7 +96,7 @@ class Worker:
         status = self._process.returncode
         if status < 0:
             found = f"a process of this build that was killed by signal {-status}"
-            return InputError("build", "", found, "enough memory, and processes that nobody ends")
+            return InputError("build", "", found, "enough memory for all processes of a build")
         words = "\n".join(self._words[-3:]) or f"status {status}, and no message"
         return InputError(PACKAGE, "", words, "code and inputs that run")
 

@@ -32,9 +32,11 @@ def scripts(
     convert
         Turns Markdown without raw blocks into HTML, as the generator does.
     """
-    for path in others.keys() & pages.keys():
+    for path, page in others.items():
+        if path not in pages:
+            continue
         _, blocks = taken_out(pages[path])
-        content = json.dumps(_content(others[path], blocks, convert), ensure_ascii=False)
+        content = json.dumps(_content(page, blocks, convert), ensure_ascii=False)
         script = f"(globalThis.dsocrPages ??= {{}})[document.currentScript.src] = {content};"
         yield script_path(path, *pair), script.encode()
 
