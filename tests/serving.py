@@ -28,6 +28,9 @@ plugins:
   - dsocr: {device: meta, model: tiny/, workloads: [loads/mine.yaml]}
 """
 
+ENDS_ON_HANGUP = ("env", "--default-signal=HUP")
+"""Before a command: SIGHUP ends it, also where ``nohup`` runs the tests."""
+
 
 def project(folder: Path, yml: str = YML) -> None:
     """Write a small site."""
@@ -48,7 +51,7 @@ def start(folder: Path, *command: str, **more: str) -> subprocess.Popen[str]:
     own = {"XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp"), **more}
     with (folder / "log").open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "mkdocs", *command],
+            [*ENDS_ON_HANGUP, sys.executable, "-m", "mkdocs", *command],
             cwd=folder,
             env={**os.environ, "NO_PROXY": "127.0.0.1", **own},
             stdout=log,

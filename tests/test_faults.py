@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FULL, TINY_CONFIG
+from tests.serving import ENDS_ON_HANGUP
 
 pytestmark = pytest.mark.slow
 KILLS = 50 if FULL else 10
@@ -145,7 +146,7 @@ def test_a_signal_that_ends_a_command_leaves_nothing(tmp_path: Path, number: int
     environment = _environment(tmp_path)
     subprocess.run(analyse, cwd=tmp_path, env=environment, check=True, capture_output=True)
     process = subprocess.Popen(
-        command,
+        [*ENDS_ON_HANGUP, *command],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.DEVNULL,

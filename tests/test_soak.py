@@ -63,7 +63,10 @@ def test_a_build_that_is_ended_leaves_nothing(
         wait_for(lambda: "Building documentation" in (tmp_path / "log").read_text())
         time.sleep(chance.uniform(0, 7))
         os.kill(process.pid, number)
-        codes.add(process.wait(30))
+        try:
+            codes.add(process.wait(30))
+        finally:
+            process.kill()
         wait_for(lambda pid=process.pid: processes(pid) == [], 10)  # type: ignore[misc]
         assert _files(tmp_path) == []
         left = [p for p in tmp_path.rglob("*.part") if p.is_file()]

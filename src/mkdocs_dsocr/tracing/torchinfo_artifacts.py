@@ -131,7 +131,10 @@ def _stage(name: str, calls: list[Call], roots: Sequence[str], repeats: int) -> 
         if any(path == root or path.startswith(f"{root}.") for root in roots)
     ]
     parameters = {
-        f"{path}.{n}": p.numel() for path, info in inside for n, p in info.module.named_parameters()
+        f"{path}.{name}": parameter.numel()
+        for path, info in inside
+        if path in roots
+        for name, parameter in info.module.named_parameters()
     }
     return {
         "stage": name,

@@ -81,9 +81,10 @@ class Verifier:
         known = self._known.get((analysis.config, analysis.workload))
         if known is not None:
             return known
-        rows = tuple(_rows(analysis, self._counts))
-        caches = tuple(_caches(analysis, self._counts))
-        names = frozenset(node.class_name for node in analysis.cost.nodes.values())
+        routed = _routed(analysis, self._counts)
+        rows = tuple(_rows(routed, self._counts))
+        caches = tuple(_caches(routed, self._counts))
+        names = frozenset(node.class_name for node in routed.cost.nodes.values())
         return _Compared(rows, caches, names)
 
 
@@ -99,8 +100,8 @@ def _as_traced(analysis: Analysis) -> Analysis:
     return dataclasses.replace(analysis, workload=workload, config=config)
 
 
-def _rows(analysis: Analysis, counter: Counts) -> Iterator[Row]:
-    """Yield a row for each node, the formulas given the routing of the trace.
+def _routed(analysis: Analysis, counter: Counts) -> Analysis:
+    """Return the analysis with the routing of the trace.
 
     On a real device the routing differs from step to step, so each loop is compared at the two
     steps that were traced. On ``meta`` it is balanced in every step, and the sums are compared.
@@ -112,7 +113,11 @@ def _rows(analysis: Analysis, counter: Counts) -> Iterator[Row]:
         if shape.part == "language"
     }
     is_real = counter.device != "meta"
-    routed = dataclasses.replace(analysis, routing=routing, only_ends=is_real)
+    return dataclasses.replace(analysis, routing=routing, only_ends=is_real)
+
+
+def _rows(routed: Analysis, counter: Counts) -> Iterator[Row]:
+    """Yield a row for each node."""
     for module_id, node in routed.cost.nodes.items():
         if node.class_name == "Group":
             continue
@@ -136,7 +141,7 @@ def _rows(analysis: Analysis, counter: Counts) -> Iterator[Row]:
         peak, counted = node.visit.peak, counter.peak(runs, pattern)
         compared["peak_bytes"] = Pair(peak.bytes, counted.bytes)  # type: ignore[arg-type]
         place = _place(pattern, peak, counted)
-        yield Row(analysis.workload.profile_id, module_id, node.class_name, compared, place)
+        yield Row(routed.workload.profile_id, module_id, node.class_name, compared, place)
 
 
 def _place(pattern: str, peak: memory.Peak, counted: TracedPeak) -> Place:
@@ -152,14 +157,14 @@ def _place(pattern: str, peak: memory.Peak, counted: TracedPeak) -> Place:
     )
 
 
-def _caches(analysis: Analysis, counter: Counts) -> Iterator[CacheRow]:
+def _caches(routed: Analysis, counter: Counts) -> Iterator[CacheRow]:
     for pass_id in ("prefill", "decode"):
-        shapes = [r.last for r in analysis.plan.runs if r.last.pass_id == pass_id]
+        shapes = [r.last for r in routed.plan.runs if r.last.pass_id == pass_id]
         if shapes:
             yield CacheRow(
-                analysis.workload.profile_id,
+                routed.workload.profile_id,
                 pass_id,
-                analysis.cost.nodes[pass_id].total.kvcache_bytes,
+                routed.cost.nodes[pass_id].total.kvcache_bytes,
                 max(counter.record(shape).kvcache_bytes for shape in shapes),
             )
 
