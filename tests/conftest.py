@@ -20,7 +20,8 @@ from playwright.sync_api import Browser
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from mkdocs_dsocr.build import pipeline
-from mkdocs_dsocr.build.trace_store import Analyses, trace_model
+from mkdocs_dsocr.build.static import Analyses
+from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.inputs import (
     Hardware,
     ModelConfig,

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.pipeline import Settings
-from mkdocs_dsocr.build.trace_store import cache_key, static_analysis
+from mkdocs_dsocr.build.trace_keys import cache_key
+from mkdocs_dsocr.build.trace_store import static_analysis
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.io import KEPT, Cache, source_digest
 from tests.conftest import TINY_CONFIG
@@ -112,7 +113,8 @@ import sys
 from pathlib import Path
 from typing import Any
 from mkdocs_dsocr.build import pipeline, sites
-from mkdocs_dsocr.build.trace_store import cache_key, static_analysis
+from mkdocs_dsocr.build.trace_keys import cache_key
+from mkdocs_dsocr.build.trace_store import static_analysis
 from mkdocs_dsocr.io import Cache
 settings = pipeline.Settings(model={f"{tmp_path}/"!r}, workloads=("dsocr-tiny",), device="meta")
 analyses = pipeline.analyse(settings)

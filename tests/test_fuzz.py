@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from mkdocs_dsocr.build import pipeline
-from mkdocs_dsocr.build.trace_store import cached, load_static, trace_model
+from mkdocs_dsocr.build.static import load_static
+from mkdocs_dsocr.build.trace_store import cached, trace_model
 from mkdocs_dsocr.inputs import InputError, load_hardware
 from mkdocs_dsocr.inputs.checkpoint import INDEX, SINGLE, read_checkpoint
 from mkdocs_dsocr.inputs.measurement import load_measurements

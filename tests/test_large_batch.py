@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mkdocs_dsocr.build import pipeline
-from mkdocs_dsocr.build.trace_store import distinct_shapes, trace_model
+from mkdocs_dsocr.build.static import distinct_shapes
+from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.tracing import StaticAnalyzer
 from mkdocs_dsocr.tracing.memory import ActivationMemory
 from tests.conftest import TINY_CONFIG, TINY_UNLIMITED

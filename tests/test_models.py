@@ -22,7 +22,8 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mkdocs_dsocr.build import trace_store
+from mkdocs_dsocr.build.static import distinct_shapes
+from mkdocs_dsocr.build.trace_keys import cache_key
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import (
     Hardware,
@@ -84,7 +85,7 @@ def _workload(**fields: Any) -> Workload:
 def test_the_whole_model_is_exact(whole: ModelConfig, gpu: Hardware) -> None:
     """Every module of the real sizes, in five figures, with and without local views."""
     analyses = [Analysis(whole, load_workload(w), gpu) for w in ("dsocr-a4-gundam", "dsocr-small")]
-    shapes = trace_store.distinct_shapes(tuple((a,) for a in analyses))
+    shapes = distinct_shapes(tuple((a,) for a in analyses))
     verdict = verify(analyses, StaticAnalyzer(whole).trace(shapes))
     assert verdict.failures == []
     assert verdict.other == ()
@@ -298,7 +299,7 @@ def test_a_package_that_is_not_installed(
     monkeypatch.setattr(UnlimitedOCR, "packages", ("no-such-distribution",))
     analyses = ((Analysis(whole, load_workload("dsocr-small"), gpu),),)
     with pytest.raises(InputError, match="no-such-distribution: found nothing"):
-        trace_store.cache_key(analyses, "meta")
+        cache_key(analyses, "meta")
 
 
 def test_a_session_that_is_none(whole: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mkdocs_dsocr.build import trace_store
+from mkdocs_dsocr.build.static import distinct_shapes
 from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload, load_workload
 from mkdocs_dsocr.models import load_model_config, plan
 from mkdocs_dsocr.models.deepseek_ocr2 import DeepSeekOCR2
@@ -77,7 +77,7 @@ def _drawn_workload(draw: Callable[[Any], Any]) -> Workload:
 def test_the_whole_model_is_exact(whole: ModelConfig, gpu: Hardware) -> None:
     """Every module of the real sizes, in five figures, with and without local views."""
     analyses = [Analysis(whole, load_workload(w), gpu) for w in ("dsocr2-a4", "dsocr-base")]
-    shapes = trace_store.distinct_shapes(tuple((a,) for a in analyses))
+    shapes = distinct_shapes(tuple((a,) for a in analyses))
     verdict = verify(analyses, StaticAnalyzer(whole).trace(shapes))
     assert verdict.failures == []
     assert verdict.other == ()

@@ -9,27 +9,27 @@ from typing import Any
 
 import pytest
 
-from mkdocs_dsocr.build import pipeline, trace_store
-from mkdocs_dsocr.build.trace_store import log_time
+from mkdocs_dsocr.build import pipeline, progress
+from mkdocs_dsocr.build.progress import log_time
 from mkdocs_dsocr.build.workers import TraceWorker
 from mkdocs_dsocr.inputs import InputError
 
 
 def test_a_long_step_is_announced_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trace_store, "NOTICE", 0.05)
+    monkeypatch.setattr(progress, "NOTICE", 0.05)
     said: list[str] = []
     with log_time(said.append, "counting"):
         time.sleep(0.3)
         assert said == ["counting …"]
     assert [said[0], said[1][:10]] == ["counting …", "counting: "]
-    monkeypatch.setattr(trace_store, "NOTICE", 60.0)
+    monkeypatch.setattr(progress, "NOTICE", 60.0)
     with log_time(said.append, "reading"):
         pass
     assert len(said) == 3
 
 
 def test_a_step_that_fails_says_nothing_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trace_store, "NOTICE", 0.1)
+    monkeypatch.setattr(progress, "NOTICE", 0.1)
     said: list[str] = []
     with pytest.raises(ValueError, match="bad"), log_time(said.append, "counting"):
         raise ValueError("bad")

@@ -12,7 +12,7 @@ import pytest
 
 from mkdocs_dsocr.build import artifacts, pipeline, shipped
 from mkdocs_dsocr.build.pipeline import Settings
-from mkdocs_dsocr.build.trace_store import OPERATORS, TORCHINFO, Analyses
+from mkdocs_dsocr.build.static import OPERATORS, TORCHINFO, Analyses
 from mkdocs_dsocr.resources import DEFAULT_WORKLOAD, data_dir
 
 RENEW = "run `python -m mkdocs_dsocr.build.shipped` and commit what it writes"

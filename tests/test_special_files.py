@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mkdocs_dsocr.build.trace_store import load_static
+from mkdocs_dsocr.build.static import load_static
 from mkdocs_dsocr.inputs import InputError, load_hardware, load_workload
 from mkdocs_dsocr.inputs.checkpoint import INDEX, SINGLE, read_checkpoint, remote_code, revision
 from mkdocs_dsocr.inputs.files import read_text

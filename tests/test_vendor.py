@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 from mkdocs_dsocr.build import pipeline
-from mkdocs_dsocr.build.trace_store import StaticAnalysis, load_static, trace_model
+from mkdocs_dsocr.build.static import StaticAnalysis, load_static
+from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.tracing.counter import EVERYTHING, OperatorCounter

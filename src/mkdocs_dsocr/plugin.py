@@ -14,20 +14,20 @@ from jinja2 import Environment
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.livereload import LiveReloadServer
-from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority
+from mkdocs.plugins import BasePlugin, event_priority
 from mkdocs.structure.files import Files
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
-from mkdocs.utils.templates import TemplateContext
 
 from mkdocs_dsocr.build import kept_pages, prepared, sites
+from mkdocs_dsocr.build.progress import log_time
 from mkdocs_dsocr.build.session import BuildSession
-from mkdocs_dsocr.build.trace_store import log_time
 from mkdocs_dsocr.build.workers import Pages, pages_of_edited_code
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.io import default_cache, source_digest, without_collections
+from mkdocs_dsocr.plugin_blocks import RawBlocks
 from mkdocs_dsocr.plugin_files import (
     Made,
     State,
@@ -52,21 +52,21 @@ from mkdocs_dsocr.plugin_readers import Readers
 from mkdocs_dsocr.plugin_watch import InputWatch, Stamps, input_stamps
 from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.signals import unwind_on_signals
-from mkdocs_dsocr.site.blocks import as_text, as_words, description, forget, put_back, taken_out
+from mkdocs_dsocr.site.blocks import forget
 from mkdocs_dsocr.site.navigation import placed, prefixed
 from mkdocs_dsocr.site.pages import assets, error_pages, nav
 
 
-class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
+class DsocrPlugin(RawBlocks, BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
     """Adds the analytic model of a model to a site: DeepSeek-OCR's, unless told otherwise."""
 
     supports_multiple_instances = True
 
     def __init__(self) -> None:
+        super().__init__()
         self._results = BuildSession(log.info)
         self._watch: InputWatch | None = None
         self._readers: Readers | None = None
-        self._blocks: dict[str, tuple[str, ...]] = {}
         self._keep: Callable[[Mapping[str, Path]], None] | None = None
         self._is_serving = self._ends_after_a_build = False
         self._builds = 0
@@ -257,55 +257,9 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             self._keep({f"artifacts/{name}": target for name, target in later})
             self._keep = None
 
-    def on_page_markdown(
-        self, markdown: str, *, page: Page, config: MkDocsConfig, files: Files
-    ) -> str:
-        """Spare Markdown the raw HTML of our own pages."""
-        if page.file.src_uri not in self._blocks:
-            return markdown
-        if text := description(markdown):
-            page.meta.setdefault("description", text)
-        text, self._blocks[page.file.src_uri] = taken_out(markdown)
-        return text
-
-    @event_priority(100)
-    def _before_markdown(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-        blocks = self._blocks.get(page.file.src_uri, ())
-        if "llmstxt" in config.plugins:
-            blocks = tuple(map(as_text, blocks))
-        return put_back(html, blocks)
-
-    @event_priority(-100)
-    def _after_markdown(self, html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-        if "llmstxt" in config.plugins:
-            for block in self._blocks.get(page.file.src_uri, ()):
-                html = html.replace(as_text(block), block, 1)
-        return html
-
-    on_page_content = CombinedEvent(_before_markdown, _after_markdown)
-    """Put the raw HTML back; llmstxt, which makes Markdown of it, sees formulas as TeX."""
-
-    @event_priority(100)
-    def _before_search(
-        self, context: TemplateContext, *, page: Page, config: MkDocsConfig, nav: Navigation
-    ) -> TemplateContext | None:
-        page.content = as_words(page.content or "", self._blocks.get(page.file.src_uri, ()))
-        return context
-
-    @event_priority(-100)
-    def _after_search(
-        self, context: TemplateContext, *, page: Page, config: MkDocsConfig, nav: Navigation
-    ) -> TemplateContext | None:
-        page.content = put_back(page.content or "", self._blocks.get(page.file.src_uri, ()))
-        return context
-
-    on_page_context = CombinedEvent(_before_search, _after_search)
-    """Spare a search plugin the raw HTML too."""
-
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
         """Drop the theme's indentation, a tenth of a page; a server does without."""
-        is_own = page.file.src_uri in self._blocks
-        return compact(output) if is_own and not self._is_serving else output
+        return output if self._is_serving or not self.is_own(page) else compact(output)
 
     def on_post_build(self, *, config: MkDocsConfig) -> None:
         if self.config.enabled and self.config.markdown_twins:
@@ -341,7 +295,7 @@ class DsocrPlugin(BasePlugin[DsocrConfig]):  # type: ignore[no-untyped-call]
             content = dataclasses.replace(content, others=content.others | twins)
         with room_to_write(tempfile.gettempdir()):
             made = written(files, config, path, content, later)
-        self._blocks = {f"{path}/{name}": () for name in made.texts}
+        self.take_from(f"{path}/{name}" for name in made.texts)
         return dataclasses.replace(made, state=state)
 
     def _clean(self) -> None:

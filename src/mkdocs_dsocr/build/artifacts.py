@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mkdocs_dsocr.build.pipeline import Result
-from mkdocs_dsocr.build.trace_store import Analyses, named
+from mkdocs_dsocr.build.static import Analyses, named
 from mkdocs_dsocr.report import Analysis, report_files
 from mkdocs_dsocr.report.files import REPORT_FILES, SUMMARY, summary_json, viewer_files
 

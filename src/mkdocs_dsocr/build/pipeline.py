@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mkdocs_dsocr.build import settings as options
-from mkdocs_dsocr.build.trace_store import Analyses, Log, StaticAnalysis, log_time
+from mkdocs_dsocr.build.progress import Log, log_time
+from mkdocs_dsocr.build.static import Analyses, StaticAnalysis
 from mkdocs_dsocr.inputs import (
     InputError,
     Workload,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
-from mkdocs_dsocr.build.trace_store import Analyses, Shown
+from mkdocs_dsocr.build.static import Analyses, Shown
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
 from mkdocs_dsocr.io import Cache, kept, source_digest
 from mkdocs_dsocr.report import Analysis

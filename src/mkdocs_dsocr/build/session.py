@@ -9,18 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from mkdocs_dsocr.build import artifacts, pipeline, prepared
+from mkdocs_dsocr.build.progress import Log, log_time
 from mkdocs_dsocr.build.shipped import shipped
+from mkdocs_dsocr.build.static import TORCHINFO, Analyses, StaticAnalysis, distinct_shapes
 from mkdocs_dsocr.build.switching import Begin, Switch
-from mkdocs_dsocr.build.trace_store import (
-    TORCHINFO,
-    Analyses,
-    Log,
-    StaticAnalysis,
-    cache_key,
-    cached,
-    distinct_shapes,
-    log_time,
-)
+from mkdocs_dsocr.build.trace_keys import cache_key
+from mkdocs_dsocr.build.trace_store import cached
 from mkdocs_dsocr.build.workers import ReportWorker, TraceWorker, with_torchinfo
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.io import default_cache

@@ -17,18 +17,9 @@ from typing import Any, Final
 
 from mkdocs_dsocr import __version__
 from mkdocs_dsocr.build.settings import Settings
-from mkdocs_dsocr.build.trace_store import (
-    LARGEST,
-    Analyses,
-    Entry,
-    StaticAnalysis,
-    code_digest,
-    from_artifacts,
-    packages_of,
-    release,
-    trace_key,
-    trace_model,
-)
+from mkdocs_dsocr.build.static import LARGEST, Analyses, StaticAnalysis, from_artifacts
+from mkdocs_dsocr.build.trace_keys import code_digest, packages_of, release, trace_key
+from mkdocs_dsocr.build.trace_store import Entry, trace_model
 from mkdocs_dsocr.io import atomic_write, read_regular
 from mkdocs_dsocr.resources import data_dir
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Self
 
 from mkdocs_dsocr.build import prepared
+from mkdocs_dsocr.build.progress import Log
 from mkdocs_dsocr.build.settings import Settings
-from mkdocs_dsocr.build.trace_store import Analyses, Log, Shown, StaticAnalysis
+from mkdocs_dsocr.build.static import Analyses, Shown, StaticAnalysis
 from mkdocs_dsocr.build.workers import PairWorker
 from mkdocs_dsocr.io import Cache, default_cache
 

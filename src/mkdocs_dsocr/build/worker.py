@@ -19,8 +19,9 @@ from typing import Any
 
 from mkdocs_dsocr.build import artifacts, pipeline, prepared, sites
 from mkdocs_dsocr.build.shipped import shipped
+from mkdocs_dsocr.build.static import TORCHINFO, from_artifacts, named
 from mkdocs_dsocr.build.switching import pages_of_pair
-from mkdocs_dsocr.build.trace_store import TORCHINFO, from_artifacts, named, static_analysis
+from mkdocs_dsocr.build.trace_store import static_analysis
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.io import Cache, default_cache, without_collections

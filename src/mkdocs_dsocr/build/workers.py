@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mkdocs_dsocr.build import pipeline
-from mkdocs_dsocr.build.trace_store import (
+from mkdocs_dsocr.build.progress import Log
+from mkdocs_dsocr.build.static import (
     TORCHINFO,
     TRACE,
     VENDOR,
-    Log,
     Shown,
     StaticAnalysis,
     from_artifacts,

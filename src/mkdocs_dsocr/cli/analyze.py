@@ -172,7 +172,7 @@ def _analysed(
     settings: pipeline.Settings, static_dir: Path | None
 ) -> tuple[Analysis, dict[str, str]]:
     from mkdocs_dsocr.build import artifacts, pipeline
-    from mkdocs_dsocr.build.trace_store import load_static
+    from mkdocs_dsocr.build.static import load_static
     from mkdocs_dsocr.report import report_files
 
     analyses = pipeline.analyse(settings)

@@ -63,7 +63,8 @@ def export(
     """
     from mkdocs_dsocr.build import pipeline, sites
     from mkdocs_dsocr.build.exported import write_export
-    from mkdocs_dsocr.build.trace_store import log_time, trace_model
+    from mkdocs_dsocr.build.progress import log_time
+    from mkdocs_dsocr.build.trace_store import trace_model
     from mkdocs_dsocr.site.export import STYLES, flavoured
     from mkdocs_dsocr.site.pages import nav
 
