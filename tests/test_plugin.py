@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mkdocs_dsocr import resources
 from tests.conftest import ROOT, TINY_CONFIG, BuildSite, BuiltSite
 
 META = "dsocr: {device: meta, model: tiny/, workloads: [dsocr-tiny]}"
@@ -70,6 +71,24 @@ def test_disabled_adds_nothing_and_drops_the_placeholder(build_site: BuildSite) 
     assert built.returncode == 0, built.output
     assert not (built.site / "dsocr").exists()
     assert "dsocr" not in built.output
+
+
+HOOK = """
+from pathlib import Path
+def on_nav(nav, config, files):
+    with Path(config.config_file_path).with_name("w.yaml").open("a") as workload:
+        workload.write("# edited\\n")
+"""
+
+
+def test_an_edit_during_a_build_is_reported(build_site: BuildSite) -> None:
+    yml = f"site_name: s\ntheme: mkdocs\nhooks: [hook.py]\nplugins:\n  - {META}\n"
+    workload = (resources.data_dir() / "workloads/dsocr-tiny.yaml").read_text()
+    built = build_site(
+        yml.replace("[dsocr-tiny]", "[w.yaml]"), {"hook.py": HOOK, "w.yaml": workload}, strict=False
+    )
+    assert built.returncode == 0, built.output
+    assert "an input was edited during this build" in built.output
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ from mkdocs_dsocr.plugin_files import (
     list_twins,
     written,
 )
-from mkdocs_dsocr.plugin_messages import has_to_say, log, report
+from mkdocs_dsocr.plugin_messages import EDITED, has_to_say, log, report
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
@@ -253,9 +253,15 @@ class DsocrPlugin(RawBlocks, BasePlugin[DsocrConfig]):  # type: ignore[no-untype
                     shutil.move(made[name], target)
         except InputError as error:
             raise PluginError(f"dsocr: {error.in_mkdocs}") from error
+        if not self._is_serving and self._made is not None and self._is_outdated(config):
+            log.warning(EDITED)
         if self._keep is not None:
             self._keep({f"artifacts/{name}": target for name, target in later})
             self._keep = None
+
+    def _is_outdated(self, config: MkDocsConfig) -> bool:
+        """Tell whether an input was edited after the pages were begun."""
+        return input_stamps(settings_of(self.config, config)) != self._seen
 
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
         """Drop the theme's indentation, a tenth of a page; a server does without."""
