@@ -15,6 +15,7 @@ from typing import Final
 
 from ruamel.yaml import YAML
 
+from mkdocs_dsocr.build.pipeline import Settings, analyse
 from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.cost.workload import WorkloadCost, workload_cost
 from mkdocs_dsocr.inputs import load_hardware, load_workload
@@ -118,6 +119,60 @@ def not_comparable() -> Iterator[tuple[str, str, str]]:
 def rows() -> list[Row]:
     """Return every row."""
     return [*published_rows(), *own_rows()]
+
+
+@dataclass(frozen=True)
+class LaunchRow:
+    """A decode step that was launched operator by operator: what the CPU took for it.
+
+    Attributes
+    ----------
+    hardware, run, workload
+        What was measured, and where.
+    launches
+        Operators of a step.
+    measured_ms, device_ms, predicted_ms
+        Wall time and kernel time of a step, and the predicted wall time.
+    """
+
+    hardware: str
+    run: str
+    workload: str
+    launches: float
+    measured_ms: float
+    device_ms: float
+    predicted_ms: float
+
+    @property
+    def launch_us(self) -> float:
+        """The wall time per operator."""
+        return 1000 * self.measured_ms / self.launches
+
+
+def launch_rows() -> Iterator[LaunchRow]:
+    """Yield the mean decode step of every eager workload that this project measured."""
+    for file in sorted(MEASUREMENTS.glob("*/*/*.json")):
+        run, source = file.parent, file.parent / f"workloads/{file.stem}.yaml"
+        if not source.exists():
+            continue
+        settings = Settings(
+            MODEL, (str(source),), (run.parent.name,), measurements=(str(file),), base=ROOT
+        )
+        [[analysis]] = analyse(settings)
+        if analysis.workload.host_mode != "eager" or analysis.comparison is None:
+            continue
+        decode = next(row for row in analysis.comparison.stages if row.stage == "decode")
+        assert decode.device_ms is not None  # a GPU says how long its kernels took
+        steps = analysis.plan.steps
+        yield LaunchRow(
+            run.parent.name,
+            run.name,
+            file.stem,
+            decode.dispatches / steps,
+            decode.measured_ms / steps,
+            decode.device_ms / steps,
+            analysis.stage_times["decode"].time_ms / steps,
+        )
 
 
 def mean_error(found: Iterable[Row]) -> float:

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from benchmarks.accuracy import RECORDED, VALIDATION, lines, rows, validation
+from benchmarks.accuracy import RECORDED, VALIDATION, launch_rows, lines, rows, validation
 from mkdocs_dsocr.inputs import load_hardware, shipped
 from mkdocs_dsocr.inputs.hardware import CONSTANTS, TIME_ERROR, Provenance
+from mkdocs_dsocr.site.views.overview import MEASURED_LAUNCH_US
 from tests.conftest import ROOT
 
 
@@ -63,3 +64,11 @@ def test_the_errors_of_products_are_those_of_the_calibration() -> None:
     errors = [by["products, held-out half of the table"] for by in found.values()]
     expected = [[f" {e['count']:,} ", f" {100 * e['mean']:.1f} % "] for e in errors]
     assert written == expected
+
+
+def test_what_pages_say_of_launches_is_what_was_measured() -> None:
+    costs = [row.launch_us for row in launch_rows()]
+    least, most = round(min(costs)), round(max(costs))
+    assert (least, most) == MEASURED_LAUNCH_US
+    text = (ROOT / "docs/explanation/times.md").read_text(encoding="utf-8")
+    assert f"took {least} to {most} µs" in text
