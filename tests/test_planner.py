@@ -22,7 +22,7 @@ from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.serving.planning import Engines, Target
 from mkdocs_dsocr.sweep.columns import NUMBERS
 from tests.browsing import Visitor, served
-from tests.conftest import TINY_CONFIG, BuildSite
+from tests.conftest import TINY_CONFIG, TINY_UNLIMITED, BuildSite
 from tests.drawn import consistent
 
 pytestmark = pytest.mark.browser
@@ -326,6 +326,38 @@ def test_a_large_workload_has_pythons_figures(chrome: Browser, large: str, tmp_p
     # FLOPs of 20,000 such pages are above 2^53.
     assert "≈" in page.locator("[data-planner=stages]").inner_text()
     assert page.locator("[data-planner=inexact]").is_visible()
+    assert not visitor.errors
+
+
+BOOK = """profile_id: book
+image_size: 512
+crop_mode: false
+text_tokens: 10
+max_new_tokens: 20
+pages_per_prompt: 100
+"""
+
+
+def test_a_book_is_built_and_its_batches_may_have_over_a_million_pages(
+    chrome: Browser, build_site: BuildSite, tmp_path: Path
+) -> None:
+    options = "{device: meta, model: tiny/, workloads: [book.yaml], hardware: [h100-sxm]}"
+    yml = f"site_name: s\ntheme: {{name: material, font: false}}\nplugins:\n  - dsocr: {options}\n"
+    built = build_site(yml, {"book.yaml": BOOK, "tiny/config.json": TINY_UNLIMITED})
+    assert built.returncode == 0, built.output
+    with served(built.site) as url:
+        visitor = Visitor(chrome, url)
+        page = planner(visitor)
+        page.fill("[name=batch_size]", "20000")
+        found = page.evaluate("document.querySelector('form.dsocr-planner').result")
+        (tmp_path / "book.yaml").write_text(page.locator("[data-planner=yaml]").inner_text())
+    book = load_workload(str(tmp_path / "book.yaml"))
+    assert book.pages == 2_000_000
+    config = load_model_config(f"{built.folder}/tiny/")
+    analysis = Analysis(config, book, load_hardware("h100-sxm"))
+    assert found["footprint_bytes"] == pytest.approx(analysis.footprint_bytes, rel=1e-12)
+    assert found["time_ms"] == pytest.approx(analysis.predicted_ms, rel=1e-9)
+    assert found["pages_per_s"] == pytest.approx(analysis.latency.pages_per_s, rel=1e-9)
     assert not visitor.errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mkdocs_dsocr.inputs import (
     load_hardware,
     load_workload,
 )
+from mkdocs_dsocr.inputs.fields import RATE
 from mkdocs_dsocr.io import Cache
 from mkdocs_dsocr.models import Plan, load_model_config
 from mkdocs_dsocr.report import Analysis
@@ -151,3 +153,24 @@ def test_tables_come_back_from_the_cache_as_they_were(tmp_path: Path) -> None:
     # They push no trace out of the cache, and go with it.
     assert not Cache(tmp_path).entries()
     assert Cache(tmp_path).clear() == 1
+
+
+def test_a_book_has_tables_though_its_batches_have_over_a_million_pages(gpu: Hardware) -> None:
+    """The pages of a batch are derived: no limit on what a file states applies to them."""
+    fields = {"profile_id": "book", "image_size": 1024, "crop_mode": False, "text_tokens": 10}
+    fields |= {"max_new_tokens": 64, "pages_per_prompt": 100}
+    book = Analysis(load_model_config("unlimited-ocr"), Workload.model_validate(fields), gpu)
+    tables = prepared.studies(((book,),), None)
+    assert tables is not None
+    batches = tables.batches["batch_size"]
+    assert tables.batches["pages_per_s"][0] == pytest.approx(book.latency.pages_per_s, rel=1e-9)
+    several = Workload.model_validate({**fields, "batch_size": int(batches[-1])})
+    other = dataclasses.replace(book, workload=several)
+    assert tables.batches["time_ms"][-1] == pytest.approx(other.predicted_ms, rel=1e-9)
+
+
+def test_a_rate_that_cannot_be_larger_has_no_sensitivity(main: Analysis) -> None:
+    most = main.hardware.model_copy(update={"bandwidth_gb_s": float(RATE.most)})
+    names = studies.sensitivity(main.config, main.plan, most)["input"].tolist()
+    assert "bandwidth_gb_s" not in names
+    assert "cuda_tflops" in names

@@ -19,7 +19,14 @@ from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.cost import program
 from mkdocs_dsocr.cost.passes import COUNTS
 from mkdocs_dsocr.cost.program import Program
-from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_hardware, shipped
+from mkdocs_dsocr.inputs import (
+    InputError,
+    ModelConfig,
+    Workload,
+    load_hardware,
+    load_workload,
+    shipped,
+)
 from mkdocs_dsocr.inputs.workload import VIEW
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import load_model_config, model_of
@@ -54,6 +61,15 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 OWN_VIEWS = {"deepseek-ocr-2": "dsocr2-a4", "got-ocr-2": "got-a4"}
 """Workloads with local views of the side that a model's rule speaks for."""
+
+BOOK = """profile_id: book
+image_size: 512
+crop_mode: false
+text_tokens: 10
+max_new_tokens: 2
+pages_per_prompt: 100
+batch_size: 1
+"""
 
 
 def analysed(config: ModelConfig, row: dict[str, Any]) -> Analysis:
@@ -181,6 +197,18 @@ def test_the_last_batch_may_be_smaller_and_swept_batches_are_full() -> None:
     assert found["decode_matmul_flops"][0] == found["decode_matmul_flops"][1] * 10 // 8
     one, eight = sweep.grid(batch_size=[1, 8])["matmul_flops"].tolist()
     assert eight == 8 * one
+
+
+def test_a_sweep_takes_the_pages_of_every_batch_that_a_file_may_state(tmp_path: Path) -> None:
+    """A file without ``num_pages`` has those of its batch, here over a million."""
+    file = tmp_path / "book.yaml"
+    file.write_text(BOOK.replace("batch_size: 1\n", "batch_size: 11000\n"))
+    found = sweep.rows("unlimited-ocr", str(file), "h100-sxm", text_tokens=[10])
+    analysis = Analysis(
+        load_model_config("unlimited-ocr"), load_workload(str(file)), load_hardware("h100-sxm")
+    )
+    assert analysis.workload.pages == 1_100_000
+    check(found, 0, analysis)
 
 
 def test_a_format_that_a_gpu_lacks_has_no_time() -> None:

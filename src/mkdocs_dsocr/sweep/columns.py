@@ -16,7 +16,7 @@ from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.fields import RATE, Limit
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.inputs.references import resolve
-from mkdocs_dsocr.inputs.workload import LIMITS
+from mkdocs_dsocr.inputs.workload import BATCH, LIMITS, PAGES_PER_PROMPT
 from mkdocs_dsocr.layers.formats import FORMATS
 from mkdocs_dsocr.models import NO_VIEW, Plan
 
@@ -31,11 +31,14 @@ NUMBERS: Final = {
         "text_tokens",
         "max_new_tokens",
         "batch_size",
-        "num_pages",
         "pages_per_prompt",
     )
-}
-"""Workload dimensions that are integers, with their limits."""
+} | {"num_pages": Limit(1, BATCH.most * PAGES_PER_PROMPT.most)}
+"""Workload dimensions that are integers, with their limits.
+
+A workload file without ``num_pages`` has the pages of one batch. So the limit on pages here is the
+pages of the largest batch of the longest prompts.
+"""
 CHOICES: Final = tuple(name for name in workload.CHOICES if name not in ("doc_kind", "engine"))
 """Workload dimensions that are one of a few values.
 

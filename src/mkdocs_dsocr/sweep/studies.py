@@ -12,11 +12,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from mkdocs_dsocr.inputs import Hardware, ModelConfig
+from mkdocs_dsocr.inputs.fields import RATE
 from mkdocs_dsocr.inputs.workload import BATCH
 from mkdocs_dsocr.models import Batch, BatchPass, Plan, max_tiles_of, model_of
 from mkdocs_dsocr.models.tokens import grids
 from mkdocs_dsocr.sweep.api import rows_of
-from mkdocs_dsocr.sweep.columns import Array, defaults
+from mkdocs_dsocr.sweep.columns import NUMBERS, Array, defaults
 from mkdocs_dsocr.sweep.scenarios import FIGURES
 
 T = TypeVar("T")
@@ -173,8 +174,7 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     own = _rates(gpu)
     inputs = {name: value for name, value in own.items() if value}
     inputs |= {name: base[name] for name in SIZES}
-    # A small number that rounding brings back to itself has no 10 % to it.
-    names = [n for n in inputs if n in own or round(inputs[n] * (1 + CHANGE)) != inputs[n]]
+    names = [name for name, value in inputs.items() if _has_larger(name, value)]
     rows: dict[str, list[Any]] = {name: [base.get(name, own.get(name))] for name in names}
     for changed in names:
         for factor in (1 - CHANGE, 1 + CHANGE):
@@ -191,6 +191,14 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
         share = found[figure] / found[figure][0] - 1
         result[f"{figure}_below"], result[f"{figure}_above"] = share[1::2], share[2::2]
     return result
+
+
+def _has_larger(name: str, value: float) -> bool:
+    """Tell whether an input that is :data:`CHANGE` larger is another value, and is allowed."""
+    larger = value * (1 + CHANGE)
+    if name in RATES:
+        return bool(RATE.allows(larger))
+    return round(larger) != value and bool(NUMBERS[name].allows(round(larger)))
 
 
 def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
