@@ -245,6 +245,23 @@ def test_a_format_that_the_gpu_lacks_is_said(chrome: Browser, address: str) -> N
     assert page.locator("[data-planner=message]").is_hidden()
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_ones_own_peaks_are_a_sweeps(chrome: Browser, address: str, dtype: str) -> None:
+    page, times = planner(Visitor(chrome, address)), set()
+    formats = dict.fromkeys(("weight_dtype", "activation_dtype", "kv_dtype"), dtype)
+    for name, value in {"gpu": "h100-sxm", **formats}.items():
+        page.select_option(f"[name={name}]", value)
+    for name in ("cuda_tflops", "tensor_tflops"):
+        page.fill(f"[name={name}]", "500")
+        shown = page.evaluate("document.querySelector('form.dsocr-planner').result.time_ms")
+        page.fill(f"[name={name}]", "")
+        swept: Any = {**formats, name: [500.0]}
+        found = sweep.rows(workload="dsocr-standard-v1", hardware="h100-sxm", num_pages=1, **swept)
+        assert shown == pytest.approx(found["time_ms"][0], rel=1e-9), name
+        times.add(shown)
+    assert len(times) == 2
+
+
 def test_without_scripts_the_page_says_where_the_numbers_are(chrome: Browser, address: str) -> None:
     page = chrome.new_context(java_script_enabled=False).new_page()
     page.goto(address + "dsocr/planner/")

@@ -6,7 +6,7 @@ import csv
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy
 import pytest
@@ -20,6 +20,7 @@ from mkdocs_dsocr.cost import program
 from mkdocs_dsocr.cost.passes import COUNTS
 from mkdocs_dsocr.cost.program import Program
 from mkdocs_dsocr.inputs import (
+    Hardware,
     InputError,
     ModelConfig,
     Workload,
@@ -27,12 +28,12 @@ from mkdocs_dsocr.inputs import (
     load_workload,
     shipped,
 )
-from mkdocs_dsocr.inputs.workload import VIEW
+from mkdocs_dsocr.inputs.workload import VIEW, Dtype
 from mkdocs_dsocr.layers.formats import FORMATS
-from mkdocs_dsocr.models import load_model_config, model_of
+from mkdocs_dsocr.models import load_model_config, model_of, plan
 from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, less, maximum, select
 from mkdocs_dsocr.report import Analysis
-from mkdocs_dsocr.sweep import api
+from mkdocs_dsocr.sweep import api, columns
 from mkdocs_dsocr.sweep.spec import load_spec
 from tests.drawn import consistent
 
@@ -222,6 +223,51 @@ def test_a_peak_of_ones_own_scales_every_format() -> None:
         "vision_floor_time_ms"
     ]
     assert slow == pytest.approx(2 * fast)
+
+
+def faster(gpu: Hardware, name: str, factor: float) -> Hardware:
+    """Return a profile with one of the rates of a sweep multiplied."""
+    if name in ("bandwidth_gb_s", "memory_gb"):
+        name = name.replace("memory_gb", "memory_bytes")
+        return gpu.model_copy(update={name: type(getattr(gpu, name))(factor * getattr(gpu, name))})
+    if name in ("dispatch_us", "synchronise_us"):
+        assert gpu.host is not None
+        host = gpu.host.model_copy(update={name: factor * getattr(gpu.host, name)})
+        return gpu.model_copy(update={"host": host})
+    kind = name.removesuffix("tflops")
+    peaks = {key: peak for key, peak in gpu if key.startswith(kind) and peak is not None}
+    return gpu.model_copy(
+        update={k: p.model_copy(update={"tflops": factor * p.tflops}) for k, p in peaks.items()}
+    )
+
+
+RATES: dict[str, Callable[[Hardware], float]] = {
+    "tensor_tflops": lambda gpu: gpu.tensor_peak.tflops,
+    "cuda_tflops": lambda gpu: gpu.cuda_fp32.tflops,
+    "bandwidth_gb_s": lambda gpu: gpu.bandwidth_gb_s,
+    "memory_gb": lambda gpu: gpu.memory_bytes / 1e9,
+    "dispatch_us": lambda gpu: gpu.dispatch_us,
+    "synchronise_us": lambda gpu: gpu.synchronise_us,
+}
+
+
+@pytest.mark.parametrize("dtype", get_args(Dtype))
+def test_a_swept_rate_is_that_of_another_gpu(config: ModelConfig, dtype: str) -> None:
+    """A product in fp32 runs on CUDA cores, in every other format on tensor cores."""
+    assert {*RATES} == {*columns.RATES}
+    formats = dict.fromkeys(("weight_dtype", "activation_dtype", "kv_dtype"), dtype)
+    fields = {**load_workload("dsocr-base").model_dump(), **formats, "batch_size": 3}
+    workload = Workload.model_validate({**fields, "num_pages": 3})
+    ids = ("h100-sxm", "a100-80gb-sxm", "t4", "b200-sxm")
+    for gpu in map(load_hardware, ids):
+        if gpu.peak(dtype) is None or (gpu.peak("bf16") is None and dtype in ("int8", "int4")):
+            continue  # some products of 8 or 4 bits are in bf16
+        for name, of in RATES.items():
+            swept: Any = {name: [2 * of(gpu)]}
+            found = api.rows_of(config, plan(config, workload), [gpu], **swept)
+            analysis = Analysis(config, workload, faster(gpu, name, 2))
+            check(found, 0, analysis)
+            assert found["fits"][0] == (analysis.footprint_bytes <= analysis.hardware.room_bytes)
 
 
 @given(st.integers(0, 10**8), st.integers(1, 10**6), st.integers(0, 10**9))

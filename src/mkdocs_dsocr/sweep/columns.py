@@ -45,8 +45,8 @@ CHOICES: Final = tuple(name for name in workload.CHOICES if name not in ("doc_ki
 The kind of document has no cost; an engine is a choice of the other dimensions.
 """
 RATES: Final = {
-    "tensor_tflops": "dense peak of bfloat16 tensor cores, other formats in proportion",
-    "cuda_tflops": "float32 peak of CUDA cores",
+    "tensor_tflops": "dense 16-bit peak of tensor cores, their other formats in proportion",
+    "cuda_tflops": "float32 peak of CUDA cores, also of matrix products in fp32",
     "bandwidth_gb_s": "memory bandwidth, 1e9 byte per second",
     "memory_gb": "memory, 1e9 byte",
     "dispatch_us": "host time of one operator",
@@ -195,10 +195,10 @@ class Rates:
             return given if given is not None else np.array([of(g) for g in gpus])[places]
 
         self._places, self._peaks = places, _peaks(gpus)
-        self._scale: Array = np.ones(len(places))
-        if "tensor_tflops" in overrides:
-            own = [g.tensor_bf16.tflops if g.tensor_bf16 else np.nan for g in gpus]
-            self._scale = overrides["tensor_tflops"] / np.array(own)[places]
+        tensor = column("tensor_tflops", lambda g: g.tensor_peak.tflops)
+        cuda = column("cuda_tflops", lambda g: g.cuda_fp32.tflops)
+        own = np.array([(g.tensor_peak.tflops, g.cuda_fp32.tflops) for g in gpus])[places]
+        self._scales: Array = np.stack((tensor, cuda), axis=-1) / own
         reserved = np.array([g.reserved_bytes for g in gpus])[places]
         memory = column("memory_gb", lambda g: g.memory_bytes / 1e9)
         self.capacity = np.rint(1e9 * memory) - reserved
@@ -217,7 +217,7 @@ class Rates:
         return MsPer(tensor_peak={}, **{name: column[gpu] for name, column in self._ms.items()})
 
     def peak_ms(self, gpu: Any, formats: Array) -> Array:
-        """Return the time of a FLOP on tensor cores at the dense peak.
+        """Return the time of a FLOP at the dense peak: CUDA cores for fp32, else tensor cores.
 
         Parameters
         ----------
@@ -226,7 +226,9 @@ class Rates:
         formats
             Codes of formats.
         """
-        return 1 / (self._scale[gpu] * self._peaks[self._places[gpu], formats])  # type: ignore[no-any-return]
+        is_fp32 = (formats == FORMAT_NAMES.index("fp32")).astype(np.int64)
+        peaks = self._scales[gpu, is_fp32] * self._peaks[self._places[gpu], formats]
+        return 1 / peaks  # type: ignore[no-any-return]
 
 
 def _peaks(gpus: Sequence[Hardware]) -> Array:

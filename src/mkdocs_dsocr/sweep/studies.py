@@ -225,7 +225,7 @@ def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
 
 def _rates(gpu: Hardware) -> dict[str, float]:
     return {
-        "tensor_tflops": gpu.tensor_bf16.tflops if gpu.tensor_bf16 else 0.0,
+        "tensor_tflops": gpu.tensor_peak.tflops,
         "cuda_tflops": gpu.cuda_fp32.tflops,
         "bandwidth_gb_s": gpu.bandwidth_gb_s,
         "dispatch_us": gpu.dispatch_us,

@@ -42,14 +42,16 @@ globalThis.dsocrPlanner = (form) => {
     return result;
   };
 
-  // The chosen GPU with the user's own figures in place of its own; other formats in proportion.
+  // The chosen GPU with the user's own figures in place of its own. Products in fp32 run on CUDA
+  // cores; the formats of tensor cores are in proportion.
   const gpu = () => {
     const profile = structuredClone(dsocrGpus[field("gpu").value].rates);
     const own = (name) => (field(name).value === "" ? null : field(name).valueAsNumber);
     if (own("tensor_tflops") !== null) {
       const scale = 1e-9 / own("tensor_tflops") / (profile.peak_ms.bf16 ?? profile.peak_ms.fp16);
-      for (const name in profile.peak_ms) profile.peak_ms[name] *= scale;
+      for (const name in profile.peak_ms) if (name !== "fp32") profile.peak_ms[name] *= scale;
     }
+    if (own("cuda_tflops") !== null) profile.peak_ms.fp32 = 1e-9 / own("cuda_tflops");
     if (own("memory_gb") !== null) profile.capacity = own("memory_gb") * 1e9 - profile.reserved;
     for (const name in profile.of) if (OWN.includes(name) && own(name) !== null) profile.of[name] = own(name);
     return profile;
