@@ -349,6 +349,19 @@ def test_the_command_writes_a_row_for_each_scenario(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "spec.yaml"]
 
 
+def test_a_workload_needs_the_formats_of_the_swept_gpus_only(tmp_path: Path) -> None:
+    """The default GPU, which has no int4, is not swept: its formats do not matter."""
+    formats = "".join(f"{name}_dtype: int4\n" for name in ("weight", "activation", "kv"))
+    (tmp_path / "four.yaml").write_text(BOOK.replace("pages_per_prompt: 100\n", formats))
+    spec, out = tmp_path / "spec.yaml", tmp_path / "out.csv"
+    spec.write_text(f"workload: {tmp_path}/four.yaml\nsweep: {{hardware: [a100-80gb-sxm, a10]}}\n")
+    ran = CliRunner().invoke(main, ["sweep", str(spec), "--output", str(out)])
+    assert ran.exit_code == 0, ran.output
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(float(row["time_ms"]) > 0 for row in rows)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

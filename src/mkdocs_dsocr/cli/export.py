@@ -25,6 +25,7 @@ from mkdocs_dsocr.cli.options import (
     trust_option,
     workload_option,
 )
+from mkdocs_dsocr.resources import DEFAULT_HARDWARE
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.export import Flavour
@@ -101,13 +102,16 @@ def export(
 )
 def sweep(spec: Path, output: Path) -> None:
     """Evaluate every combination of the values that SPEC lists, and write a row for each."""
-    from mkdocs_dsocr.build.pipeline import analyse
-    from mkdocs_dsocr.build.settings import Settings
+    from mkdocs_dsocr.inputs import load_hardware, load_workload
+    from mkdocs_dsocr.models import load_model_config
+    from mkdocs_dsocr.report import Analysis
     from mkdocs_dsocr.sweep.spec import input_files, load_spec, write
 
     loaded = load_spec(spec)
     check_output(output, [spec, *input_files(loaded)])
-    tell(analyse(Settings(model=loaded.model, workloads=(loaded.workload,)))[0][0])
+    config, workload = load_model_config(loaded.model), load_workload(loaded.workload)
+    # No note depends on the GPU. The rows of a GPU that lacks a format have no time.
+    tell(Analysis(config, workload, load_hardware(DEFAULT_HARDWARE), loaded.workload))
     with progress(loaded.size) as done:
         try:
             write(loaded, output, done)
