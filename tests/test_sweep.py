@@ -327,11 +327,34 @@ def test_what_needs_more_than_64_bits_is_refused() -> None:
         ({"memory_gb": [float("nan")]}, "above 0"),
         ({"dispatch_us": [2e9]}, "at most 1,000,000,000"),
         ({"batch_size": [1, 2], "text_tokens": [1, 2, 3]}, "2 values"),
+        (
+            {"precision_mode": "autocast", "activation_dtype": ["bf16", "fp8"]},
+            "activation_dtype: found fp8; allowed: bf16 with precision_mode: autocast",
+        ),
+        ({"text_only": [True], "text_tokens": [0]}, "text_tokens: found 0; allowed: at least 1"),
+        (
+            {"model": "unlimited-ocr", "text_only": [True], "pages_per_prompt": [3]},
+            "pages_per_prompt: found 3; allowed: 1 with text_only: true",
+        ),
     ],
 )
 def test_bad_dimensions_are_named(dimensions: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         sweep.rows(**dimensions)
+
+
+def test_a_row_is_refused_for_what_it_is_evaluated_with_alone(tmp_path: Path) -> None:
+    """What has no effect in a row is allowed there, also in a grid with rows where it has."""
+    found = sweep.grid(text_only=[True, False], text_tokens=[1, 9], precision_mode=["module"])
+    assert numpy.isfinite(found["time_ms"]).all()
+    formats: Any = {"precision_mode": ["module", "autocast"], "activation_dtype": ["fp8", "bf16"]}
+    assert sweep.rows(hardware="h100-sxm", **formats).rows == 2
+    text = tmp_path / "text.yaml"
+    text.write_text("profile_id: t\ntext_only: true\ntext_tokens: 5\nmax_new_tokens: 5\n")
+    given: Any = {"model": "got-ocr-2", "workload": str(text), "image_size": [512]}
+    assert sweep.rows(**given).rows == 1
+    with pytest.raises(InputError, match=r"image_size: found 512; allowed: 1,024 only"):
+        sweep.rows(**given, text_only=[False])
 
 
 def test_the_command_writes_a_row_for_each_scenario(tmp_path: Path) -> None:

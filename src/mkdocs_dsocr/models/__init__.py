@@ -1,7 +1,13 @@
 """Models: what each runs on a workload, as analytic layers. Each is found by its entry point."""
 
 from mkdocs_dsocr.models.batch import Batch, BatchPass, Sizes, rounds
-from mkdocs_dsocr.models.checks import check_autocast, check_pages, check_sides
+from mkdocs_dsocr.models.checks import (
+    check_autocast,
+    check_bfloat16,
+    check_pages,
+    check_sides,
+    check_text,
+)
 from mkdocs_dsocr.models.door import STAGES, Choices, Load, Model
 from mkdocs_dsocr.models.passes import (
     Routing,
@@ -39,8 +45,10 @@ __all__ = [
     "build",
     "built_pass",
     "check_autocast",
+    "check_bfloat16",
     "check_pages",
     "check_sides",
+    "check_text",
     "compute_dtypes",
     "expected_load",
     "expert_shares",

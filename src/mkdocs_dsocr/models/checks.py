@@ -85,6 +85,27 @@ def check_bfloat16(dtype: str, source: str | Path) -> None:
         raise InputError(source, "activation_dtype", dtype, "bf16 with precision_mode: autocast")
 
 
+def check_text(text_tokens: Any, source: str | Path) -> None:
+    """Refuse prompts without an image that have no text either.
+
+    Parameters
+    ----------
+    text_tokens
+        Of prompts without an image: an integer or an array.
+    source
+        Where they were read.
+
+    Raises
+    ------
+    InputError
+        If there are any.
+    """
+    least = text_tokens if isinstance(text_tokens, int) else int(text_tokens.min(initial=1))
+    if least == 0:
+        allowed = "at least 1: a prompt without an image has text"
+        raise InputError(source, "text_tokens", "0", allowed)
+
+
 def check_load(config: ModelConfig, workload: Workload, source: str | Path) -> None:
     """Refuse a load of the experts that no routing makes."""
     load, language = workload.expert_load, config.language

@@ -29,14 +29,12 @@ from mkdocs_dsocr.models import (
     STAGES,
     Batch,
     BatchPass,
-    check_autocast,
-    check_pages,
-    check_sides,
     expected_load,
     model_of,
     rounds,
 )
 from mkdocs_dsocr.quantities import equal, minimum, select
+from mkdocs_dsocr.sweep.checks import check_scenarios
 from mkdocs_dsocr.sweep.columns import Array, Rates, codes
 
 Columns = dict[str, Array]
@@ -114,11 +112,11 @@ def evaluated(
     Raises
     ------
     InputError
-        If the model does not know a mode.
+        If a workload file with the values of a scenario would be refused.
     OverflowError
         If an integer does not fit 64 bits.
     """
-    _check(config, workload, dims)
+    check_scenarios(config, dims)
     rows, shape = len(dims["num_pages"]), np.broadcast_shapes(gpu.shape, dims["num_pages"].shape)
     counts: ByStage = {s: {name: np.zeros(rows, np.int64) for name in COUNTS} for s in STAGES}
     device: ByStage = {s: {name: np.zeros(shape) for name in DEVICE} for s in STAGES}
@@ -153,17 +151,6 @@ def evaluated(
 
 def _by_stage(found: ByStage, names: Iterable[str]) -> Columns:
     return {f"{stage}_{name}": found[stage][name] for name in names for stage in STAGES}
-
-
-def _check(config: ModelConfig, workload: Workload, dims: Columns) -> None:
-    """Refuse modes and sizes that the model does not know."""
-    if (dims["precision_mode"] == codes("precision_mode")["autocast"]).any():
-        check_autocast(config, "sweep")
-    check_pages(config, dims["pages_per_prompt"], "sweep")
-    if not workload.text_only:
-        cut = dims["crop_mode"].astype(bool)
-        sides = {"image_size": dims["image_size"], "base_size": dims["base_size"][cut]}
-        check_sides(config, sides, "sweep")
 
 
 def _given(dims: Columns, rates: Rates, gpu: Array, per: MsPer) -> Columns:
