@@ -14,7 +14,6 @@ from mkdocs_dsocr.cost.memory import needed_bytes, waiting_bytes
 from mkdocs_dsocr.cost.passes import (
     COUNTS,
     LOAD,
-    Form,
     form_of,
     pass_program,
     weights_program,
@@ -47,7 +46,6 @@ DEVICE: Final = ("device_time_ms", "causal_ms")
 """Outputs of a pass that times are made of."""
 HASH_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 """Any odd number: columns are hashed by multiplication and addition."""
-_FORMS: dict[tuple[Any, ...], Form] = {}
 TIMES: Final = ("time_ms", "device_time_ms", "host_time_ms", "floor_time_ms")
 FIGURES: Final = (
     *(f"{stage}_{name}" for name in (*COUNTS, *TIMES) for stage in STAGES),
@@ -263,14 +261,13 @@ def _split(
     columns["calls"] = calls
     for form in np.flatnonzero(np.bincount(forms)):
         bits = [bool(int(form) >> i & 1) for i in range(len(flags))]
-        key = (config, found.name, int(form))
-        if key not in _FORMS:
-            named = dict(zip(chosen, bits[len(modes) :], strict=True))
-            _FORMS[key] = form_of(found, named, **dict(zip(modes, bits, strict=False)))
+        named = dict(zip(chosen, bits[len(modes) :], strict=True))
+        program = pass_program(
+            config, form_of(found, named, **dict(zip(modes, bits, strict=False)))
+        )
         rows: Any = running[forms == form]
         rows = slice(None) if len(rows) == len(calls) else rows
         numbers = {name: column[rows] for name, column in columns.items()}
-        program = pass_program(config, _FORMS[key])
         yield _Part(found.stage, rows, numbers["calls"], program, numbers, is_largest)
 
 
