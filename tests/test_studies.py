@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mkdocs_dsocr.build import pipeline, prepared
+from mkdocs_dsocr.cost import browser
 from mkdocs_dsocr.inputs import (
     Hardware,
     ModelConfig,
@@ -20,6 +22,7 @@ from mkdocs_dsocr.inputs.fields import RATE
 from mkdocs_dsocr.io import Cache
 from mkdocs_dsocr.models import Plan, load_model_config
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.resources import PACKAGE
 from mkdocs_dsocr.sweep import studies
 
 Analyse = Callable[..., Analysis]
@@ -138,6 +141,28 @@ def test_no_workload_is_too_large_for_a_site(
         assert tables.files().keys() == {
             f"by_{n}.csv" for n in ("grid", "context", "batch", "input")
         }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["site/studies.py", "site/content.py", "sweep/studies.py", "cost/formulas.js", "trace.py"],
+)
+def test_an_edit_of_their_code_makes_formulas_and_tables_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """In one process, too: a server does not start another one for an edit of a script."""
+    code = tmp_path / "code"
+    shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    monkeypatch.setattr(prepared, "PACKAGE", code)
+    texts = iter(["before", "after"])
+    monkeypatch.setattr(browser, "text", lambda *_: next(texts))
+    analyses = pipeline.analyse(pipeline.Settings())
+    cache = Cache(tmp_path / "cache")
+    assert [prepared.formulas(analyses, cache) for _ in range(2)] == ["before", "before"]
+    with (code / name).open("a") as file:
+        file.write("\n")
+    assert not prepared.are_kept(analyses, cache)
+    assert prepared.formulas(analyses, cache) == "after"
 
 
 def test_tables_come_back_from_the_cache_as_they_were(tmp_path: Path) -> None:

@@ -29,8 +29,11 @@ FORMULAS_CODE: Final = (
     "quantities.py",
     "report",
     "inputs",
+    "trace.py",
+    "site/studies.py",
+    "site/content.py",
 )
-"""What the formulas' script is made by."""
+"""What makes the formulas' script and the tables."""
 
 
 def are_kept(analyses: Analyses, cache: Cache | None) -> bool:
@@ -44,7 +47,8 @@ def are_kept(analyses: Analyses, cache: Cache | None) -> bool:
 
 def formulas(analyses: Analyses, cache: Cache | None) -> str:
     """Return the formulas of a model as a script, from the cache where that has them."""
-    return _formulas(analyses[0][0].config, _loaded(analyses), cache)
+    config, workloads = analyses[0][0].config, _loaded(analyses)
+    return _formulas(_formulas_key(config, workloads), config, workloads, cache)
 
 
 def _loaded(analyses: Analyses) -> tuple[Workload, ...]:
@@ -58,10 +62,12 @@ def _formulas_key(config: ModelConfig, workloads: tuple[Workload, ...]) -> str:
 
 
 @lru_cache(maxsize=4)
-def _formulas(config: ModelConfig, workloads: tuple[Workload, ...], cache: Cache | None) -> str:
+def _formulas(
+    key: str, config: ModelConfig, workloads: tuple[Workload, ...], cache: Cache | None
+) -> str:
+    """Return the formulas for a key, which changes when ``formulas.js`` is edited."""
     from mkdocs_dsocr.cost import browser
 
-    key = _formulas_key(config, workloads)
     return kept(cache, key, _text, lambda: browser.text(config, workloads))
 
 
@@ -154,5 +160,5 @@ def twins(pages: Mapping[str, str], style: LinkStyle, cache: Cache | None) -> di
 
 
 def _code() -> str:
-    """Return a digest of the formulas' code."""
+    """Return a digest of the code of formulas and tables."""
     return source_digest(PACKAGE / part for part in FORMULAS_CODE)
