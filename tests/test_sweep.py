@@ -35,6 +35,7 @@ from mkdocs_dsocr.quantities import Symbol, ceil_div, exact_div, less, maximum, 
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.sweep import api, columns
 from mkdocs_dsocr.sweep.spec import load_spec
+from tests.conftest import ROOT, TINY_UNLIMITED
 from tests.drawn import consistent
 
 SIZES = (64, 128, 192, 448, 512, 640, 1024, 1280)
@@ -383,6 +384,30 @@ def test_a_workload_needs_the_formats_of_the_swept_gpus_only(tmp_path: Path) -> 
     with out.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert all(float(row["time_ms"]) > 0 for row in rows)
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of ``mkdocs.yml`` are, wherever the command runs."""
+    folder, elsewhere = tmp_path / "inputs", tmp_path / "elsewhere"
+    (folder / "tiny").mkdir(parents=True)
+    elsewhere.mkdir()
+    (folder / "tiny/config.json").write_text(TINY_UNLIMITED)
+    (folder / "book.csv").write_text(BOOK)
+    gpu = (ROOT / "data/hardware/t4.yaml").read_text(encoding="utf-8")
+    (folder / "gpu.yaml").write_text(gpu)
+    text = "model: tiny/\nworkload: ./book.csv\n"
+    text += "sweep: {hardware: [./gpu.yaml, t4], batch_size: [1]}"
+    (folder / "spec.yaml").write_text(text)
+    monkeypatch.chdir(elsewhere)
+    ran = CliRunner().invoke(main, ["sweep", "../inputs/spec.yaml", "--output", "out.csv"])
+    assert ran.exit_code == 0, ran.output
+    with Path("out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row.pop("hardware") for row in rows] == ["./gpu.yaml", "t4"]
+    assert rows[0] == rows[1]
+    onto_an_input = ["sweep", "../inputs/spec.yaml", "--output", "../inputs/book.csv"]
+    assert CliRunner().invoke(main, onto_an_input).exit_code == 2
+    assert (folder / "book.csv").read_text() == BOOK
 
 
 @pytest.mark.parametrize(

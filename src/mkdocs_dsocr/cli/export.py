@@ -109,7 +109,8 @@ def sweep(spec: Path, output: Path) -> None:
 
     loaded = load_spec(spec)
     check_output(output, [spec, *input_files(loaded)])
-    config, workload = load_model_config(loaded.model), load_workload(loaded.workload)
+    config = load_model_config(loaded.model, loaded.base)
+    workload = load_workload(loaded.workload, loaded.base)
     # No note depends on the GPU. The rows of a GPU that lacks a format have no time.
     tell(Analysis(config, workload, load_hardware(DEFAULT_HARDWARE), loaded.workload))
     with progress(loaded.size) as done:

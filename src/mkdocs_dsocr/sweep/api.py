@@ -172,14 +172,17 @@ def grid_chunks(
     model: str = DEFAULT_MODEL,
     workload: str = DEFAULT_WORKLOAD,
     hardware: Any = DEFAULT_HARDWARE,
+    *,
+    base: Path | None = None,
     **dimensions: Any,
 ) -> Iterator[Sweep]:
     """Yield the rows of :func:`grid` in pieces that fit memory, however many there are.
 
     A piece is of one GPU where there are more workloads than a piece has rows. Pieces of several
-    GPUs may have columns in common.
+    GPUs may have columns in common. Paths are relative to the folder `base`, or else to the working
+    directory.
     """
-    given = _Grid(model, workload, hardware, dimensions)
+    given = _Grid(model, workload, hardware, dimensions, base)
     return (Sweep(columns) for _, columns in given.evaluated())
 
 
@@ -187,14 +190,19 @@ class _Grid:
     """Every combination of workloads (`count` of them) and of GPUs (`width`)."""
 
     def __init__(
-        self, model: str, workload: str, hardware: Any, dimensions: Mapping[str, Any]
+        self,
+        model: str,
+        workload: str,
+        hardware: Any,
+        dimensions: Mapping[str, Any],
+        base: Path | None = None,
     ) -> None:
         given = {name: checked(name, values) for name, values in dimensions.items()}
         names, places = np.unique(np.atleast_1d(np.asarray(hardware)), return_inverse=True)
-        self._gpus = profiles(names.tolist())
+        self._gpus = profiles(names.tolist(), base=base)
         self._ids = names
-        self._config = load_model_config(model)
-        self._plan = plan(self._config, load_workload(workload), workload)
+        self._config = load_model_config(model, base)
+        self._plan = plan(self._config, load_workload(workload, base), workload)
         self._base = _base(self._plan)
         self._outer = {k: v for k, v in given.items() if k in WORKLOAD}
         self._inner = {"hardware": places} | {k: v for k, v in given.items() if k in HARDWARE}

@@ -161,18 +161,31 @@ def _within(limit: Limit, numbers: Array, name: str, source: str | Path) -> Arra
     return numbers
 
 
-def profiles(ids: Sequence[str], source: str = "sweep") -> list[Hardware]:
-    """Return the hardware profile of each id or path; `source` says where they were read."""
+def profiles(ids: Sequence[str], source: str = "sweep", base: Path | None = None) -> list[Hardware]:
+    """Return the hardware profile of each id or path.
+
+    Parameters
+    ----------
+    ids
+        Ids, or paths relative to `base`.
+    source
+        Where they were read, for messages.
+    base
+        The working directory where not given.
+    """
+    files = [resolve("hardware", value, base, source) for value in ids]
     return [
-        _profile(value, stamps([resolve("hardware", value, source=source)]), source)
-        for value in ids
+        _profile(value, base, stamps([file]), source)
+        for value, file in zip(ids, files, strict=True)
     ]
 
 
 @lru_cache(maxsize=256)
-def _profile(value: str, state: tuple[tuple[str, int, int], ...], source: str) -> Hardware:
+def _profile(
+    value: str, base: Path | None, state: tuple[tuple[str, int, int], ...], source: str
+) -> Hardware:
     """Return a profile, read once for each state of its file."""
-    return load_hardware(value, source=source)
+    return load_hardware(value, base, source)
 
 
 class Rates:

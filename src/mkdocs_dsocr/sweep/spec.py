@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import ContradictionError, repr_short, room_to_write
@@ -65,9 +65,15 @@ Dimension = Annotated[
 class Spec(Strict):
     """What ``dsocr sweep`` evaluates: every combination of the values of `sweep`."""
 
+    _base: Path = PrivateAttr(default=Path())
     model: str = DEFAULT_MODEL
     workload: str = DEFAULT_WORKLOAD
     sweep: dict[str, Dimension]
+
+    @property
+    def base(self) -> Path:
+        """The folder that paths are relative to: the file's."""
+        return self._base
 
     @property
     def size(self) -> int:
@@ -78,7 +84,7 @@ class Spec(Strict):
         """Yield the results in pieces."""
         dimensions: dict[str, Any] = {name: _values(found) for name, found in self.sweep.items()}
         hardware = dimensions.pop("hardware", DEFAULT_HARDWARE)
-        yield from grid_chunks(self.model, self.workload, hardware, **dimensions)
+        yield from grid_chunks(self.model, self.workload, hardware, base=self.base, **dimensions)
 
 
 def _size(found: Range | list[Any]) -> int:
@@ -103,6 +109,7 @@ def load_spec(path: Path) -> Spec:
         If it is not valid, or there are too many values or scenarios.
     """
     spec = validate(Spec, read_mapping(path), path)
+    spec._base = path.parent
     _check_there(path, "model", "models", spec.model)
     _check_there(path, "workload", "workloads", spec.workload)
     if spec.size > MOST:
@@ -132,23 +139,23 @@ def _check_hardware(path: Path, values: Sequence[Any]) -> None:
     twice = [v for v, times in Counter(values).items() if times > 1]
     if twice:
         raise InputError(path, "sweep.hardware", f"{repr_short(twice[0])} twice", "each once")
-    profiles(values, str(path))
+    profiles(values, str(path), path.parent)
 
 
 def _check_there(path: Path, key: str, kind: Kind, value: str) -> None:
     """Refuse the name of a file or folder that is not there, by the key that has it."""
-    if not os.path.exists(resolve(kind, value, source=str(path))):
+    if not os.path.exists(resolve(kind, value, path.parent, str(path))):
         raise InputError(path, key, repr_short(value), "an id, or a path that exists")
 
 
 def input_files(spec: Spec) -> list[Path]:
     """Return the files that a sweep reads besides its own."""
     gpus = _values(spec.sweep.get("hardware", [DEFAULT_HARDWARE]))
-    model = resolve("models", spec.model)
+    model = resolve("models", spec.model, spec.base)
     return [
         model if os.path.isfile(model) else model / "config.json",
-        resolve("workloads", spec.workload),
-        *(resolve("hardware", value) for value in gpus),
+        resolve("workloads", spec.workload, spec.base),
+        *(resolve("hardware", value, spec.base) for value in gpus),
     ]
 
 
