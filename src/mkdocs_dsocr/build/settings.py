@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs_dsocr.io import Cache, default_cache
-from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
+from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD, DEVICES
 
-DEVICES: Final = ("auto", "cuda", "meta")
-"""Where a model can be traced."""
 TRACES: Final = ("ship", "cached", "verify")
 """Which traces are used: one that ships or is cached, a cached one, or a new one always."""
 
@@ -26,7 +24,8 @@ class Settings:
     model, workloads, hardware
         Ids of what is shipped, or paths.
     device
-        One of :data:`DEVICES`; ``auto`` takes a GPU that has room, else ``meta``.
+        One of :data:`mkdocs_dsocr.resources.DEVICES`; ``auto`` takes a GPU that has room, else
+        ``meta``.
     trace
         One of :data:`TRACES`.
     measurements
@@ -42,7 +41,7 @@ class Settings:
     compared_models
         Further models, compared with `model` on the main workload and GPU.
     cache
-        Whether traces and tables are kept between builds.
+        Whether traces, tables and pages are kept between builds.
     base
         Folder that paths are relative to.
     """
@@ -78,6 +77,11 @@ class Settings:
     def store(self) -> Cache | None:
         """The cache between builds, None where it is switched off."""
         return default_cache() if self.cache else None
+
+    @property
+    def traces(self) -> Cache | None:
+        """The cache of traces, None where each build makes its own."""
+        return self.store if self.trace != "verify" else None
 
     def files(self) -> list[Path]:
         """Return the input files, for a server that watches them."""

@@ -21,7 +21,6 @@ from mkdocs_dsocr.serving.planning import Engines, Fleet, Target
 from mkdocs_dsocr.site.environment import environment
 
 Language = Literal["en", "zh"]
-LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 CATALOGUE: Final = "decision.yaml"
 NAMES: Final = ("profile_id", "description", "doc_kind")
 """Keys of a workload that change no figure."""
