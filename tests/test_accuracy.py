@@ -7,9 +7,9 @@ import json
 import pytest
 
 from benchmarks.accuracy import RECORDED, VALIDATION, launch_rows, lines, rows, validation
+from mkdocs_dsocr.cost.rates import MEASURED_LAUNCH_US
 from mkdocs_dsocr.inputs import load_hardware, shipped
 from mkdocs_dsocr.inputs.hardware import CONSTANTS, TIME_ERROR, Provenance
-from mkdocs_dsocr.site.views.overview import MEASURED_LAUNCH_US
 from tests.conftest import ROOT
 
 

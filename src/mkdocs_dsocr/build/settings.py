@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -85,14 +84,14 @@ class Settings:
 
     def files(self) -> list[Path]:
         """Return the input files, for a server that watches them."""
-        from mkdocs_dsocr.inputs.checkpoint import INDEX
+        from mkdocs_dsocr.inputs.checkpoint import files_beside
         from mkdocs_dsocr.inputs.references import resolve
 
-        model = resolve("models", self.model, self.base)
-        others = [resolve("models", value, self.base) for value in self.compared_models]
+        models = [resolve("models", m, self.base) for m in (self.model, *self.compared_models)]
+        configs = [m if m.suffix == ".json" else m / "config.json" for m in models]
         return [
-            *(m if m.suffix == ".json" else m / "config.json" for m in (model, *others)),
-            *(p for p in (model / INDEX, *model.glob("*.safetensors")) if os.path.isfile(p)),
+            *(path for config in configs for path in (config, *files_beside(config))),
+            *(sorted(configs[0].parent.glob("*.py")) if self.trust_remote_code else ()),
             *(resolve("workloads", w, self.base) for w in self.workloads),
             *(resolve("hardware", h, self.base) for h in self.hardware),
             *(self.base / m for m in self.measurements),

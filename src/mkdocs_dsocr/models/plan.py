@@ -77,6 +77,11 @@ class Plan:
     """What is not modelled as the checkpoint has it, in sentences."""
 
     @property
+    def called(self) -> tuple[Run, ...]:
+        """The runs that are made: a prompt without images makes none of vision."""
+        return tuple(run for run in self.runs if run.calls)
+
+    @property
     def batch(self) -> int:
         """Prompts that are decoded together."""
         return min(self.workload.batch_size, self.workload.prompts)

@@ -26,7 +26,7 @@ def tasks(plan: Plan, nodes: Mapping[str, Node]) -> list[Task]:
     Modules are timed once a run: in a loop at its middle step.
     """
     result: dict[PassShape, Task] = {}
-    for run in plan.runs:
+    for run in plan.called:
         modules = tuple(
             (module_id, node.visit.torch_path)
             for module_id, node in nodes.items()
@@ -57,7 +57,7 @@ def check_covers(plan: Plan, measurement: Measurement) -> None:
     LookupError
         If a pass was not measured at the workload's sizes.
     """
-    for run in plan.runs:
+    for run in plan.called:
         for shape in points(run):
             measurement.find(shape)
 
