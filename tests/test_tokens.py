@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Iterator
 
 import numpy
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_workload
 from mkdocs_dsocr.inputs.files import validate
-from mkdocs_dsocr.models import plan
+from mkdocs_dsocr.models import Batch, BatchPass, Model, model_of, plan
 from mkdocs_dsocr.models.tokens import crop_grid, features_a_side, global_tokens, local_tokens
 
 SIDES = st.integers(1, 5000)
@@ -202,3 +204,24 @@ def test_a_request_without_an_image(config: ModelConfig) -> None:
     assert (resolved.seq_len, resolved.image_tokens) == (500, 0)
     ran = [(run.first.pass_id, run.first.q_len) for run in resolved.runs if run.calls]
     assert ran == [("prefill", 500), ("decode", 1)]
+
+
+def test_weights_without_an_image_are_counted_once(
+    config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part is there once without running, whatever its passes are called."""
+    model = type(model_of(config))
+    passes = model.passes
+    fields = {"profile_id": "t", "text_only": True, "text_tokens": 5, "max_new_tokens": 2}
+    workload = validate(Workload, fields, "w.yaml")
+
+    def idle() -> list[str]:
+        return [run.stage for run in plan(config, workload).runs if not run.calls]
+
+    def renamed(self: Model, config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
+        for number, found in enumerate(passes(self, config, batch)):
+            yield dataclasses.replace(found, pass_id=f"{found.stage}.{number}")
+
+    assert idle() == ["vision", "projector"]
+    monkeypatch.setattr(model, "passes", renamed)
+    assert idle() == ["vision", "projector"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -143,10 +143,9 @@ class Plan:
 def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload") -> Plan:
     """Resolve a workload: grid, tokens, runs, notes; see :func:`resolved` for what is refused."""
     found = resolved(config, workload, source)
-    runs = _runs(config, found)
     return dataclasses.replace(
         found,
-        runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
+        runs=runs_of(config, found),
         notes=(*config.notes, *config.storage.notes, *_notes(config, found)),
         warnings=config.storage.warnings if workload.weight_dtype is None else (),
     )
@@ -179,6 +178,12 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     return found
 
 
+def runs_of(config: ModelConfig, plan: Plan) -> tuple[Run, ...]:
+    """Return the runs of a plan of which grid and tokens are resolved."""
+    is_autocast = plan.workload.precision_mode == "autocast"
+    return tuple(_in_mode(run, is_autocast) for run in _runs(config, plan))
+
+
 def max_tiles_of(config: ModelConfig, workload: Workload) -> int:
     """Return the most local views that a page is cut into: the engine's limit, or the model's."""
     return workload.max_tiles or model_of(config).max_tiles
@@ -208,19 +213,23 @@ def _runs(config: ModelConfig, plan: Plan) -> Iterator[Run]:
     """Yield each pass of each round of the batch, equal ones once: the last batch is smaller."""
     model, workload = model_of(config), plan.workload
     batches = [b for b in rounds(workload.prompts, workload.batch_size) if b[1]]
-    passes = [model.passes(config, plan.of(prompts)) for prompts, _ in batches]
+    passes = [tuple(model.passes(config, plan.of(prompts))) for prompts, _ in batches]
+    in_memory = _in_memory(passes[0]) if workload.text_only else set()
     for same in zip(*passes, strict=True):
         calls: dict[Run, int] = {}
         for found, (_, times) in zip(same, batches, strict=True):
-            if found.calls or (plan.workload.text_only and _is_in_memory(found)):
+            if found.calls or found.name in in_memory:
                 run = _run(found, workload.pages_per_prompt)
                 calls[run] = calls.get(run, 0) + found.calls * times
         yield from (dataclasses.replace(run, calls=number) for run, number in calls.items())
 
 
-def _is_in_memory(found: BatchPass) -> bool:
-    """Tell whether weights of a pass that never runs are in memory, once for all views."""
-    return found.stage in ("vision", "projector") and not found.pass_id.endswith(".local")
+def _in_memory(passes: Iterable[BatchPass]) -> set[str]:
+    """Return passes that never run, but whose weights are in memory: the first of each part."""
+    first: dict[str, str] = {}
+    for found in passes:
+        first.setdefault(found.stage, found.name)
+    return {name for stage, name in first.items() if stage in ("vision", "projector")}
 
 
 def _run(found: BatchPass, pages_per_prompt: int) -> Run:
