@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_workload
 from mkdocs_dsocr.inputs.files import validate
-from mkdocs_dsocr.models import Batch, BatchPass, Model, model_of, plan
+from mkdocs_dsocr.models import Batch, BatchPass, Model, load_model_config, model_of, plan
 from mkdocs_dsocr.models.tokens import crop_grid, features_a_side, global_tokens, local_tokens
+from mkdocs_dsocr.serving.steps import engine_workload
 
 SIDES = st.integers(1, 5000)
 
@@ -158,6 +159,39 @@ def test_a_grid_beyond_the_limit_or_of_another_page_is_refused(config: ModelConf
     with pytest.raises(InputError, match="at most 6, max_tiles"):
         plan(config, make(crop_grid=(3, 3), max_tiles=6))
     assert plan(config, make(crop_grid=(10, 10), max_tiles=100)).grid == (10, 10)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({}, "at most 9, the model's limit; max_tiles raises it"),
+        ({"engine": "vllm"}, "at most 6, the engine's limit; max_tiles raises it"),
+        ({"max_tiles": 6}, "at most 6, max_tiles"),
+        ({"engine": "vllm", "max_tiles": 5}, "at most 5, max_tiles"),
+    ],
+)
+def test_a_limit_on_views_says_where_it_comes_from(
+    config: ModelConfig, keys: dict[str, object], words: str
+) -> None:
+    """Where a key that nobody set is named, what raises it is said; and it does."""
+    grid = {"crop_grid": (3, 4), **keys}
+    with pytest.raises(InputError) as caught:
+        plan(config, make(**grid))
+    assert caught.value.allowed == words
+    assert plan(config, make(**{**grid, "max_tiles": 12})).grid == (3, 4)
+
+
+def test_the_limit_of_an_engine_that_runs_another_engines_workload(config: ModelConfig) -> None:
+    """``dsocr plan`` reads the workload as an engine runs it."""
+    page = make(crop_grid=(3, 3))
+    with pytest.raises(InputError) as caught:
+        plan(config, engine_workload(config, page))
+    assert caught.value.allowed == "at most 6, the engine's limit; max_tiles raises it"
+    raised = page.model_copy(update={"max_tiles": 9})
+    assert plan(config, engine_workload(config, raised)).grid == (3, 3)
+    other = load_model_config("deepseek-ocr-2")
+    with pytest.raises(InputError, match="at most 6, the model's limit; max_tiles raises it"):
+        plan(other, engine_workload(other, page))
 
 
 @pytest.mark.parametrize("limit", [2, 6, 9, 32])

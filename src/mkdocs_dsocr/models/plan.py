@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import repr_short
+from mkdocs_dsocr.inputs.serving import ENGINE_TILES
 from mkdocs_dsocr.inputs.workload import TOKENS
 from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
 from mkdocs_dsocr.models.checks import (
@@ -276,7 +277,7 @@ def _check_grid(
     """Refuse a grid beyond the limit, and one that its page is not cut into."""
     found, tiles = f"{grid[0]}×{grid[1]} = {grid[0] * grid[1]:,} tiles", grid[0] * grid[1]
     if tiles > max_tiles:
-        limit = "max_tiles" if workload.max_tiles else "the model's limit; max_tiles raises it"
+        limit = _limit(model, workload, max_tiles)
         raise InputError(source, "crop_grid", found, f"at most {max_tiles}, {limit}")
     if workload.page_size and workload.image_size == model.tile_size:
         width, height = _rule(model, *workload.page_size, max_tiles)
@@ -284,6 +285,15 @@ def _check_grid(
             page = "×".join(map(str, workload.page_size))
             allowed = f"[{width}, {height}], into which a page of {page} px is cut, or no page_size"
             raise InputError(source, "crop_grid", repr_short(list(grid)), allowed)
+
+
+def _limit(model: Model, workload: Workload, max_tiles: int) -> str:
+    """Return in words where a limit on local views comes from, and what raises it."""
+    if max_tiles == model.max_tiles:
+        return "the model's limit; max_tiles raises it"
+    if workload.engine == "vllm" and max_tiles == ENGINE_TILES:
+        return "the engine's limit; max_tiles raises it"
+    return "max_tiles"
 
 
 def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> int:
