@@ -144,6 +144,15 @@ def test_one_new_token_needs_no_decode(config: ModelConfig) -> None:
     assert all(r.stage != "decode" for r in resolved.runs)
 
 
+@pytest.mark.parametrize(("steps", "middle"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (1000, 500)])
+def test_the_middle_of_steps(config: ModelConfig, steps: int, middle: int) -> None:
+    """A plan, its loop and a batch of it have the same middle."""
+    resolved = plan(config, make(crop_grid=(1, 2), max_new_tokens=steps + 1))
+    [loop] = [run for run in resolved.runs if run.stage == "decode"]
+    assert (resolved.middle, loop.middle, resolved.of(1).middle) == (middle, middle, middle)
+    assert resolved.step(resolved.middle).kv_len == resolved.seq_len + middle
+
+
 def test_more_positions_than_the_model_was_made_for_are_noted(config: ModelConfig) -> None:
     (note,) = plan(config, make(crop_grid=(3, 3), text_tokens=8000)).notes
     assert "beyond the model's 8,192" in note

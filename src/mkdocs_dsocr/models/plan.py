@@ -13,7 +13,7 @@ from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.serving import ENGINE_TILES
 from mkdocs_dsocr.inputs.workload import TOKENS
-from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
+from mkdocs_dsocr.models.batch import Batch, BatchPass, middle_of, rounds
 from mkdocs_dsocr.models.checks import (
     SIDES,
     check_autocast,
@@ -48,6 +48,11 @@ class Run:
     last: PassShape
     follows_batch: bool = False
     pages_per_prompt: int = 1
+
+    @property
+    def middle(self) -> int:
+        """The number of its middle step, the first of which is 1."""
+        return int(middle_of(self.steps))
 
     def at(self, step: int) -> PassShape:
         """Return the shape of one of its steps, the first of which is 1."""
@@ -134,6 +139,11 @@ class Plan:
     def steps(self) -> int:
         """Decode steps of each batch: the prefill yields the first new token."""
         return self.workload.max_new_tokens - 1
+
+    @property
+    def middle(self) -> int:
+        """The number of the middle decode step, the first of which is 1."""
+        return int(middle_of(self.steps))
 
     @property
     def shapes(self) -> tuple[PassShape, ...]:
