@@ -20,6 +20,7 @@ from mkdocs_dsocr.models.plan import (
     max_tiles_of,
     plan,
     resolved,
+    runs_of,
 )
 from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
 from mkdocs_dsocr.models.storage import formats_of
@@ -54,4 +55,5 @@ __all__ = [
     "plan",
     "resolved",
     "rounds",
+    "runs_of",
 ]

@@ -41,7 +41,7 @@ def tasks(plan: Plan, nodes: Mapping[str, Node]) -> list[Task]:
 
 def middle(run: Run) -> PassShape:
     """Return the shape of the middle step of a loop (of its only one)."""
-    return run.at((run.steps + 1) // 2)
+    return run.at(run.middle)
 
 
 def points(run: Run) -> tuple[PassShape, PassShape, PassShape]:

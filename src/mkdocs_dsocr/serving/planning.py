@@ -16,6 +16,7 @@ import numpy as np
 
 from mkdocs_dsocr.cost.rates import MsPer
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
+from mkdocs_dsocr.inputs.references import check_unique
 from mkdocs_dsocr.serving.memory import EngineMemory, engine_memory
 from mkdocs_dsocr.serving.simulation import Percentiles, percentiles
 from mkdocs_dsocr.serving.steady import Steady, steady_state
@@ -114,6 +115,11 @@ class Engines:
         The profiles.
     source
         Where the workload was read, for messages.
+
+    Raises
+    ------
+    InputError
+        If two profiles share an id, or the workload cannot run.
     """
 
     def __init__(
@@ -123,6 +129,7 @@ class Engines:
         gpus: Sequence[Hardware],
         source: str = "workload",
     ) -> None:
+        check_unique("hardware", [gpu.hardware_id for gpu in gpus])
         self.gpus, self.workload = list(gpus), engine_workload(config, workload)
         self.steps = EngineSteps(config, self.workload, rates_of(gpus), source)
         self.memory: list[EngineMemory] = engine_memory(self.steps, gpus)
