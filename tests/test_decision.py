@@ -107,7 +107,7 @@ def test_fleets_have_the_settings_of_the_workload(tmp_path: Path, setting: dict[
     )
     fleet = engines.fleets(Target(10**6))[0]
     done = report(tmp_path / "out", "--pages-per-day", "1e6")
-    assert f"| 1 | {fleet.gpus} | {fleet.concurrency} |" in done.output
+    assert f"| 1 | {fleet.number} | {fleet.concurrency} |" in done.output
     default = Engines(
         load_model_config("deepseek-ocr-v1-base"),
         load_workload("dsocr-a4-gundam"),

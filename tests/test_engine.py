@@ -20,7 +20,15 @@ from mkdocs_dsocr.inputs import InputError, Serving, load_hardware, load_workloa
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.resources import data_dir
 from mkdocs_dsocr.serving import EngineMemory, EngineSteps, engine_memory, steady_state
-from mkdocs_dsocr.serving.planning import FORMAT, MEMORY, PREPARING, Engines, Target, required
+from mkdocs_dsocr.serving.planning import (
+    FORMAT,
+    MEMORY,
+    PREPARING,
+    Engines,
+    Target,
+    rate_error,
+    required,
+)
 from mkdocs_dsocr.serving.simulation import Engine
 from mkdocs_dsocr.serving.steps import engine_workload, rates_of
 
@@ -221,6 +229,9 @@ def test_fleets_of_every_gpu() -> None:
     for row in rows:
         if row.gpus is not None:
             assert row.gpus * row.pages_per_s >= 10**6 / 86_400 > (row.gpus - 1) * row.pages_per_s
+            slow = row.pages_per_s * (1 - rate_error(load_hardware(row.hardware_id)))
+            assert row.most_gpus == math.ceil(10**6 / 86_400 / slow)
+            assert row.number.partition("–")[0] == f"{row.gpus:,}"
             assert 1 <= row.concurrency <= row.best_concurrency <= row.largest_concurrency
             assert 0 < row.kv_share <= 1
     prices = [row.usd_per_hour for row in rows if row.usd_per_hour is not None]

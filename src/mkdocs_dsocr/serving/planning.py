@@ -30,6 +30,8 @@ GAIN: Final = 1.05
 SCALES: Final = np.geomspace(1 / 64, 64, 601)
 """Factors of all rates of a chip among which the smallest that suffices is looked for."""
 GPUS_PER_NODE: Final = 8
+ENGINE_ERROR: Final = 0.25
+"""Relative error that nine of ten measured decode steps of engines stay below."""
 GPU, KV, SEQUENCES, PREPARING, SCHEDULER, TTFT, TPOT, MEMORY, FORMAT = (
     "GPU",
     "KV cache",
@@ -67,8 +69,10 @@ class Fleet:
     ----------
     hardware_id, binds
         The profile, and what limits the rate of one GPU.
-    gpus, concurrency
-        How many, and sequences in the engine of each at the target's rate.
+    gpus, most_gpus
+        How many, and how many if each is slower by its :func:`rate_error`.
+    concurrency
+        Sequences in the engine of each at the target's rate.
     largest_concurrency, best_concurrency
         What the engine's memory and settings allow, and where one GPU is fastest in time.
     pages_per_s, tokens_per_s
@@ -84,6 +88,7 @@ class Fleet:
     hardware_id: str
     binds: str
     gpus: int | None = None
+    most_gpus: int | None = None
     concurrency: int = 0
     largest_concurrency: int = 0
     best_concurrency: int = 0
@@ -99,9 +104,21 @@ class Fleet:
     gbit_per_s: float = 0.0
 
     @property
+    def number(self) -> str:
+        """The number of GPUs, a range where the expected error makes a difference."""
+        if self.gpus is None or self.most_gpus is None:
+            return "none"
+        return f"{self.gpus:,}" + (f"–{self.most_gpus:,}" if self.most_gpus > self.gpus else "")
+
+    @property
     def nodes(self) -> int:
         """Nodes of :data:`GPUS_PER_NODE` GPUs."""
         return math.ceil((self.gpus or 0) / GPUS_PER_NODE)
+
+
+def rate_error(gpu: Hardware) -> float:
+    """Return the relative error of an engine's rate that is expected on a GPU."""
+    return max(gpu.time_error, ENGINE_ERROR)
 
 
 class Engines:
@@ -166,6 +183,7 @@ class Engines:
             fleet,
             binds=self._binding(index, best, slow),
             gpus=number,
+            most_gpus=math.ceil(target.pages_per_s / rates[best] / (1 - rate_error(gpu))),
             concurrency=math.ceil(round(float(below), 6)),
             best_concurrency=int(self.points[best]),
             pages_per_s=float(rates[best]),
