@@ -29,7 +29,8 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
     main = site.main
     longest = max(main.stage_times, key=lambda stage: main.stage_times[stage].time_ms)
     modules = sorted(main.nodes.items(), key=lambda item: (-item[1].own.time_ms, item[0]))
-    levers = site.studies.levers if site.studies is not None else []
+    found = site.studies.levers if site.studies is not None else []
+    levers = sorted(found, key=lambda lever: -max(lever[1:]))
     least = 1 + main.hardware.time_error
     return {
         "longest_stage": longest,
