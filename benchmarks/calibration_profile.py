@@ -82,7 +82,7 @@ def _moved() -> tuple[float, float, float]:
     """Return the bytes of a step's matrix-vector products, of the LM head, and of one attention."""
     config = load_model_config("deepseek-ocr-v1-base")
     cost = workload_cost(config, load_workload(str(WORKLOAD)), WORKLOAD.name)
-    shape = cost.plan.step((cost.plan.steps + 1) // 2)
+    shape = cost.plan.step(cost.plan.middle)
     products: list[tuple[int, float]] = []
     attention: list[float] = []
     for visit in tree.walk(pass_layer(config, shape, cost.workload)):

@@ -98,8 +98,9 @@ def launches() -> Iterator[str]:
         f"The {machines} virtual machines that this project measured took {min(costs):.0f} to "
         f"{max(costs):.0f} µs, Python's part included: there the predicted wall time is "
         f"{min(ratios):.2f} to {max(ratios):.2f} of the measured one, although the kernels take "
-        "as long as predicted. `dsocr measure` shows what your machine takes; write it as "
-        "`dispatch_us` into the profile. CUDA graphs and engines do not depend on it.\n"
+        "as long as predicted. `dsocr measure` and the page *Predicted and measured* show what "
+        "your machine takes in decode: write that as `dispatch_us` into a profile of your own. "
+        "CUDA graphs and engines hardly depend on it.\n"
     )
     yield (
         "| µs per operator | Operators | Measured, ms | Kernels, ms | Predicted, ms | GPU | Run | "

@@ -81,9 +81,10 @@ def profiles() -> Iterator[str]:
     for name in shipped("workloads"):
         yield f"| `{name}` | {load_workload(name).description} |"
     yield (
-        "\n## GPUs\n\nPeaks are dense. Nine of ten device times are expected within the "
-        "last column.\n\n| id | GPU | bf16 TFLOPS | GB/s | memory, GB | tensor cores also know "
-        "| times ± |\n|---|---|--:|--:|--:|---|--:|"
+        "\n## GPUs\n\nPeaks are dense. Nine of ten device times of eager stages, without the "
+        "projector, are expected within the last column.\n\n"
+        "| id | GPU | bf16 TFLOPS | GB/s | memory, GB | tensor cores also know | times ± |\n"
+        "|---|---|--:|--:|--:|---|--:|"
     )
     for name in shipped("hardware"):
         gpu = load_hardware(name)

@@ -7,9 +7,11 @@ import json
 import pytest
 
 from benchmarks.accuracy import RECORDED, VALIDATION, launch_rows, lines, rows, validation
+from benchmarks.engines import published_rows, steps_on
+from mkdocs_dsocr.cost.rates import MEASURED_LAUNCH_US
 from mkdocs_dsocr.inputs import load_hardware, shipped
 from mkdocs_dsocr.inputs.hardware import CONSTANTS, TIME_ERROR, Provenance
-from mkdocs_dsocr.site.views.overview import MEASURED_LAUNCH_US
+from mkdocs_dsocr.serving.planning import ENGINE_ERROR, rate_error
 from tests.conftest import ROOT
 
 
@@ -25,6 +27,14 @@ def test_nine_of_ten_errors_are_within_the_stated_one(kind: Provenance) -> None:
     ]
     assert errors
     assert sorted(errors)[int(0.9 * len(errors))] <= TIME_ERROR[kind]
+
+
+def test_nine_of_ten_steps_of_engines_are_within_the_stated_error() -> None:
+    steps = [row for gpu in ("h100-sxm", "h200-sxm") for row in steps_on(gpu)]
+    published = [row for row in published_rows() if row.unit == "ms"]
+    errors = sorted(abs(row.error) for row in (*steps, *published))
+    assert errors[int(0.9 * len(errors))] <= ENGINE_ERROR
+    assert rate_error(load_hardware("h100-sxm")) == ENGINE_ERROR
 
 
 def test_no_error_grows() -> None:

@@ -107,7 +107,7 @@ def test_fleets_have_the_settings_of_the_workload(tmp_path: Path, setting: dict[
     )
     fleet = engines.fleets(Target(10**6))[0]
     done = report(tmp_path / "out", "--pages-per-day", "1e6")
-    assert f"| 1 | {fleet.gpus} | {fleet.concurrency} |" in done.output
+    assert f"| 1 | {fleet.number} | {fleet.concurrency} |" in done.output
     default = Engines(
         load_model_config("deepseek-ocr-v1-base"),
         load_workload("dsocr-a4-gundam"),
@@ -137,6 +137,19 @@ def test_a_template_of_ones_own(reports: Path, tmp_path: Path) -> None:
     done = report(reports / "a", "--template", tmp_path / "own.md")
     assert done.exit_code == 2
     assert "own.md" in done.output
+    (tmp_path / "own.md").write_text("{{ 1 + reports }}")
+    done = report(reports / "a", "--template", tmp_path / "own.md")
+    assert done.exit_code == 2
+    assert "unsupported operand" in done.output
+
+
+def test_another_model_under_the_same_name_is_named(reports: Path, tmp_path: Path) -> None:
+    content = json.loads((reports / "b/report.json").read_text())
+    content["model"]["dimensions"]["language"]["num_hidden_layers"] = 99
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    done = report(reports / "a", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "- report 2: model" in done.output
 
 
 def test_our_own_sentences_are_plain_markdown(reports: Path) -> None:

@@ -18,8 +18,17 @@ from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.cost.rates import ms_per
 from mkdocs_dsocr.inputs import InputError, Serving, load_hardware, load_workload, shipped
 from mkdocs_dsocr.models import load_model_config
+from mkdocs_dsocr.resources import data_dir
 from mkdocs_dsocr.serving import EngineMemory, EngineSteps, engine_memory, steady_state
-from mkdocs_dsocr.serving.planning import FORMAT, MEMORY, PREPARING, Engines, Target, required
+from mkdocs_dsocr.serving.planning import (
+    FORMAT,
+    MEMORY,
+    PREPARING,
+    Engines,
+    Target,
+    rate_error,
+    required,
+)
 from mkdocs_dsocr.serving.simulation import Engine
 from mkdocs_dsocr.serving.steps import engine_workload, rates_of
 
@@ -220,6 +229,9 @@ def test_fleets_of_every_gpu() -> None:
     for row in rows:
         if row.gpus is not None:
             assert row.gpus * row.pages_per_s >= 10**6 / 86_400 > (row.gpus - 1) * row.pages_per_s
+            slow = row.pages_per_s * (1 - rate_error(load_hardware(row.hardware_id)))
+            assert row.most_gpus == math.ceil(10**6 / 86_400 / slow)
+            assert row.number.partition("–")[0] == f"{row.gpus:,}"
             assert 1 <= row.concurrency <= row.best_concurrency <= row.largest_concurrency
             assert 0 < row.kv_share <= 1
     prices = [row.usd_per_hour for row in rows if row.usd_per_hour is not None]
@@ -344,6 +356,7 @@ def test_percentiles_are_above_the_means() -> None:
         (["--gpus", "2"], "--gpus"),
         (["--require", "--hardware", "h100-sxm", "--hardware", "t4"], "--hardware"),
         (["--hardware", "h9"], "h9"),
+        (["--hardware", "t4", "--hardware", "t4"], "--hardware: found t4, t4; allowed: each id"),
         (["--tpot-ms", "0"], "--tpot-ms"),
     ],
 )
@@ -351,3 +364,15 @@ def test_mistakes_in_the_command(more: list[str], message: str) -> None:
     result = CliRunner().invoke(main, ["plan", "--pages-per-day", "10", *more])
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_profiles_that_share_an_id(tmp_path: Path) -> None:
+    """Two files with one id would get each other's name in the table."""
+    text = (data_dir() / "hardware" / "h100-sxm.yaml").read_text(encoding="utf-8")
+    options = []
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("name: ", f"name: {name} "))
+        options += ["--hardware", str(tmp_path / f"{name}.yaml")]
+    result = CliRunner().invoke(main, ["plan", "--pages-per-day", "10", *options, "--p99"])
+    assert result.exit_code == 2, result.output
+    assert "--hardware: found h100-sxm, h100-sxm; allowed: each id once" in result.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import markdown
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from mkdocs_dsocr.extension import _analysis
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.layers import metrics, tree
+from mkdocs_dsocr.resources import data_dir
 from mkdocs_dsocr.site import units
 from mkdocs_dsocr.site.embed import SUMS, embedded
 from mkdocs_dsocr.site.forms import forms
@@ -56,6 +58,22 @@ def test_a_chart_brings_its_style_and_stands_on_its_own() -> None:
         assert "<title>" in page
         assert "<a " not in page
         assert "xlink" not in page
+
+
+def test_inputs_are_read_again_after_an_edit(tmp_path: Path) -> None:
+    workload = tmp_path / "w.yaml"
+    found = []
+    for new_tokens in (100, 200):
+        text = (data_dir() / "workloads/dsocr-tiny.yaml").read_text()
+        workload.write_text(text.replace("max_new_tokens: 512", f"max_new_tokens: {new_tokens}"))
+        analysis = _analysis(**{**OPTIONS, "workload": str(workload)})
+        found.append(analysis.plan.steps)
+    assert found == [99, 199]
+
+
+def test_a_format_that_the_gpu_lacks_is_refused() -> None:
+    with pytest.raises(InputError, match="allowed: what the tensor cores of t4 know"):
+        _analysis(**{**OPTIONS, "hardware": "t4"})
 
 
 def test_code_and_links_stay() -> None:

@@ -19,7 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mkdocs_dsocr.build.static import distinct_shapes
-from mkdocs_dsocr.inputs import Hardware, InputError, ModelConfig, Workload, load_workload
+from mkdocs_dsocr.inputs import (
+    Hardware,
+    InputError,
+    ModelConfig,
+    Workload,
+    load_hardware,
+    load_workload,
+)
 from mkdocs_dsocr.models import load_model_config, plan
 from mkdocs_dsocr.models.got_ocr2 import GotOCR2
 from mkdocs_dsocr.report import Analysis
@@ -222,6 +229,15 @@ def test_views_of_another_side_are_refused(whole: ModelConfig, gpu: Hardware, ke
         api.rows_of(whole, plan(whole, _workload()), [gpu], **dimensions)
     with pytest.raises(InputError, match="expert_load: found 2 numbers; allowed: none"):
         plan(whole, _workload(expert_load=(1.0, 1.0)))
+
+
+def test_a_format_that_the_gpu_lacks_is_refused_for_every_model(whole: ModelConfig) -> None:
+    fp16 = load_model_config("deepseek-ocr-v1-base")
+    fp16 = fp16.model_copy(update={"storage": fp16.storage.model_copy(update={"dtype": "fp16"})})
+    main = Analysis(fp16, load_workload("dsocr-a4-gundam"), load_hardware("t4"))
+    main.check_formats()
+    with pytest.raises(InputError, match="products in bf16; allowed: what the tensor cores of t4"):
+        compare_models(main, [whole])
 
 
 def test_models_are_compared_on_the_same_page(whole: ModelConfig, gpu: Hardware) -> None:

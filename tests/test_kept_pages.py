@@ -21,7 +21,7 @@ from mkdocs_dsocr.build.workers import Pages
 from mkdocs_dsocr.io import Cache
 from mkdocs_dsocr.plugin_files import converter_key
 from mkdocs_dsocr.site.pages import assets
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY_CONFIG
 
 SAID = "pages of an earlier build"
 YML = """site_name: s
@@ -135,6 +135,30 @@ def test_the_key_follows_all_that_pages_depend_on(
     assert None not in keys
     assert len(set(keys)) == len(keys)
     assert key(tmp_path) == keys[-1]
+
+
+@pytest.mark.parametrize("model", ["own", "own/config.json"])
+@pytest.mark.parametrize("option", ["model", "compared_models"])
+def test_the_key_follows_every_file_of_a_checkpoint(
+    tmp_path: Path, model: str, option: str
+) -> None:
+    changes: Any = {option: model if option == "model" else (model,)}
+    keys = []
+    for name, text in (
+        ("config.json", TINY_CONFIG),
+        ("model.safetensors.index.json", "{}"),
+        ("model-1.safetensors", "one"),
+        (".git/refs/heads/main", "a" * 40),
+        (".git/HEAD", "ref: refs/heads/main"),
+        (".git/refs/heads/main", "b" * 40),
+        (".cache/huggingface/download/config.json.metadata", "c" * 40),
+    ):
+        (tmp_path / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / name).write_text(text)
+        keys.append(key(tmp_path, **changes))
+    assert None not in keys
+    # A branch that is not checked out makes no difference.
+    assert len(set(keys)) == len(keys) - 1
 
 
 @pytest.mark.parametrize(

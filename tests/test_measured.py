@@ -15,7 +15,7 @@ from benchmarks.gpu import main as measure_everything
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.cost.rates import ms_per
-from mkdocs_dsocr.inputs import InputError
+from mkdocs_dsocr.inputs import InputError, Workload
 from mkdocs_dsocr.inputs.measurement import Measurement, fingerprint, load_measurements
 from mkdocs_dsocr.layers.memory import peak
 from mkdocs_dsocr.layers.metrics import kvcache_bytes
@@ -309,13 +309,26 @@ def test_ratios_and_explanations(analyse: Callable[..., Analysis]) -> None:
     assert host.comparison.device_ratio is None
     both = _measured(analysis, 4.0, device_share=0.5)
     assert both.comparison is not None
+    assert both.comparison.launch_us == both.comparison.stages[-1].launch_us
+    assert equal.comparison.launch_us is None
     assert both.comparison.ratio == pytest.approx(0.25, rel=1e-3)
     assert both.comparison.device_ratio == pytest.approx(0.5, rel=1e-3)
     for stage in both.comparison.stages:
         words = "50 % of the time; its kernels take 2.00 times the predicted time."
         assert stage.explanation.endswith(words)
+        assert stage.launch_us is not None
         each = 1e3 * stage.measured_ms / stage.dispatches
+        assert stage.launch_us == pytest.approx(each)
         assert f"takes {each:.3g} µs per operator" in stage.explanation
+
+
+def test_a_prompt_without_images_has_no_vision(analyse: Callable[..., Analysis]) -> None:
+    workload = Workload(profile_id="text", text_only=True, text_tokens=40, max_new_tokens=8)
+    analysis = _measured(analyse(workload), 1.0)
+    assert [t.shape.part for t in tasks(analysis.plan, analysis.nodes)] == ["language"] * 4
+    assert analysis.comparison is not None
+    assert [s.stage for s in analysis.comparison.stages] == ["prefill", "decode"]
+    assert analysis.comparison.modules == ()
 
 
 def test_what_is_expected_is_what_is_launched(analyse: Callable[..., Analysis]) -> None:

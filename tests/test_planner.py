@@ -517,6 +517,7 @@ def test_fleets_are_pythons(
         assert row["gpus"] == fleet.gpus, row["id"]
         assert row["binds"] == fleet.binds, row["id"]
         if fleet.gpus is not None:
+            assert row["most_gpus"] == fleet.most_gpus
             assert row["concurrency"] == pytest.approx(fleet.concurrency, abs=1)
             assert row["ttft_ms"] == pytest.approx(fleet.ttft_ms, rel=1e-4)
             assert row["kwh"] == pytest.approx(fleet.kwh_per_1000_pages, rel=1e-4)

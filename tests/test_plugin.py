@@ -81,14 +81,15 @@ def on_nav(nav, config, files):
 """
 
 
-def test_an_edit_during_a_build_is_reported(build_site: BuildSite) -> None:
+def test_an_edit_during_a_build_ends_it(build_site: BuildSite) -> None:
     yml = f"site_name: s\ntheme: mkdocs\nhooks: [hook.py]\nplugins:\n  - {META}\n"
     workload = (resources.data_dir() / "workloads/dsocr-tiny.yaml").read_text()
     built = build_site(
         yml.replace("[dsocr-tiny]", "[w.yaml]"), {"hook.py": HOOK, "w.yaml": workload}, strict=False
     )
-    assert built.returncode == 0, built.output
-    assert "an input was edited during this build" in built.output
+    assert built.returncode == 1, built.output
+    assert "found a file that was edited during this build" in built.output
+    assert "Traceback" not in built.output
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_a_worker_that_is_killed_while_it_writes_is_an_error(
         return real([command[0], "-c", code], **options)
 
     monkeypatch.setattr(subprocess, "Popen", half_a_line)
-    worker = TraceWorker(pipeline.Settings(), uses_cache=False, log=lambda _: None)
+    worker = TraceWorker(pipeline.Settings(cache=False), lambda _: None)
     for _ in range(2):  # whoever asks again is told the same, and does not wait
         with pytest.raises(InputError, match="code and inputs that run"):
             worker.static()
@@ -57,7 +57,7 @@ def test_a_worker_that_is_killed_while_it_writes_is_an_error(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX says which signal ended a process")
 def test_a_worker_that_is_killed_is_named() -> None:
-    worker = TraceWorker(pipeline.Settings(), uses_cache=False, log=lambda _: None)
+    worker = TraceWorker(pipeline.Settings(cache=False), lambda _: None)
     worker._process.kill()
     with pytest.raises(InputError, match="was killed by signal 9; allowed: enough memory"):
         worker.static()

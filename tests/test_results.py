@@ -17,7 +17,7 @@ def test_a_trace_that_fails_leaves_nothing_to_wait_for(monkeypatch: pytest.Monke
     results = BuildSession(lambda _: None)
     try:
         with pytest.raises(InputError, match="cuda"):
-            results.result(pipeline.Settings(device="cuda"), uses_cache=False, may_be_stale=True)
+            results.result(pipeline.Settings(device="cuda", cache=False), may_be_stale=True)
         with results.taken() as files:
             assert files == {}
     finally:
@@ -29,9 +29,9 @@ def test_an_input_that_is_edited_while_it_is_traced_is_named(
 ) -> None:
     results = BuildSession(lambda _: None)
     monkeypatch.setattr(Trace, "has", lambda self, shapes: False)
-    settings = pipeline.Settings(trace="verify")
+    settings = pipeline.Settings(trace="verify", cache=False)
     try:
-        with pytest.raises(InputError, match="other content than when the build began"):
-            results.result(settings, uses_cache=False, may_be_stale=False)
+        with pytest.raises(InputError, match="a file that was edited during this build"):
+            results.result(settings, may_be_stale=False)
     finally:
         results.stop()

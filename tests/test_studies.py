@@ -11,6 +11,7 @@ import pytest
 
 from mkdocs_dsocr.build import pipeline, prepared
 from mkdocs_dsocr.cost import browser
+from mkdocs_dsocr.cost.rates import MEASURED_LAUNCH_US
 from mkdocs_dsocr.inputs import (
     Hardware,
     ModelConfig,
@@ -98,6 +99,15 @@ def test_what_helps_is_what_an_analysis_says_and_fits(main: Analysis, analyse: A
     rates = graph.latency.pages_per_s / main.latency.pages_per_s
     assert found["CUDA graphs for decode steps"] == pytest.approx(rates, rel=1e-9)
     assert list(found.values()) == sorted(found.values(), reverse=True)
+    host = main.hardware.host
+    assert host is not None
+    slow = main.hardware.model_copy(
+        update={"host": host.model_copy(update={"dispatch_us": MEASURED_LAUNCH_US[1]})}
+    )
+    slower = [dataclasses.replace(a, hardware=slow).latency.pages_per_s for a in (graph, main)]
+    place = table["lever"].tolist().index("CUDA graphs for decode steps")
+    assert table["times_slow"][place] == pytest.approx(slower[0] / slower[1], rel=1e-9)
+    assert table["times_slow"][place] > table["times"][place]
     most = main.largest_batch
     assert most is not None
     full = analyse("dsocr-a4-gundam", batch_size=most, num_pages=most)

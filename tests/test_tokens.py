@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Iterator
 
 import numpy
 import pytest
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload, load_workload
 from mkdocs_dsocr.inputs.files import validate
-from mkdocs_dsocr.models import plan
+from mkdocs_dsocr.models import Batch, BatchPass, Model, load_model_config, model_of, plan
 from mkdocs_dsocr.models.tokens import crop_grid, features_a_side, global_tokens, local_tokens
+from mkdocs_dsocr.serving.steps import engine_workload
 
 SIDES = st.integers(1, 5000)
 
@@ -141,6 +144,15 @@ def test_one_new_token_needs_no_decode(config: ModelConfig) -> None:
     assert all(r.stage != "decode" for r in resolved.runs)
 
 
+@pytest.mark.parametrize(("steps", "middle"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (1000, 500)])
+def test_the_middle_of_steps(config: ModelConfig, steps: int, middle: int) -> None:
+    """A plan, its loop and a batch of it have the same middle."""
+    resolved = plan(config, make(crop_grid=(1, 2), max_new_tokens=steps + 1))
+    [loop] = [run for run in resolved.runs if run.stage == "decode"]
+    assert (resolved.middle, loop.middle, resolved.of(1).middle) == (middle, middle, middle)
+    assert resolved.step(resolved.middle).kv_len == resolved.seq_len + middle
+
+
 def test_more_positions_than_the_model_was_made_for_are_noted(config: ModelConfig) -> None:
     (note,) = plan(config, make(crop_grid=(3, 3), text_tokens=8000)).notes
     assert "beyond the model's 8,192" in note
@@ -156,6 +168,39 @@ def test_a_grid_beyond_the_limit_or_of_another_page_is_refused(config: ModelConf
     with pytest.raises(InputError, match="at most 6, max_tiles"):
         plan(config, make(crop_grid=(3, 3), max_tiles=6))
     assert plan(config, make(crop_grid=(10, 10), max_tiles=100)).grid == (10, 10)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({}, "at most 9, the model's limit; max_tiles raises it"),
+        ({"engine": "vllm"}, "at most 6, the engine's limit; max_tiles raises it"),
+        ({"max_tiles": 6}, "at most 6, max_tiles"),
+        ({"engine": "vllm", "max_tiles": 5}, "at most 5, max_tiles"),
+    ],
+)
+def test_a_limit_on_views_says_where_it_comes_from(
+    config: ModelConfig, keys: dict[str, object], words: str
+) -> None:
+    """Where a key that nobody set is named, what raises it is said; and it does."""
+    grid = {"crop_grid": (3, 4), **keys}
+    with pytest.raises(InputError) as caught:
+        plan(config, make(**grid))
+    assert caught.value.allowed == words
+    assert plan(config, make(**{**grid, "max_tiles": 12})).grid == (3, 4)
+
+
+def test_the_limit_of_an_engine_that_runs_another_engines_workload(config: ModelConfig) -> None:
+    """``dsocr plan`` reads the workload as an engine runs it."""
+    page = make(crop_grid=(3, 3))
+    with pytest.raises(InputError) as caught:
+        plan(config, engine_workload(config, page))
+    assert caught.value.allowed == "at most 6, the engine's limit; max_tiles raises it"
+    raised = page.model_copy(update={"max_tiles": 9})
+    assert plan(config, engine_workload(config, raised)).grid == (3, 3)
+    other = load_model_config("deepseek-ocr-2")
+    with pytest.raises(InputError, match="at most 6, the model's limit; max_tiles raises it"):
+        plan(other, engine_workload(other, page))
 
 
 @pytest.mark.parametrize("limit", [2, 6, 9, 32])
@@ -202,3 +247,24 @@ def test_a_request_without_an_image(config: ModelConfig) -> None:
     assert (resolved.seq_len, resolved.image_tokens) == (500, 0)
     ran = [(run.first.pass_id, run.first.q_len) for run in resolved.runs if run.calls]
     assert ran == [("prefill", 500), ("decode", 1)]
+
+
+def test_weights_without_an_image_are_counted_once(
+    config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part is there once without running, whatever its passes are called."""
+    model = type(model_of(config))
+    passes = model.passes
+    fields = {"profile_id": "t", "text_only": True, "text_tokens": 5, "max_new_tokens": 2}
+    workload = validate(Workload, fields, "w.yaml")
+
+    def idle() -> list[str]:
+        return [run.stage for run in plan(config, workload).runs if not run.calls]
+
+    def renamed(self: Model, config: ModelConfig, batch: Batch) -> Iterator[BatchPass]:
+        for number, found in enumerate(passes(self, config, batch)):
+            yield dataclasses.replace(found, pass_id=f"{found.stage}.{number}")
+
+    assert idle() == ["vision", "projector"]
+    monkeypatch.setattr(model, "passes", renamed)
+    assert idle() == ["vision", "projector"]

@@ -13,7 +13,7 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 
-from mkdocs_dsocr.inputs import load_hardware, load_workload
+from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, load_workload
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
@@ -50,9 +50,22 @@ class _Embed(InlineProcessor):  # type: ignore[misc]
         return self.md.htmlStash.store(html), m.start(0), m.end(0)
 
 
-@lru_cache(maxsize=8)
 def _analysis(model: str, workload: str, hardware: str) -> Analysis:
-    return Analysis(load_model_config(model), load_workload(workload), load_hardware(hardware))
+    """Return the analysis of inputs as they are now: a server reads them again after an edit.
+
+    Raises
+    ------
+    InputError
+        If an input is bad, or the GPU has no tensor cores for a format.
+    """
+    return _kept(load_model_config(model), load_workload(workload), load_hardware(hardware))
+
+
+@lru_cache(maxsize=8)
+def _kept(config: ModelConfig, workload: Workload, hardware: Hardware) -> Analysis:
+    analysis = Analysis(config, workload, hardware)
+    analysis.check_formats()
+    return analysis
 
 
 def makeExtension(**options: Any) -> DsocrExtension:

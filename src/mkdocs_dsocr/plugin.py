@@ -21,12 +21,12 @@ from mkdocs.structure.pages import Page
 
 from mkdocs_dsocr.build import kept_pages, prepared, sites
 from mkdocs_dsocr.build.progress import log_time
-from mkdocs_dsocr.build.session import BuildSession
+from mkdocs_dsocr.build.session import EDITED, BuildSession
 from mkdocs_dsocr.build.workers import Pages, pages_of_edited_code
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
 from mkdocs_dsocr.inputs.files import stamps
-from mkdocs_dsocr.io import default_cache, source_digest, without_collections
+from mkdocs_dsocr.io import source_digest, without_collections
 from mkdocs_dsocr.plugin_blocks import RawBlocks
 from mkdocs_dsocr.plugin_files import (
     Made,
@@ -40,7 +40,7 @@ from mkdocs_dsocr.plugin_files import (
     list_twins,
     written,
 )
-from mkdocs_dsocr.plugin_messages import EDITED, has_to_say, log, report
+from mkdocs_dsocr.plugin_messages import has_to_say, log, report
 from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
@@ -161,9 +161,7 @@ class DsocrPlugin(RawBlocks, BasePlugin[DsocrConfig]):  # type: ignore[no-untype
         if (made := self._in_view(config, state)) is not None:
             return made
         settings, style = settings_of(self.config, config), style_of(config)
-        uses_cache = self.config.cache
-        cache = default_cache() if uses_cache else None
-        key = None
+        cache, key = settings.store, None
         if cache is not None and not self._is_serving:
             key = kept_pages.key_of(settings, style, converter_key(config))
             if key is not None and (kept := kept_pages.load(cache, key)) is not None:
@@ -172,19 +170,17 @@ class DsocrPlugin(RawBlocks, BasePlugin[DsocrConfig]):  # type: ignore[no-untype
         if self._is_edited(state.code):
             self._results.stop()  # what the code made before its edit
             with log_time(log.info, "making the pages with edited code, in a process of its own"):
-                fresh = pages_of_edited_code(settings, style, uses_cache=uses_cache, log=log.info)
+                fresh = pages_of_edited_code(settings, style, log=log.info)
             for failure in fresh.failures:
                 log.warning(failure)
             return self._write(files, config, fresh, state)
-        result, later = self._results.result(
-            settings, uses_cache=uses_cache, may_be_stale=self._is_serving
-        )
+        result, later = self._results.result(settings, may_be_stale=self._is_serving)
         if not result.is_stale:
             report(result, config.strict)
         with log_time(log.info, "writing pages and artifacts"):
             # A server shows edits at once: it makes no pages for other workloads and GPUs.
             convert = None if self._is_serving else converter(config)
-            switch = convert and self._results.switch(settings, style, convert, uses_cache)
+            switch = convert and self._results.switch(settings, style, convert)
             ahead = self._results.ahead
             site, pages, others = sites.site_files(result, style, later, cache, switch, ahead)
             content = Pages(pages, others, nav(site), [])
@@ -220,15 +216,12 @@ class DsocrPlugin(RawBlocks, BasePlugin[DsocrConfig]):  # type: ignore[no-untype
         self, config: MkDocsConfig, only: list[str], files: list[str], code: Stamps
     ) -> dict[str, str] | None:
         settings, style = settings_of(self.config, config), style_of(config)
-        uses_cache = self.config.cache
         with log_time(log.info, f"updating the open pages: {', '.join(only)}"):
             if self._is_edited(code):
                 self._results.stop()
-                fresh = pages_of_edited_code(
-                    settings, style, uses_cache=uses_cache, log=log.info, only=only, files=files
-                )
+                fresh = pages_of_edited_code(settings, style, log=log.info, only=only, files=files)
                 return fresh.pages or None
-            if (result := self._results.result_now(settings, uses_cache=uses_cache)) is None:
+            if (result := self._results.result_now(settings)) is None:
                 return None
             return sites.some_pages(result, style, only, files)
 
@@ -248,20 +241,23 @@ class DsocrPlugin(RawBlocks, BasePlugin[DsocrConfig]):  # type: ignore[no-untype
         later = self._made.later if self._made is not None else ()
         try:
             with self._results.taken() as made, room_to_write(config.site_dir):
+                if self._is_outdated(config):
+                    raise InputError(*EDITED)
                 for name, target in later if made else ():  # they stay where no input changes
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.move(made[name], target)
         except InputError as error:
-            raise PluginError(f"dsocr: {error.in_mkdocs}") from error
-        if not self._is_serving and self._made is not None and self._is_outdated(config):
-            log.warning(EDITED)
+            if not (self._is_serving and self._is_outdated(config)):  # a further build follows
+                raise PluginError(f"dsocr: {error.in_mkdocs}") from error
         if self._keep is not None:
             self._keep({f"artifacts/{name}": target for name, target in later})
             self._keep = None
 
     def _is_outdated(self, config: MkDocsConfig) -> bool:
         """Tell whether an input was edited after the pages were begun."""
-        return input_stamps(settings_of(self.config, config)) != self._seen
+        return (
+            self._made is not None and input_stamps(settings_of(self.config, config)) != self._seen
+        )
 
     def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:
         """Drop the theme's indentation, a tenth of a page; a server does without."""
@@ -296,7 +292,7 @@ class DsocrPlugin(RawBlocks, BasePlugin[DsocrConfig]):  # type: ignore[no-untype
         path, taken = self.config.path, {file.src_uri for file in files}
         mine = {n: text for n, text in content.pages.items() if f"{path}/{n}" not in taken}
         if self.config.markdown_twins and mine:
-            cache = default_cache() if self.config.cache else None
+            cache = settings_of(self.config, config).store
             twins = prepared.twins(mine, style_of(config), cache)
             content = dataclasses.replace(content, others=content.others | twins)
         with room_to_write(tempfile.gettempdir()):

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import get_plugin_logger
 
 from mkdocs_dsocr.build.pipeline import Result
 
 log = get_plugin_logger("dsocr")
-EDITED: Final = (
-    "an input was edited during this build: pages may show it as it was before and as it is now; "
-    "build again"
-)
 
 
 def has_to_say(result: Result) -> bool:

@@ -14,7 +14,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs_dsocr.build.settings import TRACES, Settings
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import repr_short
-from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
+from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD, DEVICES
 from mkdocs_dsocr.site.links import LinkStyle
 
 PATH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*")
@@ -31,7 +31,7 @@ class DsocrConfig(base.Config):  # type: ignore[no-untyped-call]
     model = c.Type(str, default=DEFAULT_MODEL)
     workloads = c.ListOfItems(c.Type(str), default=[DEFAULT_WORKLOAD])
     hardware = c.ListOfItems(c.Type(str), default=[DEFAULT_HARDWARE])
-    device = c.Choice(("auto", "cuda", "meta"), default="auto")
+    device = c.Choice(DEVICES, default=DEVICES[0])
     trace = c.Choice(TRACES, default=TRACES[0])
     measurements = c.ListOfItems(c.Type(str), default=[])
     cache = c.Type(bool, default=True)
@@ -106,6 +106,7 @@ def settings_of(own: DsocrConfig, config: MkDocsConfig) -> Settings:
         workloads=tuple(own.workloads),
         hardware=tuple(own.hardware),
         device=own.device,
+        cache=own.cache,
         trace=own.trace,
         measurements=tuple(own.measurements),
         trust_remote_code=own.trust_remote_code,

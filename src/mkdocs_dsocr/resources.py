@@ -1,4 +1,4 @@
-"""The package's folders, and the ids that are used where none is given."""
+"""The package's folders, and what is used where nothing is given."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ DEFAULT_MODEL: Final = "deepseek-ocr-v1-base"
 DEFAULT_WORKLOAD: Final = "dsocr-standard-v1"
 DEFAULT_HARDWARE: Final = "rtx-5090"
 DEFAULT_PLANNED: Final = "h100-sxm"
+DEVICES: Final = ("auto", "cuda", "meta")
+"""Where a model can be traced; the first one is the default."""
 
 
 @cache

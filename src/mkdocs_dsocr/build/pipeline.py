@@ -27,6 +27,7 @@ from mkdocs_dsocr.inputs.measurement import (
     check_measurable,
     load_measurements,
 )
+from mkdocs_dsocr.inputs.references import check_unique
 from mkdocs_dsocr.models import load_model_config, model_of
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import Changes, load_report
@@ -112,8 +113,7 @@ def analyse(settings: Settings, custom: Sequence[Workload] | None = None) -> Ana
     ):
         if not ids:
             raise InputError("option", key, "an empty list", "at least one")
-        if len(set(ids)) < len(ids):
-            raise InputError("option", key, ", ".join(ids), "each id once")
+        check_unique(key, ids)
     analyses = tuple(
         tuple(Analysis(config, workload, gpu, source) for gpu in gpus)
         for workload, source in workloads

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from mkdocs_dsocr.build import artifacts, pipeline, prepared
 from mkdocs_dsocr.build.progress import Log, log_time
@@ -17,9 +18,16 @@ from mkdocs_dsocr.build.trace_keys import cache_key
 from mkdocs_dsocr.build.trace_store import cached
 from mkdocs_dsocr.build.workers import ReportWorker, TraceWorker, with_torchinfo
 from mkdocs_dsocr.inputs import InputError
-from mkdocs_dsocr.io import default_cache
 from mkdocs_dsocr.site.links import LinkStyle
 from mkdocs_dsocr.site.pages import prepare
+
+EDITED: Final = (
+    "inputs",
+    "",
+    "a file that was edited during this build",
+    "files that stay as they are: build again",
+)
+"""The error of a build that may have seen an input as it was and as it is now."""
 
 
 class BuildSession:
@@ -41,7 +49,7 @@ class BuildSession:
         self._tracing: tuple[str, TraceWorker] | None = None
 
     def result(
-        self, settings: pipeline.Settings, *, uses_cache: bool, may_be_stale: bool
+        self, settings: pipeline.Settings, *, may_be_stale: bool
     ) -> tuple[pipeline.Result, list[str]]:
         """Return the result, and the paths of artifacts that :meth:`taken` gives later.
 
@@ -49,8 +57,6 @@ class BuildSession:
         ----------
         settings
             What is analysed.
-        uses_cache
-            Whether traces are kept between builds.
         may_be_stale
             Whether a trace of the same model may be shown while another is made.
 
@@ -59,45 +65,40 @@ class BuildSession:
         InputError
             If any input is bad.
         """
-        analyses, key, static = self._analysed(settings, uses_cache)
+        analyses, key, static = self._analysed(settings)
         others = artifacts.other_names(analyses)
         stale = self._stale(analyses) if static is None and may_be_stale else None
         self.let_go()
         if stale is not None:
-            self._trace(key, settings, uses_cache)
-            self._report(analyses, settings, stale.static.classes, uses_cache)
+            self._trace(key, settings)
+            self._report(analyses, settings, stale.static.classes)
             return pipeline.attach_comparisons(stale, settings), others
         later = others
         if static is not None:
             # A server that has made its pages once makes tables faster than it starts a process.
-            cache = default_cache() if uses_cache else None
-            prepares = self._last is None and not prepared.are_kept(analyses, cache)
-            self._report(analyses, settings, static.classes, uses_cache, prepares)
+            prepares = self._last is None and not prepared.are_kept(analyses, settings.store)
+            self._report(analyses, settings, static.classes, prepares)
             if prepares:
                 prepare(analyses[0][0])
         else:
             later = [*others, *(f"static/{name}" for name in TORCHINFO)]
-            static = self._traced(analyses, settings, uses_cache)
+            static = self._traced(analyses, settings)
         self._static = (key, static)
         self._last = pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
         return self._last, later
 
-    def _traced(
-        self, analyses: Analyses, settings: pipeline.Settings, uses_cache: bool
-    ) -> StaticAnalysis:
+    def _traced(self, analyses: Analyses, settings: pipeline.Settings) -> StaticAnalysis:
         """Wait for the trace, and do meanwhile what does not need it."""
-        self._tracer = tracer = TraceWorker(settings, uses_cache=uses_cache, log=self._log)
-        cache = default_cache() if uses_cache else None
+        self._tracer = tracer = TraceWorker(settings, self._log)
         try:
             prepare(analyses[0][0])
-            prepared.formulas(analyses, cache)
-            prepared.studies(analyses, cache)
-            self._report(analyses, settings, tracer.classes(), uses_cache)
+            prepared.formulas(analyses, settings.store)
+            prepared.studies(analyses, settings.store)
+            self._report(analyses, settings, tracer.classes())
             artifacts.prepare_others(analyses)
             static = tracer.static()
             if not static.trace.has(distinct_shapes(analyses)):
-                found = "other content than when the build began"
-                raise InputError("inputs", "", found, "files that stay as they are: build again")
+                raise InputError(*EDITED)
             return static
         except InputError:
             self.let_go()  # it has ended, and there is nothing to wait for
@@ -108,14 +109,11 @@ class BuildSession:
         analyses: Analyses,
         settings: pipeline.Settings,
         classes: frozenset[str],
-        uses_cache: bool,
         prepares: bool = False,
     ) -> None:
         """Have tables, formulas and the reports of other workloads and GPUs made, if needed."""
         if prepares or artifacts.other_names(analyses):
-            self._reporter = ReportWorker(
-                settings, classes, prepares=prepares, uses_cache=uses_cache, log=self._log
-            )
+            self._reporter = ReportWorker(settings, classes, prepares=prepares, log=self._log)
 
     @property
     def ahead(self) -> ReportWorker | None:
@@ -127,7 +125,6 @@ class BuildSession:
         settings: pipeline.Settings,
         style: LinkStyle,
         convert: Callable[[str], str],
-        uses_cache: bool,
     ) -> Begin:
         """Return what begins with the pages of other workloads and GPUs, as :class:`Switch`."""
         return partial(
@@ -135,13 +132,10 @@ class BuildSession:
             settings=settings,
             style=style,
             convert=convert,
-            uses_cache=uses_cache,
             log=self._log,
         )
 
-    def result_now(
-        self, settings: pipeline.Settings, *, uses_cache: bool
-    ) -> pipeline.Result | None:
+    def result_now(self, settings: pipeline.Settings) -> pipeline.Result | None:
         """Return what :meth:`result` returns, or None if that waits for a trace.
 
         Raises
@@ -149,13 +143,13 @@ class BuildSession:
         InputError
             If any input is bad.
         """
-        analyses, key, static = self._analysed(settings, uses_cache)
+        analyses, key, static = self._analysed(settings)
         if static is not None:
             self._static = (key, static)
             return pipeline.attach_comparisons(pipeline.complete(analyses, static), settings)
         if (stale := self._stale(analyses)) is None:
             return None
-        self._trace(key, settings, uses_cache)
+        self._trace(key, settings)
         return pipeline.attach_comparisons(stale, settings)
 
     @contextmanager
@@ -199,19 +193,16 @@ class BuildSession:
             if worker is not None:
                 worker.stop()
 
-    def _analysed(
-        self, settings: pipeline.Settings, uses_cache: bool
-    ) -> tuple[Analyses, str, StaticAnalysis | None]:
+    def _analysed(self, settings: pipeline.Settings) -> tuple[Analyses, str, StaticAnalysis | None]:
         """Return the analyses, the key of their trace, and the trace where there is one."""
         with log_time(self._log, "analysing"):
             # The last ones stay until here: what is as it was is not counted again.
             self._analyses = analyses = pipeline.analyse(settings)
         key = cache_key(analyses, settings.device, trust=settings.trust_remote_code)
-        keeps_traces = uses_cache and settings.trace != "verify"
-        return analyses, key, self._known(key, settings, analyses, keeps_traces)
+        return analyses, key, self._known(key, settings, analyses)
 
     def _known(
-        self, key: str, settings: pipeline.Settings, analyses: Analyses, keeps_traces: bool
+        self, key: str, settings: pipeline.Settings, analyses: Analyses
     ) -> StaticAnalysis | None:
         """Return the trace under `key`: made beside, kept here, shipped or cached; None if none."""
         if self._tracing is not None and not self._tracing[1].is_running:
@@ -228,7 +219,7 @@ class BuildSession:
         if (found := shipped(analyses, settings)) is not None:
             self._log(found.device_reason)
             return found
-        static_or_none = cached(key, default_cache() if keeps_traces else None, analyses)
+        static_or_none = cached(key, settings.traces, analyses)
         if static_or_none is not None:
             self._log("static analysis from the cache")
         return static_or_none
@@ -243,10 +234,10 @@ class BuildSession:
         covered = pipeline.with_classes(analyses, last.static.classes)
         return dataclasses.replace(last, analyses=covered, is_stale=True)
 
-    def _trace(self, key: str, settings: pipeline.Settings, uses_cache: bool) -> None:
+    def _trace(self, key: str, settings: pipeline.Settings) -> None:
         """Make a trace in the background for a later result."""
         if self._tracing is not None:
             if self._tracing[0] == key:
                 return
             self._tracing[1].stop()
-        self._tracing = (key, TraceWorker(settings, uses_cache=uses_cache, log=self._log))
+        self._tracing = (key, TraceWorker(settings, self._log))

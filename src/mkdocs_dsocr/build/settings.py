@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mkdocs_dsocr.io import Cache, default_cache
-from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
+from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD, DEVICES
 
-DEVICES: Final = ("auto", "cuda", "meta")
-"""Where a model can be traced."""
 TRACES: Final = ("ship", "cached", "verify")
 """Which traces are used: one that ships or is cached, a cached one, or a new one always."""
 
@@ -26,7 +23,8 @@ class Settings:
     model, workloads, hardware
         Ids of what is shipped, or paths.
     device
-        One of :data:`DEVICES`; ``auto`` takes a GPU that has room, else ``meta``.
+        One of :data:`mkdocs_dsocr.resources.DEVICES`; ``auto`` takes a GPU that has room, else
+        ``meta``.
     trace
         One of :data:`TRACES`.
     measurements
@@ -42,7 +40,7 @@ class Settings:
     compared_models
         Further models, compared with `model` on the main workload and GPU.
     cache
-        Whether traces and tables are kept between builds.
+        Whether traces, tables and pages are kept between builds.
     base
         Folder that paths are relative to.
     """
@@ -79,16 +77,21 @@ class Settings:
         """The cache between builds, None where it is switched off."""
         return default_cache() if self.cache else None
 
+    @property
+    def traces(self) -> Cache | None:
+        """The cache of traces, None where each build makes its own."""
+        return self.store if self.trace != "verify" else None
+
     def files(self) -> list[Path]:
         """Return the input files, for a server that watches them."""
-        from mkdocs_dsocr.inputs.checkpoint import INDEX
+        from mkdocs_dsocr.inputs.checkpoint import files_beside
         from mkdocs_dsocr.inputs.references import resolve
 
-        model = resolve("models", self.model, self.base)
-        others = [resolve("models", value, self.base) for value in self.compared_models]
+        models = [resolve("models", m, self.base) for m in (self.model, *self.compared_models)]
+        configs = [m if m.suffix == ".json" else m / "config.json" for m in models]
         return [
-            *(m if m.suffix == ".json" else m / "config.json" for m in (model, *others)),
-            *(p for p in (model / INDEX, *model.glob("*.safetensors")) if os.path.isfile(p)),
+            *(path for config in configs for path in (config, *files_beside(config))),
+            *(sorted(configs[0].parent.glob("*.py")) if self.trust_remote_code else ()),
             *(resolve("workloads", w, self.base) for w in self.workloads),
             *(resolve("hardware", h, self.base) for h in self.hardware),
             *(self.base / m for m in self.measurements),

@@ -11,7 +11,7 @@ from mkdocs_dsocr.build.progress import Log
 from mkdocs_dsocr.build.settings import Settings
 from mkdocs_dsocr.build.static import Analyses, Shown, StaticAnalysis
 from mkdocs_dsocr.build.workers import PairWorker
-from mkdocs_dsocr.io import Cache, default_cache
+from mkdocs_dsocr.io import Cache
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.content import Site
@@ -51,8 +51,6 @@ class Switch:
         What is analysed, and how pages are linked.
     convert
         Turns Markdown without raw blocks into HTML, as the generator does.
-    uses_cache
-        Whether tables are kept.
     log
         Told what is done.
     """
@@ -64,12 +62,10 @@ class Switch:
         settings: Settings,
         style: LinkStyle,
         convert: Callable[[str], str],
-        *,
-        uses_cache: bool,
         log: Log,
     ) -> None:
         self._site, self._style, self._convert = site, style, convert
-        self._cache = default_cache() if uses_cache else None
+        self._cache = settings.store
         rows = enumerate(site.analyses)
         pairs = [(i, j) for i, row in rows for j in range(len(row)) if (i, j) != site.shown]
         shared = len(pairs) // 2 if len(pairs) >= LEAST_SHARED else 0
@@ -77,7 +73,7 @@ class Switch:
         self._worker = None
         if shared:
             given = settings, static, self._theirs, site.artifacts, style
-            self._worker = PairWorker(*given, uses_cache=uses_cache, log=log)
+            self._worker = PairWorker(*given, log=log)
 
     def __enter__(self) -> Self:
         return self

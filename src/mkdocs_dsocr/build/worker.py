@@ -24,7 +24,7 @@ from mkdocs_dsocr.build.switching import pages_of_pair
 from mkdocs_dsocr.build.trace_store import static_analysis
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.errors import room_to_write
-from mkdocs_dsocr.io import Cache, default_cache, without_collections
+from mkdocs_dsocr.io import Cache, without_collections
 from mkdocs_dsocr.signals import unwind_on_signals
 from mkdocs_dsocr.site.pages import nav
 
@@ -39,7 +39,7 @@ def _trace(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
             analyses,
             settings.device,
             lambda message: say(log=message),
-            _traces(settings, request),
+            settings.traces,
             trust=settings.trust_remote_code,
             built=lambda classes: say(classes=sorted(classes)),
             early=lambda s: say(artifacts=s.artifacts, reason=s.device_reason),
@@ -51,7 +51,7 @@ def _trace(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
 
 def _reports(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> None:
     """Prepare what pages wait for, then write the reports of other workloads and GPUs."""
-    cache = default_cache() if request["cache"] else None
+    cache = settings.store
     with without_collections():
         analyses = pipeline.analyse(settings)
         if request["prepares"]:
@@ -72,20 +72,15 @@ def _write(request: dict[str, Any], files: Mapping[str, str]) -> None:
             target.write_text(text, encoding="utf-8")
 
 
-def _traces(settings: pipeline.Settings, request: dict[str, Any]) -> Cache | None:
-    """Return where traces are kept, None where they are not."""
-    return default_cache() if request["cache"] and settings.trace != "verify" else None
-
-
 def _pages(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> None:
     """Answer with all pages and files of a site."""
-    cache = default_cache() if request["cache"] else None
+    cache = settings.store
     analyses = pipeline.analyse(settings)
     static = shipped(analyses, settings) or static_analysis(
         analyses,
         settings.device,
         lambda message: say(log=message),
-        _traces(settings, request),
+        settings.traces,
         trust=settings.trust_remote_code,
     )
     with without_collections():
@@ -94,7 +89,7 @@ def _pages(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> No
 
 def _pairs(settings: pipeline.Settings, request: dict[str, Any], say: Say) -> None:
     """Answer with the pages of each pair that the request names."""
-    cache = default_cache() if request["cache"] else None
+    cache = settings.store
     static = dataclasses.replace(
         from_artifacts(request["traces"], request["reason"]), is_shipped=request["is_shipped"]
     )

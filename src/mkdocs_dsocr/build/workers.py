@@ -39,22 +39,18 @@ class Worker:
         The name of a function in :data:`mkdocs_dsocr.build.worker.REQUESTS`, and its parameters.
     settings
         What is analysed.
-    uses_cache
-        Whether traces are kept.
     log
         Told what is done.
     """
 
-    def __init__(
-        self, request: dict[str, Any], settings: pipeline.Settings, *, uses_cache: bool, log: Log
-    ) -> None:
+    def __init__(self, request: dict[str, Any], settings: pipeline.Settings, log: Log) -> None:
         self._log, self._passes_on = log, request["request"] != "pages"
         command, pipe = [sys.executable, "-m", "mkdocs_dsocr.build.worker"], subprocess.PIPE
         self._process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace"
         )
         weakref.finalize(self, _end, self._process)  # however this process ends
-        content = request | {"settings": settings.to_json(), "cache": uses_cache}
+        content = request | {"settings": settings.to_json()}
         self._answers: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         self._words: list[str] = []
         self._failure: InputError | None = None
@@ -146,7 +142,7 @@ class FileWorker(Worker):
 
     Parameters
     ----------
-    request, settings, uses_cache, log
+    request, settings, log
         As for :class:`Worker`.
 
     Attributes
@@ -155,13 +151,11 @@ class FileWorker(Worker):
         Where the files go, by their paths under ``artifacts/``, until :meth:`stop`.
     """
 
-    def __init__(
-        self, request: dict[str, Any], settings: pipeline.Settings, *, uses_cache: bool, log: Log
-    ) -> None:
+    def __init__(self, request: dict[str, Any], settings: pipeline.Settings, log: Log) -> None:
         self._temporary = TemporaryDirectory(prefix="dsocr_worker_", ignore_cleanup_errors=True)
         self.folder = Path(self._temporary.name)
         request = request | {"folder": str(self.folder)}
-        super().__init__(request, settings, uses_cache=uses_cache, log=log)
+        super().__init__(request, settings, log)
 
     def files(self) -> dict[str, Path]:
         """Wait for the files and return them by path."""
@@ -180,7 +174,7 @@ class ReportWorker(FileWorker):
 
     Parameters
     ----------
-    settings, uses_cache, log
+    settings, log
         As for :class:`Worker`.
     classes
         Module classes of the trace.
@@ -194,12 +188,11 @@ class ReportWorker(FileWorker):
         classes: frozenset[str],
         *,
         prepares: bool,
-        uses_cache: bool,
         log: Log,
     ) -> None:
         self._prepares = prepares
         request = {"request": "reports", "classes": sorted(classes), "prepares": prepares}
-        super().__init__(request, settings, uses_cache=uses_cache, log=log)
+        super().__init__(request, settings, log)
 
     def tables(self) -> Any:
         """Wait for the tables as JSON holds them; None if it makes none."""
@@ -215,12 +208,12 @@ class TraceWorker(FileWorker):
 
     Parameters
     ----------
-    settings, uses_cache, log
+    settings, log
         As for :class:`Worker`.
     """
 
-    def __init__(self, settings: pipeline.Settings, *, uses_cache: bool, log: Log) -> None:
-        super().__init__({"request": "trace"}, settings, uses_cache=uses_cache, log=log)
+    def __init__(self, settings: pipeline.Settings, log: Log) -> None:
+        super().__init__({"request": "trace"}, settings, log)
 
     def classes(self) -> frozenset[str]:
         """Wait for the model, which is there before it is traced, and return its classes."""
@@ -237,7 +230,7 @@ class PairWorker(Worker):
 
     Parameters
     ----------
-    settings, uses_cache, log
+    settings, log
         As for :class:`Worker`.
     static
         The trace.
@@ -257,7 +250,6 @@ class PairWorker(Worker):
         files: Sequence[str],
         style: str,
         *,
-        uses_cache: bool,
         log: Log,
     ) -> None:
         traces = {
@@ -265,7 +257,7 @@ class PairWorker(Worker):
         }
         trace = {"traces": traces, "reason": static.device_reason, "is_shipped": static.is_shipped}
         request = {"request": "pairs", "pairs": pairs, "files": files, "style": style, **trace}
-        super().__init__(request, settings, uses_cache=uses_cache, log=log)
+        super().__init__(request, settings, log)
 
     def pages(self) -> dict[str, str]:
         """Wait for the pages of the next pair and return their Markdown by path."""
@@ -303,7 +295,6 @@ def pages_of_edited_code(
     settings: pipeline.Settings,
     style: str,
     *,
-    uses_cache: bool,
     log: Log,
     only: Sequence[str] | None = None,
     files: Sequence[str] = (),
@@ -312,7 +303,7 @@ def pages_of_edited_code(
 
     Parameters
     ----------
-    settings, uses_cache, log
+    settings, log
         As for :class:`Worker`.
     style
         How pages are linked.
@@ -327,7 +318,7 @@ def pages_of_edited_code(
         If an input is bad, or the code does not run.
     """
     request = {"request": "pages", "style": style, "only": only, "files": files}
-    worker = Worker(request, settings, uses_cache=uses_cache, log=log)
+    worker = Worker(request, settings, log)
     content = worker.answer("pages")
     others = {name: base64.b64decode(data) for name, data in content["others"].items()}
     return Pages(content["pages"], others, content["nav"], content["failures"])

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mkdocs_dsocr.cli.command import OutputPath, say
-from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
+from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD, DEVICES
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.inputs.references import Kind
@@ -86,8 +86,8 @@ hardware_option = click.option(
 )
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cuda", "meta"]),
-    default="auto",
+    type=click.Choice(DEVICES),
+    default=DEVICES[0],
     show_default=True,
     help="Where the model is traced; auto takes a GPU that has room, else meta.",
 )

@@ -145,24 +145,24 @@ def _fleets(rows: Sequence[Fleet], profiles: Sequence[Hardware]) -> list[str]:
     names = {gpu.hardware_id: gpu.name for gpu in profiles}
     able = [row for row in rows if row.gpus is not None]
     lines = [
-        f"{'GPU':18} {'GPUs':>6} {'concurrency':>11} {'pages/s':>8} {'tokens/s':>9} {'TTFT ms':>8} "
+        f"{'GPU':18} {'GPUs':>9} {'concurrency':>11} {'pages/s':>8} {'tokens/s':>9} {'TTFT ms':>8} "
         f"{'TPOT ms':>8} {'KV':>5} {'USD/h':>9} {'USD/1000':>9} {'kWh/1000':>9}  binds"
     ]
     for row in able:
         latencies = f"{_number(row.ttft_ms, 1):>8} {_number(row.tpot_ms, 2):>8}"
         lines.append(
-            f"{row.hardware_id:18} {row.gpus:6,} {row.concurrency:11,} {row.pages_per_s:8.2f} "
+            f"{row.hardware_id:18} {row.number:>9} {row.concurrency:11,} {row.pages_per_s:8.2f} "
             f"{row.tokens_per_s:9,.0f} {latencies} {row.kv_share:5.0%} "
             f"{_number(row.usd_per_hour, 2):>9} {_number(row.usd_per_1000_pages, 4):>9} "
             f"{_number(row.kwh_per_1000_pages, 4):>9}  {row.binds}"
         )
-    lines += [f"{row.hardware_id:18} {'none':>6}  {row.binds}" for row in rows if not row.gpus]
+    lines += [f"{row.hardware_id:18} {row.number:>9}  {row.binds}" for row in rows if not row.gpus]
     cheapest = _cheapest(rows)
     if cheapest:
         lines += ["", "Cheapest (prices are examples):"]
     for row in cheapest:
         lines.append(
-            f"  {row.gpus:,} × {names[row.hardware_id]}, {row.concurrency:,} pages at once on "
+            f"  {row.number} × {names[row.hardware_id]}, {row.concurrency:,} pages at once on "
             f"each: {row.usd_per_hour:,.2f} USD/h; {row.binds} binds"
         )
     if able:

@@ -36,7 +36,7 @@ def middle_step(cost: WorkloadCost, hardware: Hardware, batch: int) -> dict[str,
 @lru_cache(maxsize=32)
 def _counted(config: ModelConfig, plan: Plan, batch: int) -> tuple[list[Node], Kernels]:
     """Return the nodes of a step and their kernels, once for all GPUs."""
-    shape = dataclasses.replace(plan.step((plan.steps + 1) // 2), batch=batch)
+    shape = dataclasses.replace(plan.step(plan.middle), batch=batch)
     visits = list(tree.walk(pass_layer(config, shape, plan.workload), "decode"))
     nodes = count(visits)
     places = {module_id: index for index, module_id in enumerate(nodes)}

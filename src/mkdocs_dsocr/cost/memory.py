@@ -100,8 +100,7 @@ def run_memories(
     batch
         Prompts that are decoded together, or an array; the workload's where not given.
     """
-    runs = [run for run in plan.runs if run.calls]
-    return [(r.stage, _run_memory(config, plan, r, weight_bytes, batch)) for r in runs]
+    return [(r.stage, _run_memory(config, plan, r, weight_bytes, batch)) for r in plan.called]
 
 
 def stage_memory(config: ModelConfig, plan: Plan, weight_bytes: int) -> dict[str, StageMemory]:

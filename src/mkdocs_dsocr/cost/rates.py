@@ -13,6 +13,8 @@ from mkdocs_dsocr.quantities import less, ratio, select
 
 SECTOR_BYTES: Final = 32
 """What an access that is not coalesced moves between the L2 cache and an SM."""
+MEASURED_LAUNCH_US: Final = (19, 35)
+"""What an operator of eager decode took on the virtual machines of ``data/measurements``."""
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class WorkloadCost:
         prefill = next(run for run in self.plan.runs if run.stage == "prefill")
         shapes, steps = {"prefill": prefill.first}, self.plan.steps
         if steps:
-            at = {"first": 1, "middle": (steps + 1) // 2, "last": steps}
+            at = {"first": 1, "middle": self.plan.middle, "last": steps}
             shapes |= {name: self.plan.step(number) for name, number in at.items()}
         return dict(zip(shapes, self._pass_costs(*shapes.values()), strict=True))
 

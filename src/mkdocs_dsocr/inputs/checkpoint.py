@@ -21,6 +21,9 @@ from mkdocs_dsocr.inputs.files import check_regular, read_mapping, read_text
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 ADAPTER: Final = "adapter_config.json"
+NOTED: Final = ".cache/huggingface/download/config.json.metadata"
+"""Where the hub's client notes which commit it downloaded."""
+GIT: Final = ".git"
 MAX_INDEX: Final = 16_000_000
 """Bytes of an index: some 100,000 tensors."""
 SHORT: Final = 4096
@@ -66,6 +69,15 @@ class Checkpoint:
             f"are missing, the first of them {missing[0]} (a partial download): "
             f"{len(self.absent):,} tensors are not compared."
         )
+
+
+def files_beside(config_path: Path) -> list[Path]:
+    """Return the files of a checkpoint folder that are read beside its ``config.json``."""
+    folder = config_path.parent
+    noted = [folder / INDEX, folder / ADAPTER, folder / NOTED, folder / GIT / "HEAD"]
+    if (reference := _reference(folder / GIT)) is not None:
+        noted.append(reference)
+    return [p for p in (*noted, *sorted(folder.glob("*.safetensors"))) if os.path.isfile(p)]
 
 
 def remote_code(config_path: Path) -> list[Path]:
@@ -226,16 +238,22 @@ def revision(config_path: Path, content: Mapping[str, Any]) -> str | None:
     stated = content.get("_commit_hash")
     if isinstance(stated, str) and _COMMIT.fullmatch(stated):
         return stated
-    noted = _line(folder / ".cache/huggingface/download/config.json.metadata").partition("\n")[0]
-    return noted if _COMMIT.fullmatch(noted) else _checked_out(folder / ".git")
+    noted = _line(folder / NOTED).partition("\n")[0]
+    return noted if _COMMIT.fullmatch(noted) else _checked_out(folder / GIT)
 
 
 def _checked_out(git: Path) -> str | None:
-    head = _line(git / "HEAD")
-    if head.startswith("ref: refs/"):
-        reference = head.removeprefix("ref: ")
-        head = _line(git / reference) if ".." not in Path(reference).parts else ""
+    reference = _reference(git)
+    head = _line(git / "HEAD" if reference is None else reference)
     return head if _COMMIT.fullmatch(head) else None
+
+
+def _reference(git: Path) -> Path | None:
+    """Return the file of the branch that a clone has checked out, None where it has none."""
+    head = _line(git / "HEAD")
+    name = head.removeprefix("ref: ")
+    is_inside = head.startswith("ref: refs/") and ".." not in Path(name).parts
+    return git / name if is_inside else None
 
 
 def _line(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -17,6 +18,18 @@ def shipped(kind: Kind) -> list[str]:
     """Return the ids that ship with the package."""
     folder = resources.data_dir() / kind
     return sorted(p.stem if p.is_file() else p.name for p in folder.iterdir() if p.name[0] != ".")
+
+
+def check_unique(key: str, ids: Sequence[str]) -> None:
+    """Refuse ids of an option of which one is there twice.
+
+    Raises
+    ------
+    InputError
+        If there is such an id.
+    """
+    if len(set(ids)) < len(ids):
+        raise InputError("option", key, ", ".join(ids), "each id once")
 
 
 def resolve(kind: Kind, value: str, base: Path | None = None, source: str = "option") -> Path:

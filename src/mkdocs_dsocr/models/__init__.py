@@ -26,6 +26,7 @@ from mkdocs_dsocr.models.plan import (
     max_tiles_of,
     plan,
     resolved,
+    runs_of,
 )
 from mkdocs_dsocr.models.registry import known_models, load_model_config, model_of
 from mkdocs_dsocr.models.storage import formats_of
@@ -62,4 +63,5 @@ __all__ = [
     "plan",
     "resolved",
     "rounds",
+    "runs_of",
 ]

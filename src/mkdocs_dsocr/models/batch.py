@@ -32,6 +32,11 @@ def rounds(prompts: Any, batch_size: Any) -> tuple[tuple[Any, Any], tuple[Any, A
     return (batch, full), (rest, less(0, rest))
 
 
+def middle_of(steps: Any) -> Any:
+    """Return the number of the middle one of some steps; the first of all steps is 1."""
+    return 1 + ceil_div(maximum(steps - 2, 0), 2)
+
+
 @dataclass(frozen=True)
 class BatchPass:
     """A pass of one batch of pages.
@@ -145,7 +150,7 @@ class Batch:
     @property
     def middle(self) -> Any:
         """The number of the middle decode step, the first of which is 1."""
-        return 1 + ceil_div(maximum(self.steps - 2, 0), 2)
+        return middle_of(self.steps)
 
     @property
     def encodings(self) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from mkdocs_dsocr.inputs import InputError, ModelConfig, Workload
 from mkdocs_dsocr.inputs.errors import repr_short
+from mkdocs_dsocr.inputs.serving import ENGINE_TILES
 from mkdocs_dsocr.inputs.workload import TOKENS
-from mkdocs_dsocr.models.batch import Batch, BatchPass, rounds
+from mkdocs_dsocr.models.batch import Batch, BatchPass, middle_of, rounds
 from mkdocs_dsocr.models.checks import (
     SIDES,
     check_autocast,
@@ -48,6 +49,11 @@ class Run:
     follows_batch: bool = False
     pages_per_prompt: int = 1
 
+    @property
+    def middle(self) -> int:
+        """The number of its middle step, the first of which is 1."""
+        return int(middle_of(self.steps))
+
     def at(self, step: int) -> PassShape:
         """Return the shape of one of its steps, the first of which is 1."""
         grown = step - 1 if self.last.kv_len > self.first.kv_len else 0
@@ -75,6 +81,11 @@ class Plan:
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     """What is not modelled as the checkpoint has it, in sentences."""
+
+    @property
+    def called(self) -> tuple[Run, ...]:
+        """The runs that are made: a prompt without images makes none of vision."""
+        return tuple(run for run in self.runs if run.calls)
 
     @property
     def batch(self) -> int:
@@ -135,6 +146,11 @@ class Plan:
         return self.workload.max_new_tokens - 1
 
     @property
+    def middle(self) -> int:
+        """The number of the middle decode step, the first of which is 1."""
+        return int(middle_of(self.steps))
+
+    @property
     def shapes(self) -> tuple[PassShape, ...]:
         """Every distinct shape, for a trace."""
         return tuple(dict.fromkeys(s for r in self.runs for s in (r.first, r.last)))
@@ -143,10 +159,9 @@ class Plan:
 def plan(config: ModelConfig, workload: Workload, source: str | Path = "workload") -> Plan:
     """Resolve a workload: grid, tokens, runs, notes; see :func:`resolved` for what is refused."""
     found = resolved(config, workload, source)
-    runs = _runs(config, found)
     return dataclasses.replace(
         found,
-        runs=tuple(_in_mode(r, workload.precision_mode == "autocast") for r in runs),
+        runs=runs_of(config, found),
         notes=(*config.notes, *config.storage.notes, *_notes(config, found)),
         warnings=config.storage.warnings if workload.weight_dtype is None else (),
     )
@@ -179,6 +194,12 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     return found
 
 
+def runs_of(config: ModelConfig, plan: Plan) -> tuple[Run, ...]:
+    """Return the runs of a plan of which grid and tokens are resolved."""
+    is_autocast = plan.workload.precision_mode == "autocast"
+    return tuple(_in_mode(run, is_autocast) for run in _runs(config, plan))
+
+
 def max_tiles_of(config: ModelConfig, workload: Workload) -> int:
     """Return the most local views that a page is cut into: the engine's limit, or the model's."""
     return workload.max_tiles or model_of(config).max_tiles
@@ -208,19 +229,23 @@ def _runs(config: ModelConfig, plan: Plan) -> Iterator[Run]:
     """Yield each pass of each round of the batch, equal ones once: the last batch is smaller."""
     model, workload = model_of(config), plan.workload
     batches = [b for b in rounds(workload.prompts, workload.batch_size) if b[1]]
-    passes = [model.passes(config, plan.of(prompts)) for prompts, _ in batches]
+    passes = [tuple(model.passes(config, plan.of(prompts))) for prompts, _ in batches]
+    in_memory = _in_memory(passes[0]) if workload.text_only else set()
     for same in zip(*passes, strict=True):
         calls: dict[Run, int] = {}
         for found, (_, times) in zip(same, batches, strict=True):
-            if found.calls or (plan.workload.text_only and _is_in_memory(found)):
+            if found.calls or found.name in in_memory:
                 run = _run(found, workload.pages_per_prompt)
                 calls[run] = calls.get(run, 0) + found.calls * times
         yield from (dataclasses.replace(run, calls=number) for run, number in calls.items())
 
 
-def _is_in_memory(found: BatchPass) -> bool:
-    """Tell whether weights of a pass that never runs are in memory, once for all views."""
-    return found.stage in ("vision", "projector") and not found.pass_id.endswith(".local")
+def _in_memory(passes: Iterable[BatchPass]) -> set[str]:
+    """Return passes that never run, but whose weights are in memory: the first of each part."""
+    first: dict[str, str] = {}
+    for found in passes:
+        first.setdefault(found.stage, found.name)
+    return {name for stage, name in first.items() if stage in ("vision", "projector")}
 
 
 def _run(found: BatchPass, pages_per_prompt: int) -> Run:
@@ -267,7 +292,7 @@ def _check_grid(
     """Refuse a grid beyond the limit, and one that its page is not cut into."""
     found, tiles = f"{grid[0]}×{grid[1]} = {grid[0] * grid[1]:,} tiles", grid[0] * grid[1]
     if tiles > max_tiles:
-        limit = "max_tiles" if workload.max_tiles else "the model's limit; max_tiles raises it"
+        limit = _limit(model, workload, max_tiles)
         raise InputError(source, "crop_grid", found, f"at most {max_tiles}, {limit}")
     if workload.page_size and workload.image_size == model.tile_size:
         width, height = _rule(model, *workload.page_size, max_tiles)
@@ -275,6 +300,15 @@ def _check_grid(
             page = "×".join(map(str, workload.page_size))
             allowed = f"[{width}, {height}], into which a page of {page} px is cut, or no page_size"
             raise InputError(source, "crop_grid", repr_short(list(grid)), allowed)
+
+
+def _limit(model: Model, workload: Workload, max_tiles: int) -> str:
+    """Return in words where a limit on local views comes from, and what raises it."""
+    if max_tiles == model.max_tiles:
+        return "the model's limit; max_tiles raises it"
+    if workload.engine == "vllm" and max_tiles == ENGINE_TILES:
+        return "the engine's limit; max_tiles raises it"
+    return "max_tiles"
 
 
 def _text_tokens(workload: Workload, image_tokens: int, source: str | Path) -> int:

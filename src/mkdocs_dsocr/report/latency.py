@@ -32,7 +32,10 @@ def step_times(cost: WorkloadCost, hardware: Hardware, *, host: bool = True) -> 
 
 
 def latency(cost: WorkloadCost, hardware: Hardware, stages: Mapping[str, StageTime]) -> Latency:
-    """Return what a user of the workload's first batch waits for, and the throughput."""
+    """Return what a user of the workload's first batch waits for, and the throughput.
+
+    Vision and projector of a page take what they take on average: the last batch may be smaller.
+    """
     workload, batch = cost.workload, cost.plan.batch
     prompt_ms = (stages["vision"].time_ms + stages["projector"].time_ms) / workload.prompts
     step_ms = step_times(cost, hardware)

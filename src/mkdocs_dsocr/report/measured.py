@@ -120,16 +120,21 @@ class StageRow:
             )
         return f"Bound by {cause}; the model does not explain {_ms(gap)} of the measured time."
 
+    @property
+    def launch_us(self) -> float | None:
+        """The wall time per operator where the GPU waits for the CPU, else None."""
+        if self.device_ms is None or self.device_ms > CLOSE_TO_BUSY * self.measured_ms:
+            return None
+        return 1e3 * self.measured_ms / self.dispatches
+
     def _host(self) -> str:
         """Return what an operator costs the CPU, if the GPU waits for it."""
-        if self.device_ms is None or self.device_ms > CLOSE_TO_BUSY * self.measured_ms:
+        if self.launch_us is None:
             return ""
-        each, alone = (
-            1e3 * ms / self.dispatches for ms in (self.measured_ms, self.expected_host_ms)
-        )
+        alone = 1e3 * self.expected_host_ms / self.dispatches
         return (
-            f" The CPU takes {each:.3g} µs per operator, modules included; a loop of one operator "
-            f"takes {alone:.3g} µs."
+            f" The CPU takes {self.launch_us:.3g} µs per operator, modules included; a loop of one "
+            f"operator takes {alone:.3g} µs."
         )
 
     def _device(self) -> str:
@@ -186,21 +191,21 @@ class Comparison:
     def passes(self) -> tuple[PassRow, ...]:
         """Every pass that belongs to the workload, in the order of its runs."""
         memories: dict[PassShape, StageMemory] = {}
-        for run, memory in zip(self.cost.plan.runs, self.cost.run_memories, strict=True):
+        for run, memory in zip(self.cost.plan.called, self.cost.run_memories, strict=True):
             memories[run.last] = memory
-        shapes = dict.fromkeys(s for run in self.cost.plan.runs for s in points(run))
+        shapes = dict.fromkeys(s for run in self.cost.plan.called for s in points(run))
         return tuple(self._pass(shape, memories.get(shape)) for shape in shapes)
 
     @cached_property
     def stages(self) -> tuple[StageRow, ...]:
-        present = {run.stage for run in self.cost.plan.runs}
+        present = {run.stage for run in self.cost.plan.called}
         return tuple(self._stage(stage) for stage in STAGES if stage in present)
 
     @cached_property
     def modules(self) -> tuple[ModuleRow, ...]:
         """Every measured module, the costliest first."""
         measured: dict[str, float] = {}
-        for run in self.cost.plan.runs:
+        for run in self.cost.plan.called:
             for module in self.measurement.find(middle(run)).modules:
                 once = module.calls * module.timing.median_ms
                 amount = run.calls * run.steps * once
@@ -227,6 +232,13 @@ class Comparison:
     def ratio(self) -> float:
         """The estimate divided by the measured time."""
         return sum(row.estimated_ms for row in self.stages) / self.measured_ms
+
+    @property
+    def launch_us(self) -> float | None:
+        """What an operator of decode costs the CPU where the GPU waits for it, else None."""
+        decode = next((row for row in self.stages if row.stage == "decode"), None)
+        is_eager = decode is not None and self.measurement.mode == "eager"
+        return decode.launch_us if decode is not None and is_eager else None
 
     @property
     def device_ratio(self) -> float | None:
@@ -274,7 +286,7 @@ class Comparison:
 
     def _stage(self, stage: str) -> StageRow:
         rows = {row.shape: row for row in self.passes}
-        runs = [run for run in self.cost.plan.runs if run.stage == stage]
+        runs = [run for run in self.cost.plan.called if run.stage == stage]
 
         def over(what: Callable[[PassRow], float]) -> float:
             """Return the sum over all calls and steps; a loop by the trapezoids of three steps."""

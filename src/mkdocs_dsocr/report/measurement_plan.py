@@ -26,7 +26,7 @@ def tasks(plan: Plan, nodes: Mapping[str, Node]) -> list[Task]:
     Modules are timed once a run: in a loop at its middle step.
     """
     result: dict[PassShape, Task] = {}
-    for run in plan.runs:
+    for run in plan.called:
         modules = tuple(
             (module_id, node.visit.torch_path)
             for module_id, node in nodes.items()
@@ -41,7 +41,7 @@ def tasks(plan: Plan, nodes: Mapping[str, Node]) -> list[Task]:
 
 def middle(run: Run) -> PassShape:
     """Return the shape of the middle step of a loop (of its only one)."""
-    return run.at((run.steps + 1) // 2)
+    return run.at(run.middle)
 
 
 def points(run: Run) -> tuple[PassShape, PassShape, PassShape]:
@@ -57,7 +57,7 @@ def check_covers(plan: Plan, measurement: Measurement) -> None:
     LookupError
         If a pass was not measured at the workload's sizes.
     """
-    for run in plan.runs:
+    for run in plan.called:
         for shape in points(run):
             measurement.find(shape)
 

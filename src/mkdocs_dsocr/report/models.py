@@ -129,7 +129,7 @@ def compare_models(main: Analysis, others: Sequence[ModelConfig]) -> ModelsCompa
         for config in others
     ]
     for analysis in further:
-        analysis.plan  # noqa: B018 - contradictions surface here
+        analysis.check_formats()  # contradictions of the plan surface here too
     return ModelsCompared((main, *further))
 
 

@@ -294,7 +294,8 @@ class AnalyticModelReport(Record):
     profile_run_id: str | None
     predicted_total_time_ms: Amount = Field(description="estimate: the sum over the stages")
     device_time_error: Amount = Field(
-        description="relative error that nine of ten device times are expected to stay below"
+        description="relative error that nine of ten device times of eager stages, without the "
+        "projector, are expected to stay below"
     )
     floor_total_time_ms: Amount = Field(
         description="minimum time: one token per step, weights as given, peak rates"

@@ -42,7 +42,7 @@ def serving(cost: WorkloadCost, hardware: Hardware, needed: Array) -> schema.Ser
     import numpy
 
     largest, per = fitting(needed, hardware.room_bytes), ms_per(hardware)
-    shape = plan.step((plan.steps + 1) // 2)
+    shape = plan.step(plan.middle)
     every = _visits(cost, shape, numpy.arange(1, LIMIT + 1))
     shown = numpy.array(_shown(largest or 0), int)
     visits = _visits(cost, shape, shown)

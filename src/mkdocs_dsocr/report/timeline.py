@@ -45,7 +45,7 @@ def decode_step(analysis: Analysed) -> str | None:
     plan, cost = analysis.plan, analysis.cost
     if not plan.steps:
         return None
-    number, per = (plan.steps + 1) // 2, ms_per(analysis.hardware)
+    number, per = plan.middle, ms_per(analysis.hardware)
     is_graph = analysis.workload.host_mode == "cuda_graph"
     root = pass_layer(analysis.config, plan.step(number), plan.workload)
     lanes = _Lanes(list(tree.walk(root)), per, is_graph)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mkdocs_dsocr.inputs import Hardware, Serving
 from mkdocs_dsocr.layers import memory, metrics, tree
-from mkdocs_dsocr.models import max_tiles_of, pass_layer
+from mkdocs_dsocr.models import max_tiles_of, pass_layer, runs_of
 from mkdocs_dsocr.quantities import ceil_div
 from mkdocs_dsocr.serving.steps import EngineSteps
 from mkdocs_dsocr.trace import PassShape
@@ -108,7 +108,7 @@ def token_bytes(steps: EngineSteps) -> int:
 
 def profiled_bytes(steps: EngineSteps) -> int:
     """Return the most activations of the profiling run: the largest step, the largest page."""
-    shapes = (_largest_step(steps, steps.serving), *_largest_page(steps))
+    shapes = (_largest_step(steps, steps.serving), *_pages(steps))
     layers = (pass_layer(steps.config, shape, steps.plan.workload) for shape in shapes)
     peaks: list[Any] = [memory.peak(layer).bytes for layer in layers]
     return int(max(peaks))
@@ -123,12 +123,11 @@ def _largest_step(steps: EngineSteps, serving: Serving) -> PassShape:
     )
 
 
-def _largest_page(steps: EngineSteps) -> Iterator[PassShape]:
-    """Yield the passes of one page with as many local views as the engine allows."""
-    workload = steps.plan.workload
-    for run in steps.plan.runs:
-        if run.stage not in ("vision", "projector") or not run.calls:
-            continue
-        is_local = run.first.pass_id.endswith(".local")
-        tiles = max_tiles_of(steps.config, workload) if is_local else 1
-        yield dataclasses.replace(run.first, tiles_w=tiles, tiles_h=1)
+def _pages(steps: EngineSteps) -> Iterator[PassShape]:
+    """Yield the vision passes of the workload's page, and of one with the most local views."""
+    plan = steps.plan
+    most = max_tiles_of(steps.config, plan.workload) if plan.workload.crop_mode else 1
+    widest = dataclasses.replace(plan, grid=(most, 1))
+    for run in (*plan.runs, *runs_of(steps.config, widest)):
+        if run.stage in ("vision", "projector") and run.calls:
+            yield run.first

@@ -16,6 +16,7 @@ import numpy as np
 
 from mkdocs_dsocr.cost.rates import MsPer
 from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload
+from mkdocs_dsocr.inputs.references import check_unique
 from mkdocs_dsocr.serving.memory import EngineMemory, engine_memory
 from mkdocs_dsocr.serving.simulation import Percentiles, percentiles
 from mkdocs_dsocr.serving.steady import Steady, steady_state
@@ -29,6 +30,8 @@ GAIN: Final = 1.05
 SCALES: Final = np.geomspace(1 / 64, 64, 601)
 """Factors of all rates of a chip among which the smallest that suffices is looked for."""
 GPUS_PER_NODE: Final = 8
+ENGINE_ERROR: Final = 0.25
+"""Relative error that nine of ten measured decode steps of engines stay below."""
 GPU, KV, SEQUENCES, PREPARING, SCHEDULER, TTFT, TPOT, MEMORY, FORMAT = (
     "GPU",
     "KV cache",
@@ -66,8 +69,10 @@ class Fleet:
     ----------
     hardware_id, binds
         The profile, and what limits the rate of one GPU.
-    gpus, concurrency
-        How many, and sequences in the engine of each at the target's rate.
+    gpus, most_gpus
+        How many, and how many if each is slower by its :func:`rate_error`.
+    concurrency
+        Sequences in the engine of each at the target's rate.
     largest_concurrency, best_concurrency
         What the engine's memory and settings allow, and where one GPU is fastest in time.
     pages_per_s, tokens_per_s
@@ -83,6 +88,7 @@ class Fleet:
     hardware_id: str
     binds: str
     gpus: int | None = None
+    most_gpus: int | None = None
     concurrency: int = 0
     largest_concurrency: int = 0
     best_concurrency: int = 0
@@ -98,9 +104,21 @@ class Fleet:
     gbit_per_s: float = 0.0
 
     @property
+    def number(self) -> str:
+        """The number of GPUs, a range where the expected error makes a difference."""
+        if self.gpus is None or self.most_gpus is None:
+            return "none"
+        return f"{self.gpus:,}" + (f"–{self.most_gpus:,}" if self.most_gpus > self.gpus else "")
+
+    @property
     def nodes(self) -> int:
         """Nodes of :data:`GPUS_PER_NODE` GPUs."""
         return math.ceil((self.gpus or 0) / GPUS_PER_NODE)
+
+
+def rate_error(gpu: Hardware) -> float:
+    """Return the relative error of an engine's rate that is expected on a GPU."""
+    return max(gpu.time_error, ENGINE_ERROR)
 
 
 class Engines:
@@ -114,6 +132,11 @@ class Engines:
         The profiles.
     source
         Where the workload was read, for messages.
+
+    Raises
+    ------
+    InputError
+        If two profiles share an id, or the workload cannot run.
     """
 
     def __init__(
@@ -123,6 +146,7 @@ class Engines:
         gpus: Sequence[Hardware],
         source: str = "workload",
     ) -> None:
+        check_unique("hardware", [gpu.hardware_id for gpu in gpus])
         self.gpus, self.workload = list(gpus), engine_workload(config, workload)
         self.steps = EngineSteps(config, self.workload, rates_of(gpus), source)
         self.memory: list[EngineMemory] = engine_memory(self.steps, gpus)
@@ -159,6 +183,7 @@ class Engines:
             fleet,
             binds=self._binding(index, best, slow),
             gpus=number,
+            most_gpus=math.ceil(target.pages_per_s / rates[best] / (1 - rate_error(gpu))),
             concurrency=math.ceil(round(float(below), 6)),
             best_concurrency=int(self.points[best]),
             pages_per_s=float(rates[best]),

@@ -123,8 +123,6 @@ class Steady:
 
     Attributes
     ----------
-    concurrency
-        ``[points]``: sequences in the engine.
     pages_per_s, tokens_per_s
         Pages, and output tokens, per second; preprocessing limits them where it is slower.
     engine_pages_per_s
@@ -132,8 +130,6 @@ class Steady:
     ttft_ms, tpot_ms
         Mean time to the first token, preprocessing included, and mean time per output token (NaN
         where nothing is decoded).
-    step_ms
-        The mean step.
     cached_tokens
         ``[points]``: positions in the KV cache, on average.
     is_cpu_bound
@@ -142,13 +138,11 @@ class Steady:
         What the CPU workers of a GPU prepare.
     """
 
-    concurrency: Array
     engine_pages_per_s: Array
     pages_per_s: Array
     tokens_per_s: Array
     ttft_ms: Array
     tpot_ms: Array
-    step_ms: Array
     cached_tokens: Array
     is_cpu_bound: Array
     preprocessing_pages_per_s: float
@@ -180,13 +174,11 @@ def steady_state(steps: EngineSteps, concurrency: Array) -> Steady:
         prepared = 1000 * serving.preprocessing_workers / serving.preprocessing_ms
     limited = np.minimum(rate, prepared)
     return Steady(
-        concurrency=mix.concurrency,
         engine_pages_per_s=rate,
         pages_per_s=limited,
         tokens_per_s=limited * steps.new,
         ttft_ms=first + (0 if steps.plan.workload.text_only else serving.preprocessing_ms),
         tpot_ms=between / serving.tokens_per_step if steps.new > 1 else np.nan * between,
-        step_ms=step,
         cached_tokens=mix.decoding * steps.mean_cached
         + (mix.concurrency - mix.decoding) * steps.prompt,
         is_cpu_bound=steps.cpu_ms(running, none) > steps.gpu_ms(running, cached, none, none),

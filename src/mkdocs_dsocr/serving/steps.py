@@ -89,11 +89,6 @@ class EngineSteps:
         self.plan = self.cost.plan
         self.prompt, self.new = max(1, self.plan.seq_len), workload.max_new_tokens
 
-    @property
-    def gpus(self) -> int:
-        """How many GPUs there are."""
-        return len(self.per.units)
-
     def step_ms(self, sequences: Array, cached: Array, chunk: Array, pages: Array) -> Array:
         """Return the time of a step.
 
@@ -170,10 +165,6 @@ class EngineSteps:
     def most_cached(self) -> int:
         """Positions in the cache of a sequence when it has most."""
         return max((run.last.kv_len for run in self.plan.runs), default=self.prompt)
-
-    def cached_at(self, generated: Array) -> Array:
-        """Return the positions in the cache after some new tokens."""
-        return np.minimum(self.prompt + generated, self.most_cached)
 
     def _draft_ms(self, sequences: Array, cached: Array) -> Array:
         """Return the proposal of one token: one decoder layer and the LM head."""

@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from jinja2 import TemplateError
 from markdown import markdown
 from markupsafe import Markup
 
@@ -21,7 +20,6 @@ from mkdocs_dsocr.serving.planning import Engines, Fleet, Target
 from mkdocs_dsocr.site.environment import environment
 
 Language = Literal["en", "zh"]
-LANGUAGES: Final[tuple[Language, ...]] = ("en", "zh")
 CATALOGUE: Final = "decision.yaml"
 NAMES: Final = ("profile_id", "description", "doc_kind")
 """Keys of a workload that change no figure."""
@@ -74,7 +72,7 @@ def decision_report(
         return env.get_template("decision.md.j2").render(context)
     try:
         return env.from_string(template.read_text(encoding="utf-8")).render(context)
-    except (OSError, UnicodeDecodeError, TemplateError) as error:
+    except Exception as error:
         allowed = "a Jinja template such as site/templates/decision.md.j2"
         raise InputError(template, "", str(error), allowed) from error
 
@@ -106,7 +104,7 @@ def _inputs(report: AnalyticModelReport) -> Mapping[str, Any]:
     workload = report.workload.model_dump(mode="json")
     model = report.model
     return {
-        "model": (model.model_variant, model.hf_revision),
+        "model": (model.model_variant, model.hf_revision, model.dimensions, model.storage),
         **{key: value for key, value in workload.items() if key not in NAMES},
     }
 

@@ -58,7 +58,7 @@ def flavoured(
     Parameters
     ----------
     pages, others
-        What :func:`mkdocs_dsocr.build.artifacts.site_files` made in the flavour's style of links.
+        What :func:`mkdocs_dsocr.build.sites.site_files` made in the flavour's style of links.
     flavour
         Who is to read them.
     nav

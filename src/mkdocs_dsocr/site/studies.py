@@ -32,7 +32,7 @@ COLUMNS: Final = {
         *("input", "value"),
         *(f"{name}_{side}" for name in studies.MOVED for side in ("below", "above")),
     },
-    "lever": {"lever", "times"},
+    "lever": {"lever", "times", "times_slow"},
     "gpu": {"fits", "pages_per_s"},
 }
 """The columns that each table has at least."""
@@ -103,9 +103,12 @@ class Studies:
         return self._found["input"]
 
     @property
-    def levers(self) -> list[tuple[str, float]]:
-        """Changes of the workload, and the factor by which each multiplies the pages per second."""
-        columns = (self._found["lever"][name].tolist() for name in ("lever", "times"))
+    def levers(self) -> list[tuple[str, float, float]]:
+        """Changes of the workload, and the factors by which each multiplies the pages per second.
+
+        The second factor is that of the slowest CPU that was measured.
+        """
+        columns = (self._found["lever"][name].tolist() for name in ("lever", "times", "times_slow"))
         return list(zip(*columns, strict=True))
 
     def compared(self, gpus: Sequence[Hardware]) -> list[Row]:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from mkdocs_dsocr.cost.rates import MEASURED_LAUNCH_US
 from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.inputs.fields import RATE
 from mkdocs_dsocr.inputs.workload import BATCH
@@ -204,7 +205,9 @@ def _has_larger(name: str, value: float) -> bool:
 def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     """Return by how much each of :data:`LEVERS` multiplies the pages per second, the best first.
 
-    Columns ``lever`` and ``times``; what changes nothing, or does not fit the GPU, is left out.
+    Columns ``lever``, ``times``, and ``times_slow`` with the slowest CPU that was measured (see
+    :data:`mkdocs_dsocr.cost.rates.MEASURED_LAUNCH_US`), or the profile's if that is slower. What
+    changes nothing, or does not fit the GPU, is left out.
     """
     base = defaults(planned) | {"batch_size": planned.batch}
     changes = {
@@ -216,11 +219,18 @@ def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     chosen = [n for n, change in changes.items() if any(base[k] != v for k, v in change.items())]
     changed = dict.fromkeys(k for name in chosen for k in changes[name])
     rows = [{}, *(changes[name] for name in chosen)]
-    columns = {k: np.array([row.get(k, base[k]) for row in rows]) for k in changed}
+    slowest = max(gpu.dispatch_us, MEASURED_LAUNCH_US[1]) if gpu.host else gpu.dispatch_us
+    columns = {k: np.array(2 * [row.get(k, base[k]) for row in rows]) for k in changed}
+    columns["dispatch_us"] = np.repeat([gpu.dispatch_us, slowest], len(rows))
     found = latencies(config, planned, [gpu], **columns)
-    times = found["pages_per_s"][1:] / found["pages_per_s"][0]
+    rates = found["pages_per_s"].reshape(2, -1)
+    times, slow = rates[:, 1:] / rates[:, :1]
     order = [i for i in np.argsort(-times, kind="stable").tolist() if found["fits"][i + 1]]
-    return {"lever": np.array(chosen, object)[order], "times": times[order]}
+    return {
+        "lever": np.array(chosen, object)[order],
+        "times": times[order],
+        "times_slow": slow[order],
+    }
 
 
 def _rates(gpu: Hardware) -> dict[str, float]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from mkdocs_dsocr.inputs import InputError, ModelConfig, constants
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.models import Plan, model_of
+from mkdocs_dsocr.resources import DEVICES
 from mkdocs_dsocr.trace import PassShape
 from mkdocs_dsocr.tracing.kv_cache import KVCache
 from mkdocs_dsocr.tracing.memory import ActivationMemory
@@ -40,8 +41,8 @@ def resolve_device(requested: str, weight_bytes: int) -> Device:
     InputError
         If the name is unknown, or ``cuda`` is asked for where there is none.
     """
-    if requested not in ("auto", "cuda", "meta"):
-        raise InputError("option", "device", repr_short(requested), "auto, cuda or meta")
+    if requested not in DEVICES:
+        raise InputError("option", "device", repr_short(requested), ", ".join(DEVICES))
     if requested == "meta":
         return Device("meta", "meta, as asked for")
     if not torch.cuda.is_available():

@@ -25,16 +25,17 @@ GPUS = ("h100-sxm", "l40s")
 def main(workload: str = "dsocr-standard-v1") -> int:
     config, gpu = load_model_config("deepseek-ocr-v1-base"), load_hardware("rtx-5090")
     analysis = Analysis(config, load_workload(workload), gpu)
-    path = Path(tempfile.mkdtemp(prefix="dsocr_reuse_")) / "report.json"
     files = report_files(analysis)
-    path.write_text(files["report.json"], encoding="utf-8")
 
     print("1. Validate: the report under its own schema")
     schema = json.loads(files["report.schema.json"])
     jsonschema.validate(json.loads(files["report.json"]), schema)
 
     print("2. What if: other batches and GPUs, from the saved file alone")
-    saved = load_report(path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.json"
+        path.write_text(files["report.json"], encoding="utf-8")
+        saved = load_report(path)
     gpus = [load_hardware(name) for name in GPUS]
     for row in evaluated(saved, path, [{"batch_size": 1}, {"batch_size": 16}], gpus):
         print(f"   {row.changes} {row.hardware_id}: {row.figures['pages_per_s']:.3f} pages/s")

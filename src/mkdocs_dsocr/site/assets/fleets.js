@@ -27,6 +27,7 @@ globalThis.dsocrFleets = (form) => {
     return {
       ...engine,
       gpus,
+      most_gpus: Math.ceil(target.pages_per_day / 86400 / best[1] / (1 - engine.error)),
       concurrency: Math.ceil((low[0] + share * (high[0] - low[0])).toFixed(6)),
       pages_per_s: best[1],
       ttft_ms: high[2],
@@ -41,11 +42,13 @@ globalThis.dsocrFleets = (form) => {
     if (value === null || value === undefined) return "–";
     return value >= 100 ? Math.round(value).toLocaleString("en-US") : String(+value.toPrecision(3));
   };
+  const number = ({ gpus, most_gpus }) =>
+    [gpus, ...(most_gpus > gpus ? [most_gpus] : [])].map((value) => value.toLocaleString("en-US")).join("–");
   const milliseconds = (value) => (value === null ? "–" : `${text(value)} ms`);
   const row = (one) => {
     const line = document.createElement("tr");
     const cells = one.gpus
-      ? [one.gpus.toLocaleString("en-US"), one.concurrency.toLocaleString("en-US"), text(one.pages_per_s),
+      ? [number(one), one.concurrency.toLocaleString("en-US"), text(one.pages_per_s),
         milliseconds(one.ttft_ms), milliseconds(one.tpot_ms), text(one.usd_per_hour), text(one.kwh)]
       : ["none", "", "", "", "", "", ""];
     line.insertCell().textContent = one.name;

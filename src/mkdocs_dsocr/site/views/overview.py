@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from mkdocs_dsocr.cost.rates import MEASURED_LAUNCH_US
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import svg, units
 from mkdocs_dsocr.site.architecture import architecture
@@ -21,8 +22,6 @@ from mkdocs_dsocr.sweep.studies import GRAPHS
 TOP_MODULES: Final = 12
 LEAST_LEVER: Final = 1.005
 """Changes that multiply the pages per second by less are not shown."""
-MEASURED_LAUNCH_US: Final = (19, 35)
-"""What an operator of eager decode took on the virtual machines of ``data/measurements``."""
 
 
 def overview(site: Site, links: Links) -> dict[str, Any]:
@@ -30,16 +29,22 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
     main = site.main
     longest = max(main.stage_times, key=lambda stage: main.stage_times[stage].time_ms)
     modules = sorted(main.nodes.items(), key=lambda item: (-item[1].own.time_ms, item[0]))
-    levers = site.studies.levers if site.studies is not None else []
+    found = site.studies.levers if site.studies is not None else []
+    levers = sorted(found, key=lambda lever: -max(lever[1:]))
     least = 1 + main.hardware.time_error
     return {
         "longest_stage": longest,
         "why": why(main, longest),
         "leading_classes": shares(main, (longest,))[:3],
-        "levers": [lever for lever in levers if lever[1] > least],
+        "levers": [
+            (name, *_range(times, slow, least))
+            for name, times, slow in levers
+            if max(times, slow) > least
+        ],
+        "slowest_launch_us": max(main.hardware.dispatch_us, MEASURED_LAUNCH_US[1]),
         "graphs_need_fixed_experts": main.config.language.has_experts
-        and any(name == GRAPHS for name, times in levers if times > LEAST_LEVER),
-        "ties": [name for name, times in levers if LEAST_LEVER < times <= least],
+        and any(name == GRAPHS for name, *times in levers if max(times) > LEAST_LEVER),
+        "ties": [name for name, *times in levers if LEAST_LEVER < max(times) <= least],
         "launch_share": _launch_share(site),
         "measured_launch_us": MEASURED_LAUNCH_US,
         "lanes": list(_lanes(main, longest)),
@@ -50,6 +55,12 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
         "memory_chart": _memory_chart(main),
         "top_modules": modules[:TOP_MODULES],
     }
+
+
+def _range(times: float, slow: float, least: float) -> tuple[float, float | None]:
+    """Return the smaller of two factors and the larger, or one where the errors make them equal."""
+    low, high = sorted((times, slow))
+    return (low, high) if high > least * low else (times, None)
 
 
 def why(main: Analysis, stage: str) -> str:

@@ -167,7 +167,8 @@ def _checks(site: Site) -> Iterator[Check]:
     kinds = ", ".join(sorted({of.kind for _, of in gpu.constants.values()}))
     yield Check(
         "Time constants",
-        f"{kinds}: nine of ten device times are expected within {_interval(gpu)}",
+        f"{kinds}: nine of ten device times of eager stages, without the projector, are expected "
+        f"within {_interval(gpu)}",
         f"achieved rates in the profile of {gpu.name}",
         None,
         "workload.md",

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.inputs.serving import ASSUMPTIONS
-from mkdocs_dsocr.serving.planning import LIMITS, Engines, Target
+from mkdocs_dsocr.serving.planning import ENGINE_ERROR, LIMITS, Engines, Target, rate_error
 from mkdocs_dsocr.site import svg, units
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.plots import Series, plot
@@ -72,6 +72,7 @@ def decision(site: Site) -> dict[str, Any]:
             "name": printable(gpu.name),
             "usd": gpu.board and gpu.board.usd_per_hour,
             "watts": gpu.board and gpu.board.power_w,
+            "error": rate_error(gpu),
             "rows": [
                 [*map(_short, row), LIMITS.index(word)] for *row, word in engines.table(index)
             ],
@@ -83,6 +84,7 @@ def decision(site: Site) -> dict[str, Any]:
         "engines": rows,
         "engine_limits": LIMITS,
         "planned": PLANNED,
+        "engine_error": ENGINE_ERROR,
         "planned_fleets": engines.fleets(Target(PLANNED)),
         "gpu_names": {gpu.hardware_id: gpu.name for gpu in engines.gpus},
     }
