@@ -20,6 +20,7 @@ from mkdocs_dsocr.inputs import InputError, Serving, load_hardware, load_workloa
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.resources import data_dir
 from mkdocs_dsocr.serving import EngineMemory, EngineSteps, engine_memory, steady_state
+from mkdocs_dsocr.serving.chips import required
 from mkdocs_dsocr.serving.planning import (
     FORMAT,
     MEMORY,
@@ -27,7 +28,6 @@ from mkdocs_dsocr.serving.planning import (
     Engines,
     Target,
     rate_error,
-    required,
 )
 from mkdocs_dsocr.serving.simulation import Engine
 from mkdocs_dsocr.serving.steps import engine_workload, rates_of

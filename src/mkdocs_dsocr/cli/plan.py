@@ -13,7 +13,8 @@ from mkdocs_dsocr.cli.options import HARDWARE, json_option, model_option, worklo
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.inputs import Hardware
-    from mkdocs_dsocr.serving.planning import Fleet, Required
+    from mkdocs_dsocr.serving.chips import Required
+    from mkdocs_dsocr.serving.planning import Fleet
     from mkdocs_dsocr.serving.simulation import Percentiles
 
 CHEAPEST: Final = 3
@@ -70,7 +71,8 @@ def plan(
     from mkdocs_dsocr.inputs import load_hardware, load_workload, shipped
     from mkdocs_dsocr.models import load_model_config
     from mkdocs_dsocr.resources import DEFAULT_PLANNED
-    from mkdocs_dsocr.serving.planning import Engines, Target, required
+    from mkdocs_dsocr.serving.chips import required
+    from mkdocs_dsocr.serving.planning import Engines, Target
     from mkdocs_dsocr.serving.steps import engine_workload
 
     _check(require=require, p99=p99, gpus=gpus)
