@@ -158,7 +158,7 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     Raises
     ------
     InputError
-        If ``seq_len`` disagrees with image and text tokens, or the grid rule
+        If ``seq_len`` disagrees with image and text tokens, a prompt is empty, or the grid rule
         does not speak for the crop size.
     """
     if workload.precision_mode == "autocast":
@@ -171,6 +171,9 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     text_tokens = _text_tokens(workload, image_tokens, source)
     stored = as_stored(config.storage, workload)
     found = Plan(stored, grid, text_tokens, layout, (), ())
+    if found.seq_len == 0:
+        allowed = "at least 1: a prompt without an image has text"
+        raise InputError(source, "text_tokens", "0", allowed)
     tokens = found.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
         words = f"{tokens:,} tokens per {found.unit}"
