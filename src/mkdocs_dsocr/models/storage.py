@@ -12,7 +12,7 @@ from mkdocs_dsocr.inputs.checkpoint import common_dtype
 from mkdocs_dsocr.inputs.config_file import ConfigFile
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.model_config import HEADERS, Storage
-from mkdocs_dsocr.models.quantization import KEYS, Quantization, read_quantization
+from mkdocs_dsocr.models.quantization import Quantization, read_quantization
 
 DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 """The dtypes of a config, as a workload names them."""
@@ -67,8 +67,8 @@ def read_storage(file: ConfigFile, sections: tuple[str, ...], components: Compon
     InputError
         If the dtype is unknown or stated twice, or the quantisation is not readable.
     """
-    dtype, notes = _dtype(file, sections)
     found = read_quantization(file)
+    dtype, notes = _dtype(file, sections, is_quantised=found is not None)
     if found is None:
         return Storage(dtype=dtype, weight_dtype=dtype, notes=tuple(notes))
     kept, others = _kept(found, components)
@@ -98,7 +98,9 @@ def read_storage(file: ConfigFile, sections: tuple[str, ...], components: Compon
     )
 
 
-def _dtype(file: ConfigFile, sections: tuple[str, ...]) -> tuple[str, list[str]]:
+def _dtype(
+    file: ConfigFile, sections: tuple[str, ...], is_quantised: bool
+) -> tuple[str, list[str]]:
     """Return the dtype of a checkpoint, and what there is to say about it."""
     stated: dict[str, Any] = {}
     for section in sections:
@@ -115,7 +117,7 @@ def _dtype(file: ConfigFile, sections: tuple[str, ...]) -> tuple[str, list[str]]
         allowed = f"the dtype of {last}, {stated[last]}"
         raise InputError(file.path, first, repr_short(stated[first]), allowed)
     told = next(iter(known.values()), None)
-    in_files = None if any(file.has(k) for k in KEYS) else common_dtype(file.path)
+    in_files = None if is_quantised else common_dtype(file.path)
     names = {header: name for name, header in HEADERS.items()}
     found = names.get(in_files or "")
     if found and told and found != told:
