@@ -283,6 +283,9 @@ def _tower_checks(config: Dimensions) -> Iterator[tuple[str, bool, str]]:
     if tower is None:
         return
     yield f"{name}.width", tower.width % tower.heads == 0, f"a multiple of heads = {tower.heads}"
+    if isinstance(tower, ClipConfig):
+        allowed = f"at least the patch, patch_size = {tower.patch_size}"
+        yield "clip.image_size", tower.table_side > 0, allowed
     if isinstance(tower, EncoderConfig):
         fits = tower.width % (2 * tower.heads) == 0
         yield "encoder.width", fits, f"an even multiple of heads = {tower.heads}"
