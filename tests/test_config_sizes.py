@@ -84,3 +84,10 @@ def test_clips_image_is_no_smaller_than_its_patch(tmp_path: Path, model: str, se
     words = f"{section}.image_size: found 13; allowed: at least the patch, patch_size = 14"
     assert words in str(error.value)
     assert _load(tmp_path, _with(content, path, 14)).clip is not None
+
+
+def test_a_name_without_end_is_cut(tmp_path: Path) -> None:
+    """150,000 blanks in it once kept a build busy for minutes."""
+    content = json.loads(FILES["deepseek-ocr-v1-base"].read_text(encoding="utf-8"))
+    found = _load(tmp_path, content | {"_name_or_path": "a" + " " * 150_000 + "b"})
+    assert len(found.model_id) <= 200
