@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, Workload, load_hardware, load_workload
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.measurement import SCHEMA_VERSION, VERSIONS, load_measurements
+from mkdocs_dsocr.inputs.references import Kind, shipped
 from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.sweep.columns import NUMBERS, checked
 from tests.conftest import ROOT
@@ -200,3 +202,37 @@ def test_a_measurement_of_a_later_version_is_refused_for_that(tmp_path: Path) ->
     )
     with pytest.raises(InputError, match=message):
         load_measurements((str(tmp_path / "m.json"),))
+
+
+def test_a_shape_twice_in_a_measurement_is_refused(tmp_path: Path) -> None:
+    """Which of two times is right nobody knows."""
+    first = next((ROOT / "data/measurements").glob("*/*/dsocr-*.json"))
+    content = json.loads(first.read_text())
+    again = len(content["passes"])
+    content["passes"].append(content["passes"][1])
+    (tmp_path / "m.json").write_text(json.dumps(content))
+    message = (
+        rf"m\.json: passes\.{again}\.shape: found the shape of passes\.1 \(.*\) again; "
+        "allowed: each shape once"
+    )
+    with pytest.raises(InputError, match=message):
+        load_measurements((str(tmp_path / "m.json"),))
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", "hardware/mine.yaml"])
+def test_a_profile_of_ones_own_may_have_any_file_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Also in a folder that has the name of the package's own."""
+    folder = tmp_path / "hardware"
+    folder.mkdir()
+    shutil.copy(resources.data_dir() / "hardware/h100-sxm.yaml", folder / "mine.yaml")
+    monkeypatch.chdir(tmp_path if "/" in name else folder)
+    assert load_hardware(name).hardware_id == "h100-sxm"
+
+
+@pytest.mark.parametrize("kind", ["hardware", "workloads"])
+def test_shipped_ids_are_file_names(kind: Kind) -> None:
+    load: Any = {"hardware": load_hardware, "workloads": load_workload}[kind]
+    key = {"hardware": "hardware_id", "workloads": "profile_id"}[kind]
+    assert [getattr(load(name), key) for name in shipped(kind)] == shipped(kind)

@@ -271,22 +271,30 @@ class _Point:
         return self.found
 
 
+class _Renamed(UnlimitedOCR):
+    """A model that has the alias of another one, inherited from it."""
+
+    architecture, title = "RenamedForCausalLM", "Renamed"
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [
         (ImportError("no torch here"), "raised ImportError: no torch here"),
         (3, "an instance of mkdocs_dsocr.models.Model"),
-        (DeepSeekOCR(), "a second model of DeepseekOCRForCausalLM"),
+        (DeepSeekOCR(), "DeepseekOCRForCausalLM, a name of DeepSeek-OCR"),
+        (_Renamed(), "UnlimitedOCRForCausalLM, a name of Renamed"),
     ],
 )
 def test_an_entry_point_that_is_none(
     monkeypatch: pytest.MonkeyPatch, found: Any, words: str
 ) -> None:
+    """It names the entry point that is wrong; of two with one name, the later one."""
     own = list(metadata.entry_points(group="mkdocs_dsocr.models"))
     monkeypatch.setattr(metadata, "entry_points", lambda group: [*own, _Point(found)])
     known_models.cache_clear()
     try:
-        with pytest.raises(InputError, match=r"mkdocs_dsocr\.models: mine: found") as error:
+        with pytest.raises(InputError, match=r"mkdocs_dsocr\.models: [\w-]+: found") as error:
             load_model_config("unlimited-ocr")
         assert words in str(error.value)
     finally:

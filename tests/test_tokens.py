@@ -241,6 +241,23 @@ def test_contradictions_are_refused_by_name(changes: dict[str, object], words: s
         validate(Workload, fields, "w.yaml")
 
 
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_crops_without_an_image_are_refused_for_that(engine: str) -> None:
+    """The message must not ask for a page, which text_only refuses, nor name a default."""
+    fields = {"profile_id": "t", "text_only": True, "text_tokens": 5, "max_new_tokens": 8}
+    words = "crop_mode: found true; allowed: false with text_only: true"
+    with pytest.raises(InputError, match=words):
+        validate(Workload, {**fields, "crop_mode": True, "engine": engine}, "w.yaml")
+
+
+@pytest.mark.parametrize("model", ["deepseek-ocr-v1-base", "got-ocr-2"])
+def test_an_empty_prompt_is_refused(model: str) -> None:
+    fields = {"profile_id": "t", "text_only": True, "text_tokens": 0, "max_new_tokens": 8}
+    workload = validate(Workload, fields, "w.yaml")
+    with pytest.raises(InputError, match=r"w\.yaml: text_tokens: found 0; allowed: at least 1: a "):
+        plan(load_model_config(model), workload, "w.yaml")
+
+
 def test_a_request_without_an_image(config: ModelConfig) -> None:
     fields = {"profile_id": "t", "text_only": True, "text_tokens": 500, "max_new_tokens": 8}
     resolved = plan(config, validate(Workload, {**fields, "batch_size": 2}, "w.yaml"))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from mkdocs_dsocr import resources
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
 from mkdocs_dsocr.inputs.fields import Identifier, Positive, PositiveInt, Strict, Text
 from mkdocs_dsocr.inputs.files import read_mapping, stamps, validate
@@ -322,7 +323,8 @@ def load_hardware(value: str, base: Path | None = None, source: str = "option") 
     """
     path = resolve("hardware", value, base, source)
     hardware = _read(path, stamps([path]))
-    if path.parent.name == "hardware" and path.stem != hardware.hardware_id and "/" not in value:
+    is_shipped = path.parent == resources.data_dir() / "hardware"
+    if is_shipped and path.stem != hardware.hardware_id:
         raise InputError(
             path, "hardware_id", repr_short(hardware.hardware_id), repr_short(path.stem)
         )

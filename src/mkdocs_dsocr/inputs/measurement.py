@@ -135,6 +135,16 @@ class Measurement(Strict):
     capacity: Capacity | None = Field(description="None where it was not tried")
     passes: Annotated[tuple[MeasuredPass, ...], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _each_shape_once(self) -> Self:
+        seen: dict[PassShape, int] = {}
+        for index, measured in enumerate(self.passes):
+            first = seen.setdefault(measured.pass_shape, index)
+            if first != index:
+                found = f"the shape of passes.{first} ({measured.pass_shape.pass_id}) again"
+                raise ContradictionError(f"passes.{index}.shape", found, "each shape once")
+        return self
+
     def find(self, shape: PassShape) -> MeasuredPass:
         """Return the pass of exactly this shape.
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mkdocs_dsocr.inputs import constants
 from mkdocs_dsocr.inputs.checkpoint import public_name, revision
 from mkdocs_dsocr.inputs.config_file import ConfigFile
-from mkdocs_dsocr.inputs.errors import InputError, repr_short
+from mkdocs_dsocr.inputs.errors import InputError, plain, repr_short
 from mkdocs_dsocr.resources import Documented
 from mkdocs_dsocr.text import printable
 
@@ -212,7 +212,7 @@ class ModelConfig(Dimensions):
         public = public_name(path)
         return {
             "variant": public.rpartition("/")[2] if public else folder,
-            "model_id": str(file.get("_name_or_path") or public or folder),
+            "model_id": plain(str(file.get("_name_or_path") or public or folder)),
             "path": path,
             "revision": revision(path, file.content),
         }
@@ -283,6 +283,9 @@ def _tower_checks(config: Dimensions) -> Iterator[tuple[str, bool, str]]:
     if tower is None:
         return
     yield f"{name}.width", tower.width % tower.heads == 0, f"a multiple of heads = {tower.heads}"
+    if isinstance(tower, ClipConfig):
+        allowed = f"at least the patch, patch_size = {tower.patch_size}"
+        yield "clip.image_size", tower.table_side > 0, allowed
     if isinstance(tower, EncoderConfig):
         fits = tower.width % (2 * tower.heads) == 0
         yield "encoder.width", fits, f"an even multiple of heads = {tower.heads}"

@@ -143,13 +143,16 @@ class Workload(Strict):
                 found, allowed = repr_short(getattr(self, key)), f"{value}, or no such key"
                 raise ContradictionError(key, found, f"{allowed}, with engine: {self.engine}")
             object.__setattr__(self, key, value)
-        if self.engine == "vllm" and self.crop_mode and self.max_tiles is None:
-            object.__setattr__(self, "max_tiles", ENGINE_TILES)
         if self.engine != "vllm" and self.serving is not None:
             allowed = "no such key: it has no effect without engine: vllm"
             raise ContradictionError("serving", "settings of an engine", allowed)
-        self._check_grid()
-        self._check_views()
+        if self.text_only:
+            self._check_no_views()
+        else:
+            self._check_grid()
+            self._check_views()
+        if self.engine == "vllm" and self.crop_mode and self.max_tiles is None:
+            object.__setattr__(self, "max_tiles", ENGINE_TILES)
         if self.profile_id == RESERVED_ID:
             allowed = "another id: the artifacts of the trace use this one"
             raise ContradictionError("profile_id", repr(RESERVED_ID), allowed)
@@ -178,18 +181,17 @@ class Workload(Strict):
             allowed = f"at most {prompts}, or more pages"
             raise ContradictionError("batch_size", f"{self.batch_size:,}", allowed)
 
+    def _check_no_views(self) -> None:
+        """Refuse the keys of views, which have no effect without an image."""
+        for key in ("base_size", "image_size", "page_size", "crop_grid", "max_tiles"):
+            if getattr(self, key) is not None:
+                found, allowed = repr_short(getattr(self, key)), "no such key with text_only"
+                raise ContradictionError(key, found, f"{allowed}: it has no effect")
+        if self.crop_mode:
+            raise ContradictionError("crop_mode", "true", "false with text_only: true")
+
     def _check_views(self) -> None:
         """Refuse views that are missing, and those that have no effect."""
-        sizes = ("base_size", "image_size")
-        if self.text_only:
-            unused = (*sizes, "page_size", "crop_grid", "max_tiles")
-            for key in unused:
-                if getattr(self, key) is not None:
-                    found, allowed = repr_short(getattr(self, key)), "no such key with text_only"
-                    raise ContradictionError(key, found, f"{allowed}: it has no effect")
-            if self.crop_mode:
-                raise ContradictionError("crop_mode", "true", "false with text_only: true")
-            return
         for key in ("image_size", "crop_mode", *(("base_size",) if self.crop_mode else ())):
             if key not in self.model_fields_set or getattr(self, key) is None:
                 raise ContradictionError(key, "nothing", "a value: the key is required")

@@ -38,6 +38,7 @@ class DeepSeekOCR2(UnlimitedOCR):
     """deepseek-ai/DeepSeek-OCR-2 as transformers ships it."""
 
     architecture = ocr2_config.ARCHITECTURE
+    aliases = ()
     title = "DeepSeek-OCR-2"
     vision = (
         "The vision backbone is SAM ViT-B followed by a language model of 0.5 B parameters that "

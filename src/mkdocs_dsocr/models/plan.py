@@ -21,6 +21,7 @@ from mkdocs_dsocr.models.checks import (
     check_load,
     check_pages,
     check_sides,
+    check_text,
 )
 from mkdocs_dsocr.models.door import Model
 from mkdocs_dsocr.models.registry import model_of
@@ -173,7 +174,7 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     Raises
     ------
     InputError
-        If ``seq_len`` disagrees with image and text tokens, or the grid rule
+        If ``seq_len`` disagrees with image and text tokens, a prompt is empty, or the grid rule
         does not speak for the crop size.
     """
     if workload.precision_mode == "autocast":
@@ -186,6 +187,8 @@ def resolved(config: ModelConfig, workload: Workload, source: str | Path = "work
     text_tokens = _text_tokens(workload, image_tokens, source)
     stored = as_stored(config.storage, workload)
     found = Plan(stored, grid, text_tokens, layout, (), ())
+    if not found.image_tokens:
+        check_text(found.text_tokens, source)
     tokens = found.seq_len + workload.max_new_tokens
     if not TOKENS.allows(tokens):
         words = f"{tokens:,} tokens per {found.unit}"

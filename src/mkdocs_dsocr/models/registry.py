@@ -21,9 +21,10 @@ def known_models() -> dict[str, Model]:
     Raises
     ------
     InputError
-        If an entry point does not load, is no model, or two share an architecture.
+        If an entry point does not load, is no model, or two share an architecture or an alias.
     """
     result: dict[str, Model] = {}
+    names: dict[str, Model] = {}
     for point in sorted(metadata.entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
         place = f"entry point {GROUP}"
         try:
@@ -34,9 +35,11 @@ def known_models() -> dict[str, Model]:
         if not isinstance(model, Model):
             allowed = "an instance of mkdocs_dsocr.models.Model"
             raise InputError(place, point.name, repr_short(model), allowed)
-        if result.setdefault(model.architecture, model) is not model:
-            found = f"a second model of {model.architecture}"
-            raise InputError(place, point.name, found, "one for each architecture")
+        for name in (model.architecture, *model.aliases):
+            if names.setdefault(name, model) is not model:
+                found = f"{name}, a name of {names[name].title}"
+                raise InputError(place, point.name, found, "names that no other model has")
+        result[model.architecture] = model
     return result
 
 

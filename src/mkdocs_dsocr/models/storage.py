@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 from mkdocs_dsocr.inputs import InputError, Workload
@@ -11,7 +12,7 @@ from mkdocs_dsocr.inputs.checkpoint import common_dtype
 from mkdocs_dsocr.inputs.config_file import ConfigFile
 from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.inputs.model_config import HEADERS, Storage
-from mkdocs_dsocr.models.quantization import KEYS, Quantization, read_quantization
+from mkdocs_dsocr.models.quantization import Quantization, read_quantization
 
 DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 """The dtypes of a config, as a workload names them."""
@@ -19,6 +20,8 @@ ALWAYS_WIDE: Final = frozenset(("gate", "embed_tokens", "norm"))
 """Modules that no format of a workload quantises."""
 TOLERANCE: Final = 0.02
 """How far the bytes of a weight may be off without a warning."""
+_SIMPLE: Final = re.compile(r"(?:[\w-]|\\\.|\.\*|\.)*")
+"""Regular expressions that are read: names, ``\\.``, ``.`` and ``.*``."""
 
 Components = Mapping[str, str]
 """Modules that may stay in 16 bits as a whole: their name in the layer tree, and the path that
@@ -64,8 +67,8 @@ def read_storage(file: ConfigFile, sections: tuple[str, ...], components: Compon
     InputError
         If the dtype is unknown or stated twice, or the quantisation is not readable.
     """
-    dtype, notes = _dtype(file, sections)
     found = read_quantization(file)
+    dtype, notes = _dtype(file, sections, is_quantised=found is not None)
     if found is None:
         return Storage(dtype=dtype, weight_dtype=dtype, notes=tuple(notes))
     kept, others = _kept(found, components)
@@ -95,7 +98,9 @@ def read_storage(file: ConfigFile, sections: tuple[str, ...], components: Compon
     )
 
 
-def _dtype(file: ConfigFile, sections: tuple[str, ...]) -> tuple[str, list[str]]:
+def _dtype(
+    file: ConfigFile, sections: tuple[str, ...], is_quantised: bool
+) -> tuple[str, list[str]]:
     """Return the dtype of a checkpoint, and what there is to say about it."""
     stated: dict[str, Any] = {}
     for section in sections:
@@ -112,7 +117,7 @@ def _dtype(file: ConfigFile, sections: tuple[str, ...]) -> tuple[str, list[str]]
         allowed = f"the dtype of {last}, {stated[last]}"
         raise InputError(file.path, first, repr_short(stated[first]), allowed)
     told = next(iter(known.values()), None)
-    in_files = None if any(file.has(k) for k in KEYS) else common_dtype(file.path)
+    in_files = None if is_quantised else common_dtype(file.path)
     names = {header: name for name, header in HEADERS.items()}
     found = names.get(in_files or "")
     if found and told and found != told:
@@ -130,7 +135,8 @@ def _kept(found: Quantization, components: Components) -> tuple[list[str], list[
     for pattern in found.patterns:
         names = [c for c, path in components.items() if _covers(pattern, path, c)]
         kept += [name for name in names if name not in kept]
-        if not names and pattern.rstrip(".$").rpartition(".")[2] not in ALWAYS_WIDE:
+        last = pattern.rstrip(".$").rpartition(".")[2].lstrip("*")
+        if not names and last not in ALWAYS_WIDE:
             others.append(pattern)
     return [name for name in components if name in kept], others
 
@@ -138,14 +144,27 @@ def _kept(found: Quantization, components: Components) -> tuple[list[str], list[
 def _covers(pattern: str, path: str, component: str) -> bool:
     """Tell whether an entry of a config is of a component, or of a module in it."""
     if pattern.startswith("re:"):
-        try:
-            return bool(re.match(pattern.removeprefix("re:"), path))
-        except re.error:
-            return False
+        glob = _as_glob(pattern.removeprefix("re:"))
+        return glob is not None and fnmatchcase(path, glob)
     names = pattern.strip(".").split(".")
     own = path.split(".")[: -1 if "." in path else None]
     is_one_layer = "layers" in own and any(name.isdecimal() for name in names)
     return own[-1] in names and not is_one_layer
+
+
+def _as_glob(expression: str) -> str | None:
+    """Return a regular expression as a pattern of `fnmatch`; None for one that is not simple.
+
+    Expressions of foreign files are not run, as some of them take years for a short name. An
+    expression matches the start of a name, as in compressed-tensors.
+    """
+    text = expression.removeprefix("^")
+    end = "" if text.endswith("$") else "*"
+    text = text.removesuffix("$")
+    if not _SIMPLE.fullmatch(text):
+        return None
+    parts = [part.replace(".*", "*").replace(".", "?") for part in text.split("\\.")]
+    return ".".join(parts) + end
 
 
 def _unmatched(others: Iterable[str]) -> Iterator[str]:

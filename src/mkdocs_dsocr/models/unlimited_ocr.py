@@ -38,7 +38,7 @@ class UnlimitedOCR(Model):
     """baidu/Unlimited-OCR as transformers ships it."""
 
     architecture = unlimited_config.ARCHITECTURE
-    aliases = (unlimited_config.PUBLISHED,)
+    aliases: ClassVar[tuple[str, ...]] = (unlimited_config.PUBLISHED,)
     title = "Unlimited-OCR"
     vision = "The vision backbone is SAM ViT-B followed by CLIP ViT-L."
     traced = "the implementation that transformers ships, built without weights and run as it is"
