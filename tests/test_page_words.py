@@ -1,4 +1,4 @@
-"""Pages that a reader switched to another GPU: what they say is of that GPU."""
+"""Sentences of pages: they are about the GPU and the model that are shown."""
 
 from __future__ import annotations
 
@@ -9,20 +9,29 @@ import pytest
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.sites import site_of
 from mkdocs_dsocr.build.trace_store import trace_model
+from mkdocs_dsocr.inputs import Hardware, load_workload
+from mkdocs_dsocr.models import load_model_config
+from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.pages import build_pages
+from mkdocs_dsocr.site.studies import Studies, tables
 from mkdocs_dsocr.site.units import integer
 
 GPUS = ("rtx-5090", "h100-sxm")
 
 
 @pytest.fixture(scope="module")
-def switched() -> Site:
-    """The site of two GPUs, switched to the second one."""
+def built() -> Site:
+    """The site of one workload and two GPUs."""
     analyses = pipeline.analyse(pipeline.Settings(hardware=GPUS))
     static = trace_model(analyses, "meta", lambda _: None)
-    site = site_of(pipeline.complete(analyses, static), None, (), has_switch=True)
-    return dataclasses.replace(site, shown=(0, 1))
+    return site_of(pipeline.complete(analyses, static), None, (), has_switch=True)
+
+
+@pytest.fixture(scope="module")
+def switched(built: Site) -> Site:
+    """The same, switched to the second GPU."""
+    return dataclasses.replace(built, shown=(0, 1))
 
 
 def page(site: Site, path: str) -> str:
@@ -31,6 +40,26 @@ def page(site: Site, path: str) -> str:
 
 def test_the_largest_batch_is_of_the_gpu_that_is_shown(switched: Site) -> None:
     first, second = (analysis.largest_batch for analysis in switched.analyses[0])
+    assert second is not None
     assert first != second
     words = f"The largest batch that fits has {integer(second)} pages."
     assert words in page(switched, "memory.md").partition("## By stage")[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "workload", "has_loop"),
+    [
+        ("deepseek-ocr-v1-base", "dsocr-standard-v1", True),
+        ("deepseek-ocr-2", "dsocr2-a4", False),
+        ("unlimited-ocr", "dsocr-standard-v1", False),
+    ],
+)
+def test_a_loop_over_experts_is_named_where_the_code_has_one(
+    built: Site, gpu: Hardware, model: str, workload: str, has_loop: bool
+) -> None:
+    main = Analysis(load_model_config(model), load_workload(workload), gpu)
+    assert main.launches_experts == has_loop
+    studies = Studies(main, tables(main, [gpu]))
+    site = dataclasses.replace(built, analyses=((main,),), studies=studies)
+    for path in ("index.md", "planner.md"):
+        assert ("in place of the loop over experts" in page(site, path)) == has_loop, path

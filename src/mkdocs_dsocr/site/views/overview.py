@@ -37,7 +37,7 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
         "why": why(main, longest),
         "leading_classes": shares(main, (longest,))[:3],
         "levers": [lever for lever in levers if lever[1] > least],
-        "graphs_need_fixed_experts": main.config.language.has_experts
+        "graphs_need_fixed_experts": main.launches_experts
         and any(name == GRAPHS for name, times in levers if times > LEAST_LEVER),
         "ties": [name for name, times in levers if LEAST_LEVER < times <= least],
         "launch_share": _launch_share(site),
