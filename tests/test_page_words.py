@@ -12,6 +12,7 @@ from mkdocs_dsocr.build.trace_store import trace_model
 from mkdocs_dsocr.inputs import Hardware, load_workload
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
+from mkdocs_dsocr.report.changes import compare
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.pages import build_pages
 from mkdocs_dsocr.site.studies import Studies, tables
@@ -44,6 +45,18 @@ def test_the_largest_batch_is_of_the_gpu_that_is_shown(switched: Site) -> None:
     assert first != second
     words = f"The largest batch that fits has {integer(second)} pages."
     assert words in page(switched, "memory.md").partition("## By stage")[0]
+
+
+def test_changes_are_of_the_pair_that_the_baseline_is_compared_with(
+    built: Site, switched: Site
+) -> None:
+    report = built.main.report
+    layers = [x.model_copy(update={"total_time_ms": x.total_time_ms / 2}) for x in report.layers]
+    before = report.model_copy(update={"layers": layers})
+    changes = compare(before, report)
+    for site, is_shown in ((built, True), (switched, False)):
+        found = page(dataclasses.replace(site, changes=changes), "layers/Linear.md")
+        assert ("Changed since the baseline" in found) == is_shown
 
 
 @pytest.mark.parametrize(
