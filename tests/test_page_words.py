@@ -13,6 +13,7 @@ from mkdocs_dsocr.inputs import Hardware, load_workload
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.report.changes import compare
+from mkdocs_dsocr.report.models import compare_models
 from mkdocs_dsocr.site.content import Site
 from mkdocs_dsocr.site.pages import build_pages
 from mkdocs_dsocr.site.studies import Studies, tables
@@ -57,6 +58,16 @@ def test_changes_are_of_the_pair_that_the_baseline_is_compared_with(
     for site, is_shown in ((built, True), (switched, False)):
         found = page(dataclasses.replace(site, changes=changes), "layers/Linear.md")
         assert ("Changed since the baseline" in found) == is_shown
+
+
+def test_charts_beyond_the_positions_of_a_model_say_so(built: Site, gpu: Hardware) -> None:
+    main = built.main
+    models = compare_models(main, [load_model_config("unlimited-ocr")])
+    studies = Studies(main, tables(main, [gpu]))
+    site = dataclasses.replace(built, studies=studies, models=models)
+    assert "The model has 8,192 positions" in page(site, "sweeps.md")
+    words = "deepseek-ocr-v1-base has 8,192, unlimited-ocr has 32,768."
+    assert words in page(site, "models.md")
 
 
 @pytest.mark.parametrize(
