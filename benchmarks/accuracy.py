@@ -42,6 +42,8 @@ class Row:
     kind
         ``validation``: it set no constant; ``reproduction``: the constants of this GPU come from
         data that contain it.
+    shape
+        What ran, where the project measured it. Several runs and batches have the same one.
     """
 
     hardware: str
@@ -52,6 +54,7 @@ class Row:
     measured_ms: float
     predicted_ms: float
     kind: str
+    shape: PassShape | None = None
 
     @property
     def error(self) -> float:
@@ -81,6 +84,7 @@ def own_rows() -> Iterator[Row]:
                 found["kernel_ms"],
                 cost.pass_cost(shape).on(per).device_ms,
                 VALIDATION,
+                shape,
             )
 
 
@@ -175,9 +179,19 @@ def launch_rows() -> Iterator[LaunchRow]:
         )
 
 
+def by_shape(found: Iterable[Row]) -> list[list[Row]]:
+    """Return rows by GPU, figure and shape: runs that differ in something else are together."""
+    groups: dict[tuple[str, str, PassShape | None], list[Row]] = {}
+    for row in found:
+        groups.setdefault((row.hardware, row.figure, row.shape), []).append(row)
+    return list(groups.values())
+
+
 def mean_error(found: Iterable[Row]) -> float:
-    """Return the mean absolute relative error."""
-    return statistics.fmean(abs(row.error) for row in found)
+    """Return the mean absolute relative error of distinct shapes, each the mean of its rows."""
+    return statistics.fmean(
+        statistics.fmean(abs(row.error) for row in group) for group in by_shape(found)
+    )
 
 
 def validation(found: Sequence[Row]) -> dict[str, float]:

@@ -31,6 +31,8 @@
     const box = svg.getBoundingClientRect();
     const frame = svg.closest(".dsocr-wide, .dsocr-scroll, .dsocr-switch > div");
     if (!frame && box.right > root.getBoundingClientRect().right + 1) found.push(`svg overflows: ${name(svg)}`);
+    // Lines over axes shrink with the screen; other charts scroll where it is small.
+    if (svg.matches(".dsocr-plot:not(.dsocr-roofline)") && box.width > frame.clientWidth + 1) found.push(`chart is cropped (${Math.round(box.width)} > ${frame.clientWidth}): ${name(svg)}`);
     const boxes = [...svg.querySelectorAll("rect")].map((r) => [r.getBoundingClientRect(), r]);
     for (const text of svg.querySelectorAll("text")) {
       const t = text.getBoundingClientRect();

@@ -25,7 +25,7 @@ from mkdocs_dsocr.trace import Trace
 from mkdocs_dsocr.verify.formulas import verify
 
 
-def gathered(self: Attention, axis: str, picked: Tensor) -> Iterator[Step]:
+def gathered(self: Attention, axis: str, picked: Tensor, first_name: str = "") -> Iterator[Step]:
     """Yield the gather of relative positions with indices that are integers."""
     pairs = self.side**2
     step = partial(elementwise, category="embedding", kernel=f"table {axis}")

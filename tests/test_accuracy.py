@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from benchmarks.accuracy import RECORDED, VALIDATION, launch_rows, lines, rows, validation
+from benchmarks.accuracy import (
+    RECORDED,
+    VALIDATION,
+    by_shape,
+    launch_rows,
+    lines,
+    mean_error,
+    rows,
+    validation,
+)
 from benchmarks.engines import published_rows, steps_on
 from mkdocs_dsocr.cost.rates import MEASURED_LAUNCH_US
 from mkdocs_dsocr.inputs import load_hardware, shipped
@@ -82,3 +91,10 @@ def test_what_pages_say_of_launches_is_what_was_measured() -> None:
     assert (least, most) == MEASURED_LAUNCH_US
     text = (ROOT / "docs/explanation/times.md").read_text(encoding="utf-8")
     assert f"took {least} to {most} µs" in text
+
+
+def test_a_shape_counts_once_however_often_it_was_measured() -> None:
+    found = [row for row in rows() if row.kind == VALIDATION]
+    shapes = by_shape(found)
+    assert len(shapes) < len(found)
+    assert mean_error([*found, *shapes[0]]) == pytest.approx(mean_error(found))

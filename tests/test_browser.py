@@ -11,7 +11,7 @@ from mkdocs_dsocr.cost.batches import middle_step
 from mkdocs_dsocr.inputs import ModelConfig, load_hardware, load_workload
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import units
-from tests.browsing import Visitor, faults
+from tests.browsing import Visitor, faults, resized
 
 pytestmark = pytest.mark.browser
 PAGES = (
@@ -47,6 +47,15 @@ def test_the_page_never_scrolls_sideways(chrome: Browser, address: str, width: i
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert spill <= 0, (path, width, spill)
+
+
+def test_no_chart_is_wider_than_its_frame(chrome: Browser, address: str) -> None:
+    visitor = Visitor(chrome, address)
+    for path in ("dsocr/sweeps/", "dsocr/memory/"):
+        page = visitor.open(path)
+        assert page.locator("svg.dsocr-plot").count() >= 2
+        for width in (360, 390, 768, 1280, 1440):
+            assert faults(resized(page, width), width) == [], (path, width)
 
 
 def test_a_selector_shows_the_rows_of_one_gpu(chrome: Browser, address: str) -> None:

@@ -84,6 +84,17 @@ def test_hardware_moves_times_alone(now: AnalyticModelReport, config: Any) -> No
     assert not [key for _, key, *_ in changes.inputs if "source" in key]
 
 
+def test_a_figure_of_nothing_that_comes_or_goes_is_no_change(now: AnalyticModelReport) -> None:
+    def without(content: dict[str, Any]) -> None:
+        content["layers"] = [x for x in content["layers"] if x["class_name"] != "GELU"]
+
+    for before, after in ((edited(now, without), now), (now, edited(now, without))):
+        changes = compare(before, after).by_class["GELU"]
+        assert changes
+        assert all(change.before or change.now for change in changes)
+        assert "kvcache_bytes" not in {change.figure for change in changes}
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_report_holds_its_whole_workload(name: str, analyse: Callable[..., Analysis]) -> None:
     analysis = analyse(name)

@@ -28,7 +28,7 @@ from mkdocs_dsocr.resources import data_dir
 from mkdocs_dsocr.site.canonical import canonical, canonical_text
 from mkdocs_dsocr.site.notation import text
 from mkdocs_dsocr.site.review import Reviewed, Rows, reviewed
-from tests.conftest import BuildSite
+from tests.conftest import ROOT, BuildSite
 
 ENTRY = {
     "status": "approved",
@@ -87,7 +87,8 @@ def test_a_changed_formula_makes_a_review_stale_and_is_named(signed: Path) -> No
         yaml.dump(content, file)
     linear = found(signed)["Linear"]
     assert linear.state == "stale"
-    assert linear.changes == (f"{row}: was 3·N·d_in·d_out, is 2·N·d_in·d_out",)
+    changed_row = "Linear: without bias | x Wᵀ, FLOPs"  # as the layer's page names the form
+    assert linear.changes == (f"{changed_row}: was 3·N·d_in·d_out, is 2·N·d_in·d_out",)
     assert "was 3·N·d_in·d_out" in sign("status", "--reviews", str(signed))
 
 
@@ -143,7 +144,7 @@ def test_a_changed_explanation_leaves_a_review_current(
     assert (linear.state, linear.changes) == ("approved", ())
     assert any("is Weights cross DRAM once." in words for words in linear.rewordings)
     said = sign("status", "--reviews", str(approved))
-    assert "wording changed: Linear (bias = False) | assumed: was" in said
+    assert "wording changed: Linear: without bias | assumed: was" in said
 
 
 def changed(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
@@ -164,9 +165,23 @@ def test_a_renamed_operation_leaves_a_review_current(
     changed(monkeypatch, name="product: {}", id="{}")
     linear = found(approved)["Linear"]
     assert (linear.state, linear.changes) == ("approved", ())
-    assert "Linear (bias = False) | x Wᵀ, name: new, product: x Wᵀ" in linear.rewordings
+    assert "Linear: without bias | x Wᵀ, name: new, product: x Wᵀ" in linear.rewordings
     changed(monkeypatch, id="")
     assert found(approved)["Linear"].state == "stale"
+
+
+def test_the_renamed_gather_of_relative_positions_leaves_a_review_current() -> None:
+    attention = found(ROOT / "data/reviews/deepseek-ocr.yaml")["Attention"]
+    assert (attention.state, attention.changes) == ("questioned", ())
+
+
+def test_a_figure_of_nothing_that_comes_or_goes_is_no_change(
+    approved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(monkeypatch, id="x Wᵀ renamed")
+    changes = found(approved)["Linear"].changes
+    assert "Linear: without bias | x Wᵀ, bytes: gone" in " ".join(changes)
+    assert not [words for words in changes if words.endswith((" new, 0", " was 0"))]
 
 
 def test_a_renamed_kernel_leaves_a_review_current(
@@ -240,7 +255,7 @@ def test_another_category_makes_a_review_stale(
     signed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed(monkeypatch, category="attention")
-    assert "Linear (bias = False) | x Wᵀ, category: was linear, is attention" in (
+    assert "Linear: without bias | x Wᵀ, category: was linear, is attention" in (
         found(signed)["Linear"].changes
     )
 

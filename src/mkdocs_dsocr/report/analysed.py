@@ -134,6 +134,11 @@ class Analysed:
         return result
 
     @property
+    def launches_experts(self) -> bool:
+        """Whether the model's code loops over experts, and launches the kernels of each."""
+        return any(node.visit.child.active is not None for node in self.nodes.values())
+
+    @property
     def stage_times(self) -> Mapping[str, StageTime]:
         """Estimate and minimum time of each stage."""
         return self.timed.stages

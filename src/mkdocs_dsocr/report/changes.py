@@ -216,8 +216,8 @@ def _of_class(
     causes: dict[Cause, None] = {}
     for figure in COUNTS:
         a, b = (getattr(c, figure) if c is not None else None for c in (old, new))
-        if a == b:
-            continue
+        if (a or 0) == (b or 0):
+            continue  # a figure that is new and 0, or is gone and was 0, is no change
         if "model" in moved:
             mine: tuple[Cause, ...] = ("model",)
         else:
@@ -233,7 +233,7 @@ def _of_class(
 
 def _differs(old: float | None, new: float | None) -> bool:
     if old is None or new is None:
-        return old is not new
+        return bool(old or new)
     return abs(new - old) > TOLERANCE * max(abs(old), abs(new))
 
 

@@ -211,8 +211,7 @@ PROMPT: Final[Figures] = (
 STAGE: Final[tuple[tuple[str, Kind, Callable[[Analysis, str], Any]], ...]] = (
     ("matmul FLOPs", "flops", _of_stage("matmul_flops")),
     ("FLOPs", "flops", _of_stage("flops")),
-    ("bytes, fused", "bytes", _of_stage("io_bytes")),
-    ("bytes, eager", "bytes", _of_stage("eager_io_bytes")),
+    ("bytes moved", "bytes", _of_stage("io_bytes")),
     ("operators", "integer", _of_stage("dispatches")),
     ("device time", "ms", lambda a, s: a.stage_times[s].device_ms),
     ("estimate", "ms", lambda a, s: a.stage_times[s].time_ms),

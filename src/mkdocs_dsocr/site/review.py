@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from mkdocs_dsocr.inputs.reviews import Entry, Reviews, load_reviews
@@ -130,10 +131,10 @@ def reviewed(analysis: Analysis, path: Path) -> list[Reviewed]:
         If the reviews file is not valid.
     """
     reviews: Reviews = load_reviews(path)
-    found = [
-        _compared("layers", name, list(layer_rows(page.forms)), reviews.layers.get(name))
-        for name, page in layer_pages(analysis).items()
-    ]
+    found = []
+    for name, page in layer_pages(analysis).items():
+        entry, names = reviews.layers.get(name), {_title(f): _heading(f) for f in page.forms}
+        found.append(_compared("layers", name, list(layer_rows(page.forms)), entry, names))
     for name, words in not_modelled(analysis.config).items():
         rows = [Row("assumption", name, since=2), Row(name, words, is_wording=True)]
         found.append(_compared("assumptions", name, rows, reviews.assumptions.get(name)))
@@ -187,6 +188,11 @@ def _title(form: Form) -> str:
     return f"{name} ({chosen})" if chosen else name
 
 
+def _heading(form: Form) -> str:
+    """Return a form's name on the page of its class."""
+    return f"{form.name}: {form.variant}" if form.variant else form.name
+
+
 def _rows(layer: Layer) -> Iterator[Row]:
     for name, dimension in layer.dimensions().items():
         yield Row(f"{dimension.symbol}, unit", dimension.unit, since=2)
@@ -234,7 +240,14 @@ def _call(part: Child) -> str:
     return f"{part.layer.class_name()}({arguments}) × {part.count} × {part.calls}"
 
 
-def _compared(kind: str, name: str, rows: list[Row], entry: Entry | None) -> Reviewed:
+def _compared(
+    kind: str,
+    name: str,
+    rows: list[Row],
+    entry: Entry | None,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> Reviewed:
+    """Return rows with their review; `names` are those of forms on the layer's page, by title."""
     now = Rows.of(rows)
     if entry is None:
         return Reviewed(kind, name, now, None)
@@ -253,8 +266,8 @@ def _compared(kind: str, name: str, rows: list[Row], entry: Entry | None) -> Rev
         name,
         now,
         entry,
-        tuple(_changes(before.formulas, compared.formulas, canonical_row)),
-        tuple(_changes(before.wording, compared.wording, str)),
+        tuple(_changes(before.formulas, compared.formulas, canonical_row, names)),
+        tuple(_changes(before.wording, compared.wording, str, names)),
     )
 
 
@@ -269,15 +282,28 @@ def _first_version(rows: Mapping[str, str]) -> Rows:
 
 
 def _changes(
-    before: Mapping[str, str], now: Mapping[str, str], form: Callable[[str], str]
+    before: Mapping[str, str],
+    now: Mapping[str, str],
+    form: Callable[[str], str],
+    names: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield what differs; forms that this workload does not show are not compared."""
+    """Yield what differs; forms that this workload does not show are not compared.
+
+    A figure that is new and 0, or is gone and was 0, is no difference.
+    """
     shown = {id_.partition(SEPARATOR)[0] for id_ in now}
     for id_, words in now.items():
         if id_ not in before:
-            yield f"{id_}: new, {words}"
+            if words != "0":
+                yield f"{_named(id_, names)}: new, {words}"
         elif form(before[id_]) != form(words):
-            yield f"{id_}: was {before[id_]}, is {words}"
+            yield f"{_named(id_, names)}: was {before[id_]}, is {words}"
     for id_, words in before.items():
-        if id_ not in now and id_.partition(SEPARATOR)[0] in shown:
-            yield f"{id_}: gone, was {words}"
+        if id_ not in now and id_.partition(SEPARATOR)[0] in shown and words != "0":
+            yield f"{_named(id_, names)}: gone, was {words}"
+
+
+def _named(id_: str, names: Mapping[str, str]) -> str:
+    """Return a row's id with the name that its form has on the layer's page."""
+    title, separator, row = id_.partition(SEPARATOR)
+    return f"{names.get(title, title)}{separator}{row}"

@@ -71,7 +71,7 @@ class Linear(BaseLayer):
     source = "torch.nn.Linear"
     rationale = Rationale(
         counted="The full product over all rows, and the bias as one addition an output.",
-        not_counted="Padding of rows or widths to the tensor cores' tile.",
+        not_counted="FLOPs of padding to whole tiles; the estimated time includes it.",
         assumed="Weights are read once per call; input and output cross DRAM once.",
         would_change="A fused epilogue (activation, residual) would save the output's round trip.",
     )
@@ -102,7 +102,8 @@ class ExpertLinear(BaseLayer):
     source = "torch.nn.Linear"
     rationale = Rationale(
         counted="The products over all routed rows; the weights of the experts that get any row.",
-        not_counted="Padding of an expert's few rows to the tensor cores' tile.",
+        not_counted="FLOPs of padding an expert's few rows to whole tiles; the estimated time "
+        "includes it.",
         assumed="An expert's weight is read once per call, and only if the expert gets a row.",
         would_change="Skewed routing touches fewer experts: fewer bytes, the same FLOPs.",
     )

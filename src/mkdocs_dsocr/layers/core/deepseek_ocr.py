@@ -174,9 +174,9 @@ class LanguagePart(LanguageSizes, _DeepseekOCRPart):
     """
 
     rationale = Rationale(
-        counted="Embedding, the join of views, the masked scatter, the check for padding, every "
-        "layer, the last norm.",
-        not_counted="Tokenising, position ids, sampling; the LM head is a separate layer.",
+        counted="Embedding, the join of views, the masked scatter, positions, the check for "
+        "padding, every layer, the last norm.",
+        not_counted="Tokenising, sampling; the LM head is a separate layer.",
         assumed="The whole batch runs at once.",
         would_change="Prefill sees all tokens at once and is bound by compute; decode sees one "
         "token per sample and is bound by reading weights and cache.",

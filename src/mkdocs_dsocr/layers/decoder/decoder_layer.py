@@ -98,7 +98,7 @@ class MoEDecoderLayer(ExpertSizes, _DeepseekDecoderLayer):
 
     rationale = Rationale(
         counted="Both norms, attention, gate, routed and shared experts, both residual additions.",
-        not_counted="The host's loop over the experts.",
+        not_counted="The time of Python's own loop over the experts.",
         assumed="All experts are resident; a call reads those that its tokens choose.",
         would_change="The batch in decode: more tokens per step touch more experts, until all are "
         "read anyway.",

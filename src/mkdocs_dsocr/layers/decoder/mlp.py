@@ -85,7 +85,7 @@ class RoutedExperts(SwiGLU):
     source = "modeling_deepseekv2.DeepseekV2MLP"
     rationale = Rationale(
         counted="Products, activation and gating over all routed rows: tokens × experts per token.",
-        not_counted="The host's loop over the experts, and its launches.",
+        not_counted="The time of Python's own loop over the experts; its launches are counted.",
         assumed="Rows are routed uniformly and independently, so D distinct experts are read in "
         "expectation. The FLOPs do not depend on the chosen experts.",
         would_change="Skewed routing reads fewer experts: an upper estimate of the bytes.",

@@ -138,8 +138,8 @@ class DeepseekV2MoE(ExpertSizes, Tokens):
     source = "modeling_deepseekv2.DeepseekV2MoE (moe_infer)"
     rationale = Rationale(
         counted="Gate, sorting and gathering of tokens, routed and shared experts, the weighted "
-        "combination.",
-        not_counted="The host's loop over experts and its device-to-host synchronisation.",
+        "combination; the launches of each expert, and the host's wait for the tokens per expert.",
+        not_counted="The time of Python's own loop over experts.",
         assumed="A token's hidden state passes through its k experts only, so work is N·k, not "
         "N·E, whichever experts are chosen. All experts are resident; a call reads those that "
         "some token chose: D = E·(1 − (1 − k/E)^N) under uniform, independent routing. "

@@ -124,8 +124,8 @@ class LlamaFlashAttention2(AttentionSizes):
         counted="Four projections, rotation of q and k, the append to the cache, attention over "
         "all S·K pairs in full, as PyTorch's counter does: no causal halving. In a prefill, the "
         "check of FlashAttention's wrapper that positions are those of one sequence.",
-        not_counted="The saving of a causal kernel, which skips (S − 1)/2S of the pairs when "
-        "K = S: their FLOPs and time are counted in full.",
+        not_counted="The saving of a causal kernel in FLOPs: it skips (S − 1)/2S of the pairs when "
+        "K = S. The estimated time is that of a kernel that skips them in whole tiles.",
         assumed="FlashAttention keeps the scores on chip and reads the cache once; new keys and "
         "values are appended in place.",
         would_change="The eager class would write and read B·H·S·K float32 scores. A cache that "

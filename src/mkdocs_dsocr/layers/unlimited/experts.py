@@ -34,7 +34,8 @@ class UnlimitedOcrTextExperts(Tokens):
     rationale = Rationale(
         counted="The sort by expert and back, both grouped products over all routed rows, the "
         "activation, the gate, the weighted sum.",
-        not_counted="Padding of a group's few rows to whole tiles.",
+        not_counted="FLOPs of padding a group's few rows to whole tiles; the estimated time "
+        "includes it.",
         assumed="A row meets one expert, so work is N·k rows whichever experts are chosen. The "
         "operator is handed all weights; a kernel reads those of the D experts with rows.",
         would_change="Skewed routing reads fewer experts: fewer bytes, the same FLOPs.",

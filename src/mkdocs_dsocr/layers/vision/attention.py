@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Generator, Iterator
 from functools import partial
 from typing import ClassVar
@@ -166,9 +167,9 @@ class Attention(BaseLayer):
         picked = Tensor(
             table.name, self.side**2 * self.head_dim, role=table.role, at_least=table.elements
         )
-        yield from self._gathered(axis, picked)
+        yield from self._gathered(axis, picked, first_name=f"gather R_{axis}")
 
-    def _gathered(self, axis: str, picked: Tensor) -> Iterator[Step]:
+    def _gathered(self, axis: str, picked: Tensor, first_name: str = "") -> Iterator[Step]:
         """Yield what picks the relative position of each pair of places on an axis.
 
         Indices are computed as floats: each place is multiplied by a float, which would scale it
@@ -190,7 +191,7 @@ class Attention(BaseLayer):
         yield step(f"i − j + n − 1 on axis {axis}", pairs, (difference,), shifted)
         yield keep(*scaled)
         yield step(f"as int64 on axis {axis}", 0, (shifted,), index, category="copy")
-        yield step(
+        gather = step(
             f"gather on axis {axis}",
             0,
             (index, picked),
@@ -199,6 +200,7 @@ class Attention(BaseLayer):
             pattern="per element",
             why="Row i − j + n − 1 of the table for each pair (i, j) of an axis.",
         )
+        yield dataclasses.replace(gather, id=first_name)
 
     def _resized(self, axis: str, source: Tensor) -> Iterator[Operation]:
         entries = (2 * self.side - 1) * self.head_dim

@@ -42,7 +42,7 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
             if max(times, slow) > least
         ],
         "slowest_launch_us": max(main.hardware.dispatch_us, MEASURED_LAUNCH_US[1]),
-        "graphs_need_fixed_experts": main.config.language.has_experts
+        "graphs_need_fixed_experts": main.launches_experts
         and any(name == GRAPHS for name, *times in levers if max(times) > LEAST_LEVER),
         "ties": [name for name, *times in levers if LEAST_LEVER < max(times) <= least],
         "launch_share": _launch_share(site),

@@ -116,9 +116,16 @@ def _sensitivity(table: Table) -> list[tuple[str, str, list[float]]]:
 
 
 def models(site: Site, links: Links) -> dict[str, Any]:
-    """Return the plots over the length of the output."""
+    """Return the plots over the length of the output, and models with fewer positions."""
     assert site.models is not None  # the site has no such page otherwise
-    return {"plots": list(_growing(site.models))}
+    limits = [
+        (a.config.variant, a.config.language.max_position_embeddings, a.plan.seq_len + LENGTHS[-1])
+        for a in site.models.analyses
+    ]
+    return {
+        "plots": list(_growing(site.models)),
+        "positions": [(title, limit) for title, limit, longest in limits if longest > limit],
+    }
 
 
 def _growing(compared: ModelsCompared) -> Iterator[Markup]:

@@ -136,5 +136,4 @@ def _serving(site: Site) -> dict[str, Any]:
     return {
         "chart": bars("Tokens per second by batch", rates),
         "critical_batches": [(name, nodes[name].class_name, batch) for name, batch in critical],
-        "launches_experts": any(n.visit.child.active is not None for n in nodes.values()),
     }
