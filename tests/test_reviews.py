@@ -287,7 +287,15 @@ def test_a_formula_is_the_same_however_it_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["", "two words", "f(x)", "((", "(a + b)^16·(a + c)^16·(a + d)^16"]
+    "words",
+    [
+        "",
+        "two words",
+        "f(x)",
+        "((",
+        "(a + b)^16·(a + c)^16·(a + d)^16",
+        "((((((((9^16)^16)^16)^16)^16)^16)^16)^16)",
+    ],
 )
 def test_a_text_that_is_no_formula_is_compared_as_it_is(words: str) -> None:
     assert canonical_text(words) == words

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mkdocs_dsocr.site.links import LinkStyle
+from mkdocs_dsocr.site.markdown import converted
 from mkdocs_dsocr.site.twins import listed, twins
 from tests.conftest import BuiltSite
 
@@ -74,3 +75,11 @@ def test_twins_of_a_site_have_its_numbers_and_lead_somewhere(offline_site: Built
     assert checked > 200
     page = (folder / "layers/Linear/index.html.md").read_text("utf-8")
     assert r"$2 \cdot N \cdot d_{in} \cdot d_{out}$" in page
+
+
+def test_a_long_run_of_blanks_takes_no_time() -> None:
+    """In proportion to its length: the square of it was minutes."""
+    text = converted(f"<p>a{' ' * 300_000}b</p>", 1, "", quotes_formulas=False)
+    assert text == "a b"
+    lines = converted("<p>a \n\t\r\n b</p>", 1, "", quotes_formulas=False)
+    assert lines == "a\nb"

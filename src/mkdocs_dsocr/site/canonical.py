@@ -22,6 +22,8 @@ Polynomial: TypeAlias = dict[Monomial, Fraction]
 MOST_TERMS: Final = 4_096
 """Limit of terms that are multiplied at once; a text that exceeds it is compared as it is."""
 LARGEST_POWER: Final = 16
+MOST_BITS: Final = 4_096
+"""Limit of a factor that is raised to a power: powers of powers would have any number of digits."""
 SYNTAX: Final = (("·", "*"), ("−", "-"), ("^", "**"), ("⌈", "ceil("), ("⌉", ")"), (" = ", " == "))
 """How formulas as text differ from Python's expressions."""
 
@@ -108,6 +110,8 @@ def _applied(name: str, arguments: list[Polynomial]) -> Polynomial:
         result: Polynomial = {(): Fraction(1)}
         for _ in range(int(constant or 0)):
             result = _product(result, first)
+            if any(_bits(factor) > MOST_BITS for factor in result.values()):
+                raise ValueError("too large a number")
         return result
     if name in ("exact_div", "ratio"):
         if constant:
@@ -132,6 +136,10 @@ def _product(a: Polynomial, b: Polynomial) -> Polynomial:
         for left, factor in a.items()
         for right, other in b.items()
     )
+
+
+def _bits(factor: Fraction) -> int:
+    return max(factor.numerator.bit_length(), factor.denominator.bit_length())
 
 
 def _joined(left: Monomial, right: Monomial) -> Monomial:

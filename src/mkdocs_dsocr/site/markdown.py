@@ -38,7 +38,8 @@ _WITHIN: Final[Mapping[str, frozenset[str]]] = {
 }
 """What is so for all that is in an element."""
 _SPECIAL: Final = re.compile(r"([\\`*_\[\]<>|$])")
-_LINES: Final = re.compile(r"[\t \r\n]*[\r\n][\t \r\n]*")
+_LINES: Final = re.compile(r"(?<![\t \r\n])[\t \r\n]*[\r\n][\t \r\n]*")
+"""White space with a line break. It is tried once per run of blanks, which may be long."""
 _SPACES: Final = re.compile(r"[\t ]+")
 
 
