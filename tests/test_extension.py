@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import markdown
 import pytest
@@ -32,6 +33,8 @@ def test_a_figure_is_the_reports() -> None:
     page = html(f"[dsocr: figure latency.ttft_ms], [dsocr: figure {moe} total_time_ms]")
     times = (report.latency.ttft_ms, report.metrics(moe).total_time_ms)
     assert page == f"<p>{', '.join(map(units.milliseconds, times))}</p>"
+    prefill = report.metrics("prefill").total_time_ms
+    assert html("[dsocr: figure prefill total_time_ms]") == f"<p>{units.milliseconds(prefill)}</p>"
     flops = report.stages["decode"].matmul_flops
     assert html("[dsocr: figure decode matmul_flops]") == f"<p>{units.flops(flops)}</p>"
     assert html("[dsocr: figure Linear num_parameters]") == "<p>2,992,695,552</p>"
@@ -69,6 +72,13 @@ def test_inputs_are_read_again_after_an_edit(tmp_path: Path) -> None:
         analysis = _analysis(**{**OPTIONS, "workload": str(workload)})
         found.append(analysis.plan.steps)
     assert found == [99, 199]
+
+
+def test_a_list_is_no_gpu() -> None:
+    words = "hardware: found [1]; allowed: an id or a path"
+    options: dict[str, Any] = {**OPTIONS, "hardware": [1]}
+    with pytest.raises(InputError, match=re.escape(words)):
+        _analysis(**options)
 
 
 def test_a_format_that_the_gpu_lacks_is_refused() -> None:

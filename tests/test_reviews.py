@@ -227,7 +227,6 @@ def test_a_review_holds_whatever_the_workload_chooses(
         YAML().dump(content, path)
         analysis = pipeline.analyse(pipeline.Settings(workloads=(str(path),)))[0][0]
         rows = {r.name: r.now.formulas for r in reviewed(analysis, tmp_path / "none")}
-        del rows["DeepseekOCRForCausalLM"]  # it has no symbols: its KV cache is a number
         formulas.append(rows)
     assert formulas[0] == formulas[1]
 
@@ -324,6 +323,9 @@ def test_a_date_may_stand_without_quotes(signed: Path) -> None:
     date = load_reviews(signed).layers["Linear"].date
     signed.write_text(signed.read_text().replace(f"'{date}'", date))
     assert load_reviews(signed).layers["Linear"].date == date
+    signed.write_text(signed.read_text().replace(date, "2026-13-45"))
+    with pytest.raises(InputError, match="date: found '2026-13-45'"):
+        load_reviews(signed)
 
 
 @pytest.mark.parametrize(
@@ -404,6 +406,15 @@ def test_all_leaves_open_questions_unless_it_is_forced(signed: Path, command: st
         ("questioned", "ann"),
     ]
     assert "before: questioned, ann on" in sign("status", "--reviews", str(signed))
+
+
+def test_what_status_finds_no_place_for_is_named(signed: Path, tmp_path: Path) -> None:
+    text = signed.read_text().replace("  Linear:", "  Linea:")
+    signed.write_text(text)
+    said = sign("status", "--reviews", str(signed))
+    assert "no layers or assumptions of this model: Linea\n" in said
+    said = sign("status", "--reviews", str(tmp_path / "nope.yaml"))
+    assert "nope.yaml does not exist yet" in said
 
 
 @pytest.mark.parametrize("note", ["", "  ", "\n"])

@@ -13,7 +13,15 @@ from markdown import Markdown
 from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 
-from mkdocs_dsocr.inputs import Hardware, ModelConfig, Workload, load_hardware, load_workload
+from mkdocs_dsocr.inputs import (
+    Hardware,
+    InputError,
+    ModelConfig,
+    Workload,
+    load_hardware,
+    load_workload,
+)
+from mkdocs_dsocr.inputs.errors import repr_short
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE, DEFAULT_MODEL, DEFAULT_WORKLOAD
@@ -58,6 +66,9 @@ def _analysis(model: str, workload: str, hardware: str) -> Analysis:
     InputError
         If an input is bad, or the GPU has no tensor cores for a format.
     """
+    for key, value in (("model", model), ("workload", workload), ("hardware", hardware)):
+        if not isinstance(value, str):
+            raise InputError("mkdocs_dsocr.extension", key, repr_short(value), "an id or a path")
     return _kept(load_model_config(model), load_workload(workload), load_hardware(hardware))
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.build.progress import Log
@@ -28,6 +28,9 @@ from mkdocs_dsocr.build.static import (
 )
 from mkdocs_dsocr.inputs import InputError
 from mkdocs_dsocr.resources import PACKAGE
+
+LAST_LINES: Final = 4
+"""Lines of an error that are shown: of a syntax error these are file, code, place and message."""
 
 
 class Worker:
@@ -93,7 +96,7 @@ class Worker:
         if status < 0:
             found = f"a process of this build that was killed by signal {-status}"
             return InputError("build", "", found, "enough memory for all processes of a build")
-        words = "\n".join(self._words[-3:]) or f"status {status}, and no message"
+        words = "\n".join(self._words[-LAST_LINES:]) or f"status {status}, and no message"
         return InputError(PACKAGE, "", words, "code and inputs that run")
 
     def stop(self) -> None:

@@ -63,6 +63,8 @@ def review() -> None:
 @json_option("the same")
 def status(reviews: Path, model: str, workload: str, hardware: str, as_json: bool) -> None:
     """Print for every layer and assumption whether its current state was reviewed."""
+    from mkdocs_dsocr.inputs.reviews import load_reviews
+
     found = _found(reviews, model, workload, hardware)
     if as_json:
         show_json([_as_json(item) for item in found])
@@ -77,6 +79,11 @@ def status(reviews: Path, model: str, workload: str, hardware: str, as_json: boo
             show(f"{'':14}before: {earlier.status}{_signature(earlier)}")
     settled = sum(item.is_settled for item in found)
     show(f"{settled} of {len(found)} entries have a current review")
+    if not reviews.exists():
+        say(f"{reviews} does not exist yet")
+    entries = load_reviews(reviews)
+    if others := {*entries.layers, *entries.assumptions} - {item.name for item in found}:
+        say(f"no layers or assumptions of this model: {', '.join(sorted(others))}")
 
 
 def _signature(entry: Earlier | None) -> str:

@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
@@ -25,12 +25,17 @@ DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
 LARGEST: Final = 10_000_000
 
 
+def _a_day(text: str) -> str:
+    datetime.date.fromisoformat(text)  # raises a ValueError for a day that there is not
+    return text
+
+
 class Earlier(Strict):
     """A review that a later one replaced: who, when, and what; see :class:`Entry`."""
 
     status: Status
     by: Annotated[str, Field(min_length=1, max_length=200)]
-    date: Annotated[str, Field(pattern=DATE)]
+    date: Annotated[str, Field(pattern=DATE), AfterValidator(_a_day)]
     note: Annotated[str, Field(max_length=5000)] = ""
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 

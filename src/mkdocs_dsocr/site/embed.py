@@ -51,18 +51,29 @@ def embedded(analysis: Analysis, kind: str, *names: str) -> str:
 
 def _figure(analysis: Analysis, *names: str) -> str:
     report, (*owner, path) = analysis.report, names
-    found: Any = report
+    owners: list[Any] = [report]
     if owner:
-        owners: dict[str, Any] = {m.module_id: m for m in report.module_metrics}
-        owners |= {layer.class_name: layer for layer in report.layers}
-        owners |= {str(stage): metrics for stage, metrics in report.stages.items()}
-        if (found := owners.get(owner[0])) is None:
-            raise _refused(owner[0], f"a stage, class or module_id: {', '.join(report.stages)}, …")
+        stages = {str(stage): metrics for stage, metrics in report.stages.items()}
+        classes = {layer.class_name: layer for layer in report.layers}
+        modules = {m.module_id: m for m in report.module_metrics}
+        # A stage and its module have the same name, and keys of their own.
+        owners = [known[owner[0]] for known in (stages, classes, modules) if owner[0] in known]
+        if not owners:
+            raise _refused(owner[0], f"a stage, class or module_id: {', '.join(stages)}, …")
+    for found in owners:
+        number = _number(found, path)
+        if number is not None:
+            return _written(path, number)
+    keys = [key for found in owners for key, value in found if isinstance(value, int | float)]
+    known = ", ".join(dict.fromkeys(("latency.ttft_ms", *keys)))
+    raise _refused(path, f"the key of a number in report.json: {known}")
+
+
+def _number(found: Any, path: str) -> int | float | None:
+    """Return the number that a path of keys leads to, None if it leads to none."""
     for key in path.split("."):
         found = found.get(key) if isinstance(found, dict) else getattr(found, key, None)
-    if not isinstance(found, int | float):
-        raise _refused(path, "the key of a number in report.json, such as latency.ttft_ms")
-    return _written(path, found)
+    return found if isinstance(found, int | float) else None
 
 
 def _written(key: str, value: float) -> str:

@@ -214,7 +214,8 @@ def _rows(layer: Layer) -> Iterator[Row]:
         yield Row(f"{KEPT}, bytes", text(size), since=2)
         yield Row(KEPT, "; ".join(", ".join(t.name for t in k.tensors) for k in kept), True)
     yield Row("parameters", text(total(p.elements for p in layer.parameters())))
-    yield Row("KV cache", text(tree.resident(layer, metrics.kvcache_bytes)))
+    if layer.dimensions():  # else it is a number, which the workload decides
+        yield Row("KV cache", text(tree.resident(layer, metrics.kvcache_bytes)))
     for name, words in zip(RATIONALE, layer.rationale, strict=True):
         yield Row(name, words, is_wording=True)
 
@@ -289,7 +290,7 @@ def _changes(
 ) -> Iterator[str]:
     """Yield what differs; forms that this workload does not show are not compared.
 
-    A figure that is new and 0, or is gone and was 0, is no difference.
+    A figure that is new and 0, or is gone and was a number, is no difference: no formula.
     """
     shown = {id_.partition(SEPARATOR)[0] for id_ in now}
     for id_, words in now.items():
@@ -299,7 +300,7 @@ def _changes(
         elif form(before[id_]) != form(words):
             yield f"{_named(id_, names)}: was {before[id_]}, is {words}"
     for id_, words in before.items():
-        if id_ not in now and id_.partition(SEPARATOR)[0] in shown and words != "0":
+        if id_ not in now and id_.partition(SEPARATOR)[0] in shown and not words.isdigit():
             yield f"{_named(id_, names)}: gone, was {words}"
 
 
