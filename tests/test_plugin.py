@@ -65,6 +65,13 @@ def test_a_nav_without_a_place_says_which_line_to_add(build_site: BuildSite) -> 
     assert "- Analytic model: dsocr/" in built.output
 
 
+def test_excluded_pages_to_which_others_link_are_reported(build_site: BuildSite) -> None:
+    built = build_site(f"{QUIET}exclude_docs: dsocr/memory.md\n", strict=False)
+    assert built.returncode == 0
+    assert "exclude_docs leaves out pages to which others link: memory.md" in built.output
+    assert not (built.site / "dsocr/memory").exists()
+
+
 def test_disabled_adds_nothing_and_drops_the_placeholder(build_site: BuildSite) -> None:
     yml = QUIET.replace("device: meta", "enabled: false")
     built = build_site(yml + "nav:\n  - Home: index.md\n  - Model: dsocr/\n")

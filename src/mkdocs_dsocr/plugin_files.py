@@ -279,6 +279,8 @@ def written(
     folder = TemporaryDirectory(prefix="dsocr_", ignore_cleanup_errors=True)
     taken = {file.src_uri for file in files}
     shown = [name for name in content.pages if not is_excluded(config, f"{path}/{name}")]
+    if shown and (missing := sorted({*content.pages} - {*shown})):
+        log.warning("exclude_docs leaves out pages to which others link: %s", ", ".join(missing))
     texts = {n: content.pages[n] for n in shown if f"{path}/{n}" not in taken}
     places: list[tuple[str, str]] = []
     awaited: list[tuple[str, Path]] = []
