@@ -45,6 +45,7 @@ from mkdocs_dsocr.plugin_options import (
     DsocrConfig,
     check_path,
     check_plugins,
+    is_excluded,
     settings_of,
     style_of,
 )
@@ -290,7 +291,11 @@ class DsocrPlugin(RawBlocks, BasePlugin[DsocrConfig]):  # type: ignore[no-untype
         self._clean()
         forget()  # pages that are shown no more
         path, taken = self.config.path, {file.src_uri for file in files}
-        mine = {n: text for n, text in content.pages.items() if f"{path}/{n}" not in taken}
+        mine = {
+            name: text
+            for name, text in content.pages.items()
+            if (uri := f"{path}/{name}") not in taken and not is_excluded(config, uri)
+        }
         if self.config.markdown_twins and mine:
             cache = settings_of(self.config, config).store
             twins = prepared.twins(mine, style_of(config), cache)
