@@ -97,9 +97,15 @@ def test_elements_that_need_an_address(pattern: Pattern, elements_a_clock: float
 
 
 def test_attention_computes_whole_tiles_of_scores_and_one_query_none() -> None:
-    def scores(queries: int, keys: int, causal: bool = False) -> Any:
+    def scores(queries: int, keys: int, causal: bool = False, mask: bool = False) -> Any:
         attended = dot_product_attention(
-            "a", (10 * queries, keys, 128), 10, (), Tensor("o", 0), causal_pairs=causal or None
+            "a",
+            (10 * queries, keys, 128),
+            10,
+            (),
+            Tensor("o", 0),
+            causal_pairs=causal or None,
+            mask=(Tensor("mask", queries * keys, "bool"),) if mask else (),
         )
         return work_of(Kernel((attended,), (), ())).threads
 
@@ -107,6 +113,8 @@ def test_attention_computes_whole_tiles_of_scores_and_one_query_none() -> None:
     assert scores(64, 128) == 10 * 64 * 128
     assert scores(65, 129) == 10 * 128 * 256
     assert scores(256, 256, causal=True) == 10 * 256 * (256 + 128) / 2
+    # A kernel does not know that a mask which it is given is causal.
+    assert scores(256, 256, causal=True, mask=True) == 10 * 256 * 256
 
 
 def test_activations_are_in_the_l2_cache_if_they_fit() -> None:

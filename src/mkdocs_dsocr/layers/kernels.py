@@ -57,7 +57,7 @@ class Kernel:
     @cached_property
     def is_causal(self) -> bool:
         """Whether its attention leaves out pairs that a causal mask forbids."""
-        return any(o.causal_matmul_flops is not None for o in self.operations)
+        return any(o.causal_matmul_flops is not None and o.skips_masked for o in self.operations)
 
     @cached_property
     def launches(self) -> Quantity:

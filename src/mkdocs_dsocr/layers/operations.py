@@ -106,6 +106,9 @@ class Operation:
         The fused kernel it belongs to; alone in one where this is empty.
     causal_matmul_flops
         The part of the products' FLOPs that a causal mask leaves, where there is one.
+    skips_masked
+        Whether its kernel leaves out what a causal mask forbids: it does where it knows that the
+        mask is causal, and not where the mask is a tensor.
     host_syncs
         How often the host waits for a value.
     in_place
@@ -145,6 +148,7 @@ class Operation:
     kernel: str = ""
     in_place: tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None = None
     causal_matmul_flops: Quantity | None = None
+    skips_masked: bool = True
     host_syncs: Quantity = 0
     launches: Quantity = 1
     autocast: Literal["", "float32", "off"] = ""

@@ -17,6 +17,7 @@ def dot_product_attention(
     *,
     flops_per_pair: int = costs.SOFTMAX,
     causal_pairs: Quantity | None = None,
+    mask: tuple[Tensor, ...] = (),
     kernel: str = "",
     why: str = "",
 ) -> Operation:
@@ -34,6 +35,8 @@ def dot_product_attention(
         Elementwise FLOPs for each pair of a query and a key.
     causal_pairs
         Pairs that a causal mask leaves; None without a mask.
+    mask
+        The mask, where it is a tensor: the kernel computes all pairs.
     """
     queries, keys, head_dim = sizes
     log_sum_exp = Tensor("log-sum-exp", queries, "float32")
@@ -46,10 +49,11 @@ def dot_product_attention(
         ),
         causal_matmul_flops=None if causal_pairs is None else 4 * causal_pairs * head_dim,
         elementwise_flops=flops_per_pair * (queries * keys),
+        skips_masked=not mask,
         unit="tensor",
-        reads=reads,
+        reads=(*reads, *mask),
         writes=(write,),
-        saved_for_backward=(*reads, write, log_sum_exp),
+        saved_for_backward=(*reads, *mask, write, log_sum_exp),
         recomputes=True,
         kernel=kernel,
         pattern="attention",

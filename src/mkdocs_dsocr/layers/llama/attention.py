@@ -95,10 +95,11 @@ class RotatedAttention(Sequences):
             "scaled dot-product attention",
             (queries, self.kv_len, self.head_dim),
             self.batch * self.heads,
-            (rotated, *attended, *self._mask()),
+            (rotated, *attended),
             o,
             flops_per_pair=self.flops_per_pair,
             causal_pairs=self._pairs_left(),
+            mask=self._mask(),
             kernel="attention",
             why=self.attention_why,
         )
