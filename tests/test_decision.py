@@ -63,6 +63,13 @@ def test_reports_of_two_gpus_can_be_compared(reports: Path) -> None:
     assert "the settings in `serving` of each workload" in done.output
 
 
+@pytest.mark.parametrize("pages", ["nan", "inf", "0.0"])
+def test_pages_are_a_number(reports: Path, pages: str) -> None:
+    done = report(reports / "a", "--pages-per-day", pages)
+    assert done.exit_code == 2
+    assert f"'--pages-per-day': {pages} is not in the range" in done.output
+
+
 def test_printed_or_written_it_is_the_same_document(reports: Path, tmp_path: Path) -> None:
     given = (reports / "a", reports / "b", "--pages-per-day", "1e6")
     assert report(*given, "--output", tmp_path / "r.md").exit_code == 0

@@ -10,7 +10,14 @@ from typing import Literal
 import click
 
 from mkdocs_dsocr.cli.command import Command, OutputPath, say, show, show_json, write_file
-from mkdocs_dsocr.cli.options import MODELS, hardware_option, json_option, tell, workload_option
+from mkdocs_dsocr.cli.options import (
+    MODELS,
+    RATE,
+    hardware_option,
+    json_option,
+    tell,
+    workload_option,
+)
 
 
 @click.command(cls=Command)
@@ -79,7 +86,7 @@ def compare(
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option(
     "--pages-per-day",
-    type=click.FloatRange(0, 10**12, min_open=True),
+    type=RATE,
     help="Find the fewest GPUs of each report for them.",
 )
 @click.option(
