@@ -71,6 +71,8 @@ SIZES = ["--base-size", "1024", "--image-size", "640", "--seq-len", "512", "--cr
         ("analyze --workload-profile-id=x", "--workload-profile-id: found 'x'; allowed: a path"),
         ("analyze --model nope", "--model: found 'nope'; allowed: a path, or one of deepseek"),
         ("compare tiny unlimited-orc", "MODELS: found 'unlimited-orc' (did you mean unlimited-ocr"),
+        ("compare nope tiny", "MODELS: found 'nope'; allowed: a path"),
+        ("plan --pages-per-day 9 --workload nope", "--workload: found 'nope'; allowed: a path"),
         ("compare tiny tiny", "MODELS: found tiny, tiny; allowed: each model once"),
         ("review approve Liner --by x", "NAMES: found 'Liner' (did you mean Linear?)"),
         ("review approve Linear --by=", "--by: found ''; allowed: at least 1 characters"),
