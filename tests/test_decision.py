@@ -74,6 +74,10 @@ def test_printed_or_written_it_is_the_same_document(reports: Path, tmp_path: Pat
     given = (reports / "a", reports / "b", "--pages-per-day", "1e6")
     assert report(*given, "--output", tmp_path / "r.md").exit_code == 0
     assert report(*given).output == (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert report(*given, "--output", tmp_path / "r.html").exit_code == 0
+    html = report(*given, "--format", "html").output
+    assert html == (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert html.startswith("<!")
 
 
 def test_bars_show_where_the_time_goes(reports: Path) -> None:

@@ -109,6 +109,11 @@ def test_unknown_ids_and_paths(option: str, value: str, words: str) -> None:
     assert words in done.output
 
 
+def _compared(given: pipeline.Settings) -> pipeline.Result:
+    [[analysis]] = pipeline.analyse(given)
+    return pipeline.attach_comparisons(Mock(main=analysis, spec=pipeline.Result), given)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -126,8 +131,7 @@ def test_an_unknown_id_in_mkdocs_yml_is_named_by_its_option(
         given.files()
     assert said.value.in_mkdocs.startswith(f"mkdocs.yml: {words}")
     with pytest.raises(InputError) as said:
-        [[analysis]] = pipeline.analyse(given)
-        pipeline.attach_comparisons(Mock(main=analysis, spec=pipeline.Result), given)
+        _compared(given)
     assert said.value.in_mkdocs.startswith(f"mkdocs.yml: {words}")
 
 
