@@ -210,3 +210,10 @@ def test_a_rate_that_cannot_move_has_no_sensitivity(main: Analysis, rate: float)
     names = studies.sensitivity(main.config, main.plan, extreme)["input"].tolist()
     assert "bandwidth_gb_s" not in names
     assert "cuda_tflops" in names
+
+
+def test_a_gpu_without_host_costs_has_levers(main: Analysis) -> None:
+    gpu = main.hardware.model_copy(update={"host": None})
+    found = studies.levers(main.config, main.plan, gpu)
+    assert len(found["times"]) > 0
+    assert found["times"].tolist() == found["times_slow"].tolist()

@@ -219,9 +219,10 @@ def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     chosen = [n for n, change in changes.items() if any(base[k] != v for k, v in change.items())]
     changed = dict.fromkeys(k for name in chosen for k in changes[name])
     rows = [{}, *(changes[name] for name in chosen)]
-    slowest = max(gpu.dispatch_us, MEASURED_LAUNCH_US[1]) if gpu.host else gpu.dispatch_us
     columns = {k: np.array(2 * [row.get(k, base[k]) for row in rows]) for k in changed}
-    columns["dispatch_us"] = np.repeat([gpu.dispatch_us, slowest], len(rows))
+    if gpu.host:
+        slowest = max(gpu.dispatch_us, MEASURED_LAUNCH_US[1])
+        columns["dispatch_us"] = np.repeat([gpu.dispatch_us, slowest], len(rows))
     found = latencies(config, planned, [gpu], **columns)
     rates = found["pages_per_s"].reshape(2, -1)
     times, slow = rates[:, 1:] / rates[:, :1]
