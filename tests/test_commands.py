@@ -71,6 +71,8 @@ SIZES = ["--base-size", "1024", "--image-size", "640", "--seq-len", "512", "--cr
         ("analyze --workload-profile-id=x", "--workload-profile-id: found 'x'; allowed: a path"),
         ("analyze --model nope", "--model: found 'nope'; allowed: a path, or one of deepseek"),
         ("compare tiny unlimited-orc", "MODELS: found 'unlimited-orc' (did you mean unlimited-ocr"),
+        ("compare nope tiny", "MODELS: found 'nope'; allowed: a path"),
+        ("plan --pages-per-day 9 --workload nope", "--workload: found 'nope'; allowed: a path"),
         ("compare tiny tiny", "MODELS: found tiny, tiny; allowed: each model once"),
         ("review approve Liner --by x", "NAMES: found 'Liner' (did you mean Linear?)"),
         ("review approve Linear --by=", "--by: found ''; allowed: at least 1 characters"),
@@ -143,6 +145,28 @@ def test_an_output_has_the_format_that_its_name_says(arguments: str, output: str
     done = run(*arguments.split(), output)
     assert done.exit_code == 2
     assert f"found {output!r}; allowed: " in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output", "suffix"),
+    [
+        ("report rep --format html --output", "x.md", ".html"),
+        ("report rep --format md --output", "x.html", ".md"),
+        ("whatif rep --json --output", "x.csv", ".json"),
+    ],
+)
+def test_an_output_of_another_format_than_asked_for_is_refused(
+    arguments: str, output: str, suffix: str
+) -> None:
+    done = run(*arguments.split(), output)
+    assert done.exit_code == 2
+    assert f"--output: found {output!r} with --" in done.output
+    assert f"allowed: a file that ends in {suffix}" in done.output
+
+
+def test_json_and_a_json_file_are_the_same(tmp_path: Path) -> None:
+    assert run("whatif", "rep", "--json", "--output", f"{tmp_path}/x.json").exit_code == 0
+    assert (tmp_path / "x.json").read_text() == run("whatif", "rep", "--json").stdout
 
 
 @pytest.mark.parametrize(

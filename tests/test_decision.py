@@ -63,10 +63,21 @@ def test_reports_of_two_gpus_can_be_compared(reports: Path) -> None:
     assert "the settings in `serving` of each workload" in done.output
 
 
+@pytest.mark.parametrize("pages", ["nan", "inf", "0.0"])
+def test_pages_are_a_number(reports: Path, pages: str) -> None:
+    done = report(reports / "a", "--pages-per-day", pages)
+    assert done.exit_code == 2
+    assert f"'--pages-per-day': {pages} is not in the range" in done.output
+
+
 def test_printed_or_written_it_is_the_same_document(reports: Path, tmp_path: Path) -> None:
     given = (reports / "a", reports / "b", "--pages-per-day", "1e6")
     assert report(*given, "--output", tmp_path / "r.md").exit_code == 0
     assert report(*given).output == (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert report(*given, "--output", tmp_path / "r.html").exit_code == 0
+    html = report(*given, "--format", "html").output
+    assert html == (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert html.startswith("<!")
 
 
 def test_bars_show_where_the_time_goes(reports: Path) -> None:

@@ -16,7 +16,14 @@ from click.testing import CliRunner
 from benchmarks.engines import fits, published_rows, shapes, steps_on
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.cost.rates import ms_per
-from mkdocs_dsocr.inputs import InputError, Serving, load_hardware, load_workload, shipped
+from mkdocs_dsocr.inputs import (
+    InputError,
+    Serving,
+    Workload,
+    load_hardware,
+    load_workload,
+    shipped,
+)
 from mkdocs_dsocr.models import load_model_config
 from mkdocs_dsocr.resources import data_dir
 from mkdocs_dsocr.serving import EngineMemory, EngineSteps, engine_memory, steady_state
@@ -259,6 +266,15 @@ def test_targets_of_latency_cost_gpus_or_cannot_be_met() -> None:
     assert (none.gpus, none.binds) == (None, MEMORY)
 
 
+def test_text_needs_no_preprocessing_and_no_pages_over_the_network() -> None:
+    serving = Serving(preprocessing_ms=10_000)
+    fields: dict[str, Any] = {"text_tokens": 1000, "max_new_tokens": 200, "engine": "vllm"}
+    page = Workload(profile_id="text", text_only=True, serving=serving, **fields)
+    [fleet] = Engines(load_model_config(MODEL), page, [load_hardware("l4")]).fleets(Target(10**6))
+    assert fleet.gpus
+    assert (fleet.workers, fleet.gbit_per_s) == (0, 0)
+
+
 def test_what_a_chip_needs_is_what_reaches_the_target() -> None:
     """A chip of the required rates reaches it; the reference needs a factor below 1 if it does."""
     config, page = load_model_config(MODEL), load_workload("dsocr-a4-gundam")
@@ -358,6 +374,11 @@ def test_percentiles_are_above_the_means() -> None:
         (["--hardware", "h9"], "h9"),
         (["--hardware", "t4", "--hardware", "t4"], "--hardware: found t4, t4; allowed: each id"),
         (["--tpot-ms", "0"], "--tpot-ms"),
+        (["--tpot-ms", "nan"], "'--tpot-ms': nan is not in the range"),
+        (["--ttft-ms", "NaN"], "'--ttft-ms': NaN is not in the range"),
+        (["--pages-per-day", "nan"], "'--pages-per-day': nan is not in the range"),
+        (["--pages-per-day", "inf"], "'--pages-per-day': inf is not in the range"),
+        (["--pages-per-day", "5e-324"], "'--pages-per-day': 5e-324 is not in the range"),
     ],
 )
 def test_mistakes_in_the_command(more: list[str], message: str) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from mkdocs_dsocr import resources
+from mkdocs_dsocr.build import pipeline
 from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, Workload, load_hardware, load_workload
 from mkdocs_dsocr.inputs.files import validate
@@ -22,6 +24,7 @@ from mkdocs_dsocr.inputs.measurement import SCHEMA_VERSION, VERSIONS, load_measu
 from mkdocs_dsocr.inputs.references import Kind, shipped
 from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.sweep.columns import NUMBERS, checked
+from mkdocs_dsocr.sweep.spec import load_spec
 from tests.conftest import ROOT
 
 CASES = YAML(typ="safe", pure=True).load(
@@ -104,6 +107,40 @@ def test_unknown_ids_and_paths(option: str, value: str, words: str) -> None:
     done = CliRunner().invoke(main, ["analyze", option, value])
     assert done.exit_code == 2
     assert words in done.output
+
+
+def _compared(given: pipeline.Settings) -> pipeline.Result:
+    [[analysis]] = pipeline.analyse(given)
+    return pipeline.attach_comparisons(Mock(main=analysis, spec=pipeline.Result), given)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model": "nope"}, "model: found 'nope'"),
+        ({"compared_models": ("nope",)}, "compared_models: found 'nope'"),
+        ({"workloads": ("nope",)}, "workloads: found 'nope'"),
+        ({"hardware": ("nope",)}, "hardware: found 'nope'"),
+    ],
+)
+def test_an_unknown_id_in_mkdocs_yml_is_named_by_its_option(
+    options: dict[str, Any], words: str
+) -> None:
+    given = pipeline.Settings(**options)
+    with pytest.raises(InputError) as said:
+        given.files()
+    assert said.value.in_mkdocs.startswith(f"mkdocs.yml: {words}")
+    with pytest.raises(InputError) as said:
+        _compared(given)
+    assert said.value.in_mkdocs.startswith(f"mkdocs.yml: {words}")
+
+
+@pytest.mark.parametrize("key", ["model", "workload"])
+def test_an_unknown_id_in_a_sweep_is_named_by_its_key(tmp_path: Path, key: str) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"{key}: nope\nsweep: {{batch_size: [1]}}\n")
+    with pytest.raises(InputError, match=rf"spec\.yaml: {key}: found 'nope'"):
+        load_spec(spec)
 
 
 def test_a_binary_file(tmp_path: Path) -> None:

@@ -383,7 +383,7 @@ REFUSED = [
     ("batch_size", "", "Found nothing; allowed: a whole number from 1 to 1,000,000."),
     ("base_size", "650", "Found 650; allowed: a multiple of 64 from 64 to 8,192."),
     ("text_tokens", "1.5", "Found 1.5; allowed: a whole number from 0 to 10,000,000."),
-    ("memory_gb", "0", "Found 0; allowed: a number above 0, at most 1,000,000,000."),
+    ("memory_gb", "0", "Found 0; allowed: a number above 0.000001, at most 1,000,000,000."),
     ("tiles_h", "9000", "Found 18,000 views; allowed: at most 10,000."),
     ("max_new_tokens", "9999999", "image and new tokens included; allowed: at most 10,000,000."),
 ]

@@ -204,8 +204,16 @@ def test_a_book_has_tables_though_its_batches_have_over_a_million_pages(gpu: Har
     assert tables.batches["time_ms"][-1] == pytest.approx(other.predicted_ms, rel=1e-9)
 
 
-def test_a_rate_that_cannot_be_larger_has_no_sensitivity(main: Analysis) -> None:
-    most = main.hardware.model_copy(update={"bandwidth_gb_s": float(RATE.most)})
-    names = studies.sensitivity(main.config, main.plan, most)["input"].tolist()
+@pytest.mark.parametrize("rate", [float(RATE.most), 1.01 * RATE.least])
+def test_a_rate_that_cannot_move_has_no_sensitivity(main: Analysis, rate: float) -> None:
+    extreme = main.hardware.model_copy(update={"bandwidth_gb_s": rate})
+    names = studies.sensitivity(main.config, main.plan, extreme)["input"].tolist()
     assert "bandwidth_gb_s" not in names
     assert "cuda_tflops" in names
+
+
+def test_a_gpu_without_host_costs_has_levers(main: Analysis) -> None:
+    gpu = main.hardware.model_copy(update={"host": None})
+    found = studies.levers(main.config, main.plan, gpu)
+    assert len(found["times"]) > 0
+    assert found["times"].tolist() == found["times_slow"].tolist()

@@ -326,6 +326,7 @@ def test_what_needs_more_than_64_bits_is_refused() -> None:
         ({"kv_dtype": ["fp4"]}, "'fp4'"),
         ({"memory_gb": [-1.0]}, "above 0"),
         ({"memory_gb": [float("nan")]}, "above 0"),
+        ({"bandwidth_gb_s": [1e-300]}, "found 1e-300; allowed: a number above 0.000001, at most"),
         ({"dispatch_us": [2e9]}, "at most 1,000,000,000"),
         ({"batch_size": [1, 2], "text_tokens": [1, 2, 3]}, "2 values"),
         (
@@ -444,15 +445,15 @@ LONG = "9" * 400
         ("bandwidth_gb_s: {start: 1, stop: 900000000}", "900,000,000 values"),
         ("batch_size: [1, a, 1.5, null, [1]]", "a whole number from 1"),
         ("batch_size: 5", "a list of values, or a mapping of start, stop and step"),
-        ("bandwidth_gb_s: [a]", "a number above 0"),
+        ("bandwidth_gb_s: [a]", "a number above 0.000001, at most"),
         ("kv_dtype: [5, bf16, null]", "bf16, fp16"),
         ("hardware: [5]", "sweep.hardware: found 5; allowed: ids or paths"),
         ("hardware: [a10, a10]", "'a10' twice; allowed: each once"),
         (f"hardware: [{'a10, ' * 2000}]", "2,000 values; allowed: 1 to 1,000"),
         ("hardware: [gone.yaml]", "spec.yaml: sweep.hardware: found 'gone.yaml'; allowed: an id"),
         ('hardware: ["gone\\0.yaml"]', "sweep.hardware: found 'gone\\x00.yaml'; allowed: an id"),
-        ("hardware: [h100]", "spec.yaml: hardware: found 'h100'"),
-        (f"hardware: [{'x' * 5000}]", "spec.yaml: hardware: found 'xxx"),
+        ("hardware: [h100]", "spec.yaml: sweep.hardware: found 'h100'"),
+        (f"hardware: [{'x' * 5000}]", "spec.yaml: sweep.hardware: found 'xxx"),
         ("weight_dtype: [bf16, [fp8, fp8]]", "weight_dtype: found ['bf16', ['fp8', 'fp8']]"),
         ("weight_dtype: [[bf16, fp8]]", "weight_dtype: found [['bf16', 'fp8']]"),
         ("batch_size: [1, [2, 3]]", "batch_size: found [1, [2, 3]]"),
@@ -479,10 +480,10 @@ def test_a_file_that_is_not_there_is_named_by_its_key(tmp_path: Path, key: str) 
 
 def test_many_gpus_of_one_workload_are_evaluated_together() -> None:
     """Extreme rates are no warning, and each row is the same as on its own."""
-    rates = [1e-300, *(float(n) for n in range(1, 3000)), 1e9]
-    found = sweep.grid(bandwidth_gb_s=rates, dispatch_us=[1e-320, 4.0])
+    rates = [2e-6, *(float(n) for n in range(1, 3000)), 1e9]
+    found = sweep.grid(bandwidth_gb_s=rates, dispatch_us=[2e-6, 4.0])
     assert found.rows == 2 * len(rates)
-    one = sweep.grid(bandwidth_gb_s=[1e-300, 700.0, 1e9], dispatch_us=[1e-320, 4.0])
+    one = sweep.grid(bandwidth_gb_s=[2e-6, 700.0, 1e9], dispatch_us=[2e-6, 4.0])
     chosen = [0, 1, 1400, 1401, -2, -1]
     for name, column in one.items():
         assert numpy.array_equal(found[name][chosen], column, equal_nan=column.dtype.kind == "f")

@@ -106,7 +106,10 @@ def analyse(settings: Settings, custom: Sequence[Workload] | None = None) -> Ana
     if custom is not None:
         workloads = [(workload, "option") for workload in custom]
     else:
-        workloads = [(load_workload(value, settings.base), value) for value in settings.workloads]
+        workloads = [
+            (load_workload(value, settings.base, key="workloads"), value)
+            for value in settings.workloads
+        ]
     for key, ids in (
         ("workloads", [w.profile_id for w, _ in workloads]),
         ("hardware", [g.hardware_id for g in gpus]),
@@ -224,7 +227,10 @@ def attach_comparisons(result: Result, settings: Settings) -> Result:
         found = compare_reports(before, result.main.report, result.main.config)
         result = dataclasses.replace(result, changes=found)
     if settings.compared_models:
-        others = [load_model_config(value, settings.base) for value in settings.compared_models]
+        others = [
+            load_model_config(value, settings.base, key="compared_models")
+            for value in settings.compared_models
+        ]
         result = dataclasses.replace(result, models=compare_models(result.main, others))
     return _with_reviews(result, settings) if settings.reviews else result
 

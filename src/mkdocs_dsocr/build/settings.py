@@ -87,12 +87,15 @@ class Settings:
         from mkdocs_dsocr.inputs.checkpoint import files_beside
         from mkdocs_dsocr.inputs.references import resolve
 
-        models = [resolve("models", m, self.base) for m in (self.model, *self.compared_models)]
+        models = [
+            resolve("models", self.model, self.base),
+            *(resolve("models", m, self.base, key="compared_models") for m in self.compared_models),
+        ]
         configs = [m if m.suffix == ".json" else m / "config.json" for m in models]
         return [
             *(path for config in configs for path in (config, *files_beside(config))),
             *(sorted(configs[0].parent.glob("*.py")) if self.trust_remote_code else ()),
-            *(resolve("workloads", w, self.base) for w in self.workloads),
+            *(resolve("workloads", w, self.base, key="workloads") for w in self.workloads),
             *(resolve("hardware", h, self.base) for h in self.hardware),
             *(self.base / m for m in self.measurements),
             *(self.base / file for file in (self.reviews, self.baseline) if file),

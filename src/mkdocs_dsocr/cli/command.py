@@ -71,7 +71,7 @@ class Command(click.Command):
     def _as_typed(self, key: str) -> str:
         """Return the option or argument that a key of the settings comes from."""
         name = key.partition(".")[0].lstrip("-").replace("-", "_")
-        names = (name, name.removesuffix("s"), name.removeprefix("compared_"))
+        names = (name, f"{name}s", name.removesuffix("s"), name.removeprefix("compared_"))
         for param in self.params:
             if isinstance(param, click.Argument) and param.name in names:
                 return param.human_readable_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,6 +19,31 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DEFAULT_OUTPUT: Final = "tmp/profile-output/{run_id}/static_analysis/analytic_model"
+LEAST_RATE: Final = 1e-6
+MOST_RATE: Final = 10**12
+"""Limits of pages per day, and of times in ms."""
+
+
+class Rate(click.FloatRange):
+    """A positive number. ``click.FloatRange`` alone lets NaN through."""
+
+    def __init__(self) -> None:
+        super().__init__(LEAST_RATE, MOST_RATE)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number.
+
+        Raises
+        ------
+        click.BadParameter
+            If it is outside the range, or not a number.
+        """
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
 
 
 class Reference(click.ParamType):  # type: ignore[type-arg]
@@ -66,6 +92,7 @@ def complete_reviewed(
     return [CompletionItem(n) for n in ("all", *names) if n.startswith(incomplete)]
 
 
+RATE: Final = Rate()
 MODELS: Final = Reference("models")
 WORKLOADS: Final = Reference("workloads")
 HARDWARE: Final = Reference("hardware")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mkdocs_dsocr.cli.command import Command, say, show, show_json
-from mkdocs_dsocr.cli.options import HARDWARE, json_option, model_option, workload_option
+from mkdocs_dsocr.cli.options import HARDWARE, RATE, json_option, model_option, workload_option
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.inputs import Hardware
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 CHEAPEST: Final = 3
 """Configurations that are named first."""
-Rate = click.FloatRange(0, 10**12, min_open=True)
 
 
 @click.command(cls=Command)
-@click.option("--pages-per-day", type=Rate, required=True, help="Pages per day, evenly over it.")
-@click.option("--ttft-ms", type=Rate, help="Longest mean time to the first token, ms.")
-@click.option("--tpot-ms", type=Rate, help="Longest mean time per output token, ms.")
+@click.option("--pages-per-day", type=RATE, required=True, help="Pages per day, evenly over it.")
+@click.option("--ttft-ms", type=RATE, help="Longest mean time to the first token, ms.")
+@click.option("--tpot-ms", type=RATE, help="Longest mean time per output token, ms.")
 @click.option(
     "--hardware",
     multiple=True,

@@ -10,7 +10,14 @@ from typing import Literal
 import click
 
 from mkdocs_dsocr.cli.command import Command, OutputPath, say, show, show_json, write_file
-from mkdocs_dsocr.cli.options import MODELS, hardware_option, json_option, tell, workload_option
+from mkdocs_dsocr.cli.options import (
+    MODELS,
+    RATE,
+    hardware_option,
+    json_option,
+    tell,
+    workload_option,
+)
 
 
 @click.command(cls=Command)
@@ -74,12 +81,15 @@ def compare(
 @click.command(cls=Command)
 @click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--format", "form", type=click.Choice(["md", "html"]), default="md", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["md", "html"]),
+    help="Format of the document.  [default: by the suffix of --output, else md]",
 )
 @click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 @click.option(
     "--pages-per-day",
-    type=click.FloatRange(0, 10**12, min_open=True),
+    type=RATE,
     help="Find the fewest GPUs of each report for them.",
 )
 @click.option(
@@ -90,7 +100,7 @@ def compare(
 @click.option("--output", type=OutputPath("file", (".md", ".html")), help="File to write instead.")
 def report(
     reports: tuple[Path, ...],
-    form: str,
+    form: str | None,
     language: Literal["en", "zh"],
     pages_per_day: float | None,
     template: Path | None,
@@ -104,6 +114,7 @@ def report(
     from mkdocs_dsocr.report.changes import load_report
     from mkdocs_dsocr.site.decision import as_html, decision_report
 
+    form = _format(form, output)
     found = [load_report(path) for path in reports]
     text = decision_report(found, language, pages_per_day, template)
     if form == "html":
@@ -115,3 +126,23 @@ def report(
     files = [path / "report.json" if os.path.isdir(path) else path for path in reports]
     write_file(output, text, [*files, *([template] if template else [])])
     say(f"decision report of {len(found)} reports in {output}")
+
+
+def _format(form: str | None, output: Path | None) -> str:
+    """Return the format that the options ask for.
+
+    Raises
+    ------
+    InputError
+        If the suffix of the file is that of another format.
+    """
+    from mkdocs_dsocr.inputs import InputError
+    from mkdocs_dsocr.inputs.errors import repr_short
+
+    if output is None:
+        return form or "md"
+    suffix = output.suffix.removeprefix(".")
+    if form not in (None, suffix):
+        found = f"{repr_short(str(output))} with --format {form}"
+        raise InputError("option", "--output", found, f"a file that ends in .{form}")
+    return suffix

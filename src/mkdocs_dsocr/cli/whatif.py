@@ -60,10 +60,14 @@ def whatif(
     is not changed are taken from it alone. Every combination of the values is a row.
     """
     from mkdocs_dsocr.inputs import InputError, load_hardware
+    from mkdocs_dsocr.inputs.errors import repr_short
     from mkdocs_dsocr.inputs.references import resolve
     from mkdocs_dsocr.report.changes import load_report
     from mkdocs_dsocr.sweep.whatif import evaluated
 
+    if as_json and output is not None and output.suffix != ".json":
+        found = f"{repr_short(str(output))} with --json"
+        raise InputError("option", "--output", found, "a file that ends in .json")
     path = report / "report.json" if os.path.isdir(report) else report
     saved, listed = load_report(path), _listed(fields)
     gpus = [load_hardware(value) for value in hardware]

@@ -26,24 +26,21 @@ class Strict(Documented, BaseModel):
 
 @dataclass(frozen=True)
 class Limit:
-    """The numbers that are allowed. ``str(limit)`` says them in words.
+    """The whole numbers that are allowed. ``str(limit)`` says them in words.
 
     Attributes
     ----------
     least, most
         The smallest and the largest value.
     multiple
-        Every value is a multiple of it. Where it is None, fractions are allowed, and every
-        value is above `least`.
+        Every value is a multiple of it.
     """
 
     least: int
     most: int
-    multiple: int | None = 1
+    multiple: int = 1
 
     def __str__(self) -> str:
-        if self.multiple is None:
-            return f"a number above {self.least:,}, at most {self.most:,}"
         if self.least == self.most:
             return f"{self.least:,} only"
         kind = "a whole number" if self.multiple == 1 else f"a multiple of {self.multiple:,}"
@@ -51,9 +48,24 @@ class Limit:
 
     def allows(self, value: Any) -> Any:
         """Tell whether a number is allowed; of an array, each of its numbers."""
-        if self.multiple is None:
-            return (self.least < value) & (value <= self.most)
         return (self.least <= value) & (value <= self.most) & (value % self.multiple == 0)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers that are allowed, fractions too: above `least`, and at most `most`."""
+
+    least: float
+    most: int
+    multiple: None = None
+
+    def __str__(self) -> str:
+        least = f"{self.least:,f}".rstrip("0").rstrip(".")
+        return f"a number above {least}, at most {self.most:,}"
+
+    def allows(self, value: Any) -> Any:
+        """Tell whether a number is allowed; of an array, each of its numbers."""
+        return (self.least < value) & (value <= self.most)
 
 
 def within(limit: Limit) -> AfterValidator:
@@ -67,11 +79,15 @@ def within(limit: Limit) -> AfterValidator:
     return AfterValidator(check)
 
 
-RATE: Final = Limit(0, 10**9, multiple=None)
-"""Rates, clocks, times and sizes of hardware, in their units."""
+RATE: Final = Interval(1e-6, 10**9)
+"""Rates, clocks, times and sizes of hardware, in their units.
+
+No real value is near either end. Quotients and products of a few values stay far from overflow.
+"""
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 Positive = Annotated[float, Field(gt=RATE.least, le=RATE.most)]
+Share = Annotated[float, Field(gt=RATE.least, le=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=10**9)]
 Count = Annotated[int, Field(ge=0, le=10**15)]

@@ -213,7 +213,7 @@ def _allowed(error: Any) -> str:
     if error["type"] in _ALLOWED:
         return _ALLOWED[error["type"]].format_map(error.get("ctx", {}))
     allowed = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return re.sub(r"\d{5,}", lambda number: f"{int(number[0]):,}", allowed)
+    return re.sub(r"(?<![.\d])\d{5,}", lambda number: f"{int(number[0]):,}", allowed)
 
 
 def _place(error: Any, content: Any) -> tuple[list[str], str, Any]:

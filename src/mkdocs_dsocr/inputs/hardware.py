@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from mkdocs_dsocr import resources
 from mkdocs_dsocr.inputs.errors import ContradictionError, InputError, repr_short
-from mkdocs_dsocr.inputs.fields import Identifier, Positive, PositiveInt, Strict, Text
+from mkdocs_dsocr.inputs.fields import Identifier, Positive, PositiveInt, Share, Strict, Text
 from mkdocs_dsocr.inputs.files import read_mapping, stamps, validate
 from mkdocs_dsocr.inputs.references import resolve
 
@@ -24,7 +24,6 @@ RESERVED_BYTES: Final = 632_094_720
 (``data/measurements/h100-sxm/permuted-1``), assumed elsewhere."""
 
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
-Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Peak(Strict):

@@ -32,11 +32,27 @@ def check_unique(key: str, ids: Sequence[str]) -> None:
         raise InputError("option", key, ", ".join(ids), "each id once")
 
 
-def resolve(kind: Kind, value: str, base: Path | None = None, source: str = "option") -> Path:
+def resolve(
+    kind: Kind,
+    value: str,
+    base: Path | None = None,
+    source: str = "option",
+    key: str | None = None,
+) -> Path:
     """Return the file or folder that `value` names.
 
     A value with a slash or a backslash, or that ends in ``.yaml``, ``.yml`` or ``.json``, is a
     path (relative to `base`). Any other is the id of something shipped, or a path that exists.
+
+    Parameters
+    ----------
+    kind, value
+        What is named, and its id or path.
+    base
+        Folder that paths are relative to.
+    source, key
+        File and key that hold the value, for messages; the key is the kind in the singular if it
+        is not given.
 
     Raises
     ------
@@ -55,4 +71,6 @@ def resolve(kind: Kind, value: str, base: Path | None = None, source: str = "opt
     if value and os.path.exists(path):
         return path
     found = repr_short(value) + suggestion(value, known)
-    raise InputError(source, kind, found, f"a path, or one of {', '.join(known)}")
+    raise InputError(
+        source, key or kind.removesuffix("s"), found, f"a path, or one of {', '.join(known)}"
+    )

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, model_validator
 
 from mkdocs_dsocr.inputs.errors import ContradictionError
-from mkdocs_dsocr.inputs.fields import Limit, Positive, Strict, within
+from mkdocs_dsocr.inputs.fields import Limit, Positive, Share, Strict, within
 
 ENGINE_TILES: Final = 6
 """Most local views that engines cut a page into, where the workload states no ``max_tiles``."""
@@ -23,7 +23,7 @@ Microseconds = Annotated[float, Field(ge=0, le=10**6)]
 class Serving(Strict):
     """What an engine adds to the model. Every default is an assumption."""
 
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = Field(
+    gpu_memory_utilization: Share = Field(
         0.9, description="share of the GPU's memory that the engine uses; vLLM's default"
     )
     block_size: Annotated[int, within(BLOCK)] = Field(

@@ -242,13 +242,17 @@ CHOICES: Final[dict[str, tuple[Any, ...]]] = dict.fromkeys(
 """The values of each key that has only a few, in the order in which they are offered."""
 
 
-def load_workload(value: str, base: Path | None = None, source: str = "option") -> Workload:
+def load_workload(
+    value: str, base: Path | None = None, source: str = "option", key: str | None = None
+) -> Workload:
     """Load a workload by id or path.
+
+    `source` and `key` say where the id or path was read, for messages.
 
     Raises
     ------
     InputError
         If there is no such workload, or it is not valid.
     """
-    path = resolve("workloads", value, base, source)
+    path = resolve("workloads", value, base, source, key)
     return validate(Workload, read_mapping(path), path)

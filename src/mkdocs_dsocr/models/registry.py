@@ -48,8 +48,12 @@ def model_of(config: ModelConfig) -> Model:
     return known_models()[config.architecture]
 
 
-def load_model_config(value: str, base: Path | None = None, source: str = "option") -> ModelConfig:
+def load_model_config(
+    value: str, base: Path | None = None, source: str = "option", key: str | None = None
+) -> ModelConfig:
     """Load the dimensions of a model by id or from a folder with ``config.json``.
+
+    `source` and `key` say where the id or path was read, for messages.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def load_model_config(value: str, base: Path | None = None, source: str = "optio
         If there is no such model, the file is not valid, or it describes an
         architecture that no installed model knows.
     """
-    path = resolve("models", value, base, source)
+    path = resolve("models", value, base, source, key)
     path = path if path.suffix == ".json" else path / "config.json"
     check_complete(path.parent)
     content = read_mapping(path)

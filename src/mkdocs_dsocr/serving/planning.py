@@ -175,7 +175,6 @@ class Engines:
         rising = np.flatnonzero(allowed & (self.points <= self.points[best]))
         own = rising[min(int(np.searchsorted(rates[rising], each)), len(rising) - 1)]
         below = np.interp(each, [0, *rates[rising]], [0, *self.points[rising]])
-        serving = self.steps.serving
         return dataclasses.replace(
             fleet,
             binds=self._binding(index, best, slow),
@@ -188,8 +187,7 @@ class Engines:
             ttft_ms=float(steady.ttft_ms[index, own]),
             tpot_ms=_known(steady.tpot_ms[index, own]),
             kv_share=float(steady.cached_tokens[own] / memory.tokens),
-            workers=math.ceil(target.pages_per_s * serving.preprocessing_ms / 1000),
-            gbit_per_s=target.pages_per_s * serving.page_megabytes * 8 / 1000,
+            **self._images(target),
             **self._board(gpu, number, target),
         )
 
@@ -245,6 +243,16 @@ class Engines:
             for i, count in enumerate(self.points)
             if count <= largest
         ]
+
+    def _images(self, target: Target) -> dict[str, Any]:
+        """Return what preparing and sending the images needs; text-only requests have none."""
+        if self.workload.text_only:
+            return {}
+        serving = self.steps.serving
+        return {
+            "workers": math.ceil(target.pages_per_s * serving.preprocessing_ms / 1000),
+            "gbit_per_s": target.pages_per_s * serving.page_megabytes * 8 / 1000,
+        }
 
     def _board(self, gpu: Hardware, number: int, target: Target) -> dict[str, Any]:
         if gpu.board is None:

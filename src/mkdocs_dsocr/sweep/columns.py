@@ -13,7 +13,7 @@ from mkdocs_dsocr.cost.formats import FORMAT_NAMES
 from mkdocs_dsocr.cost.rates import MsPer, quantities, rates
 from mkdocs_dsocr.inputs import Hardware, InputError, load_hardware, workload
 from mkdocs_dsocr.inputs.errors import repr_short
-from mkdocs_dsocr.inputs.fields import RATE, Limit
+from mkdocs_dsocr.inputs.fields import RATE, Interval, Limit
 from mkdocs_dsocr.inputs.files import stamps
 from mkdocs_dsocr.inputs.references import resolve
 from mkdocs_dsocr.inputs.workload import BATCH, LIMITS, PAGES_PER_PROMPT
@@ -153,7 +153,7 @@ def _array(values: Any, kinds: str, name: str, source: str | Path, allowed: str)
     return found
 
 
-def _within(limit: Limit, numbers: Array, name: str, source: str | Path) -> Array:
+def _within(limit: Limit | Interval, numbers: Array, name: str, source: str | Path) -> Array:
     """Return numbers that a limit allows; raise an error for the first that it does not."""
     wrong = numbers[~limit.allows(numbers)]
     if len(wrong):

@@ -144,7 +144,7 @@ def _check_hardware(path: Path, values: Sequence[Any]) -> None:
 
 def _check_there(path: Path, key: str, kind: Kind, value: str) -> None:
     """Refuse the name of a file or folder that is not there, by the key that has it."""
-    if not os.path.exists(resolve(kind, value, path.parent, str(path))):
+    if not os.path.exists(resolve(kind, value, path.parent, str(path), key)):
         raise InputError(path, key, repr_short(value), "an id, or a path that exists")
 
 

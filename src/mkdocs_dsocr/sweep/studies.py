@@ -175,7 +175,7 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     own = _rates(gpu)
     inputs = {name: value for name, value in own.items() if value}
     inputs |= {name: base[name] for name in SIZES}
-    names = [name for name, value in inputs.items() if _has_larger(name, value)]
+    names = [name for name, value in inputs.items() if _can_move(name, value)]
     rows: dict[str, list[Any]] = {name: [base.get(name, own.get(name))] for name in names}
     for changed in names:
         for factor in (1 - CHANGE, 1 + CHANGE):
@@ -194,11 +194,11 @@ def sensitivity(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     return result
 
 
-def _has_larger(name: str, value: float) -> bool:
-    """Tell whether an input that is :data:`CHANGE` larger is another value, and is allowed."""
+def _can_move(name: str, value: float) -> bool:
+    """Tell whether an input that moves by :data:`CHANGE` is another value, and is allowed."""
     larger = value * (1 + CHANGE)
     if name in RATES:
-        return bool(RATE.allows(larger))
+        return bool(RATE.allows(larger) and RATE.allows(value * (1 - CHANGE)))
     return round(larger) != value and bool(NUMBERS[name].allows(round(larger)))
 
 
@@ -219,9 +219,10 @@ def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     chosen = [n for n, change in changes.items() if any(base[k] != v for k, v in change.items())]
     changed = dict.fromkeys(k for name in chosen for k in changes[name])
     rows = [{}, *(changes[name] for name in chosen)]
-    slowest = max(gpu.dispatch_us, MEASURED_LAUNCH_US[1]) if gpu.host else gpu.dispatch_us
     columns = {k: np.array(2 * [row.get(k, base[k]) for row in rows]) for k in changed}
-    columns["dispatch_us"] = np.repeat([gpu.dispatch_us, slowest], len(rows))
+    if gpu.host:
+        slowest = max(gpu.dispatch_us, MEASURED_LAUNCH_US[1])
+        columns["dispatch_us"] = np.repeat([gpu.dispatch_us, slowest], len(rows))
     found = latencies(config, planned, [gpu], **columns)
     rates = found["pages_per_s"].reshape(2, -1)
     times, slow = rates[:, 1:] / rates[:, :1]
