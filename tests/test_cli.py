@@ -82,6 +82,7 @@ def test_a_static_analysis_of_another_workload_is_refused(static_dir: Path, tmp_
     arguments = ["analyze", "--static", str(static_dir), "--workload", "dsocr-tiny"]
     done = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "out")])
     assert done.exit_code == 2
+    assert "found no pass prefill (batch: 1, new tokens per sample: " in done.output
     assert "a trace of this workload" in done.output
     assert not (tmp_path / "out").exists()
 

@@ -164,6 +164,12 @@ def test_an_output_of_another_format_than_asked_for_is_refused(
     assert f"allowed: a file that ends in {suffix}" in done.output
 
 
+@pytest.mark.parametrize(("values", "words"), [("1", "1 scenario in"), ("1,2", "2 scenarios in")])
+def test_one_scenario_is_not_several(tmp_path: Path, values: str, words: str) -> None:
+    done = run("whatif", "rep", f"--set=batch_size={values}", "--output", f"{tmp_path}/x.csv")
+    assert words in done.output
+
+
 def test_json_and_a_json_file_are_the_same(tmp_path: Path) -> None:
     assert run("whatif", "rep", "--json", "--output", f"{tmp_path}/x.json").exit_code == 0
     assert (tmp_path / "x.json").read_text() == run("whatif", "rep", "--json").stdout

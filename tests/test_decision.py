@@ -63,6 +63,13 @@ def test_reports_of_two_gpus_can_be_compared(reports: Path) -> None:
     assert "the settings in `serving` of each workload" in done.output
 
 
+def test_one_report_is_not_several(reports: Path, tmp_path: Path) -> None:
+    for number, words in enumerate(("1 report in", "2 reports in"), 1):
+        given = [str(reports / name) for name in "ab"[:number]]
+        done = CliRunner().invoke(main, ["report", *given, "--output", str(tmp_path / "r.md")])
+        assert words in done.output
+
+
 @pytest.mark.parametrize("pages", ["nan", "inf", "0.0"])
 def test_pages_are_a_number(reports: Path, pages: str) -> None:
     done = report(reports / "a", "--pages-per-day", pages)
@@ -152,6 +159,12 @@ def test_a_template_of_ones_own(reports: Path, tmp_path: Path) -> None:
     done = report(reports / "a", "--template", tmp_path / "own.md")
     assert done.exit_code == 2
     assert "unsupported operand" in done.output
+
+
+def test_a_template_that_is_not_there(reports: Path) -> None:
+    done = report(reports / "a", "--template", "nope")
+    assert done.exit_code == 2
+    assert "nope: found No such file or directory; allowed: a readable file" in done.output
 
 
 def test_another_model_under_the_same_name_is_named(reports: Path, tmp_path: Path) -> None:

@@ -167,11 +167,23 @@ def test_an_output_without_permission(tmp_path: Path) -> None:
     assert done.exit_code == 2
 
 
-def test_an_output_that_cannot_be_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file", "file/x"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "analyze --output",
+        "static --output",
+        "export",
+        "measure --device cpu --workload dsocr-tiny --workload dsocr-base --output",
+    ],
+)
+def test_an_output_that_cannot_be_written(tmp_path: Path, command: str, place: str) -> None:
+    """It is refused before the first step of the command."""
     (tmp_path / "file").write_text("mine")
-    done = CliRunner().invoke(main, ["analyze", "--output", str(tmp_path / "file" / "x")])
+    done = CliRunner().invoke(main, [*command.split(), str(tmp_path / place)])
     assert done.exit_code == 2
-    assert "not a directory; allowed: a folder to write to" in done.output
+    assert done.output.startswith("Usage:")
+    assert "file', which is not a directory; allowed: a " in done.output
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

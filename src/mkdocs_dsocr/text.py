@@ -1,4 +1,4 @@
-"""Text of inputs, made safe for a terminal, a log, and a drawing."""
+"""Text of inputs, made safe for a terminal, a log, and a drawing; numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if _has_shape(c) else _named(c) for c in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which is in the plural unless the number is 1."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _named(character: str) -> str:

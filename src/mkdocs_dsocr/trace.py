@@ -8,9 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 Part = Literal["vision", "projector", "language"]
+SIZES: Final = {
+    "image_size": "side of a view in px",
+    "tiles_w": "views per row",
+    "tiles_h": "views per column",
+    "tile_size": "side of a local view in px",
+    "pages": "pages at once",
+    "batch": "batch",
+    "q_len": "new tokens per sample",
+    "kv_len": "positions in the cache",
+    "image_tokens": "image tokens per sample",
+    "logits": "positions with logits",
+    "window": "positions in the window",
+}
+"""Sizes of a pass in words, for messages."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,13 @@ class PassShape:
     window: int = 0
     tile_size: int = 0
     autocast: bool = False
+
+    def __str__(self) -> str:
+        """Return the pass and its sizes in words."""
+        given = {key: getattr(self, key) for key in SIZES}
+        sizes = [f"{SIZES[k]}: {v:,}" for k, v in given.items() if v != getattr(PassShape, k)]
+        mode = " under autocast" if self.autocast else ""
+        return f"{self.pass_id} ({', '.join(sizes)}){mode}"
 
     @property
     def views(self) -> int:

@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mkdocs_dsocr.resources import docstring
-from mkdocs_dsocr.text import printable
+from mkdocs_dsocr.text import counted, printable
 
 LOUDNESS: Final = "mkdocs_dsocr.loudness"
 """Where a context has how much is said: -1, 0 or 1."""
@@ -139,7 +139,7 @@ def progress(scenarios: int) -> Iterator[Callable[[int], None]]:
     if _loudness() < 0 or not sys.stderr.isatty():
         yield lambda _: None
         return
-    label = f"{scenarios:,} scenarios"
+    label = counted(scenarios, "scenario")
     with click.progressbar(length=scenarios, label=label, file=sys.stderr) as bar:
         yield bar.update
 
@@ -156,7 +156,7 @@ class OutputPath(click.ParamType):  # type: ignore[type-arg]
         Raises
         ------
         click.BadParameter
-            If it is no name, or ends in a suffix of another format.
+            If it is no name, ends in a suffix of another format, or a file is in its way.
         """
         text = os.fspath(value)
         allowed = f"a {self._what} to write to"
@@ -165,7 +165,11 @@ class OutputPath(click.ParamType):  # type: ignore[type-arg]
         has_suffix = not self._suffixes or Path(text).suffix in self._suffixes
         if text.strip() in ("", "-") or not has_suffix:
             self.fail(f"found {printable(repr(text))}; allowed: {allowed}", param, ctx)
-        return Path(text)
+        path = Path(text)
+        blocked = _in_the_way(path if self._what == "folder" else path.parent)
+        if blocked:
+            self.fail(f"found {printable(blocked)}; allowed: {allowed}", param, ctx)
+        return path
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -175,15 +179,26 @@ class OutputPath(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(incomplete, type=kind)]
 
 
+def _in_the_way(folder: Path) -> str:
+    """Return what stands where a folder has to be, in words; empty if nothing does."""
+    for path in (folder, *folder.parents):
+        if os.path.exists(path) and not os.path.isdir(path):
+            return f"{str(path)!r}, which is not a directory"
+    return ""
+
+
 def check_output(path: Path, inputs: Iterable[Path]) -> None:
-    """Refuse to write to an input, or through a symbolic link to a file.
+    """Refuse to write to an input, below a file, or through a symbolic link to a file.
 
     Raises
     ------
     InputError
-        If `path` is one of the two.
+        If `path` is one of them.
     """
     from mkdocs_dsocr.inputs import InputError
+
+    if blocked := _in_the_way(path.parent):
+        raise InputError("option", "--output", blocked, "a folder to write to")
 
     for file in inputs:
         with suppress(OSError):
@@ -218,7 +233,7 @@ def write_files(folder: Path, files: dict[str, bytes], inputs: Iterable[Path] = 
         )
     for name in files:
         detail(f"wrote {folder / name}")
-    say(f"{len(files)} files in {folder}")
+    say(f"{counted(len(files), 'file')} in {folder}")
 
 
 def write_file(path: Path, text: str, inputs: Iterable[Path] = ()) -> None:

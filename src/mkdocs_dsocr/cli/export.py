@@ -26,6 +26,7 @@ from mkdocs_dsocr.cli.options import (
     workload_option,
 )
 from mkdocs_dsocr.resources import DEFAULT_HARDWARE
+from mkdocs_dsocr.text import counted
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.site.export import Flavour
@@ -87,7 +88,8 @@ def export(
         detail(f"removed {directory / name}")
     for name in done.edited:
         say(f"{directory / name} is no longer part of the pages; it was edited, so it stays")
-    say(f"{len(files)} files in {directory}, {len(done.removed)} old ones removed")
+    old = counted(len(done.removed), "old one")
+    say(f"{counted(len(files), 'file')} in {directory}, {old} removed")
     if result.failures:
         raise failed(result.failures)
 
@@ -118,4 +120,4 @@ def sweep(spec: Path, output: Path) -> None:
             write(loaded, output, done)
         except OverflowError as error:
             raise click.UsageError(f"{spec}: sweep: {error}; allowed: smaller values") from error
-    say(f"{loaded.size:,} scenarios in {output}")
+    say(f"{counted(loaded.size, 'scenario')} in {output}")

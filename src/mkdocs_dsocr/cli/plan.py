@@ -10,6 +10,7 @@ import click
 
 from mkdocs_dsocr.cli.command import Command, say, show, show_json
 from mkdocs_dsocr.cli.options import HARDWARE, RATE, json_option, model_option, workload_option
+from mkdocs_dsocr.text import counted
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.inputs import Hardware
@@ -163,12 +164,12 @@ def _fleets(rows: Sequence[Fleet], profiles: Sequence[Hardware]) -> list[str]:
         lines += ["", "Cheapest (prices are examples):"]
     for row in cheapest:
         lines.append(
-            f"  {row.number} × {names[row.hardware_id]}, {row.concurrency:,} pages at once on "
-            f"each: {row.usd_per_hour:,.2f} USD/h; {row.binds} binds"
+            f"  {row.number} × {names[row.hardware_id]}, {counted(row.concurrency, 'page')} at once "
+            f"on each: {row.usd_per_hour:,.2f} USD/h; {row.binds} binds"
         )
     if able:
         lines.append(
-            f"All of them: {able[0].workers:,} busy CPU workers, "
+            f"All of them: {counted(able[0].workers, 'busy CPU worker')}, "
             f"{able[0].gbit_per_s:.3g} Gbit/s of pages over the network"
         )
     return lines

@@ -18,6 +18,7 @@ from mkdocs_dsocr.cli.options import (
     tell,
     workload_option,
 )
+from mkdocs_dsocr.text import counted
 
 
 @click.command(cls=Command)
@@ -75,7 +76,7 @@ def compare(
             show(line)
     if output is not None:
         write_file(output, found.to_json(), settings.files())
-        say(f"{len(found.rows)} figures of {len(models)} models in {output}")
+        say(f"{counted(len(found.rows), 'figure')} of {counted(len(models), 'model')} in {output}")
 
 
 @click.command(cls=Command)
@@ -125,7 +126,7 @@ def report(
         return
     files = [path / "report.json" if os.path.isdir(path) else path for path in reports]
     write_file(output, text, [*files, *([template] if template else [])])
-    say(f"decision report of {len(found)} reports in {output}")
+    say(f"decision report of {counted(len(found), 'report')} in {output}")
 
 
 def _format(form: str | None, output: Path | None) -> str:

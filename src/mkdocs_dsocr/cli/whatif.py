@@ -16,6 +16,7 @@ import click
 
 from mkdocs_dsocr.cli.command import Command, OutputPath, check_output, progress, say
 from mkdocs_dsocr.cli.options import HARDWARE, complete_fields, json_option
+from mkdocs_dsocr.text import counted
 
 if TYPE_CHECKING:
     from mkdocs_dsocr.report.schema import AnalyticModelReport
@@ -89,7 +90,7 @@ def whatif(
         _write(rows, list(listed), sys.stdout, as_json=as_json)
     else:
         _save(rows, list(listed), size, output)
-        say(f"{size:,} scenarios in {output}")
+        say(f"{counted(size, 'scenario')} in {output}")
 
 
 def _begun(rows: Iterator[Scenario]) -> Iterator[Scenario]:

@@ -84,7 +84,8 @@ def read_mapping(
     if may_be_empty and (content is None or content == {}):
         return {}
     if not isinstance(content, dict) or not content:
-        found = "nothing" if content is None or content == {} else repr_short(content)
+        found = "nothing" if content is None else repr_short(content)
+        found = "an empty mapping" if content == {} else found
         raise InputError(path, "", found, "a mapping of keys to values")
     _check_depth(path, content)
     return content

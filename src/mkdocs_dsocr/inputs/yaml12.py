@@ -108,7 +108,7 @@ def load_yaml(text: str) -> Any:
             _add(stack[-1], node, event.start_mark)
     except yaml.MarkedYAMLError as error:
         problem = error.problem or str(error).splitlines()[0]
-        problem = problem.replace("did not find expected", "no")
+        problem = problem.replace("did not find expected", "no").removeprefix("found ")
         raise YamlError(problem, error.problem_mark) from error
     except yaml.YAMLError as error:
         raise YamlError(str(error).splitlines()[0]) from error
@@ -170,7 +170,7 @@ def _add(parent: _Open, node: _Node, mark: Any) -> None:
         if isinstance(node.value, list | dict):
             raise YamlError("a key that is a list or a mapping", mark)
         if node.value in parent.keys:
-            raise YamlError(f"found duplicate key {str(node.value)[:60]!r}", mark)
+            raise YamlError(f"the duplicate key {str(node.value)[:60]!r}", mark)
         parent.keys.add(node.value)
         parent.key.append(node.value)
     elif (key := parent.key.pop()) == MERGE:

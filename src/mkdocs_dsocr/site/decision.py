@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from mkdocs_dsocr import __version__
 from mkdocs_dsocr.inputs import InputError
-from mkdocs_dsocr.inputs.files import parse_yaml
+from mkdocs_dsocr.inputs.files import parse_yaml, read_text
 from mkdocs_dsocr.report.saved import as_config, as_workload
 from mkdocs_dsocr.report.schema import AnalyticModelReport
 from mkdocs_dsocr.serving.planning import Engines, Fleet, Target
@@ -55,7 +55,7 @@ def decision_report(
     Raises
     ------
     InputError
-        If the template is not valid.
+        If the template is missing or not valid.
     """
     sentences = [s for r in reports for s in (*r.warnings, *r.not_modelled)]
     env = environment()
@@ -70,8 +70,9 @@ def decision_report(
     }
     if template is None:
         return env.get_template("decision.md.j2").render(context)
+    source = read_text(template)
     try:
-        return env.from_string(template.read_text(encoding="utf-8")).render(context)
+        return env.from_string(source).render(context)
     except Exception as error:
         allowed = "a Jinja template such as site/templates/decision.md.j2"
         raise InputError(template, "", str(error), allowed) from error

@@ -28,7 +28,7 @@ class Counts:
     def record(self, shape: PassShape) -> PassRecord:
         record = self._records.get(shape)
         if record is None:
-            raise LookupError(f"the trace has no pass {shape}")
+            raise LookupError(f"no pass {shape}")
         return record
 
     def run(self, run: Run, pattern: str, metric: str) -> int:

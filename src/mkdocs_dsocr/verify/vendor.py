@@ -144,7 +144,7 @@ def _differences(
     shapes = {p.shape for p in vendor.passes}
     lacking = shapes - {p.shape for p in reference.passes}
     if lacking:
-        raise LookupError(f"the reference's trace has no pass {lacking.pop()}")
+        raise LookupError(f"no pass {lacking.pop()} of the reference")
     ours, theirs = (_work(t, names, shapes) for t in (reference, vendor))
     for key in sorted(ours.keys() | theirs.keys()):
         mine, other = ours.get(key, (0, 0)), theirs.get(key, (0, 0))
