@@ -21,7 +21,7 @@ from mkdocs_dsocr.cli import main
 from mkdocs_dsocr.inputs import InputError, Workload, load_hardware, load_workload
 from mkdocs_dsocr.inputs.files import validate
 from mkdocs_dsocr.inputs.measurement import SCHEMA_VERSION, VERSIONS, load_measurements
-from mkdocs_dsocr.inputs.references import Kind, shipped
+from mkdocs_dsocr.inputs.references import KINDS, Kind, shipped
 from mkdocs_dsocr.inputs.workload import LIMITS
 from mkdocs_dsocr.sweep.columns import NUMBERS, checked
 from mkdocs_dsocr.sweep.spec import load_spec
@@ -285,3 +285,15 @@ def test_shipped_ids_are_file_names(kind: Kind) -> None:
     load: Any = {"hardware": load_hardware, "workloads": load_workload}[kind]
     key = {"hardware": "hardware_id", "workloads": "profile_id"}[kind]
     assert [getattr(load(name), key) for name in shipped(kind)] == shipped(kind)
+
+
+def test_other_files_between_those_that_ship_are_no_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hardware/x.yaml", "workloads/y.yaml", "models/z/config.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("")
+        (tmp_path / name.partition("/")[0] / "README.md").write_text("")
+        (tmp_path / name.partition("/")[0] / "folder").mkdir()
+    monkeypatch.setattr(resources, "data_dir", lambda: tmp_path)
+    assert [shipped(kind) for kind in KINDS] == [["z"], ["y"], ["x"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import tomllib
 from collections import Counter
 from types import ModuleType
@@ -14,12 +15,17 @@ import pytest
 import mkdocs_dsocr
 from tests.conftest import ROOT
 
+DOCUMENTED = re.findall(
+    r"^::: (\S+)$", (ROOT / "docs/reference/python.md").read_text("utf-8"), re.MULTILINE
+)
+"""Modules whose names the page *Python* lists."""
+
 
 def _public() -> list[tuple[ModuleType, str]]:
     """Return every name that a package lists as its own."""
     found = []
     for info in pkgutil.walk_packages(mkdocs_dsocr.__path__, "mkdocs_dsocr."):
-        if info.ispkg:
+        if info.ispkg or info.name in DOCUMENTED:
             module = importlib.import_module(info.name)
             found += [(module, name) for name in getattr(module, "__all__", ())]
     return found
@@ -32,6 +38,12 @@ def test_every_name_is_exported_once() -> None:
     assert len(PUBLIC) > 60
     places = Counter(name for _, name in PUBLIC)
     assert [name for name, count in places.items() if count > 1] == []
+
+
+def test_each_documented_module_lists_its_names() -> None:
+    modules = {module.__name__ for module, _ in PUBLIC}
+    assert DOCUMENTED
+    assert {*DOCUMENTED} <= modules
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC, ids=lambda x: getattr(x, "__name__", x))

@@ -478,6 +478,16 @@ def test_a_file_that_is_not_there_is_named_by_its_key(tmp_path: Path, key: str) 
         load_spec(spec)
 
 
+@pytest.mark.parametrize("evaluate", [sweep.rows, sweep.grid])
+def test_profiles_are_named_by_id_or_path(evaluate: Callable[..., sweep.Sweep]) -> None:
+    gpu = load_hardware("h100-sxm")
+    for hardware in (gpu, [gpu], ["a10", gpu], [Path("a.yaml")], [5]):
+        with pytest.raises(
+            InputError, match=r"hardware: found a value of the type .*; allowed: id"
+        ):
+            evaluate(hardware=hardware)
+
+
 def test_many_gpus_of_one_workload_are_evaluated_together() -> None:
     """Extreme rates are no warning, and each row is the same as on its own."""
     rates = [2e-6, *(float(n) for n in range(1, 3000)), 1e9]

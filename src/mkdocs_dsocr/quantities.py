@@ -14,6 +14,35 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+__all__ = [
+    "BITS_PER_BYTE",
+    "GIGABYTE",
+    "OPERATORS",
+    "TERABIT",
+    "TFLOP",
+    "Apply",
+    "Expr",
+    "Number",
+    "Quantity",
+    "Symbol",
+    "apply",
+    "arithmetic_series",
+    "ceil_div",
+    "equal",
+    "evaluate",
+    "exact_div",
+    "is_zero",
+    "largest",
+    "less",
+    "maximum",
+    "minimum",
+    "product",
+    "ratio",
+    "select",
+    "symbols",
+    "total",
+]
+
 TFLOP: Final = 10**12
 TERABIT: Final = 10**12
 GIGABYTE: Final = 10**9

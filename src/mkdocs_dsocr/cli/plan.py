@@ -163,8 +163,9 @@ def _fleets(rows: Sequence[Fleet], profiles: Sequence[Hardware]) -> list[str]:
     if cheapest:
         lines += ["", "Cheapest (prices are examples):"]
     for row in cheapest:
+        pages = counted(row.concurrency, "page")
         lines.append(
-            f"  {row.number} × {names[row.hardware_id]}, {counted(row.concurrency, 'page')} at once "
+            f"  {row.number} × {names[row.hardware_id]}, {pages} at once "
             f"on each: {row.usd_per_hour:,.2f} USD/h; {row.binds} binds"
         )
     if able:

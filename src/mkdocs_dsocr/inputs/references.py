@@ -17,7 +17,9 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 def shipped(kind: Kind) -> list[str]:
     """Return the ids that ship with the package."""
     folder = resources.data_dir() / kind
-    return sorted(p.stem if p.is_file() else p.name for p in folder.iterdir() if p.name[0] != ".")
+    if kind == "models":
+        return sorted(config.parent.name for config in folder.glob("*/config.json"))
+    return sorted(path.stem for path in folder.glob("*.yaml") if path.name[0] != ".")
 
 
 def check_unique(key: str, ids: Sequence[str]) -> None:

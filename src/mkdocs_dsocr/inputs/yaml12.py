@@ -1,4 +1,4 @@
-"""YAML 1.2 as plain values, read through libyaml.
+"""YAML 1.2 and merge keys (``<<``) as plain values, read through libyaml.
 
 Values are built event by event, so no input is walked before it is counted: what aliases repeat
 counts each time. Tags other than those of plain values and directives of other versions are
@@ -23,10 +23,10 @@ MERGE: Final = "<<"
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL: Final = {"", "~", "null", "Null", "NULL"}
 _BOOL: Final = {t: t.lower() == "true" for t in ("true", "True", "TRUE", "false", "False", "FALSE")}
-_INT: Final = re.compile(r"[-+]?(?:[0-9][0-9_]*|0(?:b[01_]+|o[0-7_]+|x[0-9a-fA-F_]+))")
+_INT: Final = re.compile(r"[-+]?(?:[0-9]+|0(?:b[01]+|o[0-7]+|x[0-9a-fA-F]+))")
 _FLOAT: Final = re.compile(
-    r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)"
-    r"|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
+    r"[-+]?(?:[0-9]+(?:\.[0-9]*(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)"
+    r"|\.[0-9]+(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
 )
 
 
@@ -143,7 +143,7 @@ def _scalar(event: Any) -> Any:
         return None
     if text in _BOOL:
         return _BOOL[text]
-    number = text.replace("_", "").lower()
+    number = text.lower()
     try:
         if _INT.fullmatch(text):
             digits = number.lstrip("+-")

@@ -100,8 +100,7 @@ def rows(
     OverflowError
         If an integer does not fit 64 bits.
     """
-    ids = np.atleast_1d(np.asarray(hardware))
-    names, places = np.unique(ids, return_inverse=True)
+    names, places = _distinct(hardware)
     loaded = profiles(names.tolist())
     config = load_model_config(model)
     planned = plan(config, load_workload(workload), workload)
@@ -198,7 +197,7 @@ class _Grid:
         base: Path | None = None,
     ) -> None:
         given = {name: checked(name, values) for name, values in dimensions.items()}
-        names, places = np.unique(np.atleast_1d(np.asarray(hardware)), return_inverse=True)
+        names, places = _distinct(hardware)
         self._gpus = profiles(names.tolist(), base=base)
         self._ids = names
         self._config = load_model_config(model, base)
@@ -239,6 +238,22 @@ class _Grid:
         found = evaluated(self._config, self._plan.workload, dims, rates, every)
         shown = {k: v[:, None] for k, v in {**own, "hardware": self._ids[places]}.items()}
         return shown | _in_words(chosen) | found
+
+
+def _distinct(hardware: Any) -> tuple[Array, Array]:
+    """Return the distinct ids and paths, and which of them each given one is.
+
+    Raises
+    ------
+    InputError
+        If one is not text.
+    """
+    ids = np.atleast_1d(np.asarray(hardware))
+    for value in ids.ravel().tolist():
+        if not isinstance(value, str):
+            found = f"a value of the type {type(value).__name__}"
+            raise InputError("sweep", "hardware", found, "ids of profiles, or paths, as text")
+    return np.unique(ids, return_inverse=True)
 
 
 class _Pieces:
