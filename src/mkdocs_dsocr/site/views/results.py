@@ -110,7 +110,7 @@ def _trace(site: Site) -> str:
 
 
 def _interval(gpu: Hardware) -> str:
-    return f"± {100 * gpu.time_error:.0f} %"
+    return f"±\N{NO-BREAK SPACE}{100 * gpu.time_error:.0f}\N{NO-BREAK SPACE}%"
 
 
 def has_measurements(site: Site) -> bool:
