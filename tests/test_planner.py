@@ -355,6 +355,7 @@ pages_per_prompt: 100
 """
 
 
+@pytest.mark.slow
 def test_a_book_is_built_and_its_batches_may_have_over_a_million_pages(
     chrome: Browser, build_site: BuildSite, tmp_path: Path
 ) -> None:

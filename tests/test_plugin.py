@@ -65,6 +65,7 @@ def test_a_nav_without_a_place_says_which_line_to_add(build_site: BuildSite) -> 
     assert "- Analytic model: dsocr/" in built.output
 
 
+@pytest.mark.slow
 def test_excluded_pages_to_which_others_link_are_reported(build_site: BuildSite) -> None:
     built = build_site(f"{QUIET}exclude_docs: dsocr/memory.md\n", strict=False)
     assert built.returncode == 0
