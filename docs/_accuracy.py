@@ -21,6 +21,7 @@ from benchmarks.accuracy import (
     rows,
 )
 from benchmarks.engines import EngineRow, Shape, published, published_rows, shapes, steps_on
+from mkdocs_dsocr.inputs import load_hardware, shipped
 
 
 def _signed(error: float) -> str:
@@ -93,10 +94,12 @@ def launches() -> Iterator[str]:
     costs = [row.launch_us for row in found]
     ratios = [row.predicted_ms / row.measured_ms for row in found]
     machines = len({(row.hardware, row.run) for row in found})
+    [assumed] = {load_hardware(name).dispatch_us for name in shipped("hardware")}
     yield "\n## Wall time of eager decode\n"
     yield (
         "Launched operator by operator, a decode step takes as long as the CPU takes to launch it. "
-        "Every profile assumes 8 µs per operator, as one published machine with an RTX 5090 takes. "
+        f"Every profile has {assumed:g} µs per operator, as one published machine with an RTX 5090 "
+        "took. "
         f"The {machines} virtual machines that this project measured took {min(costs):.0f} to "
         f"{max(costs):.0f} µs, Python's part included: there the predicted wall time is "
         f"{min(ratios):.2f} to {max(ratios):.2f} of the measured one, although the kernels take "

@@ -44,6 +44,8 @@ def test_nine_of_ten_steps_of_engines_are_within_the_stated_error() -> None:
     errors = sorted(abs(row.error) for row in (*steps, *published))
     assert errors[int(0.9 * len(errors))] <= ENGINE_ERROR
     assert rate_error(load_hardware("h100-sxm")) == ENGINE_ERROR
+    text = (ROOT / "docs/how-to/serving.md").read_text(encoding="utf-8")
+    assert f"expected error: {100 * ENGINE_ERROR:.0f} %" in text
 
 
 def test_no_error_grows() -> None:

@@ -17,6 +17,11 @@ MEASURED_LAUNCH_US: Final = (19, 35)
 """What an operator of eager decode took on the virtual machines of ``data/measurements``."""
 
 
+def slowest_launch_us(hardware: Hardware) -> float:
+    """Return the host time of an operator on the slowest CPU that is known: measured or stated."""
+    return max(hardware.dispatch_us, MEASURED_LAUNCH_US[1])
+
+
 @dataclass(frozen=True)
 class MsPer:
     """Milliseconds that a GPU and its host need for one unit of work.

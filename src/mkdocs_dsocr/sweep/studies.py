@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from mkdocs_dsocr.cost.rates import MEASURED_LAUNCH_US
+from mkdocs_dsocr.cost.rates import slowest_launch_us
 from mkdocs_dsocr.inputs import Hardware, ModelConfig
 from mkdocs_dsocr.inputs.fields import RATE
 from mkdocs_dsocr.inputs.workload import BATCH
@@ -205,9 +205,9 @@ def _can_move(name: str, value: float) -> bool:
 def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     """Return by how much each of :data:`LEVERS` multiplies the pages per second, the best first.
 
-    Columns ``lever``, ``times``, and ``times_slow`` with the slowest CPU that was measured (see
-    :data:`mkdocs_dsocr.cost.rates.MEASURED_LAUNCH_US`), or the profile's if that is slower. What
-    changes nothing, or does not fit the GPU, is left out.
+    Columns ``lever``, ``times``, and ``times_slow`` with the slowest CPU that is known (see
+    :func:`mkdocs_dsocr.cost.rates.slowest_launch_us`). What changes nothing, or does not fit the
+    GPU, is left out.
     """
     base = defaults(planned) | {"batch_size": planned.batch}
     changes = {
@@ -221,8 +221,8 @@ def levers(config: ModelConfig, planned: Plan, gpu: Hardware) -> Table:
     rows = [{}, *(changes[name] for name in chosen)]
     columns = {k: np.array(2 * [row.get(k, base[k]) for row in rows]) for k in changed}
     if gpu.host:
-        slowest = max(gpu.dispatch_us, MEASURED_LAUNCH_US[1])
-        columns["dispatch_us"] = np.repeat([gpu.dispatch_us, slowest], len(rows))
+        costs = [gpu.dispatch_us, slowest_launch_us(gpu)]
+        columns["dispatch_us"] = np.repeat(costs, len(rows))
     found = latencies(config, planned, [gpu], **columns)
     rates = found["pages_per_s"].reshape(2, -1)
     times, slow = rates[:, 1:] / rates[:, :1]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from mkdocs_dsocr.cost.rates import MEASURED_LAUNCH_US
+from mkdocs_dsocr.cost.rates import MEASURED_LAUNCH_US, slowest_launch_us
 from mkdocs_dsocr.report import Analysis
 from mkdocs_dsocr.site import svg, units
 from mkdocs_dsocr.site.architecture import architecture
@@ -41,7 +41,7 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
             for name, times, slow in levers
             if max(times, slow) > least
         ],
-        "slowest_launch_us": max(main.hardware.dispatch_us, MEASURED_LAUNCH_US[1]),
+        "slowest_launch_us": slowest_launch_us(main.hardware),
         "graphs_need_fixed_experts": main.launches_experts
         and any(name == GRAPHS for name, *times in levers if max(times) > LEAST_LEVER),
         "ties": [name for name, *times in levers if LEAST_LEVER < max(times) <= least],
@@ -58,7 +58,7 @@ def overview(site: Site, links: Links) -> dict[str, Any]:
 
 
 def _range(times: float, slow: float, least: float) -> tuple[float, float | None]:
-    """Return the smaller of two factors and the larger, or one where the errors make them equal."""
+    """Return the smaller and the larger factor; `times` alone where they differ too little."""
     low, high = sorted((times, slow))
     return (low, high) if high > least * low else (times, None)
 
